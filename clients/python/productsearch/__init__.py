@@ -1,0 +1,1 @@
+"""ProductSearch clients, one package for each version of the API."""

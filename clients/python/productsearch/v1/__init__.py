@@ -1,0 +1,73 @@
+"""The typed stub, messages and errors of productsearch.v1; everything a caller imports."""
+
+from productsearch.v1.connecting import connect
+from productsearch.v1.error_reason_pb2 import ErrorReason
+from productsearch.v1.errors import (
+    cont_sign_of,
+    field_violations_of,
+    log_id_of,
+    reason_of,
+    retry_delay_of,
+    status_of,
+    upstream_code_of,
+)
+from productsearch.v1.product_search_pb2 import (
+    AddImageRequest,
+    AddImageResponse,
+    AddOutcome,
+    BatchDeleteImagesRequest,
+    BatchDeleteImagesResponse,
+    BulkAddImagesRequest,
+    BulkAddImagesResponse,
+    ClassFilter,
+    DeleteImageRequest,
+    DeleteImageResponse,
+    DuplicatePolicy,
+    ImageRef,
+    ImageSource,
+    NewImage,
+    SearchImagesRequest,
+    SearchImagesResponse,
+    SearchResult,
+    UpdateImageRequest,
+    UpdateImageResponse,
+)
+from productsearch.v1.product_search_pb2_grpc import (
+    ProductSearchServicer,
+    ProductSearchStub,
+    add_ProductSearchServicer_to_server,
+)
+
+__all__ = [
+    "AddImageRequest",
+    "AddImageResponse",
+    "AddOutcome",
+    "BatchDeleteImagesRequest",
+    "BatchDeleteImagesResponse",
+    "BulkAddImagesRequest",
+    "BulkAddImagesResponse",
+    "ClassFilter",
+    "DeleteImageRequest",
+    "DeleteImageResponse",
+    "DuplicatePolicy",
+    "ErrorReason",
+    "ImageRef",
+    "ImageSource",
+    "NewImage",
+    "ProductSearchServicer",
+    "ProductSearchStub",
+    "SearchImagesRequest",
+    "SearchImagesResponse",
+    "SearchResult",
+    "UpdateImageRequest",
+    "UpdateImageResponse",
+    "add_ProductSearchServicer_to_server",
+    "connect",
+    "cont_sign_of",
+    "field_violations_of",
+    "log_id_of",
+    "reason_of",
+    "retry_delay_of",
+    "status_of",
+    "upstream_code_of",
+]

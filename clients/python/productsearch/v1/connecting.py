@@ -1,0 +1,49 @@
+"""Opens a channel with the options that this service wants; knows no RPC.
+
+The defaults of gRPC lose calls here: no deadline at all, a retry buffer of 256 KiB that a
+picture overflows, and dead connections that are noticed after minutes.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
+
+# A request with one picture: a retry needs the whole of it in the buffer.
+_RETRY_BUFFER_BYTES: Final = 4 * 1024 * 1024
+# The service allows a ping every 10 s (reliability: "keepalive").
+_KEEPALIVE_TIME_MS: Final = 30_000
+_KEEPALIVE_TIMEOUT_MS: Final = 10_000
+
+
+def connect(
+    target: str,
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    options: Sequence[tuple[str, str | int]] = (),
+) -> grpc.Channel:
+    """Return a channel to the service at ``target``, such as ``127.0.0.1:50051``.
+
+    Calls without a timeout of their own end after the service config's (30 s for unary
+    calls); searches, updates and deletes are tried again on UNAVAILABLE, adds never.
+    ``credentials`` of None means plaintext, for loopback and for a mesh's sidecar.
+    ``options`` are further channel arguments; they win over the ones set here. The channel
+    connects on first use and can be shared by all threads.
+    """
+    arguments: list[tuple[str, str | int]] = [
+        ("grpc.service_config", files(__package__).joinpath(_SERVICE_CONFIG).read_text("utf-8")),
+        ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_TIME_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        *options,
+    ]
+    if credentials is None:
+        return grpc.insecure_channel(target, options=arguments)
+    return grpc.secure_channel(target, credentials, options=arguments)

@@ -1,0 +1,164 @@
+"""What surrounds each RPC: error boundary, access log, admission, identity and policy.
+
+From the outside in, in this order. Each is a function that gets the next one to call; only
+this room knows how grpc wraps handlers. Health and reflection pass through untouched. Knows
+nothing of the upstream.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+from grpc_status import rpc_status
+
+from productsearch_service.errors import ServerFault, ServiceError
+from productsearch_service.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from google.protobuf.message import Message
+
+    from productsearch_service.admission import Admission
+    from productsearch_service.draining import Drain
+    from productsearch_service.libraries import Libraries
+    from productsearch_service.policy import Policy
+
+SERVICE: Final = "/productsearch.v1.ProductSearch/"
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("productsearch.access")
+
+
+class Surroundings(grpc.ServerInterceptor):
+    """The one interceptor: it wraps the handlers of ProductSearch and no others."""
+
+    def __init__(
+        self,
+        libraries: Libraries,
+        drain: Drain,
+        admission: Admission,
+        policy: Policy | None,
+    ) -> None:
+        self._libraries = libraries
+        self._drain = drain
+        self._admission = admission
+        self._policy = policy
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler, wrapped if it is one of ProductSearch's."""
+        handler = continuation(handler_call_details)
+        path = handler_call_details.method
+        if handler is None or not path.startswith(SERVICE):
+            return handler
+        method = path.removeprefix(SERVICE)
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_unary is None:
+            raise AssertionError(f"{method} is of a kind that nothing surrounds")
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _unary(self, method: str, handle: Callable[..., Message]) -> Callable[..., Message]:
+        def surrounded(request: Message, context: grpc.ServicerContext) -> Message:
+            call = _Call(method)
+            try:
+                self._drain.check()
+                with self._admission.admitted(request.ByteSize()):
+                    self._identify(call, context)
+                    self._allow(call, request.library)  # type: ignore[attr-defined]
+                    response = handle(request, context)
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
+                call.fail(error, context)
+            call.log("OK")
+            return response
+
+        return surrounded
+
+    def _stream(
+        self, method: str, handle: Callable[..., Iterator[Message]]
+    ) -> Callable[..., Iterator[Message]]:
+        def surrounded(
+            requests: Iterator[Message], context: grpc.ServicerContext
+        ) -> Iterator[Message]:
+            call = _Call(method)
+            try:
+                self._drain.check()
+                with self._admission.admitted(0):
+                    self._identify(call, context)
+                    yield from handle(self._allowed(call, requests), context)
+            except GeneratorExit:
+                call.log("CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
+                call.fail(error, context)
+            call.log("OK")
+
+        return surrounded
+
+    def _identify(self, call: _Call, context: grpc.ServicerContext) -> None:
+        if self._policy is not None:
+            metadata = dict(context.invocation_metadata())
+            call.caller = self._policy.identify(str(metadata.get("authorization", "")))
+
+    def _allow(self, call: _Call, library: str) -> None:
+        call.library = self._libraries.name(library)
+        if self._policy is not None:
+            self._policy.check(call.caller, call.method, call.library)
+
+    def _allowed(self, call: _Call, requests: Iterator[Any]) -> Iterator[Any]:
+        """Check the library of a stream's first message before anyone reads it."""
+        for request in requests:
+            if not call.library:
+                self._allow(call, request.settings.library)
+            yield request
+
+
+class _Call:
+    """One RPC as the access log tells of it."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.caller = "anonymous"
+        self.library = ""
+        self._began_s = time.monotonic()
+
+    def fail(self, error: Exception, context: grpc.ServicerContext) -> NoReturn:
+        """End the RPC with what the caller may know of ``error``."""
+        if not isinstance(error, ServiceError):
+            # grpc would send the text of the exception to the caller.
+            _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
+            error = ServerFault("the service failed; its log says why")
+        status = rpc_status.to_status(status_of(error))
+        self.log(status.code.name, error)
+        context.abort_with_status(status)
+        raise AssertionError("abort_with_status raises")
+
+    def log(self, code: str, error: ServiceError | None = None) -> None:
+        """Write the access line."""
+        words = error.upstream if error is not None else None
+        _access.info(
+            "rpc=%s library=%s caller=%s code=%s reason=%s upstream_code=%d log_id=%d ms=%.1f",
+            self.method,
+            self.library,
+            self.caller,
+            code,
+            error.reason if error is not None else "-",
+            words.code if words else 0,
+            words.log_id if words else 0,
+            (time.monotonic() - self._began_s) * 1000,
+        )

@@ -1,0 +1,78 @@
+"""Every number that bounds something, once. Units stand last in the name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- the upstream's own limits (its document, "request parameters") ---
+IMAGE_ENCODED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Length of a picture after base64 and urlencoding."""
+IMAGE_SIDE_MIN_PX: Final = 300
+IMAGE_SIDE_MAX_PX: Final = 4096
+URL_BYTES_MAX: Final = 1024
+BRIEF_BYTES_MAX: Final = 256
+CLASS_ID_MIN: Final = 1
+CLASS_ID_MAX: Final = 65535
+RESULT_WINDOW: Final = 1000
+"""No result past this rank can be reached."""
+PAGE_SIZE_DEFAULT: Final = 300
+BATCH_DELETE_MAX: Final = 100
+"""Signatures in one delete call."""
+
+# --- this service ---
+RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
+"""Largest gRPC message: above any picture, so that an oversized one gets our own error."""
+KEY_BYTES_MAX: Final = 256
+FIT_PIXELS_MAX: Final = 64_000_000
+"""Largest picture that ``fit`` decodes; 3 bytes a pixel are held while it does."""
+FIT_AT_ONCE: Final = 2
+"""Pictures decoded by ``fit`` at the same time."""
+
+CALL_CAP_S: Final = 30.0
+"""Longest time given to one call, whatever deadline the caller set."""
+DEADLINE_SHAVE_S: Final = 0.020
+"""Taken off each deadline, so that our answer is there before the caller's patience ends."""
+CALL_MIN_S: Final = 0.100
+"""With less time than this left, no call to the upstream is begun."""
+
+RPCS_IN_FLIGHT_MAX: Final = 48
+REFUSAL_THREADS: Final = 8
+"""Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
+BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024
+OVERLOAD_RETRY_S: Final = 0.5
+DRAIN_RETRY_S: Final = 1.0
+BULK_AT_ONCE: Final = 8
+"""Items of one stream that are under way together."""
+
+PING_INTERVAL_MIN_MS: Final = 10_000
+KEEPALIVE_TIME_MS: Final = 60_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+
+# --- calls to the upstream ---
+CONNECT_TIMEOUT_S: Final = 5.0
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+"""1000 results with briefs of 256 escaped bytes are under 2 MB."""
+CONNECTIONS_MAX: Final = 64
+ATTEMPTS_MAX: Final = 3
+BACKOFF_FIRST_S: Final = 0.2
+BACKOFF_MAX_S: Final = 4.0
+QPS_BACKOFF_MIN_S: Final = 1.0
+"""After error 18 the upstream's one-second window must pass."""
+UPSTREAM_RETRY_S: Final = 1.0
+"""RetryInfo of UPSTREAM_UNAVAILABLE."""
+QUOTA_SHARE: Final = 0.95
+"""Part of the quota that the pacer uses: windows at the upstream have a phase of their own."""
+
+# --- tokens ---
+TOKEN_STALE_FROM: Final = 0.80
+TOKEN_STALE_TO: Final = 0.90
+"""A refresh begins at a random part of the lifetime between these two."""
+TOKEN_EXPIRY_MARGIN_S: Final = 15 * 60.0
+"""A refresh begins at the latest this long before expiry (half the lifetime if shorter)."""
+TOKEN_LIFETIME_MIN_S: Final = 60
+TOKEN_LIFETIME_MAX_S: Final = 366 * 24 * 3600
+TOKEN_WAIT_MAX_S: Final = 5.0
+TOKEN_FETCH_TIMEOUT_S: Final = 10.0
+TOKEN_GATE_FIRST_S: Final = 1.0
+TOKEN_GATE_MAX_S: Final = 300.0
+TOKEN_BYTES_MAX: Final = 4096

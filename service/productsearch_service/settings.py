@@ -1,0 +1,195 @@
+"""Every setting of the service: one TOML file, and the environment over it.
+
+The file is named by ``PRODUCTSEARCH_SETTINGS``. Any setting can be given in the environment
+as ``PRODUCTSEARCH_<NAME>``, a library's as ``PRODUCTSEARCH_LIBRARIES__<LIBRARY>__<NAME>``.
+Wrong settings are told all at once, without their values, which may be secrets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "PRODUCTSEARCH_"
+FILE_VARIABLE = "PRODUCTSEARCH_SETTINGS"
+
+LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class SettingsError(ValueError):
+    """One line for each wrong setting."""
+
+
+class LibrarySettings(BaseModel):
+    """One library: where its upstream is, its key pair and its quota."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: str = "https://aip.baidubce.com"
+    """Scheme and host of the upstream; http only to this machine."""
+    credentials_dir: DirectoryPath | None = None
+    """Directory with the files api_key and secret_key."""
+    api_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    """The pair itself, for trying out; files are for everything else."""
+    ca_bundle: FilePath | None = None
+    """Certificates to trust instead of the system's, PEM."""
+    quota_qps: Annotated[float, Field(ge=0)] = 10.0
+    """Calls per second of the key; 0: no quota."""
+    search_cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that an identical search is answered from memory; 0: never."""
+    search_cache_entries: Annotated[int, Field(ge=1)] = 1024
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret_over_plain_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ValueError("must be https://host[:port], without a query")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user or a password")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("must be https: http is for this machine only, it carries secrets")
+        return value
+
+    @model_validator(mode="after")
+    def _one_key_pair(self) -> LibrarySettings:
+        pair = (self.api_key is not None, self.secret_key is not None)
+        if any(pair) and self.credentials_dir is not None:
+            raise ValueError("set either credentials_dir or api_key and secret_key, not both")
+        if not all(pair) and self.credentials_dir is None:
+            raise ValueError("set credentials_dir, or both api_key and secret_key")
+        return self
+
+
+class Settings(BaseSettings):
+    """What the operator says."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    listen: str = "127.0.0.1:50051"
+    """Address and port of the gRPC server; port 0 takes a free one."""
+    open_to_network: bool = False
+    """Lets the service listen beyond this machine without a policy."""
+    default_library: LibraryName = "default"
+    libraries: Annotated[dict[LibraryName, LibrarySettings], Field(min_length=1)]
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """Replicas that share the quota of the libraries."""
+    policy_file: FilePath | None = None
+    """Who may do what (see policy); None: everyone who can connect may do everything."""
+    reflection: bool = True
+    drain_delay_s: Annotated[float, Field(ge=0)] = 10.0
+    """Seconds of going on after a stop was asked for and health says so."""
+    drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
+    """Seconds that calls under way then have left."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - read by us, as a pair
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file."""
+        file = os.environ.get(FILE_VARIABLE)
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, Path(file) if file else None),
+        )
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Settings:
+        if self.default_library not in self.libraries:
+            raise ValueError("default_library must be one of libraries")
+        return self
+
+    @model_validator(mode="after")
+    def _not_open_by_accident(self) -> Settings:
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if not _is_loopback(host) and self.policy_file is None and not self.open_to_network:
+            raise ValueError(
+                "listen is open to the network and nobody is asked who calls: "
+                "set policy_file, or open_to_network if a mesh guards the port"
+            )
+        return self
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be host:port")
+        return value
+
+
+def read_settings() -> Settings:
+    """Return the settings of this process; raise SettingsError that names all wrong ones."""
+    file = os.environ.get(FILE_VARIABLE)
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
+    wrong = [f"{name}: no such setting" for name in _unknown_variables()]
+    try:
+        settings = Settings()  # type: ignore[call-arg] # from file and environment
+    except ValidationError as error:
+        wrong += [_line(problem) for problem in error.errors(include_input=False)]
+    except ValueError:
+        wrong.append(f"{file or 'environment'}: not readable as TOML (or JSON in a variable)")
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    known = {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX)
+        and not name.startswith(("PRODUCTSEARCH_ENGINE_", f"{PREFIX}LIBRARIES__"))
+        and name not in known
+    )
+
+
+def _line(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"]) or "settings"
+    return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,123 @@
+"""Reads the upstream's JSON into typed answers; any other body is a typed error.
+
+The contract's quirks end here: ``log_id`` is a number, a string or absent; ``has_more`` is a
+boolean, a string or absent; error codes may be strings; pages may be unsorted. Whatever the
+bytes are, reading them gives an answer or an UpstreamProtocol, never another exception.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from productsearch_service.calls import Hit, Page
+from productsearch_service.errors import UpstreamProtocol, UpstreamWords
+
+_LOG_ID_MAX: Final = 2**64 - 1
+_MESSAGE_CHARS_MAX: Final = 200
+_TRUE_WORDS: Final = frozenset({"true", "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: what the upstream said of itself, and its other members."""
+
+    words: UpstreamWords
+    members: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        """Whether this is an error answer."""
+        return "error_code" in self.members
+
+    def text(self, name: str) -> str:
+        """Return a member that must be a non-empty string."""
+        value = self.members.get(name)
+        if not isinstance(value, str) or not value:
+            raise _unreadable(f"has no {name}", self.words)
+        return value
+
+
+def read(body: bytes) -> Answer:
+    """Return the answer that ``body`` holds; raise UpstreamProtocol if it holds none."""
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _unreadable("is no JSON") from None
+    if not isinstance(members, dict):
+        raise _unreadable("is no JSON object")
+    log_id = _log_id(members.get("log_id"))
+    if "error_code" not in members:
+        return Answer(UpstreamWords(log_id=log_id), members)
+    code = _integer(members["error_code"])
+    if code is None or not 0 < code < 2**31:
+        raise _unreadable("has an error_code that is no code", UpstreamWords(log_id=log_id))
+    message = members.get("error_msg")
+    words = UpstreamWords(code, _printable(message), log_id)
+    return Answer(words, members)
+
+
+def page(answer: Answer) -> Page:
+    """Return the results of a search answer, sorted: recorded pages were not always."""
+    rows = answer.members.get("result")
+    if not isinstance(rows, list):
+        raise _unreadable("has no result list", answer.words)
+    hits = sorted((_hit(row, answer.words) for row in rows), key=lambda hit: -hit.score)
+    return Page(tuple(hits), _has_more(answer.members.get("has_more")), answer.words.log_id)
+
+
+def _hit(row: object, words: UpstreamWords) -> Hit:
+    if not isinstance(row, dict):
+        raise _unreadable("has a result that is no object", words)
+    cont_sign, brief = row.get("cont_sign"), row.get("brief", "")
+    score = _number(row.get("score"))
+    if not isinstance(cont_sign, str) or not isinstance(brief, str) or score is None:
+        raise _unreadable("has a result without cont_sign, score or brief", words)
+    return Hit(cont_sign, score, _well_formed(brief))
+
+
+def _has_more(value: object) -> bool | None:
+    if isinstance(value, str):
+        return value.strip().lower() in _TRUE_WORDS
+    return bool(value) if isinstance(value, bool | int) else None
+
+
+def _log_id(value: object) -> int:
+    number = _integer(value)
+    return number if number is not None and 0 <= number <= _LOG_ID_MAX else 0
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _printable(message: object) -> str:
+    """Return the upstream's own message in one bounded line; it may echo anything."""
+    if not isinstance(message, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in message[:_MESSAGE_CHARS_MAX])
+
+
+def _well_formed(text: str) -> str:
+    """Replace lone surrogates, which JSON can spell and protobuf cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _unreadable(what: str, words: UpstreamWords | None = None) -> UpstreamProtocol:
+    return UpstreamProtocol(f"the upstream's answer {what}", upstream=words)

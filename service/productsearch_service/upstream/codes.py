@@ -1,0 +1,152 @@
+"""The upstream's error codes: what each means to a caller and what to do about it.
+
+One table, as data. The contract's section 2 is its source; a code that is not in it becomes
+UPSTREAM_PROTOCOL with its number and message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from productsearch_service import errors, limits
+from productsearch_service.errors import UpstreamWords, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Action(Enum):
+    """What can be done about an error code within the deadline."""
+
+    BACK_OFF = "wait and try again"
+    NEW_TOKEN = "get a new token, once"  # noqa: S105 - no secret
+    FINAL = "the same call fails again"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One row of the table."""
+
+    error: type[errors.ServiceError]
+    sentence: str
+    action: Action = Action.FINAL
+    maybe_done: bool = False
+    """Whether the call can have been carried out all the same."""
+    field: str = ""
+    """What is wrong in the request: ``image``, ``url``, or ``*`` where only the message says."""
+
+
+_UNAVAILABLE: Final = errors.UpstreamUnavailable
+_CREDENTIALS: Final = errors.UpstreamCredentialsRejected
+
+DUPLICATE: Final = 216681
+NOT_FOUND: Final = 216680
+QPS_EXCEEDED: Final = 18
+LIBRARY_FULL: Final = 990001
+"""The engine's own; what the vendor answers when a library is full is not known."""
+
+MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
+    {
+        # The gateway: the call did not get past it, but for faults of its own.
+        1: Meaning(_UNAVAILABLE, "the upstream had an unknown fault", Action.BACK_OFF, True),
+        2: Meaning(_UNAVAILABLE, "the upstream is out of service", Action.BACK_OFF, True),
+        3: Meaning(errors.UpstreamProtocol, "the upstream has no such method"),
+        4: Meaning(_UNAVAILABLE, "the upstream is at its own limit", Action.BACK_OFF),
+        6: Meaning(_CREDENTIALS, "the interface is not enabled for the app"),
+        13: Meaning(_UNAVAILABLE, "the upstream's gateway has no token", Action.BACK_OFF),
+        14: Meaning(_CREDENTIALS, "the upstream does not accept this kind of key"),
+        15: Meaning(_CREDENTIALS, "the upstream has no such app"),
+        17: Meaning(errors.QuotaExhausted, "the quota of this day is used up"),
+        18: Meaning(errors.RateLimited, "the calls per second are used up", Action.BACK_OFF),
+        19: Meaning(errors.QuotaExhausted, "the total quota is used up"),
+        100: Meaning(_CREDENTIALS, "the upstream rejected a new token", Action.NEW_TOKEN),
+        110: Meaning(_CREDENTIALS, "the upstream rejected a new token", Action.NEW_TOKEN),
+        111: Meaning(_CREDENTIALS, "the upstream rejected a new token", Action.NEW_TOKEN),
+        # The service: the request as such.
+        216017: Meaning(errors.LibraryNotReady, "the library was not created at the upstream"),
+        216100: Meaning(errors.FieldInvalid, "the upstream found a field invalid", field="*"),
+        216101: Meaning(errors.FieldInvalid, "the upstream missed a field", field="*"),
+        216102: Meaning(errors.UpstreamProtocol, "the service is not enabled at the upstream"),
+        216103: Meaning(errors.FieldInvalid, "the upstream found a field too long", field="*"),
+        216110: Meaning(_CREDENTIALS, "the upstream does not know the app"),
+        282003: Meaning(errors.FieldInvalid, "the upstream missed a field", field="*"),
+        282005: Meaning(errors.UpstreamProtocol, "the upstream failed to process the batch"),
+        282006: Meaning(errors.UpstreamProtocol, "the upstream refused the size of the batch"),
+        # The service: the picture.
+        216200: Meaning(errors.ImageUnreadable, "the picture is empty", field="image"),
+        216201: Meaning(
+            errors.ImageUnreadable, "the picture is no readable JPEG, PNG or BMP", field="image"
+        ),
+        216202: Meaning(
+            errors.ImageSizeInvalid, "the upstream does not take this size", field="image"
+        ),
+        216203: Meaning(
+            errors.ImageUnreadable, "the upstream found nothing in the picture", field="image"
+        ),
+        283300: Meaning(
+            errors.ImageUnreadable, "the upstream could not recognise the picture", field="image"
+        ),
+        216630: Meaning(_UNAVAILABLE, "the upstream's recognition failed", Action.BACK_OFF, True),
+        216634: Meaning(_UNAVAILABLE, "the upstream's detection failed", Action.BACK_OFF, True),
+        # The service: the library.
+        NOT_FOUND: Meaning(errors.ImageNotFound, "the picture is not in the library"),
+        DUPLICATE: Meaning(errors.ImageAlreadyExists, "the same picture is in the library"),
+        LIBRARY_FULL: Meaning(errors.LibraryFull, "the library is full"),
+        282000: Meaning(_UNAVAILABLE, "the upstream had an internal fault", Action.BACK_OFF, True),
+        # The service: the picture's address.
+        282111: Meaning(
+            errors.FieldInvalid, "the upstream does not accept the address", field="url"
+        ),
+        282112: Meaning(
+            errors.ImageUrlUnreachable,
+            "the picture's host is too slow for the upstream; send the bytes instead",
+            Action.BACK_OFF,
+        ),
+        282113: Meaning(
+            errors.ImageUrlUnreachable,
+            "the picture's host refused the upstream; send the bytes instead",
+        ),
+        282114: Meaning(errors.FieldInvalid, "the address is empty or too long", field="url"),
+    }
+)
+
+_UNKNOWN: Final = Meaning(
+    errors.UpstreamProtocol, "the upstream answered with a code that is in no table"
+)
+
+
+def meaning_of(code: int) -> Meaning:
+    """Return the row of ``code``; the row for unknown codes if it has none."""
+    return MEANINGS.get(code, _UNKNOWN)
+
+
+def error_of(
+    words: UpstreamWords, picture_field: str = "image", cont_sign: str | None = None
+) -> errors.ServiceError:
+    """Return the error that a caller sees for what the upstream said.
+
+    ``picture_field`` is the path of the request field that the picture came from.
+    """
+    meaning = meaning_of(words.code)
+    message = meaning.sentence
+    if meaning.error is errors.UpstreamProtocol or meaning.field == "*":
+        message = f"{message}: {words.code} {words.message}".rstrip()
+    violations: tuple[Violation, ...] = ()
+    if meaning.field:
+        path = {"image": picture_field, "url": f"{picture_field}.url"}.get(meaning.field, "*")
+        violations = (Violation(path, message, meaning.error.reason),)
+    retry_after_s = None
+    if words.code == QPS_EXCEEDED:
+        retry_after_s = limits.QPS_BACKOFF_MIN_S
+    elif meaning.error is errors.UpstreamUnavailable:
+        retry_after_s = limits.UPSTREAM_RETRY_S
+    return meaning.error(
+        message,
+        violations=violations,
+        retry_after_s=retry_after_s,
+        upstream=words,
+        cont_sign=cont_sign,
+    )

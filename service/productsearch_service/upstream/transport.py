@@ -1,0 +1,124 @@
+"""Sends one POST and returns the answer's bytes; the only room that imports an HTTP library.
+
+Secrets travel in the URL, and requests puts the URL into the text of nearly every exception.
+So nothing of requests leaves this room: a failure is a TransportFailure with a fixed word,
+raised without its cause. A prepared request goes straight to the mounted adapter: no proxies,
+``.netrc`` or cookies from the environment, no redirects, and half of the CPU of
+``session.post`` on small calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+
+from productsearch_service import limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from productsearch_service.deadline import Deadline
+
+_READ_BYTES: Final = 65_536
+_NOT_SENT: Final = (NewConnectionError, ConnectTimeoutError)
+
+# urllib3 logs each URL, and with it the token, at DEBUG.
+logging.getLogger("urllib3").setLevel(logging.WARNING)
+
+
+class TransportFailure(Exception):
+    """No whole answer came.
+
+    ``maybe_done``: whether the request can have reached the upstream and been carried out.
+    """
+
+    def __init__(self, what: str, *, maybe_done: bool) -> None:
+        super().__init__(what)
+        self.what = what
+        self.maybe_done = maybe_done
+
+
+class Transport:
+    """A pool of connections to one host. Thread-safe."""
+
+    def __init__(self, base_url: str, ca_bundle: Path | None = None) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._verify: bool | str = str(ca_bundle) if ca_bundle else True
+        self._adapter = HTTPAdapter(
+            pool_connections=1, pool_maxsize=limits.CONNECTIONS_MAX, max_retries=0
+        )
+
+    def __repr__(self) -> str:
+        return f"Transport({self._base_url!r})"
+
+    def post(self, path_and_query: str, body: bytes, deadline: Deadline) -> tuple[int, bytes]:
+        """POST a form and return HTTP status and body, both whatever they are.
+
+        Raises TransportFailure where no whole answer came before the deadline.
+        """
+        request = requests.PreparedRequest()
+        request.method = "POST"
+        request.url = self._base_url + path_and_query
+        request.headers = CaseInsensitiveDict(
+            {
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Content-Length": str(len(body)),
+                "Accept": "application/json",
+            }
+        )
+        request.body = body
+        remaining_s = max(deadline.remaining_s(), 0.001)
+        try:
+            response = self._adapter.send(
+                request,
+                stream=True,
+                verify=self._verify,
+                timeout=(min(limits.CONNECT_TIMEOUT_S, remaining_s), remaining_s),
+            )
+        except requests.RequestException as error:
+            raise _failure_of(error) from None
+        except (HTTPError, OSError, ValueError):
+            raise TransportFailure("broke off", maybe_done=True) from None
+        try:
+            return response.status_code, _read(response, deadline)
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._adapter.close()
+
+
+def _read(response: requests.Response, deadline: Deadline) -> bytes:
+    """Read the body piece by piece: a socket timeout bounds each piece, this loop the whole."""
+    body = bytearray()
+    try:
+        while piece := response.raw.read1(_READ_BYTES, decode_content=True):
+            body += piece
+            if len(body) > limits.ANSWER_BYTES_MAX:
+                raise TransportFailure("answered too much", maybe_done=True)
+            if not deadline.remaining_s():
+                raise TransportFailure("was too slow", maybe_done=True)
+    except (HTTPError, OSError, ValueError):
+        raise TransportFailure("broke off while it answered", maybe_done=True) from None
+    return bytes(body)
+
+
+def _failure_of(error: requests.RequestException) -> TransportFailure:
+    """Tell what cannot have been sent from what may have been carried out."""
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(cause, SSLError):
+        # Any other TLS error can come after the request was written.
+        untrusted = isinstance(cause.args[0], ssl.SSLCertVerificationError)
+        return TransportFailure("failed TLS verification", maybe_done=not untrusted)
+    if isinstance(cause, _NOT_SENT) or isinstance(error, requests.ConnectTimeout):
+        return TransportFailure("cannot be connected to", maybe_done=False)
+    if isinstance(error, requests.Timeout):
+        return TransportFailure("was too slow", maybe_done=True)
+    return TransportFailure("broke off", maybe_done=True)

@@ -1,0 +1,1 @@
+"""Stand-ins that misbehave on purpose, over real HTTP."""
