@@ -19,8 +19,8 @@ class Admission:
     def __init__(
         self,
         *,
-        calls_max: int = limits.RPCS_IN_FLIGHT_MAX,
-        bytes_max: int = limits.BYTES_IN_FLIGHT_MAX,
+        calls_max: int,
+        bytes_max: int,
     ) -> None:
         self._calls_max = calls_max
         self._bytes_max = bytes_max

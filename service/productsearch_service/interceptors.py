@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import grpc
 from grpc_status import rpc_status
 
-from productsearch_service.errors import ServerFault, ServiceError
+from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable
 from productsearch_service.status import status_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from productsearch_service.policy import Policy
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
+
+# gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
+# nine times: a negative push-back tells the client's retry policy to leave it.
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("productsearch.access")
@@ -128,6 +132,18 @@ class Surroundings(grpc.ServerInterceptor):
             yield request
 
 
+class _Ended(grpc.Status):
+    """How an RPC ends: code, message and trailers."""
+
+    def __init__(self, error: ServiceError) -> None:
+        status = rpc_status.to_status(status_of(error))
+        self.code = status.code
+        self.details = status.details
+        self.trailing_metadata = tuple(status.trailing_metadata or ())
+        if isinstance(error, UpstreamUnavailable):
+            self.trailing_metadata += (_NO_RETRY,)
+
+
 class _Call:
     """One RPC as the access log tells of it."""
 
@@ -143,10 +159,9 @@ class _Call:
             # grpc would send the text of the exception to the caller.
             _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
             error = ServerFault("the service failed; its log says why")
-        status = rpc_status.to_status(status_of(error))
-        self.log(status.code.name, error)
-        context.abort_with_status(status)
-        raise AssertionError("abort_with_status raises")
+        ended = _Ended(error)
+        self.log(ended.code.name, error)
+        context.abort_with_status(ended)
 
     def log(self, code: str, error: ServiceError | None = None) -> None:
         """Write the access line."""

@@ -63,11 +63,14 @@ class Server:
         self._drain = Drain()
         self._health = health.HealthServicer()
         policy = Policy.read(settings.policy_file) if settings.policy_file else None
+        admission = Admission(
+            calls_max=limits.RPCS_IN_FLIGHT_MAX, bytes_max=limits.BYTES_IN_FLIGHT_MAX
+        )
         self._server = grpc.server(
             ThreadPoolExecutor(
                 limits.RPCS_IN_FLIGHT_MAX + limits.REFUSAL_THREADS, thread_name_prefix="rpc"
             ),
-            interceptors=[Surroundings(self._libraries, self._drain, Admission(), policy)],
+            interceptors=[Surroundings(self._libraries, self._drain, admission, policy)],
             options=_OPTIONS,
         )
         v1.add_ProductSearchServicer_to_server(Servicer(self._libraries, self._drain), self._server)

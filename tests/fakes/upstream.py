@@ -131,6 +131,7 @@ class FakeUpstream:
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeUpstream
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         url = urlsplit(self.path)

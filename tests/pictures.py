@@ -1,0 +1,34 @@
+"""Pictures drawn for tests: small, distinct and the same on each run."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+from PIL import Image
+
+
+def draw(seed: int = 0, width: int = 320, height: int = 320, mode: str = "RGB") -> Image.Image:
+    """Return a picture of coloured blocks; another seed gives another picture."""
+    chance = random.Random(seed)
+    blocks = Image.new("RGB", (4, 4))
+    blocks.putdata([tuple(chance.randrange(256) for _ in range(3)) for _ in range(16)])
+    return blocks.resize((width, height), Image.Resampling.NEAREST).convert(mode)
+
+
+def encode(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """Return the picture as a file of that kind."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def jpeg(seed: int = 0, width: int = 320, height: int = 320) -> bytes:
+    """Return a JPEG within the upstream's limits."""
+    return encode(draw(seed, width, height), quality=80)
+
+
+def noise_jpeg(at_least: int, seed: int = 0) -> bytes:
+    """Return a JPEG of about ``at_least`` bytes: the right header, then bytes nobody decodes."""
+    return jpeg(seed) + random.Random(seed).randbytes(at_least)
