@@ -1,19 +1,38 @@
-"""A fake upstream, and facades in front of any upstream, for every test that asks."""
+"""A fake upstream, real engines, and facades in front of either, for every test that asks."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from demo.processes import Engine
 from productsearch.v1 import ProductSearchStub, connect
 from productsearch_service.server import Server
 from productsearch_service.settings import Settings
 from tests.fakes.upstream import FakeUpstream
 
 FacadeFactory = Callable[..., ProductSearchStub]
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """Return an engine with the default settings, over its own PostgreSQL."""
+    with Engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def open_engine() -> Iterator[Engine]:
+    """Return an engine that also downloads from private addresses."""
+    with Engine(environment={"PRODUCTSEARCH_ENGINE_ALLOW_PRIVATE_URLS": "true"}) as running:
+        yield running
 
 
 @pytest.fixture
@@ -55,6 +74,18 @@ def facade(upstream: FakeUpstream) -> Iterator[FacadeFactory]:
     yield start
     for close in reversed(closers):
         close()
+
+
+@pytest.fixture
+def over_engine(engine: Engine, facade: FacadeFactory) -> ProductSearchStub:
+    """Return a stub of a facade in front of the engine, with a library of the test's own."""
+    return facade(library_of(engine))
+
+
+def library_of(engine: Engine, *options: str) -> dict[str, str]:
+    """Create a library in the engine (`library create` options) and return its settings."""
+    api_key, secret_key = engine.create_library(f"facade-{next(_numbers)}", *options)
+    return {"base_url": engine.url, "api_key": api_key, "secret_key": secret_key}
 
 
 @pytest.fixture

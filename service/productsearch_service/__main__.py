@@ -44,7 +44,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     server.start()
-    logging.getLogger("productsearch").info("serving on port %d", server.port)
+    # Whoever started this process waits for the line; with port 0 it has the real one.
+    sys.stdout.write(f"listening on {settings.listen.rpartition(':')[0]}:{server.port}\n")
+    sys.stdout.flush()
     stopping.wait()
     server.stop(hurry)
     return 0

@@ -63,6 +63,9 @@ class _Findings:
 def new_image(message: NewImage, policy: DuplicatePolicy.ValueType) -> Add:
     """Return the checked add of AddImage or of one bulk item."""
     found = _Findings()
+    if message == NewImage():
+        found.add("new_image", "missing; set image and brief")
+        found.finish()
     picture = _picture(message.image, "new_image.image", found)
     _check_brief(message.brief, "new_image.brief", found)
     class_id1, class_id2 = _class_ids(message, "new_image.", found)

@@ -113,19 +113,20 @@ class FakeUpstream:
         """Note the request and return what it is answered with."""
         with self._lock:
             self.received.append(request)
-            if self._scripts[request.method]:
-                return self._scripts[request.method].popleft()
-            if request.method in self._always:
-                answer = self._always[request.method]
-                return answer(request) if callable(answer) else answer
-            if request.method == "token":
+            script = self._scripts[request.method]
+            if script:
+                return script.popleft()
+            answer = self._always.get(request.method)
+            if answer is None and request.method == "token":
                 self.tokens_issued += 1
                 return {
                     "access_token": f"24.token-{self.tokens_issued}",
                     "expires_in": 2592000,
                     "scope": "brain_all_scope",
                 }
+        if answer is None:
             return _GOOD.get(request.method, error(3, "Unsupported openapi method"))
+        return answer(request) if callable(answer) else answer
 
 
 class _Handler(BaseHTTPRequestHandler):

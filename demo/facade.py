@@ -1,0 +1,54 @@
+"""Starts the facade as a process, with a settings file and credential files as in production."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from demo.processes import Server
+
+
+class Facade(Server):
+    """The gRPC facade on loopback, for libraries of one upstream.
+
+    ``key_pairs`` maps library names to (API key, secret key); they are written to files under
+    ``data``, readable by this user alone. ``environment`` adds settings (``PRODUCTSEARCH_...``).
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        upstream_url: str,
+        key_pairs: Mapping[str, tuple[str, str]],
+        *,
+        listen: str = "127.0.0.1:0",
+        environment: Mapping[str, str] | None = None,
+    ):
+        data.mkdir(parents=True, exist_ok=True)
+        lines = [f'listen = "{listen}"']
+        for name, (api_key, secret_key) in key_pairs.items():
+            directory = data / "credentials" / name
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_secret(directory / "api_key", api_key)
+            _write_secret(directory / "secret_key", secret_key)
+            lines += [
+                f"[libraries.{name}]",
+                f'base_url = "{upstream_url}"',
+                f'credentials_dir = "{directory.resolve()}"',
+                "quota_qps = 0  # the engine has no quota",
+            ]
+        settings = data / "settings.toml"
+        settings.write_text("\n".join(lines) + "\n", "utf-8")
+        super().__init__(
+            [sys.executable, "-m", "productsearch_service"],
+            data / "service.log",
+            {"PRODUCTSEARCH_SETTINGS": str(settings.resolve()), **(environment or {})},
+        )
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

@@ -1,0 +1,210 @@
+"""BulkAddImages answers each item once, holds senders back, and can be interrupted."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from productsearch import v1
+from productsearch.v1 import ErrorReason as R
+from productsearch_service import limits
+from productsearch_service.bulk import Pipeline
+from productsearch_service.server import Server
+from productsearch_service.settings import Settings
+from tests.fakes.upstream import FakeUpstream, Fault, error
+from tests.pictures import jpeg
+
+PICTURE = v1.ImageSource(content=jpeg(1))
+Request = v1.BulkAddImagesRequest
+
+
+def item(key: str, image: v1.ImageSource = PICTURE) -> Request:
+    """Return the message of one item."""
+    return Request(item=Request.Item(key=key, new_image=v1.NewImage(image=image, brief=key)))
+
+
+def test_a_thousand_items_are_answered_once_each(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """1,000 items, 10 % bad, 10 % duplicates: each key once, in any order, the summary right."""
+    duplicates = {f"brief={n}".encode() for n in range(5, 1000, 10)}
+
+    def answer(request: Any) -> Any:
+        if request.body.rpartition(b"&")[2] in duplicates:
+            return error(216681, cont_sign="9,9")
+        return {"log_id": 1, "cont_sign": "1,2"}
+
+    upstream.always("add", answer)
+    bad = v1.ImageSource(content=b"bad")
+    first = Request(settings=Request.Settings(duplicate_policy=v1.DuplicatePolicy.Value("DUPLICATE_POLICY_KEEP")))
+    messages = [first, *(item(str(n), bad if n % 10 == 0 else PICTURE) for n in range(1000))]
+    *results, last = stub.BulkAddImages(iter(messages))
+    keys = Counter(message.result.key for message in results)
+    assert {str(n): 1 for n in range(1000)} == keys
+    kept = v1.AddOutcome.ADD_OUTCOME_KEPT
+    assert 100 == sum(message.result.added.outcome == kept for message in results)
+    summary = last.summary
+    assert (1000, 800, 100, 100) == (
+        summary.received_count,
+        summary.added_count,
+        summary.duplicate_count,
+        summary.failed_count,
+    )
+
+
+def test_an_empty_stream_has_an_empty_summary(stub: v1.ProductSearchStub) -> None:
+    """No item: only the summary, all zero."""
+    (last,) = stub.BulkAddImages(iter(()))
+    assert v1.BulkAddImagesResponse.Summary() == last.summary
+    assert last.HasField("summary")
+
+
+def test_validate_only_sends_nothing(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """With validate_only each item is checked and none is sent on."""
+    first = Request(settings=Request.Settings(validate_only=True))
+    *results, last = stub.BulkAddImages(iter([first, item("a"), item("b")]))
+    validated = v1.AddOutcome.ADD_OUTCOME_VALIDATED
+    assert [validated] * 2 == [message.result.added.outcome for message in results]
+    assert (2, []) == (last.summary.added_count, upstream.received)
+
+
+def test_an_item_fails_with_the_status_of_the_unary_call(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """A duplicate item and a duplicate AddImage carry the very same status."""
+    upstream.always("add", error(216681, "item has existed", cont_sign="7,8", log_id=3))
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.AddImage(v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="k")))
+    result, _ = stub.BulkAddImages(iter([item("k")]))
+    assert v1.status_of(caught.value) == result.result.error
+    assert "7,8" == v1.cont_sign_of(result.result.error)
+
+
+class Sender:
+    """A stream that is fed by the test and notes how far it was read."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._messages: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+
+    def put(self, *messages: Request | None) -> None:
+        """Offer messages; None ends the stream."""
+        for message in messages:
+            self._messages.put(message)
+
+    def __iter__(self) -> Iterator[Request]:
+        while (message := self._messages.get()) is not None:
+            self.sent += 1
+            yield message
+
+
+def _until(condition: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_no_more_items_are_under_way_than_the_bound(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """With a slow upstream and 40 items offered, never more than the bound is sent on."""
+    most = at_once = 0
+    lock = threading.Lock()
+
+    def answer(_: Any) -> Any:
+        nonlocal most, at_once
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with lock:
+            at_once -= 1
+        return {"log_id": 1, "cont_sign": "1,2"}
+
+    upstream.always("add", answer)
+    *results, _ = stub.BulkAddImages(item(str(n)) for n in range(40))
+    assert (40, limits.BULK_AT_ONCE) == (len(results), most)
+
+
+def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
+    """Results that nobody takes stop the reading of items, at the bound."""
+    read: list[int] = []
+    worked: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        worked.append(number)
+        return number
+
+    results = Pipeline[int, int](work, at_once=4).run(items())
+    taken = [next(results)]
+    _until(lambda: len(worked) == 5)
+    time.sleep(0.1)
+    assert (5, 6) == (len(worked), len(read))  # one more is read, and waits for its place
+    taken += results
+    assert [*range(100)] == sorted(taken)
+
+
+def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> None:
+    """Stopped in the middle: begun items are answered, then SERVER_DRAINING, the rest unsent."""
+    library = {"base_url": upstream.url, "api_key": "k", "secret_key": "s", "quota_qps": 0}
+    server = Server(
+        Settings(
+            listen="127.0.0.1:0", libraries={"default": library}, drain_delay_s=0, drain_grace_s=5
+        )
+    )
+    server.start()
+    upstream.always("add", Fault(seconds=0.3, body=b'{"log_id": 1, "cont_sign": "1,2"}'))
+    with v1.connect(f"127.0.0.1:{server.port}") as channel:
+        sender = Sender()
+        stream = v1.ProductSearchStub(channel).BulkAddImages(iter(sender))
+        sender.put(*(item(str(n)) for n in range(20)))
+        _until(lambda: len(upstream.calls) >= limits.BULK_AT_ONCE)
+        stopping = threading.Thread(target=server.stop, args=(threading.Event(),))
+        stopping.start()
+        keys = []
+        with pytest.raises(grpc.RpcError) as caught:
+            for message in stream:
+                assert message.HasField("result")
+                keys.append(message.result.key)
+        assert R.SERVER_DRAINING == v1.reason_of(caught.value)
+        assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
+        assert v1.retry_delay_of(caught.value) is not None
+        sender.put(None)
+        stopping.join(10)
+    sent_on = [call.body.rpartition(b"brief=")[2].decode() for call in upstream.calls]
+    assert sorted(sent_on) == sorted(keys)
+    assert limits.BULK_AT_ONCE <= len(keys) < 20
+
+
+def test_a_cancelled_stream_leaves_nothing_behind(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """After a cancel in the middle all threads of the stream end."""
+    sender = Sender()
+    stream = stub.BulkAddImages(iter(sender))
+    sender.put(item("a"))
+    next(stream)
+    stream.cancel()
+    sender.put(None)
+
+    def bulk_threads() -> list[str]:
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name.startswith("bulk")]
+
+    _until(lambda: not bulk_threads())
+    assert ["add"] == [call.method for call in upstream.calls]

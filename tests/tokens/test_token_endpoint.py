@@ -1,0 +1,95 @@
+"""Answers of the token endpoint that make no sense are refused, over real HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
+from productsearch_service.upstream.credentials import FileCredentials, FixedCredentials, KeyPair
+from productsearch_service.upstream.issuer import TokenIssuer
+from productsearch_service.upstream.transport import Transport
+from tests.fakes.upstream import FakeUpstream, Fault
+
+PAIR = KeyPair("the-api-key", "the-secret-key")
+GOOD = {"access_token": "24.good", "expires_in": 2592000}
+
+
+def _ask(upstream: FakeUpstream, answer: Any) -> Any:
+    upstream.then("token", answer)
+    return TokenIssuer(Transport(upstream.url), FixedCredentials(PAIR))()
+
+
+def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
+    """Value and lifetime are taken as they are."""
+    issued = _ask(upstream, GOOD)
+    assert ("24.good", 2592000) == (issued.value, issued.expires_in_s)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        [],
+        b"",
+        b"<html>login</html>",
+        b"[" * 100_000,
+        GOOD | {"access_token": ""},
+        GOOD | {"access_token": 7},
+        GOOD | {"access_token": "a b\r\nX: y"},
+        GOOD | {"access_token": "x" * 5000},
+        {"access_token": "24.good"},
+        GOOD | {"expires_in": 60},
+        GOOD | {"expires_in": -1},
+        GOOD | {"expires_in": 10**12},
+        GOOD | {"expires_in": "2592000"},
+        GOOD | {"expires_in": True},
+        {"error": "temporarily_unavailable"},
+        Fault(status=500, body=b"{}"),
+        Fault(status=429, body=b"slow down"),
+        Fault(kind="close"),
+        Fault(kind="cut"),
+    ],
+    ids=str,
+)
+def test_an_insane_answer_is_no_token(answer: Any, upstream: FakeUpstream) -> None:
+    """No token, no lifetime, HTML, a broken connection: a passing failure, nothing else."""
+    with pytest.raises(UpstreamUnavailable):
+        _ask(upstream, answer)
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
+def test_a_rejected_pair_is_told_from_a_passing_failure(error: str, upstream: FakeUpstream) -> None:
+    """The vendor's 401 with its error word means that the operator must act."""
+    with pytest.raises(UpstreamCredentialsRejected):
+        _ask(upstream, Fault(status=401, body=b'{"error": "%b"}' % error.encode()))
+
+
+def test_files_are_read_as_a_pair_of_one_generation(tmp_path: Path) -> None:
+    """A secret volume that is swapped between two reads never gives a mixed pair."""
+    for generation in ("one", "two"):
+        (tmp_path / generation).mkdir()
+        (tmp_path / generation / "api_key").write_text(f"key-{generation}\n")
+        (tmp_path / generation / "secret_key").write_text(f"secret-{generation}\n")
+    (tmp_path / "current").symlink_to("one")
+    for name in ("api_key", "secret_key"):
+        (tmp_path / name).symlink_to(Path("current") / name)
+    credentials = FileCredentials(tmp_path)
+    assert KeyPair("key-one", "secret-one") == credentials.read()
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").rename(tmp_path / "current")
+    assert KeyPair("key-two", "secret-two") == credentials.read()
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+def test_missing_or_empty_files_are_a_clear_error(name: str, tmp_path: Path) -> None:
+    """A missing, then an empty file of the pair: the operator's error, with no path in it."""
+    other = ({"api_key", "secret_key"} - {name}).pop()
+    (tmp_path / other).write_text("x")
+    with pytest.raises(UpstreamCredentialsRejected, match="missing, empty or unreadable"):
+        FileCredentials(tmp_path).read()
+    (tmp_path / name).write_text(" \n")
+    with pytest.raises(UpstreamCredentialsRejected, match="missing, empty or unreadable"):
+        FileCredentials(tmp_path).read()
