@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from productsearch_service.calls import Hit, Page
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
 
 _LOG_ID_MAX: Final = 2**64 - 1
+_MESSAGE_CHARS_READ: Final = 10_000
 _MESSAGE_CHARS_MAX: Final = 200
+_SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{16,}")
 _TRUE_WORDS: Final = frozenset({"true", "1"})
 
 
@@ -108,10 +111,15 @@ def _number(value: object) -> float | None:
 
 
 def _printable(message: object) -> str:
-    """Return the upstream's own message in one bounded line; it may echo anything."""
+    """Return the upstream's own message in one bounded line.
+
+    It may echo the URL with the token in it: any run that is long enough to be a part of a
+    secret is masked, before the cut, which could leave a shorter piece of it.
+    """
     if not isinstance(message, str):
         return ""
-    return "".join(c if c.isprintable() else " " for c in message[:_MESSAGE_CHARS_MAX])
+    masked = _SECRET_LIKE.sub("***", message[:_MESSAGE_CHARS_READ])
+    return "".join(c if c.isprintable() else " " for c in masked[:_MESSAGE_CHARS_MAX])
 
 
 def _well_formed(text: str) -> str:
