@@ -43,7 +43,11 @@ def test_a_thousand_items_are_answered_once_each(
 
     upstream.always("add", answer)
     bad = v1.ImageSource(content=b"bad")
-    first = Request(settings=Request.Settings(duplicate_policy=v1.DuplicatePolicy.Value("DUPLICATE_POLICY_KEEP")))
+    first = Request(
+        settings=Request.Settings(
+            duplicate_policy=v1.DuplicatePolicy.Value("DUPLICATE_POLICY_KEEP")
+        )
+    )
     messages = [first, *(item(str(n), bad if n % 10 == 0 else PICTURE) for n in range(1000))]
     *results, last = stub.BulkAddImages(iter(messages))
     keys = Counter(message.result.key for message in results)
@@ -66,9 +70,7 @@ def test_an_empty_stream_has_an_empty_summary(stub: v1.ProductSearchStub) -> Non
     assert last.HasField("summary")
 
 
-def test_validate_only_sends_nothing(
-    stub: v1.ProductSearchStub, upstream: FakeUpstream
-) -> None:
+def test_validate_only_sends_nothing(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """With validate_only each item is checked and none is sent on."""
     first = Request(settings=Request.Settings(validate_only=True))
     *results, last = stub.BulkAddImages(iter([first, item("a"), item("b")]))

@@ -239,9 +239,7 @@ def test_a_library_nobody_configured(stub: v1.ProductSearchStub) -> None:
     check(failure_of(lambda: stub.SearchImages(request)), Row(C.NOT_FOUND, R.LIBRARY_UNKNOWN))
 
 
-def test_a_page_token_of_another_search(
-    stub: v1.ProductSearchStub, upstream: FakeUpstream
-) -> None:
+def test_a_page_token_of_another_search(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """A token sent along with another picture, or made up, is PAGE_TOKEN_INVALID."""
     upstream.always("search", {"log_id": 1, "result": [], "has_more": True})
     token = stub.SearchImages(SEARCH).next_page_token

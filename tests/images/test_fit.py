@@ -56,9 +56,7 @@ def test_a_picture_within_the_limits_is_not_touched(kind: str) -> None:
         ((300, 4096), (300, 4096)),
     ],
 )
-def test_sides_are_scaled_into_the_limits(
-    size: tuple[int, int], expected: tuple[int, int]
-) -> None:
+def test_sides_are_scaled_into_the_limits(size: tuple[int, int], expected: tuple[int, int]) -> None:
     """The factor nearest to 1 that brings both sides inside; the proportions stay."""
     fitted = images.fit(encode(draw(1, *size), "PNG"))
     images.check(fitted)

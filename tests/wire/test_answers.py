@@ -71,9 +71,7 @@ def test_an_unsorted_page_is_sorted(stub: v1.ProductSearchStub, upstream: FakeUp
     assert 9223372036854775807 == response.log_id
 
 
-def test_min_score_leaves_out_and_ends(
-    stub: v1.ProductSearchStub, upstream: FakeUpstream
-) -> None:
+def test_min_score_leaves_out_and_ends(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """Results below min_score are left out; a page without any other ends the search."""
     request = v1.SearchImagesRequest(min_score=0.4)
     request.MergeFrom(SEARCH)
@@ -86,9 +84,7 @@ def test_min_score_leaves_out_and_ends(
     assert ([], "") == ([*second.results], second.next_page_token)
 
 
-def test_brief_comes_back_byte_for_byte(
-    stub: v1.ProductSearchStub, upstream: FakeUpstream
-) -> None:
+def test_brief_comes_back_byte_for_byte(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """Chinese, emoji, NUL and JSON in brief survive; a lone surrogate becomes a question mark."""
     brief = '{"名": "苹果 😀"}\x00\t'
     upstream.then("search", search_answer(("1,1", 0.4, brief), ("2,2", 0.3, "x\ud800y")))

@@ -1,0 +1,101 @@
+# The only commands anyone needs. Everything is installed into .venv from lock files.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PHOTOS ?=
+
+venv := .venv
+bin := $(venv)/bin
+installed := $(venv)/.installed
+generator := .venv-generate/.installed
+imports := build/imports/google/rpc/status.proto
+packages := clients/python service engine
+generated := clients/python/productsearch/v1
+
+# Flags of a nested or outer make, or of the user's shell, must not change what is installed.
+pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip --quiet
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+.PHONY: demo
+demo: $(installed) ## set up and show every RPC on pictures (PHOTOS=dir for your own)
+	$(bin)/python -m demo tour $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+.PHONY: test
+test: $(installed) ## set up and prove the product
+	$(bin)/python -m pytest
+
+.PHONY: run
+run: $(installed) ## keep facade and engine up; prints how to call them
+	@$(bin)/python -m demo run
+
+.PHONY: setup
+setup: $(installed) ## install everything that demo, test and check need
+
+.PHONY: check
+check: static test ## format, lint, types, protos, generated files, tests
+
+.PHONY: static
+static: format-check lint types protos generated ## check without the tests
+
+.PHONY: format
+format: $(installed) ## format the Python code
+	$(bin)/ruff format
+	$(bin)/ruff check --select I --fix
+
+.PHONY: format-check
+format-check: $(installed)
+	$(bin)/ruff format --check
+	$(bin)/buf format --diff --exit-code protos
+
+.PHONY: lint
+lint: $(installed)
+	$(bin)/ruff check
+
+.PHONY: types
+types: $(installed)
+	$(bin)/mypy clients/python/productsearch clients/python/examples service/productsearch_service \
+		engine/productsearch_engine demo
+
+.PHONY: protos
+protos: $(installed) $(imports) ## lint the protos and compare them with main
+	$(bin)/buf lint
+	protos/breaking.sh
+
+.PHONY: generate
+generate: $(generator) ## make the Python client's code from the protos
+	protos/generate.sh clients/python
+
+.PHONY: generated
+generated: $(generator)
+	rm -rf build/generated
+	protos/generate.sh build/generated
+	@for file in build/generated/productsearch/v1/*; do \
+		cmp "$$file" "$(generated)/$$(basename "$$file")" || exit 1; done
+	@echo "generated files are current"
+
+.PHONY: lock
+lock: ## resolve the lock files anew
+	./lock.sh
+
+.PHONY: clean
+clean: ## remove everything that was built or installed here
+	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(installed): requirements-dev.lock $(packages:%=%/pyproject.toml)
+	$(PYTHON) -m venv $(venv)
+	$(pip) install --require-hashes -r requirements-dev.lock
+	$(pip) install --no-deps --no-build-isolation $(packages:%=-e %)
+	@touch $@
+
+$(generator): protos/requirements.lock
+	$(PYTHON) -m venv .venv-generate
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-generate/bin/python -m pip --quiet install \
+		--require-hashes -r protos/requirements.lock
+	@touch $@
+
+# buf gets its one import from the installed googleapis-common-protos, not from a registry.
+$(imports): $(installed)
+	@mkdir -p $(@D)
+	cp "$$($(bin)/python -c 'import google.rpc.status_pb2 as m; print(m.__file__.replace("_pb2.py", ".proto"))')" $@

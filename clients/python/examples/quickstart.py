@@ -1,0 +1,38 @@
+"""Adds a picture, finds it again, and reads what an error says.
+
+Run: python quickstart.py 127.0.0.1:50051 picture.jpg
+"""
+
+import sys
+from pathlib import Path
+
+import grpc
+
+from productsearch.v1 import (
+    AddImageRequest,
+    ErrorReason,
+    ImageSource,
+    NewImage,
+    ProductSearchStub,
+    SearchImagesRequest,
+    connect,
+    cont_sign_of,
+    reason_of,
+)
+
+target, file = sys.argv[1:]
+picture = ImageSource(content=Path(file).read_bytes(), fit=True)
+
+with connect(target) as channel:
+    stub = ProductSearchStub(channel)
+    try:
+        added = stub.AddImage(
+            AddImageRequest(new_image=NewImage(image=picture, brief="a red apple"))
+        )
+        print("added", added.cont_sign)
+    except grpc.RpcError as error:
+        if reason_of(error) != ErrorReason.IMAGE_ALREADY_EXISTS:
+            raise
+        print("already there as", cont_sign_of(error))
+    for hit in stub.SearchImages(SearchImagesRequest(image=picture, page_size=5)).results:
+        print(f"{hit.score:.3f}", hit.cont_sign, hit.brief)

@@ -1,0 +1,131 @@
+"""``python -m demo tour`` shows everything once; ``python -m demo run`` keeps it up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from demo import contact_sheet, products
+from demo.facade import Facade
+from demo.processes import Engine, ServerError
+from demo.tour import Tour, TourError
+from productsearch import v1
+
+_LIBRARY = "default"
+_NOBODY_BALANCES = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
+_HOW_TO = """
+The facade listens on {facade}, the engine on {engine}.
+
+Python (in another terminal):
+
+    .venv/bin/python - <<'EOF'
+    from pathlib import Path
+    from productsearch.v1 import ImageSource, ProductSearchStub, SearchImagesRequest, connect
+
+    stub = ProductSearchStub(connect("{facade}"))
+    picture = ImageSource(content=Path("picture.jpg").read_bytes(), fit=True)
+    for hit in stub.SearchImages(SearchImagesRequest(image=picture)).results:
+        print(hit.score, hit.cont_sign, hit.brief)
+    EOF
+
+grpcurl (the service answers reflection):
+
+    grpcurl -plaintext {facade} describe productsearch.v1.ProductSearch
+    grpcurl -plaintext -d '{{"image_ref": {{"cont_sign": "1,2"}}}}' \\
+        {facade} productsearch.v1.ProductSearch/DeleteImage
+
+Pictures and keys are kept in {data}. Stop with Ctrl-C.
+"""
+
+
+def main() -> int:
+    """Run a command; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    tour = commands.add_parser("tour", help="show every RPC once on real pictures")
+    tour.add_argument("--photos", type=Path, help="a folder of pictures; default: drawn ones")
+    tour.add_argument("--out", type=Path, default=Path("build/demo"))
+    run = commands.add_parser("run", help="keep engine and facade up")
+    run.add_argument("--data", type=Path, default=Path(".run"))
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "run":
+            return _run(arguments.data)
+        return _tour(arguments.photos, arguments.out)
+    except (ServerError, TourError, ValueError, OSError) as error:
+        print(f"demo failed: {error}", file=sys.stderr)
+        return 1
+
+
+def _tour(photos: Path | None, out: Path) -> int:
+    shown = products.from_folder(photos) if photos else products.drawn()
+    print("productsearch: engine (PostgreSQL + pgvector) <- REST - facade <- gRPC - this tour\n")
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="productsearch-demo-") as scratch:
+        folder = Path(scratch)
+        with Engine(folder / "engine") as engine:
+            pair = engine.create_library(_LIBRARY)
+            with (
+                Facade(
+                    folder / "service",
+                    engine.url,
+                    {_LIBRARY: pair},
+                    environment=_NOBODY_BALANCES,
+                ) as facade,
+                v1.connect(facade.url) as channel,
+            ):
+                print(f"  started            in {time.monotonic() - began_s:.1f} s")
+                figures = Tour(v1.ProductSearchStub(channel), shown).walk()
+    sheet = out / "contact-sheet.png"
+    contact_sheet.write(figures.rows, sheet)
+    total = figures.searches
+    print(
+        f"\n  {total} searches with pictures that are not in the library:"
+        f"\n    first hit is the same product        {_share(figures.first_is_same, total)}"
+        f"\n    the same product is among first five {_share(figures.any_of_five_is_same, total)}"
+        f"\n  query and hits side by side: {sheet}"
+        f"\n  everything worked, in {time.monotonic() - began_s:.1f} s"
+    )
+    return 0
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:4} of {whole} ({100 * part / whole:.1f} %)"
+
+
+def _run(data: Path) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    data.mkdir(parents=True, exist_ok=True)
+    with Engine(data / "engine", listen="127.0.0.1:8190") as engine:
+        pair = _kept_pair(engine, data / "key-pair.json")
+        with Facade(
+            data / "service",
+            engine.url,
+            {_LIBRARY: pair},
+            listen="127.0.0.1:50051",
+            environment=_NOBODY_BALANCES,
+        ) as facade:
+            print(_HOW_TO.format(facade=facade.url, engine=engine.url, data=data), flush=True)
+            stop.wait()
+    return 0
+
+
+def _kept_pair(engine: Engine, file: Path) -> tuple[str, str]:
+    """Return the library's key pair; it is shown once, at creation, so it is kept."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(engine.create_library(_LIBRARY)))
+    api_key, secret_key = json.loads(file.read_text())
+    return api_key, secret_key
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Writes the lock files: names, versions and hashes, no addresses. Run by `make lock`.
+set -euo pipefail
+cd "$(dirname "$0")"
+python3 -m venv build/uv
+build/uv/bin/python -m pip install --quiet uv
+resolve() {
+  build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+    --generate-hashes --no-header --no-emit-package productsearch-client "$@"
+}
+resolve clients/python/pyproject.toml service/pyproject.toml engine/pyproject.toml \
+  --group dev -o requirements-dev.lock
+resolve service/pyproject.toml -o service/requirements.lock
+resolve engine/pyproject.toml -o engine/requirements.lock
+resolve --group generate -o protos/requirements.lock
