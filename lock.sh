@@ -12,4 +12,5 @@ resolve clients/python/pyproject.toml service/pyproject.toml engine/pyproject.to
   --group dev -o requirements-dev.lock
 resolve service/pyproject.toml -o service/requirements.lock
 resolve engine/pyproject.toml -o engine/requirements.lock
+resolve --group build -o requirements-build.lock
 resolve --group generate -o protos/requirements.lock

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from productsearch_service.server import Server
 from productsearch_service.settings import SettingsError, read_settings
 
+_HEALTH_TIMEOUT_S = 3.0
+
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; a second signal hurries. Return the exit code."""
-    argparse.ArgumentParser(
+    """Run a command and return the exit code; 2 for wrong settings."""
+    parser = argparse.ArgumentParser(
         prog="productsearch-service",
         description=(
-            "Serve productsearch.v1.ProductSearch. Settings come from the TOML file that "
-            "PRODUCTSEARCH_SETTINGS names and from PRODUCTSEARCH_... variables; "
+            "The gRPC service productsearch.v1.ProductSearch. Settings come from the TOML file "
+            "that PRODUCTSEARCH_SETTINGS names and from PRODUCTSEARCH_... variables; "
             "secrets never from the command line."
         ),
-    ).parse_args()
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve until SIGTERM (the default)")
+    health = commands.add_parser("health", help="exit 0 if a running service says SERVING")
+    health.add_argument("address", nargs="?", default="127.0.0.1:50051")
+    arguments = parser.parse_args()
+    return _health(arguments.address) if arguments.command == "health" else _serve()
+
+
+def _serve() -> int:
+    """Run until SIGTERM or SIGINT; a second signal hurries."""
     try:
         settings = read_settings()
         server = Server(settings)
     except (SettingsError, OSError, ValueError) as error:
-        sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
-        return 2
-    except RuntimeError:
-        sys.stderr.write(
-            f"productsearch-service cannot start:\nlisten: {settings.listen} is taken\n"
-        )
-        return 2
+        return _cannot_start(str(error))
+    except RuntimeError:  # grpc's way to say so
+        return _cannot_start(f"listen: {settings.listen} is taken")
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -49,7 +61,28 @@ def main() -> int:
     sys.stdout.flush()
     stopping.wait()
     server.stop(hurry)
-    return 0
+    logging.shutdown()
+    # Python would wait for threads that still wait for an upstream, half a minute at most;
+    # their callers have been answered.
+    os._exit(0)
+
+
+def _cannot_start(why: str) -> int:
+    sys.stderr.write(f"productsearch-service cannot start:\n{why}\n")
+    return 2
+
+
+def _health(address: str) -> int:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
+            )
+        except grpc.RpcError:
+            sys.stdout.write("UNREACHABLE\n")
+            return 1
+    sys.stdout.write(f"{health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}\n")
+    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ DEADLINE_SHAVE_S: Final = 0.020
 CALL_MIN_S: Final = 0.100
 """With less time than this left, no call to the upstream is begun."""
 
-RPCS_IN_FLIGHT_MAX: Final = 48
+RPCS_IN_FLIGHT_MAX: Final = 64
 REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024

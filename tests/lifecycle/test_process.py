@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_health_and_reflection_answer(process: Facade) -> None:
         assert "productsearch.v1.ProductSearch" in names
 
 
+def _health(address: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "productsearch_service", "health", address],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.strip()
+
+
+def test_the_health_command_tells_by_its_exit_code(process: Facade) -> None:
+    """0 for a service that serves, 1 for one that cannot be reached."""
+    assert (0, "SERVING") == _health(process.url)
+    assert (1, "UNREACHABLE") == _health("127.0.0.1:9")
+
+
 def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstream) -> None:
     """After SIGTERM: not serving, calls go on for the drain delay, the slow one ends well."""
     slow = Fault(seconds=1.5, body=b'{"log_id": 7, "result": [], "has_more": false}')
@@ -57,7 +74,7 @@ def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstre
         assert SERVING == next(watch).status
         under_way = stub.SearchImages.future(SEARCH)
         while not upstream.calls:
-            pass
+            time.sleep(0.01)
         os.kill(process.pid, signal.SIGTERM)
         assert NOT_SERVING == next(watch).status
         other = v1.SearchImagesRequest(image=SEARCH.image, page_size=5)
@@ -75,13 +92,13 @@ def test_a_second_signal_hurries(upstream: FakeUpstream, tmp_path: Path) -> None
         with v1.connect(process.url) as channel:
             call = v1.ProductSearchStub(channel).SearchImages.future(SEARCH)
             while not upstream.calls:
-                pass
+                time.sleep(0.01)
             os.kill(process.pid, signal.SIGTERM)
             while "stopping" not in process.log():
-                pass
+                time.sleep(0.01)
             os.kill(process.pid, signal.SIGTERM)
             assert grpc.StatusCode.OK != call.code()
-        assert 0 == process.wait()
+        assert 0 == process.wait(10)
 
 
 def _start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
