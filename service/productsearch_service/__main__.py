@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from productsearch_service import logs
 from productsearch_service.server import Server
 from productsearch_service.settings import SettingsError, read_settings
 
@@ -45,9 +47,7 @@ def _serve() -> int:
         return _cannot_start(str(error))
     except RuntimeError:  # grpc's way to say so
         return _cannot_start(f"listen: {settings.listen} is taken")
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.install(settings.log_level)
     stopping, hurry = threading.Event(), threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -75,9 +75,8 @@ def _cannot_start(why: str) -> int:
 def _health(address: str) -> int:
     with grpc.insecure_channel(address) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
-            )
+            health: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S)
         except grpc.RpcError:
             sys.stdout.write("UNREACHABLE\n")
             return 1

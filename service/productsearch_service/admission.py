@@ -1,8 +1,9 @@
-"""Bounds what one replica holds at a time: calls and bytes in flight. Over them: no, at once."""
+"""Bounds what one replica holds at a time, in all and for each caller. Over them: no, at once."""
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,36 +15,46 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Counts calls and bytes in flight. Thread-safe."""
+    """Counts calls and bytes in flight. Thread-safe.
 
-    def __init__(
-        self,
-        *,
-        calls_max: int,
-        bytes_max: int,
-    ) -> None:
+    A caller alone may hold all places; once others are there, at most its share of them, so
+    that a flood from one leaves room for the rest.
+    """
+
+    def __init__(self, *, calls_max: int, bytes_max: int, caller_share: float) -> None:
         self._calls_max = calls_max
         self._bytes_max = bytes_max
+        self._caller_max = max(1, int(calls_max * caller_share))
         self._lock = threading.Lock()
-        self._calls = 0
+        self._calls: Counter[str] = Counter()
         self._bytes = 0
 
     @contextmanager
-    def admitted(self, size_bytes: int) -> Iterator[None]:
+    def admitted(self, caller: str, size_bytes: int) -> Iterator[None]:
         """Hold a place for one call with a request of ``size_bytes``; raise ServerOverloaded."""
         with self._lock:
-            full = self._calls >= self._calls_max or self._bytes + size_bytes > self._bytes_max
+            full = self._full(caller, size_bytes)
             if not full:
-                self._calls += 1
+                self._calls[caller] += 1
                 self._bytes += size_bytes
         if full:
-            raise ServerOverloaded(
-                "this replica has as many calls under way as it may",
-                retry_after_s=limits.OVERLOAD_RETRY_S,
-            )
+            raise ServerOverloaded(full, retry_after_s=limits.OVERLOAD_RETRY_S)
         try:
             yield
         finally:
             with self._lock:
-                self._calls -= 1
                 self._bytes -= size_bytes
+                self._calls[caller] -= 1
+                if not self._calls[caller]:
+                    del self._calls[caller]
+
+    def _full(self, caller: str, size_bytes: int) -> str:
+        """Return what is full, or nothing."""
+        if self._calls.total() >= self._calls_max:
+            return "this replica has as many calls under way as it may"
+        if self._bytes + size_bytes > self._bytes_max:
+            return "this replica holds as many bytes as it may"
+        own = self._calls[caller]
+        if own >= self._caller_max and own < self._calls.total():
+            return "this caller has its share of this replica's calls under way"
+        return ""

@@ -8,6 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from productsearch_service.deadline import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks, and until when the answer is of use."""
+
+    caller: str
+    deadline: Deadline
 
 
 @dataclass(frozen=True, slots=True)

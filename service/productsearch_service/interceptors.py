@@ -1,4 +1,4 @@
-"""What surrounds each RPC: error boundary, access log, admission, identity and policy.
+"""What surrounds each RPC: error boundary, access log, identity, admission, policy.
 
 From the outside in, in this order. Each is a function that gets the next one to call; only
 this room knows how grpc wraps handlers. Health and reflection pass through untouched. Knows
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import grpc
 from grpc_status import rpc_status
 
+from productsearch_service.callers import address_of, current_caller
 from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable
 from productsearch_service.status import status_of
 
@@ -82,8 +83,8 @@ class Surroundings(grpc.ServerInterceptor):
             call = _Call(method)
             try:
                 self._drain.check()
-                with self._admission.admitted(request.ByteSize()):
-                    self._identify(call, context)
+                self._identify(call, context)
+                with self._admission.admitted(call.caller, request.ByteSize()):
                     self._allow(call, request.library)  # type: ignore[attr-defined]
                     response = handle(request, context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
@@ -102,8 +103,8 @@ class Surroundings(grpc.ServerInterceptor):
             call = _Call(method)
             try:
                 self._drain.check()
-                with self._admission.admitted(0):
-                    self._identify(call, context)
+                self._identify(call, context)
+                with self._admission.admitted(call.caller, 0):
                     yield from handle(self._allowed(call, requests), context)
             except GeneratorExit:
                 call.log("CANCELLED")
@@ -115,9 +116,12 @@ class Surroundings(grpc.ServerInterceptor):
         return surrounded
 
     def _identify(self, call: _Call, context: grpc.ServicerContext) -> None:
-        if self._policy is not None:
+        if self._policy is None:
+            call.caller = address_of(context.peer())
+        else:
             metadata = dict(context.invocation_metadata())
             call.caller = self._policy.identify(str(metadata.get("authorization", "")))
+        current_caller.set(call.caller)
 
     def _allow(self, call: _Call, library: str) -> None:
         call.library = self._libraries.name(library)
@@ -149,7 +153,7 @@ class _Call:
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self.caller = "anonymous"
+        self.caller = ""
         self.library = ""
         self._began_s = time.monotonic()
 

@@ -23,8 +23,7 @@ from productsearch_service.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from productsearch_service.calls import Add, Page, Search
-    from productsearch_service.deadline import Deadline
+    from productsearch_service.calls import Add, Ask, Page, Search
     from productsearch_service.searches import Searches
     from productsearch_service.upstream.client import UpstreamClient
 
@@ -49,14 +48,17 @@ class Deleted:
 class Library:
     """One library at its upstream. Thread-safe; raises ServiceErrors only."""
 
-    def __init__(self, client: UpstreamClient, searches: Searches) -> None:
+    def __init__(
+        self, client: UpstreamClient, searches: Searches, on_close: Callable[[], None]
+    ) -> None:
         self._client = client
         self._searches = searches
+        self._on_close = on_close
 
-    def add(self, call: Add, policy: DuplicatePolicy.ValueType, deadline: Deadline) -> Stored:
+    def add(self, call: Add, policy: DuplicatePolicy.ValueType, ask: Ask) -> Stored:
         """Store a picture; ``policy`` says what to do if it is stored already."""
         try:
-            added = self._client.add(call, deadline)
+            added = self._client.add(call, ask)
         except ImageAlreadyExists as duplicate:
             sign, words = duplicate.cont_sign, duplicate.upstream
             if sign is None or policy not in (
@@ -67,27 +69,27 @@ class Library:
             if policy == DuplicatePolicy.DUPLICATE_POLICY_KEEP:
                 return Stored(sign, AddOutcome.ADD_OUTCOME_KEPT, words.log_id if words else 0)
             change = Update(sign, call.brief, call.class_id1, call.class_id2)
-            return Stored(sign, AddOutcome.ADD_OUTCOME_UPDATED, self.update(change, deadline))
+            return Stored(sign, AddOutcome.ADD_OUTCOME_UPDATED, self.update(change, ask))
         finally:
             self._searches.forget()
         return Stored(added.cont_sign, AddOutcome.ADD_OUTCOME_CREATED, added.log_id)
 
-    def search(self, call: Search, mark: bytes, deadline: Deadline) -> Page:
+    def search(self, call: Search, mark: bytes, ask: Ask) -> Page:
         """Find pictures; ``mark`` is the search's fingerprint without the page."""
         key = (mark, call.start, call.count)
-        return self._searches.answer(key, lambda: self._client.search(call, deadline), deadline)
+        return self._searches.answer(key, lambda: self._client.search(call, ask), ask.deadline)
 
-    def update(self, call: Update, deadline: Deadline) -> int:
+    def update(self, call: Update, ask: Ask) -> int:
         """Change a stored picture; return the log_id."""
         try:
-            return self._client.update(call, deadline)
+            return self._client.update(call, ask)
         finally:
             self._searches.forget()
 
-    def delete(self, call: Delete, allow_missing: bool, deadline: Deadline) -> int:
+    def delete(self, call: Delete, allow_missing: bool, ask: Ask) -> int:
         """Delete a stored picture; return the log_id."""
         try:
-            return self._client.delete(call, deadline)
+            return self._client.delete(call, ask)
         except ImageNotFound as missing:
             if not allow_missing:
                 raise
@@ -95,29 +97,28 @@ class Library:
         finally:
             self._searches.forget()
 
-    def delete_all(
-        self, signs: Sequence[str], allow_missing: bool, deadline: Deadline
-    ) -> list[Deleted]:
+    def delete_all(self, signs: Sequence[str], allow_missing: bool, ask: Ask) -> list[Deleted]:
         """Delete pictures by signature; return what became of each, in the order of ``signs``."""
         outcomes: dict[str, Deleted] = {}
         distinct = tuple(dict.fromkeys(signs))
         for start in range(0, len(distinct), limits.BATCH_DELETE_MAX):
             group = distinct[start : start + limits.BATCH_DELETE_MAX]
-            outcomes |= self._delete_group(group, allow_missing, deadline)
+            outcomes |= self._delete_group(group, allow_missing, ask)
         return [outcomes[sign] for sign in signs]
 
     def close(self) -> None:
         """Close the connections."""
+        self._on_close()
         self._client.close()
 
     def _delete_group(
-        self, group: tuple[str, ...], allow_missing: bool, deadline: Deadline
+        self, group: tuple[str, ...], allow_missing: bool, ask: Ask
     ) -> dict[str, Deleted]:
-        outcome = _outcome(partial(self.delete, Delete(group), False, deadline))
+        outcome = _outcome(partial(self.delete, Delete(group), False, ask))
         if isinstance(outcome.error, ImageNotFound):
             # At least one of them is not there; which, only single calls can tell.
             return {
-                sign: _outcome(partial(self.delete, Delete(sign), allow_missing, deadline))
+                sign: _outcome(partial(self.delete, Delete(sign), allow_missing, ask))
                 for sign in group
             }
         return dict.fromkeys(group, outcome)

@@ -39,6 +39,8 @@ RPCS_IN_FLIGHT_MAX: Final = 64
 REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024
+CALLER_SHARE: Final = 0.75
+"""Part of the calls in flight that one caller may hold while others call too."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
 BULK_AT_ONCE: Final = 8
@@ -58,12 +60,27 @@ BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 4.0
 QPS_BACKOFF_MIN_S: Final = 1.0
 """After error 18 the upstream's one-second window must pass."""
+RETRY_BUDGET_SHARE: Final = 0.1
+"""Retries for each call, over time; with a failing upstream more would only add load."""
+RETRY_BUDGET_MAX: Final = 10.0
+"""Retries that may come in a row after a quiet time."""
+BREAKER_FAILURES: Final = 5
+"""Failures of the upstream in a row that open the breaker."""
+BREAKER_FIRST_S: Final = 1.0
+BREAKER_MAX_S: Final = 5.0
+EXHAUSTED_FIRST_S: Final = 60.0
+"""Until the first probe after the daily or total quota was used up."""
+EXHAUSTED_MAX_S: Final = 900.0
 UPSTREAM_RETRY_S: Final = 1.0
 """RetryInfo of UPSTREAM_UNAVAILABLE."""
 QUOTA_SHARE: Final = 0.95
 """Part of the quota that the pacer uses: windows at the upstream have a phase of their own."""
 
+LATENCY_WEIGHT: Final = 0.125
+"""Of the newest answer in the running estimate of the upstream's latency (as TCP's)."""
+
 # --- tokens ---
+CREDENTIALS_POLL_S: Final = 15.0
 TOKEN_STALE_FROM: Final = 0.80
 TOKEN_STALE_TO: Final = 0.90
 """A refresh begins at a random part of the lifetime between these two."""

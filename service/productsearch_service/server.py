@@ -24,9 +24,17 @@ from productsearch_service.policy import Policy
 from productsearch_service.searches import Searches
 from productsearch_service.servicer import Servicer
 from productsearch_service.upstream.client import UpstreamClient
-from productsearch_service.upstream.credentials import FileCredentials, FixedCredentials, KeyPair
+from productsearch_service.upstream.credentials import (
+    Credentials,
+    FileCredentials,
+    FixedCredentials,
+    KeyPair,
+)
+from productsearch_service.upstream.exchange import Exchange
 from productsearch_service.upstream.issuer import TokenIssuer
 from productsearch_service.upstream.pacer import Pacer
+from productsearch_service.upstream.rotation import Rotation
+from productsearch_service.upstream.sealed import SealedText
 from productsearch_service.upstream.token import TokenSource
 from productsearch_service.upstream.transport import Transport
 
@@ -64,7 +72,9 @@ class Server:
         self._health = health.HealthServicer()
         policy = Policy.read(settings.policy_file) if settings.policy_file else None
         admission = Admission(
-            calls_max=limits.RPCS_IN_FLIGHT_MAX, bytes_max=limits.BYTES_IN_FLIGHT_MAX
+            calls_max=limits.RPCS_IN_FLIGHT_MAX,
+            bytes_max=limits.BYTES_IN_FLIGHT_MAX,
+            caller_share=limits.CALLER_SHARE,
         )
         self._server = grpc.server(
             ThreadPoolExecutor(
@@ -109,23 +119,24 @@ class Server:
 
 def _library(settings: LibrarySettings, replicas: int) -> Library:
     transport = Transport(settings.base_url, settings.ca_bundle)
-    credentials = (
-        FixedCredentials(
-            KeyPair(settings.api_key.get_secret_value(), settings.secret_key.get_secret_value())
-        )
-        if settings.api_key and settings.secret_key
-        else FileCredentials(settings.credentials_dir)
-        if settings.credentials_dir
-        else None
-    )
-    if credentials is None:
-        raise AssertionError("settings were validated to hold a key pair")
-    client = UpstreamClient(
-        transport,
-        TokenSource(TokenIssuer(transport, credentials)),
-        Pacer(settings.quota_qps / replicas),
-    )
+    issuer = TokenIssuer(transport, _credentials(settings))
+    tokens = TokenSource(issuer)
+    exchange = Exchange(transport, tokens, Pacer(settings.quota_qps / replicas))
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s)
     searches = Searches(
         ttl_s=settings.search_cache_ttl_s, entries_max=settings.search_cache_entries
     )
-    return Library(client, searches)
+    return Library(UpstreamClient(exchange), searches, on_close=rotation.close)
+
+
+def _credentials(settings: LibrarySettings) -> Credentials:
+    if settings.credentials_dir is not None:
+        return FileCredentials(settings.credentials_dir)
+    if settings.api_key is None or settings.secret_key is None:
+        raise AssertionError("settings were validated to hold a key pair")
+    return FixedCredentials(
+        KeyPair(
+            SealedText(settings.api_key.get_secret_value()),
+            SealedText(settings.secret_key.get_secret_value()),
+        )
+    )

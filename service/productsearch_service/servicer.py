@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from productsearch import v1
 from productsearch_service import limits, paging, validation
 from productsearch_service.bulk import Pipeline
+from productsearch_service.callers import current_caller
+from productsearch_service.calls import Ask
 from productsearch_service.deadline import Deadline
 from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
 from productsearch_service.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import grpc
 
@@ -42,11 +44,11 @@ class Servicer(v1.ProductSearchServicer):
     ) -> v1.AddImageResponse:
         """Store one picture."""
         library = self._libraries[request.library]
-        deadline = Deadline.of_call(context.time_remaining())
+        ask = _ask(context, current_caller.get())
         call = validation.new_image(request.new_image, request.duplicate_policy)
         if request.validate_only:
             return v1.AddImageResponse(outcome=v1.AddOutcome.ADD_OUTCOME_VALIDATED)
-        stored = library.add(call, request.duplicate_policy, deadline)
+        stored = library.add(call, request.duplicate_policy, ask)
         return v1.AddImageResponse(
             cont_sign=stored.cont_sign, outcome=stored.outcome, log_id=stored.log_id
         )
@@ -56,9 +58,9 @@ class Servicer(v1.ProductSearchServicer):
     ) -> v1.SearchImagesResponse:
         """Find pictures."""
         library = self._libraries[request.library]
-        deadline = Deadline.of_call(context.time_remaining())
+        ask = _ask(context, current_caller.get())
         call, mark = validation.search(request, self._libraries.name(request.library))
-        page = library.search(call, mark, deadline)
+        page = library.search(call, mark, ask)
         return v1.SearchImagesResponse(
             results=[
                 v1.SearchResult(cont_sign=hit.cont_sign, brief=hit.brief, score=hit.score)
@@ -74,29 +76,29 @@ class Servicer(v1.ProductSearchServicer):
     ) -> v1.UpdateImageResponse:
         """Change one stored picture."""
         library = self._libraries[request.library]
-        deadline = Deadline.of_call(context.time_remaining())
+        ask = _ask(context, current_caller.get())
         call = validation.update(request)
         if request.validate_only:
             return v1.UpdateImageResponse()
-        return v1.UpdateImageResponse(log_id=library.update(call, deadline))
+        return v1.UpdateImageResponse(log_id=library.update(call, ask))
 
     def DeleteImage(  # noqa: N802
         self, request: v1.DeleteImageRequest, context: grpc.ServicerContext
     ) -> v1.DeleteImageResponse:
         """Delete one stored picture."""
         library = self._libraries[request.library]
-        deadline = Deadline.of_call(context.time_remaining())
+        ask = _ask(context, current_caller.get())
         call = validation.delete(request)
-        return v1.DeleteImageResponse(log_id=library.delete(call, request.allow_missing, deadline))
+        return v1.DeleteImageResponse(log_id=library.delete(call, request.allow_missing, ask))
 
     def BatchDeleteImages(  # noqa: N802
         self, request: v1.BatchDeleteImagesRequest, context: grpc.ServicerContext
     ) -> v1.BatchDeleteImagesResponse:
         """Delete stored pictures by signature."""
         library = self._libraries[request.library]
-        deadline = Deadline.of_call(context.time_remaining())
+        ask = _ask(context, current_caller.get())
         signs = validation.batch_delete(request)
-        outcomes = library.delete_all(signs, request.allow_missing, deadline)
+        outcomes = library.delete_all(signs, request.allow_missing, ask)
         return v1.BatchDeleteImagesResponse(
             results=[
                 v1.BatchDeleteImagesResponse.Result(
@@ -117,8 +119,10 @@ class Servicer(v1.ProductSearchServicer):
         """Store a stream of pictures."""
         settings, items = _opened(request_iterator)
         library = self._libraries[settings.library]
+        caller = current_caller.get()
         pipeline = Pipeline[_Item, _ItemResult](
-            lambda item: _bulk_add(library, settings, item, context), at_once=limits.BULK_AT_ONCE
+            lambda item: _bulk_add(library, settings, item, lambda: _ask(context, caller)),
+            at_once=limits.BULK_AT_ONCE,
         )
         context.add_callback(lambda: pipeline.stop(None))
         summary = _Summary()
@@ -127,6 +131,10 @@ class Servicer(v1.ProductSearchServicer):
                 _count(result, summary)
                 yield v1.BulkAddImagesResponse(result=result)
         yield v1.BulkAddImagesResponse(summary=summary)
+
+
+def _ask(context: grpc.ServicerContext, caller: str) -> Ask:
+    return Ask(caller, Deadline.of_call(context.time_remaining()))
 
 
 def _next_page_token(call: Search, page: Page, mark: bytes, min_score: float) -> str:
@@ -169,15 +177,15 @@ def _item(request: v1.BulkAddImagesRequest) -> _Item:
 
 
 def _bulk_add(
-    library: Library, settings: _Settings, item: _Item, context: grpc.ServicerContext
+    library: Library, settings: _Settings, item: _Item, ask: Callable[[], Ask]
 ) -> _ItemResult:
     """Return what AddImage would have answered for the item."""
     try:
-        deadline = Deadline.of_call(context.time_remaining())
+        asked = ask()
         call = validation.bulk_item(item, settings.duplicate_policy)
         added = v1.AddImageResponse(outcome=v1.AddOutcome.ADD_OUTCOME_VALIDATED)
         if not settings.validate_only:
-            stored = library.add(call, settings.duplicate_policy, deadline)
+            stored = library.add(call, settings.duplicate_policy, asked)
             added = v1.AddImageResponse(
                 cont_sign=stored.cont_sign, outcome=stored.outcome, log_id=stored.log_id
             )

@@ -31,6 +31,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from productsearch_service import limits
+
 PREFIX = "PRODUCTSEARCH_"
 FILE_VARIABLE = "PRODUCTSEARCH_SETTINGS"
 
@@ -53,6 +55,8 @@ class LibrarySettings(BaseModel):
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     """The pair itself, for trying out; files are for everything else."""
+    credentials_poll_s: Annotated[float, Field(gt=0)] = limits.CREDENTIALS_POLL_S
+    """Seconds between two looks for a new pair in credentials_dir."""
     ca_bundle: FilePath | None = None
     """Certificates to trust instead of the system's, PEM."""
     quota_qps: Annotated[float, Field(ge=0)] = 10.0

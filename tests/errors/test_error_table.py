@@ -171,7 +171,7 @@ def test_a_rejected_token_is_replaced_once_and_the_call_replayed(
         (Fault(status=302, body=b""), _PROTOCOL._replace(calls=3)),
         (b"<html>fine</html>", _PROTOCOL._replace(calls=3)),
         (b"[]", _PROTOCOL._replace(calls=3)),
-        ({"log_id": 1}, _PROTOCOL),
+        ({"log_id": 1}, _PROTOCOL._replace(calls=3)),
         ({"error_code": "SDK108", "error_msg": "x"}, _PROTOCOL._replace(calls=3)),
     ],
     ids=lambda value: str(value)[:30] if not isinstance(value, Row) else "",

@@ -30,10 +30,10 @@ def test_identical_concurrent_searches_share_one_call(
 
 def test_a_shared_failure_is_everyones(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """What one search fails with, all that shared it fail with; the next one asks again."""
-    failing = Fault(seconds=0.4, body=b'{"log_id": 7, "error_code": 17, "error_msg": "daily"}')
+    failing = Fault(seconds=0.4, body=b'{"log_id": 7, "error_code": 216680, "error_msg": "none"}')
     upstream.then("search", failing)
     calls = [stub.SearchImages.future(SEARCH) for _ in range(5)]
-    assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == {call.code() for call in calls}
+    assert {grpc.StatusCode.NOT_FOUND} == {call.code() for call in calls}
     assert 1 == len(upstream.calls)
     assert 1 == len(stub.SearchImages(SEARCH).results)
 

@@ -35,12 +35,11 @@ class Answer:
         """Whether this is an error answer."""
         return "error_code" in self.members
 
-    def text(self, name: str) -> str:
-        """Return a member that must be a non-empty string."""
-        value = self.members.get(name)
-        if not isinstance(value, str) or not value:
-            raise _unreadable(f"has no {name}", self.words)
-        return value
+    @property
+    def cont_sign(self) -> str | None:
+        """The signature, if there is one."""
+        sign = self.members.get("cont_sign")
+        return sign if isinstance(sign, str) and sign else None
 
 
 def read(body: bytes) -> Answer:
@@ -60,6 +59,13 @@ def read(body: bytes) -> Answer:
     message = members.get("error_msg")
     words = UpstreamWords(code, _printable(message), log_id)
     return Answer(words, members)
+
+
+def required_sign(answer: Answer) -> str:
+    """Return the signature of an add's answer; raise UpstreamProtocol if it has none."""
+    if answer.cont_sign is None:
+        raise _unreadable("has no cont_sign", answer.words)
+    return answer.cont_sign
 
 
 def page(answer: Answer) -> Page:

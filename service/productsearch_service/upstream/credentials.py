@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from productsearch_service.errors import UpstreamCredentialsRejected
+from productsearch_service.redaction import hide
+from productsearch_service.upstream.sealed import SealedText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,10 @@ class KeyPair:
 
     api_key: str = field(repr=False)
     secret_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        hide(self.api_key)
+        hide(self.secret_key)
 
 
 class Credentials(Protocol):
@@ -49,17 +55,25 @@ class FileCredentials:
 
     def read(self) -> KeyPair:
         """Return the pair that the files hold now."""
-        try:
-            generation = (self._directory / "api_key").resolve(strict=True).parent
-            pair = KeyPair(
-                (generation / "api_key").read_text("utf-8").strip(),
-                (generation / "secret_key").read_text("utf-8").strip(),
-            )
-        except (OSError, UnicodeDecodeError):
-            raise _unreadable() from None
+        for _ in range(2):
+            try:
+                return self._generation()
+            except FileNotFoundError:
+                continue  # swapped between the two files: the next look finds both
+            except (OSError, UnicodeDecodeError):
+                break
+        raise _unreadable()
+
+    def _generation(self) -> KeyPair:
+        directory = (self._directory / "api_key").resolve(strict=True).parent
+        pair = KeyPair(_line(directory / "api_key"), _line(directory / "secret_key"))
         if not pair.api_key or not pair.secret_key:
             raise _unreadable()
         return pair
+
+
+def _line(path: Path) -> str:
+    return SealedText(path.read_text("utf-8").strip())
 
 
 def _unreadable() -> UpstreamCredentialsRejected:

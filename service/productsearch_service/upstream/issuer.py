@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from productsearch_service import limits
 from productsearch_service.deadline import Deadline
-from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
+from productsearch_service.errors import (
+    ServiceError,
+    UpstreamCredentialsRejected,
+    UpstreamUnavailable,
+)
 from productsearch_service.upstream import form
+from productsearch_service.upstream.sealed import SealedBytes, SealedText
 from productsearch_service.upstream.token import Issued
 from productsearch_service.upstream.transport import Transport, TransportFailure
 
 if TYPE_CHECKING:
-    from productsearch_service.upstream.credentials import Credentials
+    from productsearch_service.upstream.credentials import Credentials, KeyPair
 
 _PATH: Final = "/oauth/2.0/token"
 _TOKEN_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~+/=")
@@ -22,57 +27,102 @@ _HOPELESS: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_
 
 
 class TokenIssuer:
-    """The token endpoint for one key pair.
+    """The token endpoint for the current key pair, which can be replaced while in use.
 
-    The pair travels in a POST form, never in the URL, which ends up in logs.
+    A pair becomes the current one by getting a token: a new pair that the endpoint rejects, and
+    files that are empty or gone, change nothing. The pair travels in a POST form, never in the
+    URL, which ends up in logs.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
         self._credentials = credentials
+        self._proven: KeyPair | None = None
 
     def __call__(self) -> Issued:
-        """Return a new token.
+        """Return a new token for the current pair.
 
         Raises UpstreamCredentialsRejected if the pair is no good, UpstreamUnavailable if the
         endpoint cannot be reached or its answer makes no sense.
         """
-        pair = self._credentials.read()
-        body = form.encode(
-            {
-                "grant_type": "client_credentials",
-                "client_id": pair.api_key,
-                "client_secret": pair.secret_key,
-            }
-        )
+        pair = self._proven or self._credentials.read()
+        issued = self._issue(pair)
+        self._proven = pair
+        return issued
+
+    def replaced(self) -> Issued | None:
+        """Return a token for a new pair if the credentials hold one that works, else None."""
         try:
-            _, answer = self._transport.post(
-                _PATH, body, Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
+            pair = self._credentials.read()
+            if pair == self._proven:
+                return None
+            issued = self._issue(pair)
+        except ServiceError:
+            return None
+        self._proven = pair
+        return issued
+
+    def _issue(self, pair: KeyPair) -> Issued:
+        body = SealedBytes(
+            form.encode(
+                {
+                    "grant_type": "client_credentials",
+                    "client_id": pair.api_key,
+                    "client_secret": pair.secret_key,
+                }
             )
+        )
+        outcome = self._post(body)
+        # Raised here, where no other exception is being handled that could be its context.
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return _issued(outcome)
+
+    def _post(self, body: SealedBytes) -> SealedBytes | UpstreamUnavailable:
+        deadline = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
+        try:
+            _, answer = self._transport.post(_PATH, SealedText(), body, deadline)
         except TransportFailure as failure:
-            raise _no_token(f"the token endpoint {failure.what}") from None
-        return _issued(answer)
+            return _no_token(f"the token endpoint {failure.what}")
+        return SealedBytes(answer)
 
 
-def _issued(answer: bytes) -> Issued:
-    try:
-        members: Any = json.loads(answer)
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
-        raise _no_token("the token endpoint answered with something else than JSON")
+def _issued(answer: SealedBytes) -> Issued:
+    """Return what the endpoint issued; names of this function hold nothing that is secret."""
+    members = _members(answer)
     if members.get("error") in _HOPELESS:
         raise UpstreamCredentialsRejected("the token endpoint rejects the key pair")
-    value, lifetime_s = members.get("access_token"), members.get("expires_in")
+    wrong = _insane(members.get("access_token"), members.get("expires_in"))
+    if wrong:
+        raise _no_token(f"the token endpoint's answer {wrong}")
+    return Issued(SealedText(members["access_token"]), members["expires_in"])
+
+
+class _Members(dict[str, Any]):
+    """The members of an answer, with a masked repr."""
+
+    def __repr__(self) -> str:
+        return "{***}"
+
+
+def _members(answer: SealedBytes) -> _Members:
+    try:
+        return _Members(json.loads(answer))
+    except (ValueError, TypeError, RecursionError):
+        return _Members()
+
+
+def _insane(value: object, lifetime_s: object) -> str:
+    """Return what is wrong with a token and its lifetime, or nothing."""
     if not isinstance(value, str) or not 0 < len(value) <= limits.TOKEN_BYTES_MAX:
-        raise _no_token("the token endpoint's answer holds no token")
+        return "holds no token"
     if not _TOKEN_CHARACTERS.issuperset(value):
-        raise _no_token("the token endpoint's token has characters that no token has")
+        return "has a token with characters that no token has"
     if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int):
-        raise _no_token("the token endpoint's answer holds no lifetime")
+        return "holds no lifetime"
     if not limits.TOKEN_LIFETIME_MIN_S < lifetime_s <= limits.TOKEN_LIFETIME_MAX_S:
-        raise _no_token("the token endpoint's token has an impossible lifetime")
-    return Issued(value, lifetime_s)
+        return "has an impossible lifetime"
+    return ""
 
 
 def _no_token(what: str) -> UpstreamUnavailable:

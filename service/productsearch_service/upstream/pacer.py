@@ -1,23 +1,144 @@
-"""Spaces calls so that the upstream's quota is used and not overrun.
+"""Spaces calls so that the upstream's quota is used, not overrun, and shared fairly.
 
-A full quota window answered with error 18 costs a call and helps nobody, and a queue without
-an end answers everyone too late. So each call gets the next free slot, in order of arrival,
-and a call whose slot lies past its deadline is refused at once with the time to wait.
+A call answered with error 18 is a wasted call, and a queue without an end answers everyone too
+late. So calls wait for slots, a slot apart from the next, and whoever cannot be answered before
+its deadline is told at once how long to wait. Within a caller the order is that of arrival;
+between callers it goes round. Searches and writes wait in two queues, and of four slots that
+both want, searches get three: someone waits for a search, and a flood of adds can wait.
+
+``Schedule`` decides and knows no threads: its clock is an argument, so a test runs ten minutes
+in a moment. ``Pacer`` lets threads wait for what it decides.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 from productsearch_service.errors import RateLimited
+from productsearch_service.upstream.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from productsearch_service.deadline import Deadline
+
+_SEARCHES_IN_A_ROW: Final = 3
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A call that waits for its slot."""
+
+    caller: str
+    deadline_s: float
+    ready: threading.Event = field(default_factory=threading.Event, repr=False)
+    refused: bool = False
+
+
+class _Queue:
+    """Tickets of many callers, served round by round."""
+
+    def __init__(self) -> None:
+        self._by_caller: dict[str, deque[Ticket]] = {}
+        self.length = 0
+
+    def rank(self, caller: str) -> int:
+        """Return how many tickets would be served before a new one of ``caller``."""
+        own = len(self._by_caller.get(caller, ()))
+        return own + sum(
+            min(len(waiting), own + 1)
+            for other, waiting in self._by_caller.items()
+            if other != caller
+        )
+
+    def push(self, ticket: Ticket) -> None:
+        self._by_caller.setdefault(ticket.caller, deque()).append(ticket)
+        self.length += 1
+
+    def pop(self) -> Ticket:
+        """Take the next ticket; its caller goes to the end of the round."""
+        caller = next(iter(self._by_caller))
+        waiting = self._by_caller.pop(caller)
+        ticket = waiting.popleft()
+        if waiting:
+            self._by_caller[caller] = waiting
+        self.length -= 1
+        return ticket
+
+    def remove(self, ticket: Ticket) -> bool:
+        """Take a ticket out of the middle; return whether it was there."""
+        waiting = self._by_caller.get(ticket.caller)
+        if waiting is None or ticket not in waiting:
+            return False
+        waiting.remove(ticket)
+        if not waiting:
+            del self._by_caller[ticket.caller]
+        self.length -= 1
+        return True
+
+
+class Schedule:
+    """Who gets the next slot, and when; not thread-safe, times are seconds of one clock."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._searches, self._writes = _Queue(), _Queue()
+        self._searches_in_a_row = 0
+        self._next_slot_s = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Tickets that wait."""
+        return self._searches.length + self._writes.length
+
+    def offer(self, caller: str, deadline_s: float, now_s: float, *, is_search: bool) -> Ticket:
+        """Queue a call that must begin by ``deadline_s``; raise RateLimited if it cannot."""
+        queue = self._searches if is_search else self._writes
+        slot_s = self._slot_s(queue, caller, now_s)
+        if slot_s > deadline_s:
+            raise too_many(slot_s - now_s)
+        ticket = Ticket(caller, deadline_s)
+        queue.push(ticket)
+        return ticket
+
+    def take(self, now_s: float) -> tuple[Ticket | None, float]:
+        """Return the ticket whose slot is now, if any, and when to ask again."""
+        if not self.waiting:
+            return None, float("inf")
+        if now_s < self._next_slot_s:
+            return None, self._next_slot_s
+        ticket = self._next_queue().pop()
+        ticket.refused = ticket.deadline_s < now_s
+        if not ticket.refused:
+            self._next_slot_s = now_s + self._rate.interval_s(now_s)
+        return ticket, self._next_slot_s
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Forget a ticket that nobody waits for any more."""
+        if not self._searches.remove(ticket):
+            self._writes.remove(ticket)
+
+    def _slot_s(self, queue: _Queue, caller: str, now_s: float) -> float:
+        """Return when a new ticket would be served, as things stand."""
+        before = queue.rank(caller)
+        if queue is self._searches:
+            before += min(self._writes.length, (before + 1) // _SEARCHES_IN_A_ROW)
+        else:
+            before += min(self._searches.length, (before + 1) * _SEARCHES_IN_A_ROW)
+        return max(now_s, self._next_slot_s) + before * self._rate.interval_s(now_s)
+
+    def _next_queue(self) -> _Queue:
+        owed = self._searches_in_a_row >= _SEARCHES_IN_A_ROW and self._writes.length > 0
+        if self._searches.length and not owed:
+            self._searches_in_a_row += 1
+            return self._searches
+        self._searches_in_a_row = 0
+        return self._writes if self._writes.length else self._searches
 
 
 class Pacer:
@@ -26,32 +147,71 @@ class Pacer:
     ``calls_per_s`` is this replica's part of the quota; 0 means that there is no quota.
     """
 
-    def __init__(
-        self,
-        calls_per_s: float,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._interval_s = 1 / (calls_per_s * limits.QUOTA_SHARE) if calls_per_s else 0.0
+    def __init__(self, calls_per_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next_slot_s = 0.0
+        self._rate = Rate(calls_per_s * limits.QUOTA_SHARE) if calls_per_s else None
+        self._schedule = Schedule(self._rate) if self._rate else None
+        self._latency_s = 0.0
+        self._deviation_s = 0.0
+        self._closed = False
+        self._changed = threading.Condition()
+        if self._schedule is not None:
+            threading.Thread(target=self._serve, name="pacer", daemon=True).start()
 
-    def wait(self, deadline: Deadline) -> None:
-        """Wait for the next free slot; raise RateLimited if it comes too late to be used."""
-        if not self._interval_s:
+    def wait(self, caller: str, deadline: Deadline, *, is_search: bool) -> None:
+        """Wait for the next slot; raise RateLimited if it comes too late for an answer."""
+        if self._schedule is None:
             return
-        with self._lock:
-            now_s = self._clock()
-            slot_s = max(now_s, self._next_slot_s)
-            if slot_s > deadline.at_s - limits.CALL_MIN_S:
-                raise RateLimited(
-                    "more calls are waiting than the library's calls per second can answer "
-                    "before the deadline",
-                    retry_after_s=slot_s - now_s,
-                )
-            self._next_slot_s = slot_s + self._interval_s
-        if slot_s > now_s:
-            self._sleep(slot_s - now_s)
+        expected_s = max(self._latency_s + 4 * self._deviation_s, limits.CALL_MIN_S)
+        begin_by_s = deadline.at_s - expected_s
+        with self._changed:
+            ticket = self._schedule.offer(caller, begin_by_s, self._clock(), is_search=is_search)
+            self._changed.notify()
+        if not ticket.ready.wait(deadline.remaining_s()):
+            with self._changed:
+                self._schedule.withdraw(ticket)
+            ticket.refused = True
+        if ticket.refused:
+            raise too_many(self._rate.interval_s(self._clock()) if self._rate else 0.0)
+
+    def answered(self, latency_s: float) -> None:
+        """Learn how long the upstream took: admission keeps that much time for the answer.
+
+        Mean and deviation are estimated as TCP does it; a lost update of a race is harmless.
+        """
+        difference_s = latency_s - self._latency_s
+        self._latency_s += difference_s * limits.LATENCY_WEIGHT
+        self._deviation_s += (abs(difference_s) - self._deviation_s) * limits.LATENCY_WEIGHT
+
+    def exceeded(self) -> None:
+        """Learn that error 18 came all the same: somebody else uses the key."""
+        if self._rate is not None:
+            with self._changed:
+                self._rate.exceeded(self._clock())
+
+    def close(self) -> None:
+        """End the thread; whoever still waits is refused at its deadline."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _serve(self) -> None:
+        if self._schedule is None:
+            return
+        with self._changed:
+            while not self._closed:
+                ticket, again_s = self._schedule.take(self._clock())
+                if ticket is not None:
+                    ticket.ready.set()
+                elif again_s == float("inf"):
+                    self._changed.wait()
+                else:
+                    self._changed.wait(max(0.0, again_s - self._clock()))
+
+
+def too_many(wait_s: float) -> RateLimited:
+    """Return the refusal of a call that would wait ``wait_s`` seconds for its slot."""
+    return RateLimited(
+        "more calls are waiting than the library's calls per second can answer in time",
+        retry_after_s=wait_s,
+    )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from productsearch_service import limits
 from productsearch_service.errors import ServiceError, UpstreamCredentialsRejected
 from productsearch_service.errors import UpstreamUnavailable as Unavailable
+from productsearch_service.redaction import hide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,10 @@ class TokenSource:
                 self._rejected_value = token.value
                 self._token = None
 
+    def adopt(self, issued: Issued) -> None:
+        """Take a token that was issued elsewhere: to a new key pair."""
+        self._accept(issued)
+
     def _state(self) -> TokenState:
         now_s = self._clock()
         if self._token is None or now_s >= self._expires_at_s:
@@ -155,6 +160,7 @@ class TokenSource:
             flight.done.set()
 
     def _accept(self, issued: Issued) -> None:
+        hide(issued.value)
         lifetime_s = issued.expires_in_s
         part = self._chance(limits.TOKEN_STALE_FROM, limits.TOKEN_STALE_TO)
         latest_s = max(lifetime_s - limits.TOKEN_EXPIRY_MARGIN_S, lifetime_s / 2)

@@ -19,6 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from productsearch_service import limits
+from productsearch_service.upstream.sealed import SealedText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,14 +58,16 @@ class Transport:
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
 
-    def post(self, path_and_query: str, body: bytes, deadline: Deadline) -> tuple[int, bytes]:
+    def post(
+        self, path: str, query: SealedText, body: bytes, deadline: Deadline
+    ) -> tuple[int, bytes]:
         """POST a form and return HTTP status and body, both whatever they are.
 
         Raises TransportFailure where no whole answer came before the deadline.
         """
         request = requests.PreparedRequest()
         request.method = "POST"
-        request.url = self._base_url + path_and_query
+        request.url = SealedText(f"{self._base_url}{path}{query}")
         request.headers = CaseInsensitiveDict(
             {
                 "Content-Type": "application/x-www-form-urlencoded",
@@ -73,6 +76,16 @@ class Transport:
             }
         )
         request.body = body
+        outcome = self._send(request, deadline)
+        # Raised here, where no foreign exception is being handled: it would be kept as the
+        # context of ours, and its text holds the URL.
+        if isinstance(outcome, TransportFailure):
+            raise outcome
+        return outcome
+
+    def _send(
+        self, request: requests.PreparedRequest, deadline: Deadline
+    ) -> tuple[int, bytes] | TransportFailure:
         remaining_s = max(deadline.remaining_s(), 0.001)
         try:
             response = self._adapter.send(
@@ -82,31 +95,32 @@ class Transport:
                 timeout=(min(limits.CONNECT_TIMEOUT_S, remaining_s), remaining_s),
             )
         except requests.RequestException as error:
-            raise _failure_of(error) from None
+            return _failure_of(error)
         except (HTTPError, OSError, ValueError):
-            raise TransportFailure("broke off", maybe_done=True) from None
+            return TransportFailure("broke off", maybe_done=True)
         try:
-            return response.status_code, _read(response, deadline)
+            content = _read(response, deadline)
         finally:
             response.close()
+        return content if isinstance(content, TransportFailure) else (response.status_code, content)
 
     def close(self) -> None:
         """Close all idle connections."""
         self._adapter.close()
 
 
-def _read(response: requests.Response, deadline: Deadline) -> bytes:
+def _read(response: requests.Response, deadline: Deadline) -> bytes | TransportFailure:
     """Read the body piece by piece: a socket timeout bounds each piece, this loop the whole."""
     body = bytearray()
     try:
         while piece := response.raw.read1(_READ_BYTES, decode_content=True):
             body += piece
             if len(body) > limits.ANSWER_BYTES_MAX:
-                raise TransportFailure("answered too much", maybe_done=True)
+                return TransportFailure("answered too much", maybe_done=True)
             if not deadline.remaining_s():
-                raise TransportFailure("was too slow", maybe_done=True)
+                return TransportFailure("was too slow", maybe_done=True)
     except (HTTPError, OSError, ValueError):
-        raise TransportFailure("broke off while it answered", maybe_done=True) from None
+        return TransportFailure("broke off while it answered", maybe_done=True)
     return bytes(body)
 
 
