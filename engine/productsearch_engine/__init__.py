@@ -1,0 +1,1 @@
+"""Self-hosted product image search over PostgreSQL that speaks the vendor's REST contract."""

@@ -32,3 +32,17 @@ class Embedding(Protocol):
 
     def embed(self, pixels: Pixels) -> Vector:
         """Return the vector of one picture of any size; thread-safe."""
+
+
+class UnknownEmbeddingError(Exception):
+    """No embedding has this name."""
+
+
+def load(name: str) -> Embedding:
+    """Return the embedding that settings call ``name``. Raises UnknownEmbeddingError."""
+    if name == "classic":
+        # Imported when asked for: the next embedding brings another library with it.
+        from productsearch_engine.embedding.classic import Classic
+
+        return Classic()
+    raise UnknownEmbeddingError(f"embedding: none is called {name!r}; there is: classic")

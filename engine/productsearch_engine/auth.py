@@ -1,0 +1,73 @@
+"""Issues access tokens and tells whose they are, without storing any.
+
+A token is ``24.<32 hex>.2592000.<unix expiry>.<number>-<app id>``, the vendor's shape. The
+hex part is the first 128 bits of HMAC-SHA256 over the rest, so every replica with the
+signing key can check it; the number is random, so that every call gives another token.
+Knows keys and clocks. Does not know credentials (``store.apps``) or HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+
+from productsearch_engine import codes
+from productsearch_engine.codes import ApiError
+from productsearch_engine.limits import TOKEN_LIFETIME_S
+
+# Bound to a purpose: the key may sign something else one day.
+_PURPOSE = b"productsearch-engine access token 1\0"
+_SHAPE = re.compile(
+    rf"24\.([0-9a-f]{{32}})\.({TOKEN_LIFETIME_S}\.([0-9]{{1,12}})\.[0-9]{{1,20}}-([0-9]{{1,18}}))"
+)
+
+
+class Tokens:
+    """Issues and checks tokens under one signing key of at least 32 bytes."""
+
+    def __init__(self, key: bytes):
+        self._key = key
+
+    def issue(self, app_id: int, now: float | None = None) -> str:
+        """Return a new token of the app, valid for 30 days from ``now`` (Unix seconds)."""
+        expiry = int(time.time() if now is None else now) + TOKEN_LIFETIME_S
+        signed = f"{TOKEN_LIFETIME_S}.{expiry}.{secrets.randbelow(10**12)}-{app_id}"
+        return f"24.{self._signature(signed)}.{signed}"
+
+    def app_of(self, token: str, now: float | None = None) -> int:
+        """Return the app id a token was issued to.
+
+        Raises ApiError: 100 missing or malformed, 110 not ours, 111 expired. What follows
+        a ``?`` is cut: the Node SDK sends ``access_token=<token>?aipSdk=node``.
+        """
+        shape = _SHAPE.fullmatch(token.partition("?")[0])
+        if shape is None:
+            raise ApiError(codes.TOKEN_MALFORMED)
+        signature, signed, expiry, app_id = shape.groups()
+        if not hmac.compare_digest(signature, self._signature(signed)):
+            raise ApiError(codes.TOKEN_INVALID)
+        if int(expiry) <= (time.time() if now is None else now):
+            raise ApiError(codes.TOKEN_EXPIRED)
+        return int(app_id)
+
+    def _signature(self, signed: str) -> str:
+        return hmac.new(self._key, _PURPOSE + signed.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def token_answer(token: str) -> dict[str, object]:
+    """Return the token endpoint's JSON object.
+
+    ``brain_all_scope`` makes the official SDKs send the token at all. The refresh token and
+    the session values are random and mean nothing: no call of the contract takes them.
+    """
+    return {
+        "access_token": token,
+        "expires_in": TOKEN_LIFETIME_S,
+        "scope": "public brain_all_scope",
+        "refresh_token": f"25.{secrets.token_hex(16)}.315360000.{int(time.time()) + 315360000}.0-0",
+        "session_key": secrets.token_urlsafe(48),
+        "session_secret": secrets.token_hex(16),
+    }

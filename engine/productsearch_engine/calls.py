@@ -1,0 +1,137 @@
+"""What the four calls do, from a typed request to the answer's JSON object.
+
+Joins pictures, the embedding and the store, and turns the store's refusals into the
+contract's codes. Does not know HTTP, forms or tokens.
+"""
+
+from __future__ import annotations
+
+from productsearch_engine import codes, images, signs
+from productsearch_engine.codes import ApiError
+from productsearch_engine.embedding import Embedding
+from productsearch_engine.images import Picture
+from productsearch_engine.parameters import Add, Delete, Request, Search, Source, Update
+from productsearch_engine.store.images import (
+    DuplicateError,
+    Images,
+    LibraryFullError,
+    LibraryGoneError,
+    NewImage,
+)
+from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.statements import ClassFilter, Key
+
+Answer = dict[str, object]
+
+
+class Calls:
+    """The four calls over one database, with one embedding; safe for threads."""
+
+    def __init__(self, libraries: Libraries, stored: Images, embedding: Embedding):
+        self._libraries = libraries
+        self._stored = stored
+        self._embedding = embedding
+        self._of_app: dict[int, Library] = {}
+
+    def answer(self, app_id: int, request: Request, download: bytes | None) -> Answer:
+        """Do the call and return its answer, without ``log_id``; ``download`` is the url's.
+
+        Raises ApiError, and psycopg.Error when the database fails.
+        """
+        try:
+            return self._do(self._library(app_id), request, download)
+        except LibraryGoneError:
+            # Deleted, and perhaps made again, since it was remembered.
+            self._of_app.pop(app_id, None)
+            return self._do(self._library(app_id), request, download)
+
+    def _library(self, app_id: int) -> Library:
+        library = self._of_app.get(app_id)
+        if library is None:
+            exists, library = self._libraries.of_app(app_id)
+            if library is None:
+                raise ApiError(codes.NOT_INITIALIZED if exists else codes.APP_UNKNOWN)
+            self._of_app[app_id] = library
+        if library.embedding != self._embedding.name:
+            raise ApiError(codes.EMBEDDING_MISMATCH)
+        return library
+
+    def _do(self, library: Library, request: Request, download: bytes | None) -> Answer:
+        match request:
+            case Add():
+                return self._add(library, request, _picture(request.source, download))
+            case Search():
+                return self._search(library, request, _picture(request.source, download))
+            case Update():
+                return self._update(library, request, _key(request.source, download))
+            case Delete():
+                return self._delete(library, _key(request.source, download))
+
+    def _add(self, library: Library, request: Add, picture: Picture) -> Answer:
+        # Imports are run again: a picture that is there is not embedded once more.
+        known = self._stored.find(library, picture.digest)
+        if known is not None:
+            raise _duplicate(known)
+        new = NewImage(
+            digest=picture.digest,
+            brief=request.brief,
+            class_id1=request.classes.first,
+            class_id2=request.classes.second,
+            embedding=self._embedding.embed(picture.pixels()),
+        )
+        try:
+            return {"cont_sign": signs.to_text(self._stored.add(library, new))}
+        except DuplicateError as duplicate:
+            raise _duplicate(duplicate.sign) from None
+        except LibraryFullError:
+            raise ApiError(codes.LIBRARY_FULL) from None
+
+    def _search(self, library: Library, request: Search, picture: Picture) -> Answer:
+        hits, more = self._stored.search(
+            library,
+            self._embedding.embed(picture.pixels()),
+            ClassFilter(
+                class_id1=request.classes.first,
+                class_id2=request.classes.second,
+                any_class=request.any_class,
+            ),
+            request.start,
+            request.count,
+        )
+        result = [
+            {"cont_sign": signs.to_text(hit.sign), "score": hit.score, "brief": hit.brief.decode()}
+            for hit in hits
+        ]
+        return {"result_num": len(result), "result": result, "has_more": more}
+
+    def _update(self, library: Library, request: Update, key: Key) -> Answer:
+        there = self._stored.update(
+            library,
+            key,
+            brief=request.brief,
+            class_id1=request.classes.first,
+            class_id2=request.classes.second,
+        )
+        if not there:
+            raise ApiError(codes.ITEM_UNKNOWN)
+        return {}
+
+    def _delete(self, library: Library, key: Key) -> Answer:
+        if not self._stored.delete(library, key):
+            raise ApiError(codes.ITEM_UNKNOWN)
+        return {}
+
+
+def _duplicate(sign: int) -> ApiError:
+    return ApiError(codes.ITEM_EXISTS, cont_sign=signs.to_text(sign))
+
+
+def _picture(source: Source, download: bytes | None) -> Picture:
+    if source.image is not None:
+        return Picture.of(images.from_base64(source.image))
+    assert download is not None  # noqa: S101 - app downloads every url before it calls
+    return Picture.of(download)
+
+
+def _key(source: Source, download: bytes | None) -> Key:
+    return list(source.signs) if source.signs else _picture(source, download).digest

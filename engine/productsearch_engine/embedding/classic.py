@@ -1,0 +1,78 @@
+"""The default embedding: colour, texture and local shape, without weights or downloads.
+
+Knows how the three descriptors are brought together. Does not know where a picture
+came from, and has learned nothing from any photograph.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from productsearch_engine.embedding import Pixels, Vector, colour, shape, texture
+from productsearch_engine.embedding.colour import Floats
+from productsearch_engine.embedding.leaves import dead_leaves
+
+_SIDE = 192  # working pictures have the area of a square of this side, in pixels
+_SIDE_MIN = 32
+_PRIOR_PICTURES = 24
+
+# Colour says most about a product; texture and shape settle what colour leaves open.
+_WEIGHTS = (1.0, 0.7, 0.8)
+
+
+class Classic:
+    """Colours of the foreground, covariance of its texture, covariance of its edges."""
+
+    name = "classic-1"
+    dimensions = colour.DIMENSIONS + texture.DIMENSIONS + shape.DIMENSIONS
+
+    def __init__(self) -> None:
+        _common()  # a fraction of a second, better at start than within the first call
+
+    def embed(self, pixels: Pixels) -> Vector:
+        """Return the unit vector of an RGB picture, shape (dimensions,).
+
+        pixels: shape (height, width, 3), uint8, any size. Thread-safe; equal pixels
+        give equal vectors. The cosine of photographs of the same product is mostly above
+        0.8, of different products around 0.5 (medians 0.84 and 0.47 on shop photographs).
+        """
+        blocks = zip(_WEIGHTS, _blocks(pixels), _common(), strict=True)
+        vector = np.concatenate([weight * _unit(own - common) for weight, own, common in blocks])
+        return _unit(vector)
+
+
+def _blocks(pixels: Pixels) -> tuple[Floats, Floats, Floats]:
+    lab = _working_picture(pixels)
+    cells = colour.colour_cells(lab)
+    weight = colour.foreground(cells)
+    # The root of a histogram makes the cosine Bhattacharyya's coefficient: large plain
+    # areas no longer drown the small ones.
+    shares = np.sqrt(colour.colour_shares(cells, weight))
+    return shares, _unit(texture.texture(lab, weight)), _unit(shape.shape(lab, weight))
+
+
+def _working_picture(pixels: Pixels) -> Floats:
+    height, width = pixels.shape[:2]
+    scale = _SIDE / np.sqrt(height * width)
+    size = (max(_SIDE_MIN, round(width * scale)), max(_SIDE_MIN, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(pixels, size, interpolation=method).astype(np.float32) / np.float32(255)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.float32)
+
+
+@cache
+def _common() -> tuple[Floats, ...]:
+    """Return each block's mean over pictures of nothing in particular.
+
+    Without it unrelated photographs are 0.79 alike: all have edges and grey. A model
+    of natural pictures gives the mean, so no set of photographs is favoured.
+    """
+    drawn = [_blocks(dead_leaves(seed, _SIDE)) for seed in range(_PRIOR_PICTURES)]
+    return tuple(np.mean(block, axis=0, dtype=np.float32) for block in zip(*drawn, strict=True))
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)

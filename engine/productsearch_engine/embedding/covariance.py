@@ -1,0 +1,31 @@
+"""Sums up the features of many places of a picture in one vector.
+
+Knows feature vectors and weights. Does not know what the features measure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def log_covariance(features: Floats, weight: Floats, noise: float) -> Floats:
+    """Return the logarithm of the weighted covariance as a vector of d(d+1)/2 numbers.
+
+    features: shape (places, d); weight: shape (places,), sum above 0; noise: variance
+    added to each feature, which bounds the logarithm where a picture has no structure.
+    The logarithm flattens the curved space of covariances, so that cosine and
+    Euclidean comparison make sense (region covariance: Tuzel et al., ECCV 2006;
+    log-Euclidean metric: Arsigny et al., 2006).
+    """
+    share = (weight / weight.sum())[:, None]
+    centred = (features - (features * share).sum(0)) * np.sqrt(share)
+    covariance = (centred.T @ centred).astype(np.float64)
+    scale, axes = np.linalg.eigh(covariance + noise * np.eye(len(covariance)))
+    logarithm = (axes * np.log(scale)) @ axes.T
+    rows, columns = np.triu_indices(len(logarithm))
+    # Off the diagonal each number stands for two, hence the root of two.
+    twice = np.where(rows == columns, 1.0, np.sqrt(2))
+    return np.asarray(logarithm[rows, columns] * twice, np.float32)

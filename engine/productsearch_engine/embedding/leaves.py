@@ -1,0 +1,41 @@
+"""Draws pictures of nothing in particular, to learn what all pictures have in common.
+
+Knows the statistics of natural pictures. Does not know any photograph.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from productsearch_engine.embedding import Pixels
+
+_LEAVES = 300
+_RADIUS_MIN = 6.0
+_LENS_BLUR = 1.5  # pixels: no photograph is as sharp as a drawn edge
+_WARMTH = (20, 0, -20)  # most surfaces, and the light in most rooms, lean towards yellow
+
+
+def dead_leaves(seed: int, side: int) -> Pixels:
+    """Return discs of random colour fallen over each other, shape (side, side, 3).
+
+    The dead leaves model has the edges, scales and occlusions of natural pictures
+    when radii follow a power law of exponent -3 (Lee, Mumford, Huang, IJCV 2001).
+    Colours are uniform in brightness, mostly pale and a little warm. Equal seeds give
+    equal pictures: numpy froze the stream of ``RandomState`` (NEP 19).
+    """
+    random = np.random.RandomState(seed)
+    picture = np.full((side, side, 3), _colour(random), np.uint8)
+    for _ in range(_LEAVES):
+        radius = _RADIUS_MIN / np.sqrt(random.uniform((_RADIUS_MIN / side) ** 2, 1))
+        x, y = random.randint(-side // 10, side + side // 10, 2).tolist()
+        cv2.circle(picture, (x, y), round(radius), _colour(random), cv2.FILLED)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _LENS_BLUR), np.uint8)
+
+
+def _colour(random: np.random.RandomState) -> list[int]:
+    brightness = random.uniform(10, 245)
+    tint = random.laplace(0, 20, 3) + _WARMTH
+    # Dark colours have little room for a tint.
+    colour = np.clip(brightness + tint * min(1.0, brightness / 128), 0, 255)
+    return [round(channel) for channel in colour.tolist()]

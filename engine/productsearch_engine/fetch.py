@@ -1,0 +1,182 @@
+"""Downloads a picture from a caller's URL, guarded: the caller chooses whom we talk to.
+
+Answers for http(s) alone, public addresses alone (checked on the address that is then
+connected to, at every redirect, so that no second lookup can change it), bounded size,
+time and redirects, no proxies and no credentials. Does not know pictures.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin, urlsplit
+
+from productsearch_engine import codes
+from productsearch_engine.codes import ApiError
+from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SAFE = "/:?#[]@!$&'()*+,;=%~"
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    https: bool
+    host: str
+    port: int
+    path: str
+
+
+class Fetcher:
+    """Downloads; ``allow_private`` also admits addresses that are not public."""
+
+    def __init__(self, *, allow_private: bool):
+        self._allow_private = allow_private
+        self._tls = ssl.create_default_context()
+
+    def fetch(self, url: str) -> bytes:
+        """Return the bytes at ``url``.
+
+        Raises ApiError: 282111 illegal url, 282112 too slow, 282113 refused, private or not
+        status 200, 216202 more than 4 MiB.
+        """
+        deadline = time.monotonic() + DOWNLOAD_S
+        try:
+            for _ in range(DOWNLOAD_REDIRECTS_MAX + 1):
+                found = self._get(url, deadline)
+                if isinstance(found, bytes):
+                    return found
+                url = urljoin(url, found)
+        except TimeoutError:
+            raise ApiError(codes.URL_TIMEOUT) from None
+        except (OSError, http.client.HTTPException):
+            late = time.monotonic() >= deadline
+            raise ApiError(codes.URL_TIMEOUT if late else codes.URL_REFUSED) from None
+        raise ApiError(codes.URL_REFUSED)
+
+    def _get(self, url: str, deadline: float) -> bytes | str:
+        """Return the content, or where a redirect points."""
+        target = _target(url)
+        with self._connected(target, deadline) as connection:
+            connection.putrequest("GET", target.path, skip_accept_encoding=True)
+            connection.putheader("Accept", "image/jpeg, image/png, image/bmp, */*;q=0.1")
+            connection.putheader("Accept-Encoding", "identity")
+            connection.putheader("User-Agent", "productsearch-engine")
+            connection.putheader("Connection", "close")
+            connection.endheaders()
+            with connection.getresponse() as response:
+                location = response.getheader("Location")
+                if response.status in _REDIRECTS and location:
+                    return location
+                if response.status != http.client.OK:
+                    raise ApiError(codes.URL_REFUSED)
+                return _content(response)
+
+    @contextmanager
+    def _connected(self, target: _Target, deadline: float) -> Iterator[http.client.HTTPConnection]:
+        with self._connect(target, deadline) as plain, _cut_at(plain, deadline):
+            channel = plain
+            if target.https:
+                channel = self._tls.wrap_socket(plain, server_hostname=target.host)
+            # The Host header comes from these two; the socket is already connected.
+            kind = http.client.HTTPSConnection if target.https else http.client.HTTPConnection
+            connection = kind(target.host, target.port)
+            connection.sock = channel
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    def _connect(self, target: _Target, deadline: float) -> socket.socket:
+        """Connect to the first admitted address that answers, and to nothing else."""
+        failure: OSError = ConnectionRefusedError("no admitted address")
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            if not self._allow_private and not is_public(str(address[0])):
+                continue
+            attempt = socket.socket(family, kind, protocol)
+            try:
+                attempt.settimeout(_left(deadline))
+                attempt.connect(address)
+            except OSError as error:
+                attempt.close()
+                failure = error
+            else:
+                return attempt
+        raise failure
+
+
+def is_public(address: str) -> bool:
+    """Return whether ``address`` is a host on the public internet, whatever it is wrapped in."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(found.packed[-4:])
+        if inner is not None:
+            return is_public(str(inner))
+        if found.teredo or found not in _GLOBAL_UNICAST:
+            return False
+    return found.is_global and not found.is_multicast
+
+
+def _target(url: str) -> _Target:
+    """Take a URL apart. Raises ApiError 282111."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        name = host.encode("idna").decode() if host and not host.isascii() else host
+    except ValueError:  # also UnicodeError, of a name that cannot be one
+        raise ApiError(codes.URL_ILLEGAL) from None
+    scheme = parts.scheme.lower()
+    odd = any(ord(letter) <= 0x20 or ord(letter) == 0x7F for letter in url)
+    if scheme not in ("http", "https") or not name or "@" in parts.netloc or odd or port == 0:
+        raise ApiError(codes.URL_ILLEGAL)
+    path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
+    https = scheme == "https"
+    return _Target(https=https, host=name, port=port or (443 if https else 80), path=path)
+
+
+def _content(response: http.client.HTTPResponse) -> bytes:
+    content = response.read(DOWNLOAD_BYTES_MAX + 1)
+    if len(content) > DOWNLOAD_BYTES_MAX:
+        raise ApiError(codes.IMAGE_SIZE)
+    if response.length:
+        raise http.client.IncompleteRead(content, response.length)
+    return content
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+@contextmanager
+def _cut_at(channel: socket.socket, deadline: float) -> Iterator[None]:
+    """Cut the connection at the deadline: a timeout bounds one read, not a slow drip."""
+    # Its own descriptor: TLS takes the one we were given.
+    with channel.dup() as cut:
+
+        def cut_off() -> None:
+            with suppress(OSError):
+                cut.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(_left(deadline), cut_off)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()

@@ -1,0 +1,55 @@
+"""Brings a database to this version's schema, one numbered SQL file at a time.
+
+Each file runs once, in order, all pending ones in one transaction under an advisory lock,
+so that replicas may start together. Knows file names and ``schema_migrations``; the
+schema itself is in the files beside this one.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+# Any number, the same in every replica: advisory locks share one space a database.
+_LOCK = 7_201_190_002
+_FILE = re.compile(r"(\d{4})_(\w+)\.sql")
+
+
+class SchemaTooNewError(Exception):
+    """The database was migrated by a newer engine than this one."""
+
+
+def apply(connection: psycopg.Connection[Any]) -> list[str]:
+    """Run the pending files and return their names. Raises SchemaTooNewError."""
+    known = _files()
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute(
+            "create table if not exists schema_migrations (version int primary key,"
+            " name text not null, applied_at timestamptz not null default now())"
+        )
+        rows = connection.execute("select version from schema_migrations").fetchall()
+        applied = {int(row[0]) for row in rows}
+        if applied - known.keys():
+            raise SchemaTooNewError(
+                f"the database has migration {max(applied)}; upgrade the engine"
+            )
+        pending = sorted(known.keys() - applied)
+        for version in pending:
+            name, statements = known[version]
+            connection.execute(sql.SQL(statements))
+            connection.execute("insert into schema_migrations values (%s, %s)", [version, name])
+    return [known[version][0] for version in pending]
+
+
+def _files() -> dict[int, tuple[str, str]]:
+    found: dict[int, tuple[str, str]] = {}
+    for file in files(__name__).iterdir():
+        named = _FILE.fullmatch(file.name)
+        if named:
+            found[int(named[1])] = (named[2], file.read_text("utf-8"))
+    return found

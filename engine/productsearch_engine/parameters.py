@@ -1,0 +1,186 @@
+"""From form fields to typed requests, checked field by field as the contract says.
+
+Knows every field's rule and the order of precedence image > url > cont_sign. Spends
+nothing: no picture is decoded, no address asked, before all of this has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from productsearch_engine import codes, signs
+from productsearch_engine.codes import ApiError, missing
+from productsearch_engine.forms import Fields
+from productsearch_engine.limits import (
+    BRIEF_BYTES_MAX,
+    CLASS_ID_MAX,
+    CLASS_ID_MIN,
+    CONT_SIGNS_MAX,
+    RESULTS_DEFAULT,
+    URL_BYTES_MAX,
+    WINDOW,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a call is about: exactly one of the three is set."""
+
+    image: bytes | None = field(default=None, repr=False)
+    """Base64, unchecked."""
+    url: str | None = None
+    signs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassIds:
+    """The two independent class ids; None is not sent."""
+
+    first: int | None
+    second: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add:
+    source: Source
+    brief: bytes
+    classes: ClassIds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    source: Source
+    classes: ClassIds
+    any_class: bool
+    """True joins two class ids with OR (``tag_logic`` "1")."""
+    start: int
+    count: int
+    """Ranks ``start`` to ``start + count``, never past the 1000th; count may be 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What is None keeps its stored value."""
+
+    source: Source
+    brief: bytes | None
+    classes: ClassIds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete:
+    source: Source
+
+
+Request: TypeAlias = Add | Search | Update | Delete
+
+
+def add(fields: Fields) -> Add:
+    """Read an add."""
+    brief = _brief(fields)
+    if brief is None:
+        raise missing("brief")
+    return Add(brief=brief, classes=_classes(fields), source=_source(fields))
+
+
+def search(fields: Fields) -> Search:
+    """Read a search; what reaches past the 1000th rank is cut off there."""
+    start = min(_number(fields, b"pn", least=0) or 0, WINDOW)
+    count = _number(fields, b"rn", least=1)
+    logic = fields.get(b"tag_logic", b"0").strip()
+    if logic not in (b"0", b"1"):
+        raise ApiError(codes.PARAM_INVALID)
+    return Search(
+        classes=_classes(fields),
+        source=_source(fields),
+        any_class=logic == b"1",
+        start=start,
+        count=min(RESULTS_DEFAULT if count is None else count, WINDOW - start),
+    )
+
+
+def update(fields: Fields) -> Update:
+    """Read an update."""
+    return Update(
+        brief=_brief(fields), classes=_classes(fields), source=_source(fields, signs_max=1)
+    )
+
+
+def delete(fields: Fields) -> Delete:
+    """Read a delete; class ids and whatever else an SDK sends along are ignored."""
+    return Delete(source=_source(fields, signs_max=CONT_SIGNS_MAX))
+
+
+READERS: Mapping[str, Callable[[Fields], Request]] = {
+    "add": add,
+    "search": search,
+    "update": update,
+    "delete": delete,
+}
+"""The last part of a call's path -> how its fields are read. They raise ApiError 216100,
+216101, 216103, 282111 or 282114."""
+
+
+def _source(fields: Fields, signs_max: int = 0) -> Source:
+    """Take the first of image, url and cont_sign that was sent, even if it was sent empty."""
+    if b"image" in fields:
+        return Source(image=fields[b"image"])
+    if b"url" in fields:
+        return Source(url=_url(fields[b"url"]))
+    if not signs_max:
+        raise missing("image")
+    if b"cont_sign" not in fields:
+        raise missing("cont_sign")
+    return Source(signs=_signs(fields[b"cont_sign"], signs_max))
+
+
+def _url(value: bytes) -> str:
+    if not value or len(value) > URL_BYTES_MAX:
+        raise ApiError(codes.URL_LENGTH)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ApiError(codes.URL_ILLEGAL) from None
+
+
+def _signs(value: bytes, signs_max: int) -> tuple[int, ...]:
+    if value.count(b";") >= signs_max:
+        raise ApiError(codes.PARAM_INVALID)
+    found = [signs.from_text(text) for text in value.split(b";")]
+    known = tuple(sign for sign in found if sign is not None)
+    if len(known) < len(found):
+        raise ApiError(codes.PARAM_INVALID)
+    return known
+
+
+def _brief(fields: Fields) -> bytes | None:
+    brief = fields.get(b"brief")
+    if brief is None:
+        return None
+    if len(brief) > BRIEF_BYTES_MAX:
+        raise ApiError(codes.PARAM_TOO_LONG)
+    try:
+        brief.decode()
+    except UnicodeDecodeError:
+        raise ApiError(codes.PARAM_INVALID) from None
+    return brief
+
+
+def _classes(fields: Fields) -> ClassIds:
+    return ClassIds(
+        first=_number(fields, b"class_id1", least=CLASS_ID_MIN, most=CLASS_ID_MAX),
+        second=_number(fields, b"class_id2", least=CLASS_ID_MIN, most=CLASS_ID_MAX),
+    )
+
+
+def _number(fields: Fields, name: bytes, *, least: int, most: int = 10**10) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    digits = value.strip()
+    # bytes.isdigit() takes ASCII alone; the length keeps int() cheap.
+    if not digits.isdigit() or len(digits) > 10 or not least <= int(digits) <= most:
+        raise ApiError(codes.PARAM_INVALID)
+    return int(digits)

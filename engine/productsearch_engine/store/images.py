@@ -1,0 +1,182 @@
+"""The pictures of a library: add, find, search, update, delete, each one round trip.
+
+Answers for duplicates (a unique constraint on the digest), for collisions of signs, for
+capacity, and for pages that neither overlap nor leave gaps. Statements name the library's
+own partition: a dropped library is an error of the database, never an empty answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector
+from psycopg import errors
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine import signs
+from productsearch_engine.embedding import Vector
+from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
+from productsearch_engine.store import statements
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.statements import ClassFilter, Key
+
+
+class LibraryGoneError(Exception):
+    """The library was deleted since it was looked up."""
+
+
+class LibraryFullError(Exception):
+    """The library has no room for another picture."""
+
+
+class DuplicateError(Exception):
+    """The library has this very picture; ``sign`` is its sign."""
+
+    def __init__(self, sign: int):
+        self.sign = sign
+        super().__init__(signs.to_text(sign))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImage:
+    """A picture to store. ``digest`` is the SHA-256 of its bytes, ``brief`` is UTF-8."""
+
+    digest: bytes
+    brief: bytes
+    class_id1: int | None
+    class_id2: int | None
+    embedding: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One result; ``score`` is the cosine similarity, cut to 0 to 1."""
+
+    sign: int
+    score: float
+    brief: bytes
+
+
+class Images:
+    """The pictures of one database's libraries.
+
+    ``derive`` makes signs; a test that needs collisions gives a narrow one.
+    """
+
+    def __init__(self, pool: ConnectionPool[Any], derive: signs.Derivation = signs.derive):
+        self._pool = pool
+        self._derive = derive
+
+    def find(self, library: Library, digest: bytes) -> int | None:
+        """Return the sign of a stored picture, or None. Raises LibraryGoneError."""
+        with self._connection() as connection:
+            row = connection.execute(statements.find(library), [digest]).fetchone()
+        return None if row is None else int(row[0])
+
+    def add(self, library: Library, image: NewImage) -> int:
+        """Store a picture and return its sign, committed and flushed.
+
+        Raises DuplicateError, LibraryFullError, LibraryGoneError.
+        """
+        attempt = 0
+        for _ in range(2 * SIGN_ATTEMPTS_MAX):
+            sign = self._derive(image.digest, attempt)
+            added, known, room, taken = self._try_to_add(library, image, sign)
+            if added:
+                return sign
+            if known is not None:
+                raise DuplicateError(known)
+            if room is None:
+                raise LibraryGoneError
+            if room < 1:
+                raise LibraryFullError
+            # Neither stored nor refused: the sign belongs to another picture, or the same
+            # picture was committed by another call while this one waited for it.
+            attempt += 1 if taken else 0
+        raise RuntimeError("no free sign found")
+
+    def _try_to_add(
+        self, library: Library, image: NewImage, sign: int
+    ) -> tuple[bool, int | None, int | None, bool]:
+        values = {
+            "sign": sign,
+            "digest": image.digest,
+            "brief": image.brief,
+            "class_id1": image.class_id1,
+            "class_id2": image.class_id2,
+            "embedding": _half(image.embedding),
+        }
+        try:
+            with self._connection() as connection:
+                row = connection.execute(statements.add(library), values).fetchone()
+        except errors.CheckViolation as error:
+            if error.diag.constraint_name == "libraries_room":
+                raise LibraryFullError from None
+            raise
+        assert row is not None  # noqa: S101 - a select of scalars always has a row
+        return bool(row[0]), row[1], row[2], bool(row[3])
+
+    def search(
+        self, library: Library, embedding: Vector, classes: ClassFilter, start: int, count: int
+    ) -> tuple[list[Hit], bool]:
+        """Return ranks ``start`` to ``start + count``, best first, and whether more follow.
+
+        Raises LibraryGoneError.
+        """
+        last = min(start + count, WINDOW)
+        values = {
+            "embedding": _half(embedding),
+            "class_id1": classes.class_id1,
+            "class_id2": classes.class_id2,
+            "start": start,
+            # One row more than asked tells whether there are more.
+            "count": max(last - start, 0) + 1,
+        }
+        statement = statements.search(library, classes)
+        with self._connection() as connection:
+            rows = connection.execute(statement, values, binary=True).fetchall()
+        hits = [
+            Hit(sign=sign, score=min(max(1.0 - distance, 0.0), 1.0), brief=brief)
+            for sign, distance, brief in rows[: last - start]
+        ]
+        return hits, len(rows) > last - start and last < WINDOW
+
+    def update(
+        self,
+        library: Library,
+        key: Key,
+        *,
+        brief: bytes | None,
+        class_id1: int | None,
+        class_id2: int | None,
+    ) -> bool:
+        """Change what is not None of one picture; returns whether there is such a picture.
+
+        Raises LibraryGoneError.
+        """
+        values = {"brief": brief, "class_id1": class_id1, "class_id2": class_id2, "key": key}
+        with self._connection() as connection:
+            return connection.execute(statements.update(library, key), values).rowcount > 0
+
+    def delete(self, library: Library, key: Key) -> int:
+        """Delete some pictures; returns how many there were. Raises LibraryGoneError."""
+        with self._connection() as connection:
+            row = connection.execute(statements.delete(library, key), {"key": key}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except errors.UndefinedTable:
+            raise LibraryGoneError from None
+
+
+def _half(vector: Vector) -> HalfVector:
+    return HalfVector(vector.astype(np.float16))

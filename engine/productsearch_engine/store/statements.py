@@ -1,0 +1,143 @@
+"""The SQL about pictures: one text an operation, made out for a library's own partition.
+
+Knows tables and plans. Does not run anything: ``store.images`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import LiteralString, TypeAlias
+
+from psycopg import sql
+
+from productsearch_engine.limits import WINDOW
+from productsearch_engine.store.libraries import Library, partition
+
+Key: TypeAlias = bytes | list[int]
+"""Which pictures: one by its digest, or some by their signs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFilter:
+    """Which pictures a search may return; None does not filter."""
+
+    class_id1: int | None
+    class_id2: int | None
+    any_class: bool
+
+
+def find(library: Library) -> bytes:
+    """Return a select of the sign of a digest."""
+    return _made_out(_FIND, library.id)
+
+
+def add(library: Library) -> bytes:
+    """Return an insert that tells: stored, the sign of a duplicate, room left, sign taken."""
+    return _made_out(_ADD, library.id)
+
+
+def update(library: Library, key: Key) -> bytes:
+    """Return an update of what is not null."""
+    return _made_out(_keyed(_UPDATE, key), library.id)
+
+
+def delete(library: Library, key: Key) -> bytes:
+    """Return a delete that tells how many there were."""
+    return _made_out(_keyed(_DELETE, key), library.id)
+
+
+def search(library: Library, classes: ClassFilter) -> bytes:
+    """Return a select of sign, cosine distance and brief of one page, nearest first."""
+    return _made_out(_SEARCH.replace("FILTER", _condition(classes)), library.id, library.dimensions)
+
+
+def _keyed(statement: LiteralString, key: Key) -> LiteralString:
+    by_digest = isinstance(key, bytes)
+    return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")
+
+
+def _condition(classes: ClassFilter) -> LiteralString:
+    first: LiteralString = "class_id1 = %(class_id1)s"
+    second: LiteralString = "class_id2 = %(class_id2)s"
+    if classes.class_id1 is not None and classes.class_id2 is not None:
+        return f"({first} or {second})" if classes.any_class else f"{first} and {second}"
+    if classes.class_id1 is not None:
+        return first
+    return second if classes.class_id2 is not None else "true"
+
+
+@lru_cache(maxsize=4096)
+def _made_out(text: LiteralString, library_id: int, dimensions: int = 0) -> bytes:
+    """Name the library's partition; equal text is prepared once a connection."""
+    composed = sql.SQL(text).format(
+        images=partition(library_id),
+        library=sql.Literal(library_id),
+        dimensions=sql.Literal(dimensions),
+        window=sql.Literal(WINDOW + 1),
+    )
+    return composed.as_bytes(None)
+
+
+_FIND: LiteralString = "select sign from {images} where library_id = {library} and digest = %s"
+
+# The picture and the count change in one statement; the counter's row is locked last and
+# so only while the transaction flushes. Conflicts are left to the caller's next attempt,
+# whose snapshot sees what this one waited for.
+_ADD: LiteralString = """
+with known as (
+    select sign from {images} where library_id = {library} and digest = %(digest)s
+),
+library as (select capacity - image_count as room from libraries where id = {library}),
+added as (
+    insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding)
+    select {library}, %(sign)s, %(digest)s, %(brief)s, %(class_id1)s::int, %(class_id2)s::int,
+        %(embedding)b
+    where not exists (table known) and (select room from library) > 0
+    on conflict do nothing returning sign
+),
+counted as (
+    update libraries set image_count = image_count + 1
+    where id = {library} and exists (table added) returning id
+)
+select exists (table counted), (table known), (table library), exists (
+    select from {images}
+    where library_id = {library} and sign = %(sign)s and digest <> %(digest)s
+)
+"""
+
+_UPDATE: LiteralString = """
+update {images} set brief = coalesce(%(brief)s, brief),
+    class_id1 = coalesce(%(class_id1)s::int, class_id1),
+    class_id2 = coalesce(%(class_id2)s::int, class_id2),
+    updated_at = now()
+where library_id = {library} and KEY
+"""
+
+# Rows are locked in the order of their signs: overlapping batches wait instead of deadlocking.
+_DELETE: LiteralString = """
+with found as (
+    select sign from {images} where library_id = {library} and KEY order by sign for update
+),
+deleted as (
+    delete from {images} where library_id = {library} and sign in (table found) returning sign
+),
+counted as (
+    update libraries set image_count = image_count - (select count(*) from deleted)
+    where id = {library} and exists (table deleted)
+)
+select count(*) from deleted
+"""
+
+# One plan and one ranking for all pages of a query: the window's limit and hnsw.ef_search
+# are always the same, MATERIALIZED keeps the planner from choosing by the page's own limit,
+# and the sign tells equal distances apart. A page still reads no further than its end.
+_SEARCH: LiteralString = """
+with ranked as materialized (
+    select sign, brief, embedding::halfvec({dimensions}) <=> %(embedding)b as distance
+    from {images} where FILTER
+    order by distance, sign limit {window}
+)
+select sign, distance, brief from ranked order by distance, sign
+limit %(count)s offset %(start)s
+"""

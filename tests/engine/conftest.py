@@ -1,0 +1,75 @@
+"""Libraries in the run's real engines, and callers of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from demo.processes import Engine
+from productsearch_engine import database, settings
+from productsearch_engine.embedding import load
+from productsearch_engine.store.libraries import Libraries
+from tests.engine.calling import Caller
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
+    """Connections to the engine's database, as the engine itself has them."""
+    with database.opened(settings.load({}, {"data": str(engine.data)}), 8) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_caller(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Caller]:
+    """A caller of a library that tests share: for calls that are refused."""
+    made = _caller(engine, pool)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def open_caller(open_engine: Engine) -> Iterator[Caller]:
+    """A caller of the engine that downloads from private addresses."""
+    made = Caller(open_engine.url, *open_engine.create_library("open"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def new_caller(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Callable[..., Caller]]:
+    """Makes a caller of a new library; takes its capacity."""
+    made: list[Caller] = []
+
+    def make(capacity: int = 500_000) -> Caller:
+        made.append(_caller(engine, pool, capacity))
+        return made[-1]
+
+    yield make
+    for caller in made:
+        caller.close()
+
+
+def _caller(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000) -> Caller:
+    # What ``library create`` does, without starting Python for every test.
+    embedding = load("classic")
+    made = Libraries(pool).create(
+        f"library-{next(_numbers)}",
+        capacity=capacity,
+        embedding=embedding.name,
+        dimensions=embedding.dimensions,
+        api_key=None,
+    )
+    assert made.secret_key
+    return Caller(engine.url, made.api_key, made.secret_key)
+
+
+@pytest.fixture
+def caller(new_caller: Callable[..., Caller]) -> Caller:
+    """A caller of a library of the test's own."""
+    return new_caller()

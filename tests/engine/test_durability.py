@@ -1,0 +1,224 @@
+"""What was acknowledged stays: over restarts, kills of the engine, kills of PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from demo.processes import Engine
+from tests.engine.calling import Caller, code_of
+from tests.engine.databases import connected, postmaster
+from tests.engine.pictures import jpeg
+
+
+@pytest.fixture
+def own_engine() -> Iterator[Engine]:
+    """An engine that the test may stop and kill."""
+    with Engine() as running:
+        yield running
+
+
+def filled(engine: Engine) -> tuple[str, str]:
+    """Make a library of three pictures: one updated, one deleted since; returns its keys."""
+    keys = engine.create_library("kept")
+    caller = Caller(engine.url, *keys)
+    for seed in range(3):
+        body = caller.call("add", image=jpeg(seed), brief=f"b{seed}", class_id1="5", class_id2="6")
+        assert 0 == code_of(body)
+    assert 0 == code_of(caller.call("update", image=jpeg(1), brief="new", class_id2="7"))
+    assert 0 == code_of(caller.call("delete", image=jpeg(2)))
+    caller.close()
+    return keys
+
+
+def check_kept(engine: Engine, keys: tuple[str, str]) -> None:
+    """Check that what ``filled`` left is there, and that duplicates are still known."""
+    caller = Caller(engine.url, *keys)
+    for seed, brief, class_id2 in ((0, "b0", "6"), (1, "new", "7")):
+        found = caller.call("search", image=jpeg(seed), class_id1="5", class_id2=class_id2)
+        assert [brief] == [hit["brief"] for hit in found["result"]]
+        assert pytest.approx(1, abs=1e-3) == found["result"][0]["score"]
+        assert 216681 == code_of(caller.call("add", image=jpeg(seed), brief="x"))
+    assert 2 == caller.call("search", image=jpeg(0))["result_num"]
+    caller.close()
+
+
+def test_restart(own_engine: Engine) -> None:
+    """Stopping engine and PostgreSQL and starting them keeps pictures, briefs and classes."""
+    keys = filled(own_engine)
+    assert 0 == own_engine.stop()
+    assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
+    own_engine.start()
+    check_kept(own_engine, keys)
+
+
+def test_kill_of_the_engine(own_engine: Engine) -> None:
+    """After kill -9 of the engine the next one works, with all that was acknowledged."""
+    keys = filled(own_engine)
+    own_engine.kill()
+    own_engine.start()
+    check_kept(own_engine, keys)
+    assert 0 == own_engine.stop()
+    assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
+
+
+def test_kill_of_everything(own_engine: Engine) -> None:
+    """After kill -9 of engine and PostgreSQL nothing acknowledged is lost."""
+    keys = filled(own_engine)
+    own_engine.kill()
+    os.kill(postmaster(own_engine), signal.SIGKILL)
+    own_engine.start()
+    check_kept(own_engine, keys)
+
+
+def test_kill_of_postgresql(own_engine: Engine) -> None:
+    """A PostgreSQL that dies under the engine is started again; until then answers are code 2."""
+    keys = filled(own_engine)
+    caller = Caller(own_engine.url, *keys)
+    os.kill(postmaster(own_engine), signal.SIGKILL)
+    codes: list[int] = []
+    ends = time.monotonic() + 60
+    while not codes or (codes[-1] and time.monotonic() < ends):
+        codes.append(code_of(caller.call("search", image=jpeg(0))))
+    assert 0 == codes[-1]
+    assert {0, 2} >= set(codes)
+    check_kept(own_engine, keys)
+    caller.close()
+
+
+def test_adds_while_the_engine_is_killed(own_engine: Engine) -> None:
+    """Every add that was answered before a kill -9 in the middle of many is there after it."""
+    keys = own_engine.create_library("kept")
+    acknowledged: list[str] = []
+
+    def add(first: int) -> None:
+        caller = Caller(own_engine.url, *keys)
+        try:
+            for seed in range(first, first + 1000):
+                acknowledged.append(caller.call("add", image=jpeg(seed), brief="x")["cont_sign"])
+        except requests.ConnectionError:
+            pass
+        finally:
+            caller.close()
+
+    adders = [threading.Thread(target=add, args=(first,)) for first in (0, 1000, 2000)]
+    for adder in adders:
+        adder.start()
+    while len(acknowledged) < 30:
+        time.sleep(0.01)
+    database = postmaster(own_engine)
+    own_engine.kill()
+    os.kill(database, signal.SIGKILL)
+    for adder in adders:
+        adder.join()
+    own_engine.start()
+    caller = Caller(own_engine.url, *keys)
+    found = caller.call("search", image=jpeg(0), rn="1000")["result"]
+    assert set(acknowledged) <= {hit["cont_sign"] for hit in found}
+    caller.close()
+
+
+def test_commands_do_not_stop_postgresql(own_engine: Engine) -> None:
+    """A command's end leaves PostgreSQL to the engine, and an engine's end to another one."""
+    before = postmaster(own_engine)
+    own_engine.command("library", "list")
+    assert before == postmaster(own_engine)
+    second = Engine(own_engine.data)
+    second.start()
+    assert before == postmaster(own_engine)
+    own_engine.stop()
+    assert before == postmaster(second)
+    assert 200 == requests.get(second.url + "/healthz", timeout=30).status_code
+    second.stop()
+    assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
+
+
+def test_stale_process_id(own_engine: Engine) -> None:
+    """Lock files that name another living process do not stop PostgreSQL from starting."""
+    keys = filled(own_engine)
+    cluster = own_engine.data / "postgres"
+    names = ("postmaster.pid", ".s.PGSQL.5432.lock")
+    left = {name: (cluster / name).read_text().splitlines()[1:] for name in names}
+    own_engine.stop()
+    # Of PostgreSQL's own account: it takes a stranger's process for no server by itself.
+    account = cluster.stat().st_uid if os.geteuid() == 0 else None
+    with subprocess.Popen(["sleep", "600"], user=account) as stranger:
+        for name, lines in left.items():
+            (cluster / name).write_text("\n".join([str(stranger.pid), *lines]) + "\n")
+        own_engine.start()
+        check_kept(own_engine, keys)
+        stranger.kill()
+
+
+def test_postgresql_is_durable_and_private(engine: Engine) -> None:
+    """Commits reach the disk, and there is a socket for its own account but no port."""
+    with connected(engine) as connection:
+        for name, value in {
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "full_page_writes": "on",
+            "listen_addresses": "",
+            "unix_socket_permissions": "0700",
+        }.items():
+            row = connection.execute("select current_setting(%s)", [name]).fetchone()
+            assert (value,) == row
+    assert 0o600 == (engine.data / "signing.key").stat().st_mode & 0o777
+    assert 0o700 == (engine.data / "postgres").stat().st_mode & 0o777
+
+
+def test_long_data_directory() -> None:
+    """A data directory whose path is too long for a socket works all the same."""
+    with Engine() as short:
+        short.stop()
+        with Engine(short.data / ("d" * 60) / ("e" * 60)) as engine:
+            check_kept(engine, filled(engine))
+
+
+def test_graceful_stop(own_engine: Engine) -> None:
+    """A call that is in flight when SIGTERM arrives is answered before the end."""
+    keys = filled(own_engine)
+    caller = Caller(own_engine.url, *keys)
+    codes: list[int] = []
+    started = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"cont_sign=1,2"
+        started.set()
+        time.sleep(0.5)
+        yield b"&brief=x"
+
+    call = threading.Thread(
+        target=lambda: codes.append(code_of(caller.answer("update", data=body())))
+    )
+    call.start()
+    started.wait()
+    assert 0 == own_engine.stop()
+    call.join()
+    assert [216680] == codes
+    caller.close()
+
+
+def test_log_tells_no_secrets() -> None:
+    """Even at level debug neither keys, tokens, pictures nor briefs are in the log."""
+    with Engine(environment={"PRODUCTSEARCH_ENGINE_LOG_LEVEL": "debug"}) as engine:
+        keys = engine.create_library("secret")
+        caller = Caller(engine.url, *keys)
+        caller.call("add", image=jpeg(1), brief="the-secret-brief")
+        caller.answer("add", token=caller.token + "x", data={"brief": "x"})
+        caller.call("search", url="http://user:password@127.0.0.1/")
+        caller.ask_token(client_secret=keys[1] + "x")
+        engine.stop()
+        log = engine.log()
+        for secret in (*keys, caller.token, "the-secret-brief", "password", "access_token"):
+            assert secret not in log
+        assert "method=add code=0" in log
+        key = (engine.data / "signing.key").read_text()
+        assert key not in log
+        caller.close()

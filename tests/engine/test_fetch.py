@@ -1,0 +1,244 @@
+"""Downloads by url: what is fetched, what is refused, and to whom the engine never talks."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from productsearch_engine import fetch
+from productsearch_engine.codes import ApiError
+from productsearch_engine.fetch import Fetcher, is_public
+from tests.engine.calling import Caller, code_of, signs_of
+from tests.engine.pictures import jpeg
+
+
+@dataclass
+class Site:
+    """A web server on loopback and what it was asked for."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Serves pictures, redirects, slow and endless answers."""
+    known = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known.asked.append(self.path)
+            known.headers.append(dict(self.headers))
+            kind, _, value = self.path.strip("/").partition("/")
+            if kind == "to":
+                self.send_response(302)
+                self.send_header("Location", value)
+                self.end_headers()
+            elif kind == "loop":
+                self.send_response(302)
+                self.send_header("Location", "/loop")
+                self.end_headers()
+            elif kind == "status":
+                self.send_error(int(value))
+            elif kind == "big":
+                self.send_response(200)
+                self.end_headers()
+                with suppress(OSError):
+                    for _ in range(80):
+                        self.wfile.write(bytes(65536))
+            elif kind == "drip":
+                with suppress(OSError):
+                    for _ in range(200):
+                        self.wfile.write(b"H")
+                        time.sleep(0.05)
+                    known.asked.append("dripped to the end")
+            elif kind == "short":
+                self.send_response(200)
+                self.send_header("Content-Length", "9999999")
+                self.end_headers()
+                self.wfile.write(jpeg(1))
+            else:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"" if kind == "empty" else jpeg(int(value)))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        known.url = f"http://127.0.0.1:{server.server_port}"
+        yield known
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _forget(site: Site) -> None:
+    site.asked.clear()
+    site.headers.clear()
+
+
+def test_calls_by_url(open_caller: Caller, site: Site) -> None:
+    """Add, search, update and delete take a url instead of an image."""
+    url = site.url + "/jpg/1"
+    added = open_caller.call("add", url=url, brief="x")
+    assert 0 == code_of(added)
+    again = open_caller.call("add", image=jpeg(1), brief="y")
+    assert (216681, added["cont_sign"]) == (again["error_code"], again["cont_sign"])
+    assert 0 == code_of(open_caller.call("update", url=url, brief="z"))
+    assert ["z"] == [hit["brief"] for hit in open_caller.call("search", url=url)["result"]]
+    assert 0 == code_of(open_caller.call("delete", url=url))
+    assert [] == signs_of(open_caller.call("search", url=url))
+
+
+def test_image_comes_before_url(open_caller: Caller, site: Site) -> None:
+    """With both sent, the url is not fetched."""
+    assert 0 == code_of(open_caller.call("search", image=jpeg(1), url=site.url + "/jpg/1"))
+    assert [] == site.asked
+
+
+def test_url_comes_before_sign(open_caller: Caller, site: Site) -> None:
+    """With both sent, update and delete are about the picture at the url."""
+    one = open_caller.call("add", image=jpeg(1), brief="1")["cont_sign"]
+    two = open_caller.call("add", image=jpeg(2), brief="2")["cont_sign"]
+    open_caller.call("delete", url=site.url + "/jpg/1", cont_sign=two)
+    assert [two] == signs_of(open_caller.call("search", image=jpeg(1)))
+    assert one != two
+    open_caller.call("delete", cont_sign=two)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/status/404", 282113),
+        ("/status/500", 282113),
+        ("/loop", 282113),
+        ("/short", 282113),
+        ("/big", 216202),
+        ("/empty", 216200),
+        ("/to/ftp://a.example/", 282111),
+        ("/to//jpg/1", 0),
+    ],
+)
+def test_answers_of_the_host(open_caller: Caller, site: Site, path: str, code: int) -> None:
+    """What the host answers decides the code; a redirect is followed."""
+    assert code == code_of(open_caller.call("search", url=site.url + path))
+
+
+def test_redirects_are_bounded(open_caller: Caller, site: Site) -> None:
+    """Three redirects are followed, a fourth is not."""
+    open_caller.call("search", url=site.url + "/loop")
+    assert 4 == len(site.asked)
+
+
+def test_private_is_refused_before_connecting(shared_caller: Caller, site: Site) -> None:
+    """Without the setting a private address is 282113 and is never connected to."""
+    port = site.url.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127.1", "0x7f000001"):
+        answer = shared_caller.call("search", url=f"http://{host}:{port}/jpg/1")
+        assert 282113 == answer["error_code"]
+    assert [] == site.asked
+
+
+def test_every_hop_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect from an admitted host to a private one is refused before connecting."""
+    monkeypatch.setattr(fetch, "is_public", lambda address: address == "127.0.0.1")
+    port = site.url.rpartition(":")[2]
+    fetcher = Fetcher(allow_private=False)
+    assert jpeg(1) == fetcher.fetch(site.url + "/jpg/1")
+    site.asked.clear()
+    with pytest.raises(ApiError, match="282113"):
+        fetcher.fetch(f"{site.url}/to/http://127.0.0.2:{port}/jpg/1")
+    assert [f"/to/http://127.0.0.2:{port}/jpg/1"] == site.asked
+
+
+def test_the_address_is_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that changes its address between check and connection gains nothing."""
+    real, port = socket.getaddrinfo, int(site.url.rpartition(":")[2])
+    answers = iter(["203.0.113.1", "127.0.0.1"])
+
+    def changing(host: str, *args: object, **options: object) -> object:
+        return real(next(answers) if host == "rebind.example" else host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    with pytest.raises(ApiError, match="282113"):
+        Fetcher(allow_private=False).fetch(f"http://rebind.example:{port}/jpg/1")
+    assert [] == site.asked
+    assert "127.0.0.1" == next(answers)
+
+
+def test_a_slow_host_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that drips bytes for ever is 282112 at the total time, not at each byte's."""
+    monkeypatch.setattr(fetch, "DOWNLOAD_S", 0.3)
+    with pytest.raises(ApiError, match="282112"):
+        Fetcher(allow_private=True).fetch(site.url + "/drip")
+    assert ["/drip"] == site.asked
+
+
+def test_a_silent_host_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that accepts and says nothing is 282112, over TLS too."""
+    monkeypatch.setattr(fetch, "DOWNLOAD_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("http", "https"):
+            with pytest.raises(ApiError, match="282112"):
+                Fetcher(allow_private=True).fetch(
+                    f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+                )
+
+
+def test_nobody_there() -> None:
+    """A port where nobody listens is 282113."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ApiError, match="282113"):
+        Fetcher(allow_private=True).fetch(f"http://127.0.0.1:{port}/")
+
+
+def test_nothing_of_ours_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of the environment is used and no credentials are sent."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert jpeg(1) == Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
+    assert {"Host", "Accept", "Accept-Encoding", "User-Agent", "Connection"} == site.headers[
+        0
+    ].keys()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "0.0.0.0", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.0.2.1",
+        "::1", "::", "fe80::1", "fe80::1%1", "fc00::1", "ff02::1", "ff0e::1", "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:db8::1",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2", "::127.0.0.1", "64:ff9b:1::1", "fec0::1",
+    ],
+)  # fmt: skip
+def test_not_public(address: str) -> None:
+    """Private, loopback, link-local, multicast and reserved addresses, also wrapped in IPv6."""
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
+def test_public(address: str) -> None:
+    """Hosts on the public internet are admitted."""
+    assert is_public(address)
+
+
+def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of exactly the bound is taken, one byte more is not."""
+    picture = jpeg(1)
+    monkeypatch.setattr(fetch, "DOWNLOAD_BYTES_MAX", len(picture))
+    assert picture == Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
+    monkeypatch.setattr(fetch, "DOWNLOAD_BYTES_MAX", len(picture) - 1)
+    with pytest.raises(ApiError, match="216202"):
+        Fetcher(allow_private=True).fetch(site.url + "/jpg/1")

@@ -1,0 +1,92 @@
+"""The form parser against the standard library's, and multipart bodies of every shape."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import example, given, seed
+from hypothesis import strategies as st
+
+from productsearch_engine import codes, forms
+from productsearch_engine.codes import ApiError
+from productsearch_engine.limits import FIELDS_MAX
+
+URLENCODED = "application/x-www-form-urlencoded"
+# Bytes that mean something to a form, far more often than chance would have them.
+telling = st.sampled_from([b"%", b"&", b"=", b"+", b"2", b"B", b"f", b"%2", b"%2B", b"%zz", b"\0"])
+bodies = st.lists(telling | st.binary(max_size=4), max_size=40).map(b"".join)
+
+
+@seed(20260701)
+@given(bodies.filter(lambda body: body.count(b"&") < FIELDS_MAX))
+@example(b"%")
+@example(b"%4")
+@example(b"a=%41%4")
+@example(b"%%41=%%%41")
+def test_urlencoded_as_the_standard_library(body: bytes) -> None:
+    """Any bytes give the fields that urllib.parse.parse_qsl gives, the last of a name."""
+    # As Latin-1, where every byte is one letter.
+    pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    expected = {name.encode("latin-1"): value.encode("latin-1") for name, value in pairs}
+    assert expected == forms.parse(URLENCODED, body)
+
+
+@seed(20260701)
+@given(st.dictionaries(st.binary(min_size=1), st.binary(), max_size=FIELDS_MAX))
+def test_what_was_encoded_comes_back(fields: dict[bytes, bytes]) -> None:
+    """Fields that urlencode wrote are read back."""
+    assert fields == forms.parse("", urlencode(fields).encode())
+
+
+@seed(20260701)
+@given(bodies, st.sampled_from(["", URLENCODED, "multipart/form-data; boundary=x", ";=", "\xff"]))
+def test_anything_is_read_or_refused(body: bytes, kind: str) -> None:
+    """Whatever the bytes and the type are, there are fields or error 216100."""
+    try:
+        outcome: object = forms.parse(kind, body)
+    except ApiError as error:
+        outcome = error.code
+    assert isinstance(outcome, dict) or codes.PARAM_INVALID == outcome
+
+
+@seed(20260701)
+@given(
+    st.dictionaries(
+        st.text("abc_0", min_size=1), st.binary().filter(lambda v: b"\r\n--edge" not in v)
+    )
+)
+def test_multipart(fields: dict[str, bytes]) -> None:
+    """Parts come back byte for byte, whatever is in them."""
+    parts = [
+        f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value
+        for name, value in fields.items()
+    ]
+    body = b"\r\n".join([*parts, b"--edge--\r\n"])
+    if not parts:
+        body = b"--edge--\r\n"
+    expected = {name.encode(): value for name, value in fields.items()}
+    try:
+        found = forms.parse('multipart/form-data; boundary="edge"', body)
+    except ApiError:
+        found = {}
+        assert not parts
+    assert expected == found
+
+
+def test_headers_of_parts() -> None:
+    """Other headers, letter case and file names do not matter; a part without name is skipped."""
+    body = (
+        b"--e\r\ncontent-type: text/plain\r\nCONTENT-DISPOSITION: form-data; filename=x;name=a"
+        b"\r\nX: y\r\n\r\n1\r\n--e\r\nContent-Disposition: form-data\r\n\r\n2\r\n--e--"
+    )
+    assert {b"a": b"1"} == forms.parse("Multipart/Form-Data; boundary=e", body)
+
+
+def test_cut_multipart_is_refused() -> None:
+    """A body cut anywhere before its end is error 216100, not half of its fields."""
+    body = b'--e\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--e--'
+    assert {b"a": b"1"} == forms.parse("multipart/form-data; boundary=e", body)
+    for end in range(len(body)):
+        with pytest.raises(ApiError):
+            forms.parse("multipart/form-data; boundary=e", body[:end])

@@ -1,0 +1,165 @@
+"""What becomes of a picture's bytes: accepted formats, upright pixels, refused bombs."""
+
+from __future__ import annotations
+
+import io
+import random
+import resource
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from productsearch_engine.codes import ApiError
+from productsearch_engine.images import Picture
+from tests.engine.pictures import draw, encoded, jpeg, png_claiming
+
+
+def close(expected: Image.Image, found: np.ndarray, within: float = 6) -> bool:
+    """Return whether the mean difference of two pictures is small."""
+    pixels = np.asarray(expected.convert("RGB"), dtype=np.int16)
+    return pixels.shape == found.shape and bool(np.abs(pixels - found).mean() < within)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *[("JPEG", mode) for mode in ("RGB", "L", "CMYK", "1")],
+        *[("PNG", mode) for mode in ("RGB", "L", "P", "1", "RGBA", "LA")],
+        *[("BMP", mode) for mode in ("RGB", "L", "P", "1", "RGBA")],
+    ],
+)
+def test_formats_and_modes(kind: str, mode: str) -> None:
+    """Every way the three formats store colours gives the picture itself, as RGB bytes."""
+    stored = draw(1).convert(mode)
+    pixels = Picture.of(encoded(stored, kind)).pixels()
+    assert np.uint8 == pixels.dtype
+    assert close(stored, pixels, within=12)
+
+
+def test_sixteen_bits() -> None:
+    """A 16-bit grey PNG keeps its shades instead of turning white."""
+    grey = np.asarray(draw(1).convert("L"), dtype=np.uint16)
+    file = encoded(Image.fromarray(grey << 8), "PNG")
+    assert close(draw(1).convert("L"), Picture.of(file).pixels(), within=2)
+
+
+def test_transparency_is_white() -> None:
+    """What is transparent is seen as white, whatever colour is hidden under it."""
+    hidden = draw(1).convert("RGBA")
+    hidden.putalpha(0)
+    assert close(Image.new("RGB", (400, 320), "white"), Picture.of(encoded(hidden, "PNG")).pixels())
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_upright(orientation: int) -> None:
+    """A picture is seen as its EXIF orientation says, not as it is stored."""
+    turns = [
+        None, None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90,
+        Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270,
+    ]  # fmt: skip
+    turn = turns[orientation]
+    stored = draw(1) if turn is None else draw(1).transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert close(draw(1), Picture.of(encoded(stored, "JPEG", exif=exif)).pixels())
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_broken_exif_does_not_matter() -> None:
+    """A picture whose EXIF cannot be read is still a picture."""
+    file = encoded(draw(1), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    assert close(draw(1), Picture.of(file).pixels())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((300, 400), (300, 400)),
+        ((511, 900), (511, 900)),
+        ((512, 900), (256, 450)),
+        ((1100, 1024), (275, 256)),
+        ((4096, 2050), (512, 257)),
+        ((4096, 4096), (512, 512)),
+    ],
+)
+def test_scaled_while_decoding(kind: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Large pictures arrive halved up to three times, never below 256 on the short side."""
+    height, width, _ = Picture.of(encoded(draw(1, size), kind)).pixels().shape
+    assert expected == (width, height)
+
+
+def test_multi_picture_jpeg() -> None:
+    """The JPEG of a phone that stores several pictures in one file is a JPEG."""
+    file = io.BytesIO()
+    draw(1).save(file, "MPO", save_all=True, append_images=[draw(2)])
+    assert close(draw(1), Picture.of(file.getvalue()).pixels())
+
+
+def test_animated_png_is_its_first_picture() -> None:
+    """An animated PNG is seen as its still picture."""
+    file = encoded(draw(1), "PNG", save_all=True, append_images=[draw(2)])
+    assert close(draw(1), Picture.of(file).pixels())
+
+
+def test_lying_header_allocates_nothing() -> None:
+    """A header that claims 30,000 x 30,000 pixels is refused before any is allocated."""
+    bomb = png_claiming(30_000, 30_000)
+    bitmap = b"BM" + struct.pack("<IIIIiiHHIIiiII", 99, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    try:
+        for file in (bomb, bitmap):
+            with pytest.raises(ApiError, match="216202"):
+                Picture.of(file)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def test_scan_bomb_is_refused() -> None:
+    """A progressive JPEG of thousands of scans is refused, one of the usual ten is not."""
+    file = encoded(draw(1), "JPEG", progressive=True)
+    assert close(draw(1), Picture.of(file).pixels())
+    scan = file[file.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ApiError, match="216201"):
+        Picture.of(file[:-2] + scan * 5000 + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_every_truncation_is_refused(kind: str) -> None:
+    """A file cut short anywhere is error 216201 or 216200, never a grey rest."""
+    file = encoded(draw(1, (300, 300)), kind)
+    # The end marks are a formality: all pixels are there without them.
+    last = len(file) - {"JPEG": 40, "PNG": 30, "BMP": 1}[kind]
+    for end in [*range(0, 300, 7), *range(300, last, max(1, last // 60))]:
+        with pytest.raises(ApiError, match=r"21620[01]"):
+            Picture.of(file[:end]).pixels()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_damaged_files(kind: str) -> None:
+    """A file with damaged bytes gives pixels or a documented error, nothing else."""
+    source = random.Random(20260701)
+    file = encoded(draw(1, (300, 300)), kind)
+    for _ in range(300):
+        damaged = bytearray(file)
+        for _ in range(source.randint(1, 20)):
+            damaged[source.randrange(min(len(file), 2000))] = source.randrange(256)
+        try:
+            outcome = Picture.of(bytes(damaged)).pixels().ndim
+        except ApiError as error:
+            outcome = error.code
+        assert outcome in (3, 216201, 216202)
+
+
+def test_digest_is_of_the_bytes() -> None:
+    """The same pixels in another file are another picture."""
+    assert Picture.of(jpeg(1)).digest == Picture.of(jpeg(1)).digest
+    assert Picture.of(jpeg(1)).digest != Picture.of(jpeg(1) + b"\0").digest

@@ -1,0 +1,172 @@
+"""Libraries by command: made once, grown, full, deleted, and never read by another model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from demo.processes import Engine, ServerError
+from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
+from tests.engine.databases import connected
+from tests.engine.pictures import jpeg
+
+
+def listed(engine: Engine, caller: Caller) -> dict[str, Any]:
+    """Return what ``library list`` tells of a caller's library."""
+    known = json.loads(engine.command("library", "list", "--json"))
+    found: dict[str, Any] = next(each for each in known if each["api_key"] == caller.api_key)
+    return found
+
+
+def test_secret_is_stored_as_a_digest(engine: Engine, caller: Caller) -> None:
+    """The secret key is in no table and in no file that the engine writes by itself."""
+    with connected(engine) as connection:
+        rows = connection.execute("select a::text from apps a").fetchall()
+    text = "".join(row[0] for row in rows)
+    assert caller.api_key in text
+    assert caller.secret_key not in text
+    assert caller.secret_key.encode().hex() not in text
+    assert caller.secret_key not in engine.log()
+
+
+def test_create(engine: Engine) -> None:
+    """``library create`` shows the key pair once, for people or as JSON, and it works."""
+    shown = engine.command("library", "create", "made", "--capacity", "7")
+    keys = {line[:12].strip(): line[12:] for line in shown.splitlines()[:3]}
+    caller = Caller(engine.url, keys["API key"], keys["secret key"])
+    assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
+    assert (1, 7) == _count(engine, caller)
+    caller.close()
+    again = json.loads(engine.command("library", "create", "made too", "--json"))
+    assert {"name", "api_key", "secret_key"} == again.keys()
+
+
+def test_list(engine: Engine, caller: Caller) -> None:
+    """A library starts empty with room for 500,000, and its count follows adds and deletes."""
+    assert (0, 500_000) == _count(engine, caller)
+    for seed in range(3):
+        caller.call("add", image=jpeg(seed), brief="x")
+    caller.call("add", image=jpeg(0), brief="x")
+    assert (3, 500_000) == _count(engine, caller)
+    caller.call("delete", image=jpeg(0))
+    caller.call("delete", image=jpeg(0))
+    assert (2, 500_000) == _count(engine, caller)
+    assert caller.api_key in engine.command("library", "list")
+
+
+def _count(engine: Engine, caller: Caller) -> tuple[int, int]:
+    library = listed(engine, caller)
+    return library["image_count"], library["capacity"]
+
+
+def test_full_library(engine: Engine, new_caller: Callable[..., Caller]) -> None:
+    """A full library answers 990001 with a log_id, duplicates still 216681, until it grows."""
+    caller = new_caller(2)
+    for seed in range(2):
+        assert 0 == code_of(caller.call("add", image=jpeg(seed), brief="x"))
+    full = caller.call("add", image=jpeg(2), brief="x")
+    assert (990001, "library is full") == (full["error_code"], full["error_msg"])
+    assert "log_id" in full
+    assert 216681 == code_of(caller.call("add", image=jpeg(1), brief="x"))
+    caller.call("delete", image=jpeg(0))
+    assert 0 == code_of(caller.call("add", image=jpeg(2), brief="x"))
+    assert 990001 == code_of(caller.call("add", image=jpeg(0), brief="x"))
+    engine.command("library", "grow", listed(engine, caller)["name"], "--by", "1")
+    assert 0 == code_of(caller.call("add", image=jpeg(0), brief="x"))
+    assert (3, 3) == _count(engine, caller)
+
+
+def test_concurrent_adds_do_not_overfill(engine: Engine, new_caller: Callable[..., Caller]) -> None:
+    """Of 16 adds at once into room for 5, exactly 5 are stored."""
+    caller = new_caller(5)
+
+    def add(seed: int) -> int:
+        response = requests.post(
+            caller.url + CALLS + "add",
+            params={"access_token": caller.token},
+            data={"image": image_field(jpeg(seed)), "brief": "x"},
+            timeout=60,
+        )
+        return code_of(response.json())
+
+    with ThreadPoolExecutor(16) as pool:
+        codes = sorted(pool.map(add, range(16)))
+    assert [0] * 5 + [990001] * 11 == codes
+    assert 5 == len(signs_of(caller.call("search", image=jpeg(0))))
+    assert (5, 5) == _count(engine, caller)
+
+
+def test_app_without_library(engine: Engine, caller: Caller) -> None:
+    """A deleted library is 216017 for its app, and an empty one once it is made again."""
+    name = listed(engine, caller)["name"]
+    caller.call("add", image=jpeg(1), brief="x")
+    with pytest.raises(ServerError, match="--yes"):
+        engine.command("library", "delete", name)
+    assert 1 == len(signs_of(caller.call("search", image=jpeg(1))))
+    engine.command("library", "delete", name, "--yes")
+    assert 200 == caller.ask_token().status_code
+    for method, form in (
+        ("add", {"image": image_field(jpeg(2)), "brief": "x"}),
+        ("search", {"image": image_field(jpeg(1))}),
+        ("update", {"cont_sign": "1,2", "brief": "x"}),
+        ("delete", {"cont_sign": "1,2"}),
+    ):
+        answer = caller.answer(method, data=form)
+        assert (216017, "not initialized") == (answer["error_code"], answer["error_msg"])
+    engine.command("library", "create", name, "--api-key", caller.api_key)
+    assert [] == signs_of(caller.call("search", image=jpeg(1)))
+    assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
+
+
+def test_unknown_app(engine: Engine, caller: Caller) -> None:
+    """A token of an app that is not in this database is 216110."""
+    engine.command("library", "delete", listed(engine, caller)["name"], "--yes")
+    with connected(engine) as connection:
+        connection.execute("delete from apps where api_key = %s", [caller.api_key])
+    assert 216110 == code_of(caller.call("search", image=jpeg(1)))
+
+
+def test_another_embedding(engine: Engine, caller: Caller) -> None:
+    """A library of another embedding is refused with 990002, and the log says so at start."""
+    name = listed(engine, caller)["name"]
+    with connected(engine) as connection:
+        connection.execute("update libraries set embedding = 'other-9' where name = %s", [name])
+    answer = caller.call("search", image=jpeg(1))
+    assert 990002 == answer["error_code"]
+    assert "log_id" in answer
+    second = Engine(engine.data)
+    second.start()
+    second.stop()
+    assert f"library '{name}' was built with embedding other-9" in second.log()
+    assert 200 == requests.get(engine.url + "/healthz", timeout=30).status_code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["create", ""], "1 to 64 printable"),
+        (["create", "a\nb"], "1 to 64 printable"),
+        (["create", "x" * 65], "1 to 64 printable"),
+        (["create", "x", "--capacity", "0"], "not a positive number"),
+        (["create", "x", "--api-key", "nobody"], "no API key"),
+        (["grow", "nowhere"], "no library"),
+        (["delete", "nowhere", "--yes"], "no library"),
+    ],
+)
+def test_refused_commands(engine: Engine, arguments: list[str], told: str) -> None:
+    """A command that cannot be done says why in one line."""
+    with pytest.raises(ServerError, match=told):
+        engine.command("library", *arguments)
+
+
+def test_names_and_apps_are_unique(engine: Engine, caller: Caller) -> None:
+    """A second library of a name, or for an app that has one, is refused."""
+    with pytest.raises(ServerError, match="exists"):
+        engine.command("library", "create", listed(engine, caller)["name"])
+    with pytest.raises(ServerError, match="has a library"):
+        engine.command("library", "create", "another", "--api-key", caller.api_key)

@@ -1,0 +1,102 @@
+"""Settings: from the environment and flags, refused all at once, secrets never shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from productsearch_engine import settings
+from productsearch_engine.settings import SettingsError
+
+
+def test_a_flag_beats_the_environment() -> None:
+    """Settings come from the environment unless a flag is given."""
+    environment = {
+        "PRODUCTSEARCH_ENGINE_LISTEN": "127.0.0.1:1",
+        "PRODUCTSEARCH_ENGINE_DATA": "here",
+        "PRODUCTSEARCH_ENGINE_ALLOW_PRIVATE_URLS": "true",
+    }
+    chosen = settings.load(environment, {"listen": "[::1]:2", "data": None})
+    assert ("::1", 2, Path("here"), True) == (
+        chosen.host,
+        chosen.port,
+        chosen.data,
+        chosen.allow_private_urls,
+    )
+    assert Path("here/signing.key") == chosen.signing_key_file
+
+
+def test_defaults() -> None:
+    """Without anything said the engine listens on loopback and refuses private urls."""
+    chosen = settings.load({}, {})
+    assert ("127.0.0.1", 8190, "", False, "classic") == (
+        chosen.host,
+        chosen.port,
+        chosen.database,
+        chosen.allow_private_urls,
+        chosen.embedding,
+    )
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    """All that is wrong is told in one error, a line each, unknown names too."""
+    wrong = {
+        "LISTEN": "nowhere",
+        "ALLOW_PRIVATE_URLS": "perhaps",
+        "WORKERS": "0",
+        "LOG_LEVEL": "loud",
+        "WROKERS": "1",
+    }
+    with pytest.raises(SettingsError) as error:
+        settings.load({f"PRODUCTSEARCH_ENGINE_{name}": text for name, text in wrong.items()}, {})
+    lines = str(error.value).splitlines()
+    assert {"listen", "allow_private_urls", "workers", "log_level"} < {
+        line.partition(":")[0] for line in lines
+    }
+    assert 5 == len(lines)
+
+
+def test_command_exits_with_2() -> None:
+    """Wrong settings end the command with status 2 and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "productsearch_engine", "serve", "--listen", "x"],
+        env={"PRODUCTSEARCH_ENGINE_WORKERS": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 2 == done.returncode
+    assert ["listen:", "workers:"] == [line.split()[0] for line in done.stderr.splitlines()]
+
+
+def test_secrets_are_not_shown() -> None:
+    """The connection string, which can hold a password, is not in repr."""
+    chosen = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": "password=hidden"}, {})
+    assert "password=hidden" == chosen.database
+    assert "hidden" not in repr(chosen)
+
+
+def test_signing_key_is_made_once(tmp_path: Path) -> None:
+    """The key in the data directory is made at the first start, for its owner alone."""
+    chosen = settings.load({}, {"data": str(tmp_path)})
+    key = settings.signing_key(chosen)
+    assert 32 <= len(key)
+    assert key == settings.signing_key(chosen)
+    assert 0o600 == (tmp_path / "signing.key").stat().st_mode & 0o777
+    assert ["signing.key"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_signing_key_elsewhere(tmp_path: Path) -> None:
+    """A key file that is named must be there and hold 32 bytes."""
+    file = tmp_path / "key"
+    chosen = settings.load({"PRODUCTSEARCH_ENGINE_SIGNING_KEY_FILE": str(file)}, {})
+    with pytest.raises(SettingsError, match="No such file"):
+        settings.signing_key(chosen)
+    file.write_text("x" * 31 + "\n")
+    with pytest.raises(SettingsError, match="fewer than 32 bytes"):
+        settings.signing_key(chosen)
+    file.write_text("x" * 32)
+    assert b"x" * 32 == settings.signing_key(chosen)
