@@ -30,7 +30,7 @@ LAYERS = [
     {"upstream.exchange", "upstream.issuer"},
     {"upstream.gate", "upstream.retry", "upstream.pacer", "upstream.token", "upstream.transport"},
     {"upstream.answers", "upstream.codes", "upstream.credentials", "upstream.form"},
-    {"upstream.rate", "upstream.sealed"},
+    {"upstream.latency", "upstream.rate", "upstream.sealed"},
     {"calls", "callers", "deadline"},
     {"errors", "redaction"},
     {"limits"},

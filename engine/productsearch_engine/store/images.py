@@ -164,9 +164,13 @@ class Images:
             return connection.execute(statements.update(library, key), values).rowcount > 0
 
     def delete(self, library: Library, key: Key) -> int:
-        """Delete some pictures; returns how many there were. Raises LibraryGoneError."""
+        """Delete all of some pictures, or none if one is not there; returns how many.
+
+        Raises LibraryGoneError.
+        """
+        values = {"key": key, "wanted": 1 if isinstance(key, bytes) else len(set(key))}
         with self._connection() as connection:
-            row = connection.execute(statements.delete(library, key), {"key": key}).fetchone()
+            row = connection.execute(statements.delete(library, key), values).fetchone()
         return 0 if row is None else int(row[0])
 
     @contextmanager

@@ -114,13 +114,17 @@ update {images} set brief = coalesce(%(brief)s, brief),
 where library_id = {library} and KEY
 """
 
+# All or none: a caller who hears of an unknown sign can then ask for each and learn the truth.
 # Rows are locked in the order of their signs: overlapping batches wait instead of deadlocking.
 _DELETE: LiteralString = """
 with found as (
     select sign from {images} where library_id = {library} and KEY order by sign for update
 ),
 deleted as (
-    delete from {images} where library_id = {library} and sign in (table found) returning sign
+    delete from {images}
+    where library_id = {library} and sign in (table found)
+        and (select count(*) from found) = %(wanted)s
+    returning sign
 ),
 counted as (
     update libraries set image_count = image_count - (select count(*) from deleted)

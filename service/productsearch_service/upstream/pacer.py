@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 from productsearch_service.errors import RateLimited
+from productsearch_service.upstream.latency import Latency
 from productsearch_service.upstream.rate import Rate
 
 if TYPE_CHECKING:
@@ -151,8 +152,7 @@ class Pacer:
         self._clock = clock
         self._rate = Rate(calls_per_s * limits.QUOTA_SHARE) if calls_per_s else None
         self._schedule = Schedule(self._rate) if self._rate else None
-        self._latency_s = 0.0
-        self._deviation_s = 0.0
+        self._latency = Latency()
         self._closed = False
         self._changed = threading.Condition()
         if self._schedule is not None:
@@ -162,8 +162,7 @@ class Pacer:
         """Wait for the next slot; raise RateLimited if it comes too late for an answer."""
         if self._schedule is None:
             return
-        expected_s = max(self._latency_s + 4 * self._deviation_s, limits.CALL_MIN_S)
-        begin_by_s = deadline.at_s - expected_s
+        begin_by_s = deadline.at_s - self._latency.expected_s
         with self._changed:
             ticket = self._schedule.offer(caller, begin_by_s, self._clock(), is_search=is_search)
             self._changed.notify()
@@ -175,13 +174,8 @@ class Pacer:
             raise too_many(self._rate.interval_s(self._clock()) if self._rate else 0.0)
 
     def answered(self, latency_s: float) -> None:
-        """Learn how long the upstream took: admission keeps that much time for the answer.
-
-        Mean and deviation are estimated as TCP does it; a lost update of a race is harmless.
-        """
-        difference_s = latency_s - self._latency_s
-        self._latency_s += difference_s * limits.LATENCY_WEIGHT
-        self._deviation_s += (abs(difference_s) - self._deviation_s) * limits.LATENCY_WEIGHT
+        """Learn how long the upstream took: admission keeps that much time for the answer."""
+        self._latency.learn(latency_s)
 
     def exceeded(self) -> None:
         """Learn that error 18 came all the same: somebody else uses the key."""
