@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -84,8 +85,7 @@ class FakeUpstream:
         class Handler(_Handler):
             fake = upstream
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> FakeUpstream:
@@ -129,6 +129,18 @@ class FakeUpstream:
         return answer(request) if callable(answer) else answer
 
 
+class _Quiet(ThreadingHTTPServer):
+    """A server that says nothing of callers who left before their answer."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what is not a broken connection."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeUpstream
     protocol_version = "HTTP/1.1"
@@ -145,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 - the name that http.server looks for
 
     def _break(self, fault: Fault) -> None:
         if fault.seconds:

@@ -11,24 +11,27 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from productsearch_service.calls import Hit, Page
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
+from productsearch_service.redaction import redact
+from productsearch_service.upstream.sealed import SealedBytes, SealedMembers
 
 _LOG_ID_MAX: Final = 2**64 - 1
 _MESSAGE_CHARS_READ: Final = 10_000
 _MESSAGE_CHARS_MAX: Final = 200
-_SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{16,}")
+_SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{12,}")
+_SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
 _TRUE_WORDS: Final = frozenset({"true", "1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: what the upstream said of itself, and its other members."""
+    """One answer: what the upstream said of itself, and its members, which may echo a secret."""
 
     words: UpstreamWords
-    members: dict[str, Any]
+    members: SealedMembers
 
     @property
     def failed(self) -> bool:
@@ -38,17 +41,14 @@ class Answer:
     @property
     def cont_sign(self) -> str | None:
         """The signature, if there is one."""
-        sign = self.members.get("cont_sign")
-        return sign if isinstance(sign, str) and sign else None
+        return _sign(self.members.get("cont_sign"))
 
 
-def read(body: bytes) -> Answer:
+def read(body: SealedBytes) -> Answer:
     """Return the answer that ``body`` holds; raise UpstreamProtocol if it holds none."""
-    try:
-        members = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _unreadable("is no JSON") from None
-    if not isinstance(members, dict):
+    members = _members(body)
+    # Raised here, where no JSONDecodeError is being handled: it holds the whole body.
+    if members is None:
         raise _unreadable("is no JSON object")
     log_id = _log_id(members.get("log_id"))
     if "error_code" not in members:
@@ -56,9 +56,16 @@ def read(body: bytes) -> Answer:
     code = _integer(members["error_code"])
     if code is None or not 0 < code < 2**31:
         raise _unreadable("has an error_code that is no code", UpstreamWords(log_id=log_id))
-    message = members.get("error_msg")
-    words = UpstreamWords(code, _printable(message), log_id)
+    words = UpstreamWords(code, _printable(members.get("error_msg")), log_id)
     return Answer(words, members)
+
+
+def _members(body: SealedBytes) -> SealedMembers | None:
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return SealedMembers(members) if isinstance(members, dict) else None
 
 
 def required_sign(answer: Answer) -> str:
@@ -70,21 +77,25 @@ def required_sign(answer: Answer) -> str:
 
 def page(answer: Answer) -> Page:
     """Return the results of a search answer, sorted: recorded pages were not always."""
-    rows = answer.members.get("result")
-    if not isinstance(rows, list):
+    if not isinstance(answer.members.get("result"), list):
         raise _unreadable("has no result list", answer.words)
-    hits = sorted((_hit(row, answer.words) for row in rows), key=lambda hit: -hit.score)
+    hits = [_hit(row, answer.words) for row in answer.members["result"]]
+    hits.sort(key=lambda hit: -hit.score)
     return Page(tuple(hits), _has_more(answer.members.get("has_more")), answer.words.log_id)
 
 
 def _hit(row: object, words: UpstreamWords) -> Hit:
     if not isinstance(row, dict):
         raise _unreadable("has a result that is no object", words)
-    cont_sign, brief = row.get("cont_sign"), row.get("brief", "")
+    cont_sign, brief = _sign(row.get("cont_sign")), row.get("brief", "")
     score = _number(row.get("score"))
-    if not isinstance(cont_sign, str) or not isinstance(brief, str) or score is None:
+    if cont_sign is None or not isinstance(brief, str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
     return Hit(cont_sign, score, _well_formed(brief))
+
+
+def _sign(value: object) -> str | None:
+    return value if isinstance(value, str) and _SIGN.fullmatch(value) else None
 
 
 def _has_more(value: object) -> bool | None:
@@ -124,7 +135,7 @@ def _printable(message: object) -> str:
     """
     if not isinstance(message, str):
         return ""
-    masked = _SECRET_LIKE.sub("***", message[:_MESSAGE_CHARS_READ])
+    masked = _SECRET_LIKE.sub("***", redact(message[:_MESSAGE_CHARS_READ]))
     return "".join(c if c.isprintable() else " " for c in masked[:_MESSAGE_CHARS_MAX])
 
 

@@ -27,7 +27,7 @@ from productsearch_service.upstream import answers, codes, form
 from productsearch_service.upstream.codes import Action
 from productsearch_service.upstream.gate import Gate
 from productsearch_service.upstream.retry import RetryBudget, wait_before_retry
-from productsearch_service.upstream.sealed import SealedText
+from productsearch_service.upstream.sealed import SealedBytes, SealedText
 from productsearch_service.upstream.transport import Transport, TransportFailure
 
 if TYPE_CHECKING:
@@ -178,12 +178,14 @@ class Exchange:
             self._quota.succeeded()
 
 
-def _read(status: int, content: bytes) -> Answer:
+def _read(status: int, content: SealedBytes) -> Answer:
+    """Return the answer; an HTTP error without one is the gateway's, not the API's."""
+    if status == _HTTP_OK:
+        return answers.read(content)
     try:
         return answers.read(content)
-    except UpstreamProtocol as unreadable:
-        if status == _HTTP_OK:
-            raise unreadable.again() from None
+    except UpstreamProtocol:
+        pass
     if status >= _HTTP_SERVER_FAULT:
         raise TransportFailure("is out of service", maybe_done=True)
     raise UpstreamProtocol(f"the upstream answered with HTTP {status}")

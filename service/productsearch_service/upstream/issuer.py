@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import string
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 from productsearch_service.deadline import Deadline
@@ -14,7 +14,7 @@ from productsearch_service.errors import (
     UpstreamUnavailable,
 )
 from productsearch_service.upstream import form
-from productsearch_service.upstream.sealed import SealedBytes, SealedText
+from productsearch_service.upstream.sealed import SealedBytes, SealedMembers, SealedText
 from productsearch_service.upstream.token import Issued
 from productsearch_service.upstream.transport import Transport, TransportFailure
 
@@ -84,7 +84,7 @@ class TokenIssuer:
             _, answer = self._transport.post(_PATH, SealedText(), body, deadline)
         except TransportFailure as failure:
             return _no_token(f"the token endpoint {failure.what}")
-        return SealedBytes(answer)
+        return answer
 
 
 def _issued(answer: SealedBytes) -> Issued:
@@ -98,18 +98,11 @@ def _issued(answer: SealedBytes) -> Issued:
     return Issued(SealedText(members["access_token"]), members["expires_in"])
 
 
-class _Members(dict[str, Any]):
-    """The members of an answer, with a masked repr."""
-
-    def __repr__(self) -> str:
-        return "{***}"
-
-
-def _members(answer: SealedBytes) -> _Members:
+def _members(answer: SealedBytes) -> SealedMembers:
     try:
-        return _Members(json.loads(answer))
+        return SealedMembers(json.loads(answer))
     except (ValueError, TypeError, RecursionError):
-        return _Members()
+        return SealedMembers()
 
 
 def _insane(value: object, lifetime_s: object) -> str:

@@ -19,7 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from productsearch_service import limits
-from productsearch_service.upstream.sealed import SealedText
+from productsearch_service.upstream.sealed import SealedBytes, SealedText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 65_536
 _NOT_SENT: Final = (NewConnectionError, ConnectTimeoutError)
 
-# urllib3 logs each URL, and with it the token, at DEBUG.
-logging.getLogger("urllib3").setLevel(logging.WARNING)
+# These log URLs, and with them the token: each call at DEBUG, a bad header line at WARNING with
+# a traceback. A filter holds whatever level anyone sets.
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(lambda _: False)
 
 
 class TransportFailure(Exception):
@@ -60,7 +62,7 @@ class Transport:
 
     def post(
         self, path: str, query: SealedText, body: bytes, deadline: Deadline
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, SealedBytes]:
         """POST a form and return HTTP status and body, both whatever they are.
 
         Raises TransportFailure where no whole answer came before the deadline.
@@ -85,7 +87,7 @@ class Transport:
 
     def _send(
         self, request: requests.PreparedRequest, deadline: Deadline
-    ) -> tuple[int, bytes] | TransportFailure:
+    ) -> tuple[int, SealedBytes] | TransportFailure:
         remaining_s = max(deadline.remaining_s(), 0.001)
         try:
             response = self._adapter.send(
@@ -109,19 +111,21 @@ class Transport:
         self._adapter.close()
 
 
-def _read(response: requests.Response, deadline: Deadline) -> bytes | TransportFailure:
+def _read(response: requests.Response, deadline: Deadline) -> SealedBytes | TransportFailure:
     """Read the body piece by piece: a socket timeout bounds each piece, this loop the whole."""
-    body = bytearray()
+    pieces: list[bytes] = []
+    length = 0
     try:
-        while piece := response.raw.read1(_READ_BYTES, decode_content=True):
-            body += piece
-            if len(body) > limits.ANSWER_BYTES_MAX:
+        while piece := SealedBytes(response.raw.read1(_READ_BYTES, decode_content=True)):
+            pieces.append(piece)
+            length += len(piece)
+            if length > limits.ANSWER_BYTES_MAX:
                 return TransportFailure("answered too much", maybe_done=True)
             if not deadline.remaining_s():
                 return TransportFailure("was too slow", maybe_done=True)
     except (HTTPError, OSError, ValueError):
         return TransportFailure("broke off while it answered", maybe_done=True)
-    return bytes(body)
+    return SealedBytes(b"".join(pieces))
 
 
 def _failure_of(error: requests.RequestException) -> TransportFailure:

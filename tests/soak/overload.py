@@ -1,0 +1,298 @@
+"""Overload and outages, for real: an upstream that goes away, hurried and cancelled callers,
+pictures by the hundred. Everything over real HTTP and gRPC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from demo.facade import Facade
+from productsearch import v1
+from productsearch.v1 import ErrorReason as R
+from productsearch_service.server import Server
+from productsearch_service.settings import Settings
+from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
+from tests.pictures import jpeg, noise_jpeg
+from tests.soak.measures import Measure, report
+
+SEED = 7
+QUOTA = 10.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    down_s: float
+    deadlines: int
+    cancels: int
+    large_callers: int
+
+
+FULL = Size(down_s=60, deadlines=1000, cancels=10_000, large_callers=256)
+
+
+@contextlib.contextmanager
+def _facade(upstream: FakeUpstream, quota_qps: float = 0) -> Iterator[v1.ProductSearchStub]:
+    library = {"base_url": upstream.url, "api_key": "k" * 20, "secret_key": "s" * 20}
+    server = Server(
+        Settings(
+            listen="127.0.0.1:0",
+            libraries={"default": library | {"quota_qps": quota_qps}},  # type: ignore[dict-item]
+            drain_delay_s=0,
+            drain_grace_s=1,
+        )
+    )
+    server.start()
+    with v1.connect(f"127.0.0.1:{server.port}") as channel:
+        yield v1.ProductSearchStub(channel)
+    server.stop(threading.Event())
+
+
+def _request(seed: int) -> v1.SearchImagesRequest:
+    """Return a search that no other search shares a call with."""
+    content = jpeg(0) + seed.to_bytes(8, "big")
+    return v1.SearchImagesRequest(image=v1.ImageSource(content=content))
+
+
+def measures(size: Size) -> list[Measure]:
+    """Run everything."""
+    print(f"seed {SEED}")
+    return [
+        *upstream_down(size.down_s),
+        *random_deadlines(size.deadlines),
+        *cancels(size.cancels),
+        *large_pictures(size.large_callers),
+    ]
+
+
+def upstream_down(down_s: float) -> list[Measure]:
+    """Ten callers a second all along; the upstream refuses for a while, then it is back."""
+    before_s, after_s = 3.0, 15.0
+    calls: list[float] = []
+    results: list[tuple[float, bool]] = []
+    with FakeUpstream() as upstream, _facade(upstream, QUOTA) as stub:
+        down = threading.Event()
+
+        def answer(_: Received) -> object:
+            calls.append(time.monotonic())
+            if down.is_set():
+                return Fault(status=503, body=b"<html>out of service</html>")
+            return search_answer()
+
+        upstream.always("search", answer)
+        began_s = time.monotonic()
+
+        def one(number: int) -> None:
+            time.sleep(max(0.0, began_s + number / 8 - time.monotonic()))
+            try:
+                stub.SearchImages(_request(number), timeout=5)
+                results.append((time.monotonic(), True))
+            except grpc.RpcError:
+                results.append((time.monotonic(), False))
+
+        total = int((before_s + down_s + after_s) * 8)
+        with ThreadPoolExecutor(64) as pool:
+            threading.Timer(before_s, down.set).start()
+            threading.Timer(before_s + down_s, down.clear).start()
+            list(pool.map(one, range(total)))
+    down_at_s, up_at_s = began_s + before_s, began_s + before_s + down_s
+    during = [at_s for at_s in calls if down_at_s <= at_s < up_at_s]
+    asked = int(down_s * 8)
+    first_good_s = min(at_s for at_s, good in results if good and at_s > up_at_s)
+    late = [at_s for at_s in during if at_s > down_at_s + 5]
+    per_second = Counter(int(at_s - began_s) for at_s in calls)
+    probes_max = 1 + down_s / 2
+    return [
+        _bar("upstream down: calls to it beyond 10 % of requests", len(during) - 10, "<=",
+             0.1 * asked + 10),
+        _bar("upstream down: calls after the first 5 s (probes only)", len(late), "<=", probes_max),
+        _bar("upstream back: seconds until calls are answered", first_good_s - up_at_s, "<=", 10),
+        _bar("upstream back: most calls in a second / quota", max(per_second.values()) / QUOTA,
+             "<=", 1.1),
+    ]  # fmt: skip
+
+
+def random_deadlines(number: int) -> list[Measure]:
+    """Deadlines of 1 ms to 10 s against an upstream that takes up to 2 s."""
+    chance = random.Random(SEED)
+    begun_s: dict[int, float] = {}
+    ends_s: dict[int, float] = {}
+
+    def answer(request: Received) -> object:
+        begun_s[int(request.body.rpartition(b"rn=")[2])] = time.monotonic()
+        return Fault(seconds=chance.uniform(0, 2), body=b'{"log_id": 1, "result": []}')
+
+    with FakeUpstream() as upstream, _facade(upstream) as stub:
+        stub.SearchImages(_request(0))
+        upstream.always("search", answer)
+
+        def one(index: int) -> float:
+            timeout_s = 10 ** chance.uniform(-3, 1)
+            request = _request(index)
+            request.page_size = index  # tells the calls apart at the upstream
+            ends_s[index] = time.monotonic() + timeout_s
+            with contextlib.suppress(grpc.RpcError):
+                stub.SearchImages(request, timeout=timeout_s)
+            return time.monotonic() - ends_s[index]
+
+        with ThreadPoolExecutor(16) as pool:
+            over_s = sorted(pool.map(one, range(1, number + 1)))
+    left_s = [ends_s[index] - at_s for index, at_s in begun_s.items()]
+    return [
+        _bar("random deadlines: answers later than deadline + 50 ms",
+             sum(seconds > 0.05 for seconds in over_s), "==", 0),
+        _bar("random deadlines: least time left when a call was begun s", min(left_s), ">=", 0.1),
+    ]  # fmt: skip
+
+
+def cancels(number: int) -> list[Measure]:
+    """Calls cancelled at random times leave nothing behind in the service's process."""
+    chance = random.Random(SEED)
+    with FakeUpstream() as upstream, _process(upstream) as facade:
+        upstream.always("search", Fault(seconds=0.02, body=b'{"log_id": 1, "result": []}'))
+        with v1.connect(facade.url) as channel:
+            stub = v1.ProductSearchStub(channel)
+
+            def fill(first: int) -> int:
+                """Ask from more callers than there are places; return how many got one."""
+                calls = [stub.SearchImages.future(_request(first + n)) for n in range(200)]
+                return sum(call.code() is grpc.StatusCode.OK for call in calls)
+
+            def some(count: int, first: int) -> None:
+                for index in range(count):
+                    call = stub.SearchImages.future(_request(first + index))
+                    time.sleep(chance.uniform(0, 0.01))
+                    call.cancel()
+
+            fill(0)
+            some(200, 1000)
+            before = _settled(facade.pid)
+            some(number, 2000)
+            after = _settled(facade.pid)
+            places = fill(10**6)
+    return [
+        _bar("cancels: places free afterwards", places, ">=", 64),
+        _bar("cancels: threads left behind", after[0] - before[0], "<=", 0),
+        _bar("cancels: descriptors left behind", after[1] - before[1], "<=", 0),
+        _bar("cancels: memory left behind MB", (after[2] - before[2]) / 1e6, "<=", 5),
+    ]
+
+
+def large_pictures(callers: int) -> list[Measure]:
+    """Many callers with 3 MB each: some are served, the others refused, memory is bounded."""
+    outcomes: Counter[str] = Counter()
+    latencies: list[float] = []
+    peak = 0
+    with FakeUpstream() as upstream:
+        upstream.always("search", Fault(seconds=0.3, body=b'{"log_id": 1, "result": []}'))
+        with (
+            _process(upstream) as facade,
+            v1.connect(facade.url) as channel,
+        ):
+            idle = _rss(facade.pid)
+            request = v1.SearchImagesRequest(
+                image=v1.ImageSource(content=noise_jpeg(2_850_000)[:2_850_000])
+            )
+            messages = [v1.SearchImagesRequest() for _ in range(callers)]
+            for index, message in enumerate(messages):
+                message.CopyFrom(request)
+                message.min_score = index / 1e6
+
+            def one(message: v1.SearchImagesRequest) -> None:
+                with v1.connect(facade.url, options=[("grpc.use_local_subchannel_pool", 1)]) as own:
+                    try:
+                        v1.ProductSearchStub(own).SearchImages(message, timeout=60)
+                        outcomes["ok"] += 1
+                    except grpc.RpcError as error:
+                        outcomes[R.Name(v1.reason_of(error) or R.ERROR_REASON_UNSPECIFIED)] += 1
+
+            stop = threading.Event()
+            health = health_pb2_grpc.HealthStub(channel)
+
+            def watch() -> None:
+                nonlocal peak
+                while not stop.wait(0.05):
+                    began_s = time.monotonic()
+                    health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+                    latencies.append(time.monotonic() - began_s)
+                    peak = max(peak, _rss(facade.pid))
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            with ThreadPoolExecutor(callers) as pool:
+                list(pool.map(one, messages))
+            stop.set()
+            watcher.join()
+    median_s = sorted(latencies)[len(latencies) // 2]
+    print(f"large pictures: {dict(outcomes)}; health answered in {median_s:.3f} s (median)")
+    bound = 64 * 2_850_000 * 4  # request, body, and what gRPC and the sockets hold of them
+    return [
+        _bar("large pictures: answered or refused", outcomes.total(), "==", callers),
+        _bar(
+            "large pictures: neither answered nor SERVER_OVERLOADED",
+            callers - outcomes["ok"] - outcomes["SERVER_OVERLOADED"],
+            "==",
+            0,
+        ),
+        _bar("large pictures: memory over idle MB", (peak - idle) / 1e6, "<=", bound / 1e6),
+    ]
+
+
+@contextlib.contextmanager
+def _process(upstream: FakeUpstream) -> Iterator[Facade]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Facade(
+            Path(folder),
+            upstream.url,
+            {"default": ("k" * 20, "s" * 20)},
+            environment={"PRODUCTSEARCH_DRAIN_DELAY_S": "0"},
+        ) as facade,
+    ):
+        yield facade
+
+
+def _rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """Return how many threads and descriptors a process holds."""
+    process = Path(f"/proc/{pid}")
+    return len([*(process / "task").iterdir()]), len([*(process / "fd").iterdir()])
+
+
+def _settled(pid: int, still_s: float = 1.5) -> tuple[int, int, int]:
+    """Return threads, descriptors and memory once the first two have not changed for a while."""
+    last, since_s = _held(pid), time.monotonic()
+    while time.monotonic() - since_s < still_s:
+        time.sleep(0.05)
+        now = _held(pid)
+        if now != last:
+            last, since_s = now, time.monotonic()
+    return *last, _rss(pid)
+
+
+def _bar(name: str, value: float, relation: str, bar: float) -> Measure:
+    return Measure(name=name, value=value, relation=relation, bar=bar)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    sys.exit(report(measures(FULL)))

@@ -1,0 +1,26 @@
+"""Small versions of the quota and overload soaks."""
+
+from __future__ import annotations
+
+from tests.soak import overload, quota
+from tests.soak.measures import assert_kept
+
+
+def test_the_quota_is_used_and_shared() -> None:
+    """Five virtual minutes of each scenario keep all bars."""
+    assert_kept(quota.measures(300))
+
+
+def test_an_outage_is_short_and_quiet() -> None:
+    """Down for six seconds: few calls meanwhile, service again soon, no spike."""
+    assert_kept(overload.upstream_down(6))
+
+
+def test_cancelled_calls_leave_nothing_behind() -> None:
+    """500 cancels at random times: no thread, descriptor, place or memory is lost."""
+    assert_kept(overload.cancels(500))
+
+
+def test_pictures_by_the_dozen_are_answered_or_refused() -> None:
+    """96 callers with 2.85 MB each: answered or SERVER_OVERLOADED, memory bounded."""
+    assert_kept(overload.large_pictures(96))
