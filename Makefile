@@ -32,6 +32,7 @@ soaks := soak-token soak-secrets soak-add soak-quota fuzz
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
 	$(bin)/python -m tests.soak.token
+	$(bin)/python -m tests.soak.rotation
 soak-secrets: $(installed) ## 100,000 failures, and no secret anywhere
 	$(bin)/python -m tests.soak.secrets
 soak-add: $(installed) ## connections cut at every byte, kill -9 of facade, engine, PostgreSQL

@@ -1,7 +1,8 @@
 """The bounded pipeline behind BulkAddImages: items in, results out in the order of completion.
 
 At most ``at_once`` items are between being read from the caller and being taken by the caller,
-so neither a fast sender nor a slow reader makes it grow. Knows neither pictures nor HTTP.
+so neither a fast sender nor a slow reader makes it grow; and all streams together work on a
+bounded number of items. Knows neither pictures nor HTTP.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ class _End:
 class Pipeline(Generic[Item, Result]):
     """One run of ``work`` over a stream of items.
 
-    ``work`` answers for every item and raises nothing.
+    ``work`` answers for every item and raises nothing. ``places`` are shared by all streams: an
+    item holds one while it is worked on, and the stream reads no further until it has one.
     """
 
-    def __init__(self, work: Callable[[Item], Result], *, at_once: int) -> None:
+    def __init__(
+        self, work: Callable[[Item], Result], *, at_once: int, places: threading.Semaphore
+    ) -> None:
         self._work = work
+        self._places = places
         self._slots = threading.Semaphore(at_once)
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="bulk")
         self._results: SimpleQueue[Result | _End] = SimpleQueue()
@@ -76,8 +81,10 @@ class Pipeline(Generic[Item, Result]):
         try:
             for item in items:
                 self._slots.acquire()
+                self._places.acquire()
                 with self._lock:
                     if not self._reading:
+                        self._places.release()
                         return
                     self._under_way += 1
                 self._pool.submit(self._finish, item)
@@ -88,7 +95,10 @@ class Pipeline(Generic[Item, Result]):
         self.stop(error)
 
     def _finish(self, item: Item) -> None:
-        result = self._work(item)
+        try:
+            result = self._work(item)
+        finally:
+            self._places.release()
         with self._lock:
             self._results.put(result)
             self._under_way -= 1

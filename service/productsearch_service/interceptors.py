@@ -45,12 +45,14 @@ class Surroundings(grpc.ServerInterceptor):
         self,
         libraries: Libraries,
         drain: Drain,
-        admission: Admission,
+        calls: Admission,
+        streams: Admission,
         policy: Policy | None,
     ) -> None:
         self._libraries = libraries
         self._drain = drain
-        self._admission = admission
+        self._calls = calls
+        self._streams = streams
         self._policy = policy
 
     def intercept_service(
@@ -84,7 +86,7 @@ class Surroundings(grpc.ServerInterceptor):
             try:
                 self._drain.check()
                 self._identify(call, context)
-                with self._admission.admitted(call.caller, request.ByteSize()):
+                with self._calls.admitted(call.caller, request.ByteSize()):
                     self._allow(call, request.library)  # type: ignore[attr-defined]
                     response = handle(request, context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
@@ -104,7 +106,7 @@ class Surroundings(grpc.ServerInterceptor):
             try:
                 self._drain.check()
                 self._identify(call, context)
-                with self._admission.admitted(call.caller, 0):
+                with self._streams.admitted(call.caller, 0):
                     yield from handle(self._allowed(call, requests), context)
             except GeneratorExit:
                 call.log("CANCELLED")

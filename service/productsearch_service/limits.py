@@ -43,8 +43,11 @@ CALLER_SHARE: Final = 0.75
 """Part of the calls in flight that one caller may hold while others call too."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
+BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""
+BULK_ITEMS_MAX: Final = 32
+"""Items of all streams that are under way together; each stream holds one more in its hand."""
 
 PING_INTERVAL_MIN_MS: Final = 10_000
 KEEPALIVE_TIME_MS: Final = 60_000

@@ -71,16 +71,20 @@ class Server:
         self._drain = Drain()
         self._health = health.HealthServicer()
         policy = Policy.read(settings.policy_file) if settings.policy_file else None
-        admission = Admission(
-            calls_max=limits.RPCS_IN_FLIGHT_MAX,
-            bytes_max=limits.BYTES_IN_FLIGHT_MAX,
-            caller_share=limits.CALLER_SHARE,
+        calls, streams = (
+            Admission(
+                calls_max=calls_max,
+                bytes_max=limits.BYTES_IN_FLIGHT_MAX,
+                caller_share=limits.CALLER_SHARE,
+            )
+            for calls_max in (limits.RPCS_IN_FLIGHT_MAX, limits.BULK_STREAMS_MAX)
         )
         self._server = grpc.server(
             ThreadPoolExecutor(
-                limits.RPCS_IN_FLIGHT_MAX + limits.REFUSAL_THREADS, thread_name_prefix="rpc"
+                limits.RPCS_IN_FLIGHT_MAX + limits.BULK_STREAMS_MAX + limits.REFUSAL_THREADS,
+                thread_name_prefix="rpc",
             ),
-            interceptors=[Surroundings(self._libraries, self._drain, admission, policy)],
+            interceptors=[Surroundings(self._libraries, self._drain, calls, streams, policy)],
             options=_OPTIONS,
         )
         v1.add_ProductSearchServicer_to_server(Servicer(self._libraries, self._drain), self._server)

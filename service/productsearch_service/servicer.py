@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Servicer(v1.ProductSearchServicer):
     def __init__(self, libraries: Libraries, drain: Drain) -> None:
         self._libraries = libraries
         self._drain = drain
+        self._bulk_places = threading.BoundedSemaphore(limits.BULK_ITEMS_MAX)
 
     def AddImage(  # noqa: N802
         self, request: v1.AddImageRequest, context: grpc.ServicerContext
@@ -123,6 +125,7 @@ class Servicer(v1.ProductSearchServicer):
         pipeline = Pipeline[_Item, _ItemResult](
             lambda item: _bulk_add(library, settings, item, lambda: _ask(context, caller)),
             at_once=limits.BULK_AT_ONCE,
+            places=self._bulk_places,
         )
         context.add_callback(lambda: pipeline.stop(None))
         summary = _Summary()

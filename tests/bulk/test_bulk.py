@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -152,13 +153,41 @@ def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
         worked.append(number)
         return number
 
-    results = Pipeline[int, int](work, at_once=4).run(items())
+    results = Pipeline[int, int](work, at_once=4, places=threading.Semaphore(4)).run(items())
     taken = [next(results)]
     _until(lambda: len(worked) == 5)
     time.sleep(0.1)
     assert (5, 6) == (len(worked), len(read))  # one more is read, and waits for its place
     taken += results
     assert [*range(100)] == sorted(taken)
+
+
+def test_all_streams_together_work_on_a_bounded_number(
+    stub: v1.ProductSearchStub, upstream: FakeUpstream
+) -> None:
+    """Six streams at once: never more items at the upstream than all of them may have."""
+    most = at_once = 0
+    lock = threading.Lock()
+
+    def answer(_: Any) -> Any:
+        nonlocal most, at_once
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.1)
+        with lock:
+            at_once -= 1
+        return {"log_id": 1, "cont_sign": "1,2"}
+
+    upstream.always("add", answer)
+
+    def one(_: int) -> int:
+        *_, last = stub.BulkAddImages(item(str(n)) for n in range(20))
+        return int(last.summary.added_count)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert 120 == sum(pool.map(one, range(6)))
+    assert limits.BULK_ITEMS_MAX == most
 
 
 def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> None:
@@ -179,7 +208,7 @@ def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> 
         stopping = threading.Thread(target=server.stop, args=(threading.Event(),))
         stopping.start()
         keys = []
-        with pytest.raises(grpc.RpcError) as caught:
+        with pytest.raises(grpc.RpcError) as caught:  # noqa: PT012 - the loop is what fails
             for message in stream:
                 assert message.HasField("result")
                 keys.append(message.result.key)

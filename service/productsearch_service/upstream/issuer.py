@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import time
 from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
@@ -38,6 +39,8 @@ class TokenIssuer:
         self._transport = transport
         self._credentials = credentials
         self._proven: KeyPair | None = None
+        self._refused: KeyPair | None = None
+        self._refused_at_s = 0.0
 
     def __call__(self) -> Issued:
         """Return a new token for the current pair.
@@ -51,16 +54,29 @@ class TokenIssuer:
         return issued
 
     def replaced(self) -> Issued | None:
-        """Return a token for a new pair if the credentials hold one that works, else None."""
+        """Return a token for a new pair if the credentials hold one that works, else None.
+
+        A pair that was rejected is asked about again only after five minutes.
+        """
         try:
             pair = self._credentials.read()
-            if pair == self._proven:
-                return None
-            issued = self._issue(pair)
-        except ServiceError:
+        except UpstreamCredentialsRejected:
             return None
-        self._proven = pair
+        try:
+            if pair == self._proven or (pair == self._refused and not self._asks_again()):
+                return None
+            self._refused_at_s = time.monotonic()
+            issued = self._issue(pair)
+        except UpstreamCredentialsRejected:
+            self._refused = pair
+            return None
+        except UpstreamUnavailable:
+            return None
+        self._proven, self._refused = pair, None
         return issued
+
+    def _asks_again(self) -> bool:
+        return time.monotonic() - self._refused_at_s >= limits.TOKEN_GATE_MAX_S
 
     def _issue(self, pair: KeyPair) -> Issued:
         body = SealedBytes(
