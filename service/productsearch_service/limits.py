@@ -90,6 +90,8 @@ TOKEN_LIFETIME_MIN_S: Final = 60
 TOKEN_LIFETIME_MAX_S: Final = 366 * 24 * 3600
 TOKEN_WAIT_MAX_S: Final = 5.0
 TOKEN_FETCH_TIMEOUT_S: Final = 10.0
+TOKEN_RETRY_S: Final = 60.0
+"""Until a new key pair is tried again whose token request failed for another reason."""
 TOKEN_GATE_FIRST_S: Final = 1.0
 TOKEN_GATE_MAX_S: Final = 300.0
 TOKEN_BYTES_MAX: Final = 4096

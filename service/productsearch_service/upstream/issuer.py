@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -32,15 +33,16 @@ class TokenIssuer:
 
     A pair becomes the current one by getting a token: a new pair that the endpoint rejects, and
     files that are empty or gone, change nothing. The pair travels in a POST form, never in the
-    URL, which ends up in logs.
+    URL, which ends up in logs. Thread-safe.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
         self._credentials = credentials
+        self._lock = threading.Lock()
         self._proven: KeyPair | None = None
-        self._refused: KeyPair | None = None
-        self._refused_at_s = 0.0
+        self._failed: KeyPair | None = None
+        self._again_at_s = 0.0
 
     def __call__(self) -> Issued:
         """Return a new token for the current pair.
@@ -48,35 +50,30 @@ class TokenIssuer:
         Raises UpstreamCredentialsRejected if the pair is no good, UpstreamUnavailable if the
         endpoint cannot be reached or its answer makes no sense.
         """
-        pair = self._proven or self._credentials.read()
+        current = self._proven
+        pair = current or self._credentials.read()
         issued = self._issue(pair)
-        self._proven = pair
+        with self._lock:
+            if self._proven is current:  # else it was replaced while we asked
+                self._proven = pair
         return issued
 
     def replaced(self) -> Issued | None:
         """Return a token for a new pair if the credentials hold one that works, else None.
 
-        A pair that was rejected is asked about again only after five minutes.
+        A pair that has just failed is left alone for a while.
         """
         try:
             pair = self._credentials.read()
-        except UpstreamCredentialsRejected:
-            return None
-        try:
-            if pair == self._proven or (pair == self._refused and not self._asks_again()):
+            waits = pair == self._failed and time.monotonic() < self._again_at_s
+            if pair == self._proven or waits:
                 return None
-            self._refused_at_s = time.monotonic()
             issued = self._issue(pair)
-        except UpstreamCredentialsRejected:
-            self._refused = pair
+        except ServiceError:
             return None
-        except UpstreamUnavailable:
-            return None
-        self._proven, self._refused = pair, None
+        with self._lock:
+            self._proven = pair
         return issued
-
-    def _asks_again(self) -> bool:
-        return time.monotonic() - self._refused_at_s >= limits.TOKEN_GATE_MAX_S
 
     def _issue(self, pair: KeyPair) -> Issued:
         body = SealedBytes(
@@ -88,11 +85,16 @@ class TokenIssuer:
                 }
             )
         )
-        outcome = self._post(body)
+        answer = self._post(body)
+        outcome = _issued(answer) if isinstance(answer, SealedBytes) else answer
+        if isinstance(outcome, Issued):
+            return outcome
+        hopeless = isinstance(outcome, UpstreamCredentialsRejected)
+        wait_s = limits.TOKEN_GATE_MAX_S if hopeless else limits.TOKEN_RETRY_S
+        with self._lock:
+            self._failed, self._again_at_s = pair, time.monotonic() + wait_s
         # Raised here, where no other exception is being handled that could be its context.
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return _issued(outcome)
+        raise outcome
 
     def _post(self, body: SealedBytes) -> SealedBytes | UpstreamUnavailable:
         deadline = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
@@ -103,14 +105,15 @@ class TokenIssuer:
         return answer
 
 
-def _issued(answer: SealedBytes) -> Issued:
+def _issued(answer: SealedBytes) -> Issued | ServiceError:
     """Return what the endpoint issued; names of this function hold nothing that is secret."""
     members = _members(answer)
-    if members.get("error") in _HOPELESS:
-        raise UpstreamCredentialsRejected("the token endpoint rejects the key pair")
+    error = members.get("error")
+    if isinstance(error, str) and error in _HOPELESS:
+        return UpstreamCredentialsRejected("the token endpoint rejects the key pair")
     wrong = _insane(members.get("access_token"), members.get("expires_in"))
     if wrong:
-        raise _no_token(f"the token endpoint's answer {wrong}")
+        return _no_token(f"the token endpoint's answer {wrong}")
     return Issued(SealedText(members["access_token"]), members["expires_in"])
 
 

@@ -15,11 +15,13 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from productsearch_service import limits
+from productsearch_service.deadline import Deadline
 from productsearch_service.errors import ServiceError, UpstreamCredentialsRejected
 from productsearch_service.errors import UpstreamUnavailable as Unavailable
 from productsearch_service.redaction import hide
@@ -27,9 +29,9 @@ from productsearch_service.redaction import hide
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from productsearch_service.deadline import Deadline
-
 _log = logging.getLogger(__name__)
+
+_REJECTED_KEPT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Flight:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.error: ServiceError | None = None
+        self.superseded = False
 
 
 class TokenSource:
@@ -88,7 +91,7 @@ class TokenSource:
         self._generation = 0
         self._stale_at_s = 0.0
         self._expires_at_s = 0.0
-        self._rejected_value = ""
+        self._rejected: deque[str] = deque(maxlen=_REJECTED_KEPT)
         self._flight: _Flight | None = None
         self._failures = 0
         self._gate_until_s = 0.0
@@ -105,30 +108,39 @@ class TokenSource:
 
         Raises UpstreamUnavailable or UpstreamCredentialsRejected if there is none to be had.
         """
-        with self._lock:
-            state = self._state()
-            if state is not TokenState.FRESH:
-                self._begin_flight()
-            if state is not TokenState.EXPIRED and self._token is not None:
-                return self._token
-            flight, error = self._flight, self._last_error
-        if flight is None:
-            raise (error or _none_in_time()).again()
-        flight.done.wait(min(deadline.remaining_s(), limits.TOKEN_WAIT_MAX_S))
-        with self._lock:
-            if self._token is not None and self._state() is not TokenState.EXPIRED:
-                return self._token
-        raise (flight.error or _none_in_time()).again()
+        end = Deadline.after(min(deadline.remaining_s(), limits.TOKEN_WAIT_MAX_S))
+        while True:
+            with self._lock:
+                state = self._state()
+                if state is not TokenState.FRESH:
+                    self._begin_flight()
+                if state is not TokenState.EXPIRED and self._token is not None:
+                    return self._token
+                flight, error = self._flight, self._last_error
+            if flight is None:
+                raise (error or _none_in_time()).again()
+            landed = flight.done.wait(end.remaining_s())
+            if flight.error is not None:
+                raise flight.error.again()
+            if not landed or not end.remaining_s():
+                raise _none_in_time()
+            # It landed well: take its token, unless that was rejected before we woke.
 
     def reject(self, token: Token) -> None:
         """Say that the upstream rejected ``token``; nothing happens if it was replaced since."""
         with self._lock:
             if self._token is not None and self._token.generation == token.generation:
-                self._rejected_value = token.value
+                self._rejected.append(token.value)
                 self._token = None
 
     def adopt(self, issued: Issued) -> None:
-        """Take a token that was issued elsewhere: to a new key pair."""
+        """Take a token that was issued elsewhere: to a new key pair.
+
+        A flight that began before was for the old pair; what it brings is dropped.
+        """
+        with self._lock:
+            if self._flight is not None:
+                self._flight.superseded = True
         self._accept(issued)
 
     def _state(self) -> TokenState:
@@ -140,24 +152,33 @@ class TokenSource:
     def _begin_flight(self) -> None:
         if self._flight is not None or self._clock() < self._gate_until_s:
             return
-        self._flight = _Flight()
-        threading.Thread(target=self._fly, args=(self._flight,), name="token", daemon=True).start()
+        flight = self._flight = _Flight()
+        try:
+            threading.Thread(target=self._fly, args=(flight,), name="token", daemon=True).start()
+        except RuntimeError:  # no thread to be had
+            self._land(flight, _none_in_time())
 
     def _fly(self, flight: _Flight) -> None:
+        error: ServiceError | None = None
         try:
             issued = self._issue()
-            self._accept(issued)
-        except ServiceError as error:
-            flight.error = error
+            if not flight.superseded:
+                self._accept(issued)
+        except ServiceError as failure:
+            error = failure
         except Exception:  # noqa: BLE001 - the thread's end: waiters must hear of it
-            _log.exception("the token request failed in an unforeseen way")
-            flight.error = Unavailable("no token was received", retry_after_s=1.0)
-        finally:
-            with self._lock:
-                self._flight = None
-                if flight.error is not None:
-                    self._close_gate(flight.error)
-            flight.done.set()
+            _log.error("the token request failed in an unforeseen way")
+            error = _none_in_time()
+        with self._lock:
+            self._land(flight, error)
+
+    def _land(self, flight: _Flight, error: ServiceError | None) -> None:
+        """End a flight; its error counts only if no other token was adopted meanwhile."""
+        self._flight = None
+        if error is not None and not flight.superseded:
+            flight.error = error
+            self._close_gate(error)
+        flight.done.set()
 
     def _accept(self, issued: Issued) -> None:
         hide(issued.value)
@@ -165,7 +186,7 @@ class TokenSource:
         part = self._chance(limits.TOKEN_STALE_FROM, limits.TOKEN_STALE_TO)
         latest_s = max(lifetime_s - limits.TOKEN_EXPIRY_MARGIN_S, lifetime_s / 2)
         with self._lock:
-            if issued.value == self._rejected_value:
+            if issued.value in self._rejected:
                 raise Unavailable("the issuer gave the rejected token again", retry_after_s=1.0)
             now_s = self._clock()
             self._generation += 1
