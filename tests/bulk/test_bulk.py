@@ -117,26 +117,32 @@ def _until(condition: Any, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+class Busy:
+    """An answer that takes its time, and notes how many were under way at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self.most = self._at_once = 0
+        self._seconds = seconds
+        self._lock = threading.Lock()
+
+    def __call__(self, _: Any) -> Any:
+        with self._lock:
+            self._at_once += 1
+            self.most = max(self.most, self._at_once)
+        time.sleep(self._seconds)
+        with self._lock:
+            self._at_once -= 1
+        return {"log_id": 1, "cont_sign": "1,2"}
+
+
 def test_no_more_items_are_under_way_than_the_bound(
     stub: v1.ProductSearchStub, upstream: FakeUpstream
 ) -> None:
     """With a slow upstream and 40 items offered, never more than the bound is sent on."""
-    most = at_once = 0
-    lock = threading.Lock()
-
-    def answer(_: Any) -> Any:
-        nonlocal most, at_once
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.05)
-        with lock:
-            at_once -= 1
-        return {"log_id": 1, "cont_sign": "1,2"}
-
-    upstream.always("add", answer)
+    busy = Busy(seconds=0.05)
+    upstream.always("add", busy)
     *results, _ = stub.BulkAddImages(item(str(n)) for n in range(40))
-    assert (40, limits.BULK_AT_ONCE) == (len(results), most)
+    assert (40, limits.BULK_AT_ONCE) == (len(results), busy.most)
 
 
 def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
@@ -166,20 +172,8 @@ def test_all_streams_together_work_on_a_bounded_number(
     stub: v1.ProductSearchStub, upstream: FakeUpstream
 ) -> None:
     """Six streams at once: never more items at the upstream than all of them may have."""
-    most = at_once = 0
-    lock = threading.Lock()
-
-    def answer(_: Any) -> Any:
-        nonlocal most, at_once
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.1)
-        with lock:
-            at_once -= 1
-        return {"log_id": 1, "cont_sign": "1,2"}
-
-    upstream.always("add", answer)
+    busy = Busy(seconds=0.1)
+    upstream.always("add", busy)
 
     def one(_: int) -> int:
         *_, last = stub.BulkAddImages(item(str(n)) for n in range(20))
@@ -187,7 +181,7 @@ def test_all_streams_together_work_on_a_bounded_number(
 
     with ThreadPoolExecutor(6) as pool:
         assert 120 == sum(pool.map(one, range(6)))
-    assert limits.BULK_ITEMS_MAX == most
+    assert limits.BULK_ITEMS_MAX == busy.most
 
 
 def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> None:
