@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from productsearch_service.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, and until when the answer is of use."""
+    """Who asks, until when the answer is of use, and whether they still wait for it."""
 
     caller: str
     deadline: Deadline
+    still_waits: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Servicer(v1.ProductSearchServicer):
 
 
 def _ask(context: grpc.ServicerContext, caller: str) -> Ask:
-    return Ask(caller, Deadline.of_call(context.time_remaining()))
+    return Ask(caller, Deadline.of_call(context.time_remaining()), context.is_active)
 
 
 def _next_page_token(call: Search, page: Page, mark: bytes, min_score: float) -> str:

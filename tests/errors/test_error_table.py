@@ -276,6 +276,17 @@ def test_more_calls_than_the_quota(facade: FacadeFactory, upstream: FakeUpstream
     assert 1 == len(upstream.calls)
 
 
+def test_a_caller_who_left_costs_no_call(facade: FacadeFactory, upstream: FakeUpstream) -> None:
+    """A call that was cancelled while it waited for its slot is not sent on."""
+    stub = facade({"quota_qps": 1})
+    stub.SearchImages(SEARCH)
+    waiting = stub.SearchImages.future(v1.SearchImagesRequest(image=PICTURE, page_size=1))
+    time.sleep(0.2)
+    waiting.cancel()
+    stub.SearchImages(v1.SearchImagesRequest(image=PICTURE, page_size=2))
+    assert [b"rn=300", b"rn=2"] == [call.body.rpartition(b"&")[2] for call in upstream.calls]
+
+
 def test_more_calls_than_a_replica_holds(
     facade: FacadeFactory, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

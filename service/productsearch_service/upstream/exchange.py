@@ -18,6 +18,7 @@ from productsearch_service import limits
 from productsearch_service.errors import (
     AddOutcomeUnknown,
     QuotaExhausted,
+    ServerFault,
     ServiceError,
     UpstreamProtocol,
     UpstreamUnavailable,
@@ -154,6 +155,8 @@ class Exchange:
         token = self._tokens.get(ask.deadline)
         self._pacer.wait(ask.caller, ask.deadline, is_search=method == "search")
         ask.deadline.require()
+        if not ask.still_waits():  # a slot of the quota is not spent on who has left
+            raise ServerFault("the caller has left")
         query = SealedText(f"?access_token={quote(token.value, safe='')}")
         began_s = time.monotonic()
         answer = _read(*self._transport.post(_PATH + method, query, body, ask.deadline))
