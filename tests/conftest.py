@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from demo.processes import Engine
 from productsearch.v1 import ProductSearchStub, connect
 from productsearch_service.server import Server
 from productsearch_service.settings import Settings
 from tests.fakes.upstream import FakeUpstream
+
+# These machines are slow at times; hypothesis would take that for a defect.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 FacadeFactory = Callable[..., ProductSearchStub]
 
@@ -51,7 +56,7 @@ def facade(upstream: FakeUpstream) -> Iterator[FacadeFactory]:
     """
     closers: list[Callable[[], Any]] = []
 
-    def start(library: dict[str, Any] | None = None, **settings: Any) -> ProductSearchStub:
+    def start(library: dict[str, Any] | None = None, **changes: Any) -> ProductSearchStub:
         only = {"base_url": upstream.url, "api_key": "the-api-key", "quota_qps": 0}
         only |= {"secret_key": "the-secret-key"} | (library or {})
         server = Server(
@@ -62,7 +67,7 @@ def facade(upstream: FakeUpstream) -> Iterator[FacadeFactory]:
                     "drain_delay_s": 0,
                     "drain_grace_s": 1,
                 }
-                | settings
+                | changes
             )
         )
         server.start()

@@ -42,6 +42,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from productsearch_service import limits
+
+
+def quoted(text: str) -> str:
+    """Return what a caller sent, in quotes and short: an error has to fit into trailers."""
+    return repr(text[: limits.QUOTED_CHARS_MAX])
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

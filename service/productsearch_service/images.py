@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final, cast
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from productsearch_service import limits
 from productsearch_service.upstream import form
@@ -22,6 +22,16 @@ _SENT_AS_IS: Final = ("JPEG", "PNG", "BMP")
 _TRANSCODED: Final = ("WEBP", "GIF", "TIFF")
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = 1
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright that was stored with this EXIF orientation."""
 _QUALITIES: Final = (92, 85, 75, 65)
 _SHRINK: Final = 0.8
 
@@ -75,18 +85,14 @@ def fit(content: bytes) -> bytes:
     same bytes always give the same picture. Raises Unreadable or SizeInvalid.
     """
     with _open(content, (*_SENT_AS_IS, *_TRANSCODED)) as picture:
-        width, height = picture.size
-        if width * height > limits.FIT_PIXELS_MAX:
-            raise SizeInvalid(
-                f"{width} x {height} pixels; fit takes up to {limits.FIT_PIXELS_MAX} pixels in all"
-            )
-        scale = _scale(width, height)
-        if picture.format in _SENT_AS_IS and scale == 1 and _is_upright(picture):
+        target = _target(picture)
+        turn = _orientation(picture)
+        if picture.format in _SENT_AS_IS and target == picture.size and turn == _UPRIGHT:
             length = form.encoded_length(content, limits.IMAGE_ENCODED_BYTES_MAX)
             if length <= limits.IMAGE_ENCODED_BYTES_MAX:
                 return content
         with _decoding:
-            return _encode_within(_upright_rgb(picture, scale))
+            return _encode_within(_upright_rgb(picture, target))
 
 
 def _open(content: bytes, formats: tuple[str, ...]) -> Image.Image:
@@ -110,11 +116,11 @@ def _is_heif(content: bytes) -> bool:
     )  # fmt: skip
 
 
-def _is_upright(picture: Image.Image) -> bool:
+def _orientation(picture: Image.Image) -> int:
     try:
-        return bool(picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT) == _UPRIGHT)
+        return int(picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
     except Exception:  # noqa: BLE001 - broken EXIF: nothing to turn by
-        return True
+        return _UPRIGHT
 
 
 def _sides_fit(width: int, height: int) -> bool:
@@ -124,8 +130,12 @@ def _sides_fit(width: int, height: int) -> bool:
     )
 
 
-def _scale(width: int, height: int) -> float:
-    """Return the factor nearest to 1 that brings both sides inside the limits."""
+def _target(picture: Image.Image) -> tuple[int, int]:
+    """Return the sides nearest to the picture's own that are inside the limits."""
+    width, height = picture.size
+    most = limits.FIT_JPEG_PIXELS_MAX if picture.format == "JPEG" else limits.FIT_PIXELS_MAX
+    if width * height > most:
+        raise SizeInvalid(f"{width} x {height} pixels; fit takes up to {most} pixels in all")
     lowest = limits.IMAGE_SIDE_MIN_PX / min(width, height)
     highest = limits.IMAGE_SIDE_MAX_PX / max(width, height)
     if lowest > highest:
@@ -133,17 +143,26 @@ def _scale(width: int, height: int) -> float:
             f"{width} x {height} pixels cannot be scaled into "
             f"{limits.IMAGE_SIDE_MIN_PX} to {limits.IMAGE_SIDE_MAX_PX}; crop the picture"
         )
-    return min(max(1.0, lowest), highest)
+    return _scaled(picture.size, min(max(1.0, lowest), highest))
 
 
-def _upright_rgb(picture: Image.Image, scale: float) -> Image.Image:
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    low, high = limits.IMAGE_SIDE_MIN_PX, limits.IMAGE_SIDE_MAX_PX
+    width, height = (min(max(round(side * scale), low), high) for side in size)
+    return width, height
+
+
+def _upright_rgb(picture: Image.Image, target: tuple[int, int]) -> Image.Image:
+    """Decode (a JPEG at the smallest scale that is enough), flatten, scale, turn."""
     try:
+        turn = _TURNS.get(_orientation(picture))
+        picture.draft(None, target)
         picture.load()
-        upright = ImageOps.exif_transpose(picture) if not _is_upright(picture) else picture
-        rgb = _rgb(upright)
+        rgb = _rgb(picture)
     except Exception:  # noqa: BLE001 - Pillow's decoders raise many kinds on bad bytes
         raise Unreadable("the picture is damaged and cannot be decoded") from None
-    return rgb if scale == 1 else _resized(rgb, scale)
+    scaled = rgb if rgb.size == target else rgb.resize(target, Image.Resampling.LANCZOS)
+    return scaled if turn is None else scaled.transpose(turn)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -155,15 +174,10 @@ def _rgb(picture: Image.Image) -> Image.Image:
         return picture.convert("F").point(lambda value: value * factor + 0).convert("RGB")
     if picture.has_transparency_data:
         layers = picture.convert("RGBA")
-        white = Image.new("RGBA", layers.size, "white")
-        return Image.alpha_composite(white, layers).convert("RGB")
+        white = Image.new("RGB", layers.size, "white")
+        white.paste(layers, mask=layers)
+        return white
     return picture.convert("RGB")
-
-
-def _resized(picture: Image.Image, scale: float) -> Image.Image:
-    low, high = limits.IMAGE_SIDE_MIN_PX, limits.IMAGE_SIDE_MAX_PX
-    width, height = (min(max(round(side * scale), low), high) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _encode_within(picture: Image.Image) -> bytes:
@@ -178,4 +192,5 @@ def _encode_within(picture: Image.Image) -> bytes:
                 <= limits.IMAGE_ENCODED_BYTES_MAX
             ):
                 return encoded
-        picture = _resized(picture, _SHRINK)
+        smaller = _scaled(picture.size, _SHRINK)
+        picture = picture.resize(smaller, Image.Resampling.LANCZOS)

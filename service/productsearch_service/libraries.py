@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from productsearch.v1 import AddOutcome, DuplicatePolicy
 from productsearch_service import limits
@@ -18,6 +18,7 @@ from productsearch_service.errors import (
     ImageNotFound,
     LibraryUnknown,
     ServiceError,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from productsearch_service.calls import Add, Ask, Page, Search
     from productsearch_service.searches import Searches
     from productsearch_service.upstream.client import UpstreamClient
+
+
+_NAMES_TOLD: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,9 @@ class Libraries:
         """Return the library of a request's ``library``; raise LibraryUnknown."""
         library = self._libraries.get(self.name(requested))
         if library is None:
+            some = ", ".join(sorted(self._libraries)[:_NAMES_TOLD])
             raise LibraryUnknown(
-                f"no library {self.name(requested)!r}; "
-                f"this service has: {', '.join(sorted(self._libraries))}"
+                f"no library {quoted(self.name(requested))}; this service has: {some}"
             )
         return library
 

@@ -23,10 +23,16 @@ BATCH_DELETE_MAX: Final = 100
 RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
 """Largest gRPC message: above any picture, so that an oversized one gets our own error."""
 KEY_BYTES_MAX: Final = 256
-FIT_PIXELS_MAX: Final = 64_000_000
-"""Largest picture that ``fit`` decodes; 3 bytes a pixel are held while it does."""
+FIT_PIXELS_MAX: Final = 25_000_000
+"""Largest picture that ``fit`` decodes; up to 11 bytes a pixel are held while it does."""
+FIT_JPEG_PIXELS_MAX: Final = 200_000_000
+"""The same for JPEGs, which are scaled down while they are decoded."""
 FIT_AT_ONCE: Final = 2
 """Pictures decoded by ``fit`` at the same time."""
+
+QUOTED_CHARS_MAX: Final = 64
+VIOLATIONS_MAX: Final = 20
+"""Violations told of one request: gRPC clients take no more than 8 KiB of trailers."""
 
 CALL_CAP_S: Final = 30.0
 """Longest time given to one call, whatever deadline the caller set."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from productsearch_service.errors import CallerForbidden, CallerUnauthenticated
+from productsearch_service.errors import CallerForbidden, CallerUnauthenticated, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,4 +76,4 @@ class Policy(BaseModel):
     def check(self, caller: str, method: str, library: str) -> None:
         """Raise CallerForbidden unless a rule lets ``caller`` use ``method`` on ``library``."""
         if not any(rule.allows(caller, method, library) for rule in self.rules):
-            raise CallerForbidden(f"{caller} may not call {method} on library {library!r}")
+            raise CallerForbidden(f"{caller} may not call {method} on library {quoted(library)}")

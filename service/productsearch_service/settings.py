@@ -58,7 +58,7 @@ class LibrarySettings(BaseModel):
     credentials_poll_s: Annotated[float, Field(gt=0)] = limits.CREDENTIALS_POLL_S
     """Seconds between two looks for a new pair in credentials_dir."""
     ca_bundle: FilePath | None = None
-    """Certificates to trust instead of the system's, PEM."""
+    """Certificates to trust instead of certifi's, PEM."""
     quota_qps: Annotated[float, Field(ge=0)] = 10.0
     """Calls per second of the key; 0: no quota."""
     search_cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0

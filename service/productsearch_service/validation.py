@@ -57,7 +57,10 @@ class _Findings:
         first = self.violations[0]
         more = len(self.violations) - 1
         tail = f" (and {more} more)" if more else ""
-        raise kind(f"{first.field}: {first.description}{tail}", violations=tuple(self.violations))
+        raise kind(
+            f"{first.field}: {first.description}{tail}",
+            violations=tuple(self.violations[: limits.VIOLATIONS_MAX]),
+        )
 
 
 def new_image(message: NewImage, policy: DuplicatePolicy.ValueType) -> Add:

@@ -16,7 +16,7 @@ from typing import Final
 from productsearch_service.calls import Hit, Page
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
 from productsearch_service.redaction import redact
-from productsearch_service.upstream.sealed import SealedBytes, SealedMembers
+from productsearch_service.upstream.sealed import SealedBytes, SealedMembers, SealedText
 
 _LOG_ID_MAX: Final = 2**64 - 1
 _MESSAGE_CHARS_READ: Final = 10_000
@@ -62,10 +62,10 @@ def read(body: SealedBytes) -> Answer:
 
 def _members(body: SealedBytes) -> SealedMembers | None:
     try:
-        members = json.loads(body)
+        members = json.loads(body, object_hook=SealedMembers)
     except (ValueError, RecursionError):
         return None
-    return SealedMembers(members) if isinstance(members, dict) else None
+    return members if isinstance(members, SealedMembers) else None
 
 
 def required_sign(answer: Answer) -> str:
@@ -73,6 +73,13 @@ def required_sign(answer: Answer) -> str:
     if answer.cont_sign is None:
         raise _unreadable("has no cont_sign", answer.words)
     return answer.cont_sign
+
+
+def required_log_id(answer: Answer) -> int:
+    """Return the log_id of an update's or a delete's answer: it is all that says success."""
+    if "log_id" not in answer.members:
+        raise _unreadable("has no log_id", answer.words)
+    return answer.words.log_id
 
 
 def page(answer: Answer) -> Page:
@@ -87,11 +94,10 @@ def page(answer: Answer) -> Page:
 def _hit(row: object, words: UpstreamWords) -> Hit:
     if not isinstance(row, dict):
         raise _unreadable("has a result that is no object", words)
-    cont_sign, brief = _sign(row.get("cont_sign")), row.get("brief", "")
-    score = _number(row.get("score"))
-    if cont_sign is None or not isinstance(brief, str) or score is None:
+    cont_sign, score = _sign(row.get("cont_sign")), _number(row.get("score"))
+    if cont_sign is None or not isinstance(row.get("brief", ""), str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
-    return Hit(cont_sign, score, _well_formed(brief))
+    return Hit(cont_sign, score, _well_formed(SealedText(row.get("brief", ""))))
 
 
 def _sign(value: object) -> str | None:

@@ -50,13 +50,17 @@ class UpstreamClient:
         if call.brief is not None:
             fields["brief"] = call.brief
         _set_classes(fields, call)
-        return self._exchange.call(Call("update", fields, _log_id, _field_of(call.target)), ask)
+        return self._exchange.call(
+            Call("update", fields, answers.required_log_id, _field_of(call.target)), ask
+        )
 
     def delete(self, call: Delete, ask: Ask) -> int:
         """Delete one stored picture, or up to 100 by their signatures; return the log_id."""
         target = ";".join(call.target) if isinstance(call.target, tuple) else call.target
         fields = _target_fields(target)
-        return self._exchange.call(Call("delete", fields, _log_id, _field_of(target)), ask)
+        return self._exchange.call(
+            Call("delete", fields, answers.required_log_id, _field_of(target)), ask
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -84,7 +88,3 @@ def _set_classes(fields: Fields, call: Add | Search | Update) -> None:
 
 def _added(answer: Answer) -> Added:
     return Added(answers.required_sign(answer), answer.words.log_id)
-
-
-def _log_id(answer: Answer) -> int:
-    return answer.words.log_id

@@ -186,7 +186,9 @@ def _read(status: int, content: SealedBytes) -> Answer:
     if status == _HTTP_OK:
         return answers.read(content)
     try:
-        return answers.read(content)
+        answer = answers.read(content)
+        if answer.failed:
+            return answer
     except UpstreamProtocol:
         pass
     if status >= _HTTP_SERVER_FAULT:
