@@ -14,7 +14,7 @@ Rooms, imports pointing downwards only::
       exchange  issuer                one call: token, slot, POST, answer, again; token endpoint
       gate  retry  pacer  token  transport
       answers  codes  credentials  form
-      latency  rate  sealed
+      latency  rate  sealed  punctual
     calls  callers  deadline          the words of a call; who asks; until when
     errors  redaction                 the exception tree; secrets out of text
     limits                            every number, once

@@ -82,10 +82,15 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """Answer to an Add: the signature, and the upstream's log_id (0: none)."""
+    """Answer to an Add: the signature, and the upstream's log_id (0: none).
+
+    ``settled``: an earlier attempt's answer was lost, and a later one heard that the picture is
+    stored, by that attempt or before.
+    """
 
     cont_sign: str
     log_id: int
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

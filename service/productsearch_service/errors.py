@@ -69,9 +69,14 @@ class UpstreamWords:
 
 
 class ServiceError(Exception):
-    """An error that a caller is told of."""
+    """An error that a caller is told of.
+
+    ``maybe_done``: an earlier attempt of the call, whose answer was lost, may have been carried
+    out. It is for the rooms between, and not told.
+    """
 
     reason: ClassVar[str]
+    maybe_done = False
 
     def __init__(
         self,

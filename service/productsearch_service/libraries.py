@@ -65,18 +65,21 @@ class Library:
             added = self._client.add(call, ask)
         except ImageAlreadyExists as duplicate:
             sign, words = duplicate.cont_sign, duplicate.upstream
-            if sign is None or policy not in (
-                DuplicatePolicy.DUPLICATE_POLICY_KEEP,
-                DuplicatePolicy.DUPLICATE_POLICY_UPDATE,
-            ):
-                raise
-            if policy == DuplicatePolicy.DUPLICATE_POLICY_KEEP:
+            if sign is not None and policy == DuplicatePolicy.DUPLICATE_POLICY_UPDATE:
+                return self._overwrite(sign, call, ask)
+            if sign is not None and policy == DuplicatePolicy.DUPLICATE_POLICY_KEEP:
                 return Stored(sign, AddOutcome.ADD_OUTCOME_KEPT, words.log_id if words else 0)
-            change = Update(sign, call.brief, call.class_id1, call.class_id2)
-            return Stored(sign, AddOutcome.ADD_OUTCOME_UPDATED, self.update(change, ask))
+            raise
         finally:
             self._searches.forget()
+        if added.settled and policy == DuplicatePolicy.DUPLICATE_POLICY_UPDATE:
+            # By our lost attempt, or long before with another brief: only writing it makes sure.
+            return self._overwrite(added.cont_sign, call, ask)
         return Stored(added.cont_sign, AddOutcome.ADD_OUTCOME_CREATED, added.log_id)
+
+    def _overwrite(self, sign: str, call: Add, ask: Ask) -> Stored:
+        change = Update(sign, call.brief, call.class_id1, call.class_id2)
+        return Stored(sign, AddOutcome.ADD_OUTCOME_UPDATED, self.update(change, ask))
 
     def search(self, call: Search, mark: bytes, ask: Ask) -> Page:
         """Find pictures; ``mark`` is the search's fingerprint without the page."""
@@ -120,11 +123,10 @@ class Library:
     ) -> dict[str, Deleted]:
         outcome = _outcome(partial(self.delete, Delete(group), False, ask))
         if isinstance(outcome.error, ImageNotFound):
-            # At least one of them is not there; which, only single calls can tell.
-            return {
-                sign: _outcome(partial(self.delete, Delete(sign), allow_missing, ask))
-                for sign in group
-            }
+            # At least one of them is not there; which, only single calls can tell. After a lost
+            # answer they may all be gone by our own doing, and then each of them counts as deleted.
+            fine = allow_missing or outcome.error.maybe_done
+            return {sign: _outcome(partial(self.delete, Delete(sign), fine, ask)) for sign in group}
         return dict.fromkeys(group, outcome)
 
 

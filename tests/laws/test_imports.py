@@ -30,7 +30,7 @@ LAYERS = [
     {"upstream.exchange", "upstream.issuer"},
     {"upstream.gate", "upstream.retry", "upstream.pacer", "upstream.token", "upstream.transport"},
     {"upstream.answers", "upstream.codes", "upstream.credentials", "upstream.form"},
-    {"upstream.latency", "upstream.rate", "upstream.sealed"},
+    {"upstream.latency", "upstream.punctual", "upstream.rate", "upstream.sealed"},
     {"calls", "callers", "deadline"},
     {"errors", "redaction"},
     {"limits"},
@@ -98,9 +98,9 @@ def test_the_service_imports_downwards_only() -> None:
 
 @pytest.mark.parametrize("room", sorted(_rooms()))
 def test_only_the_transport_knows_http_and_only_the_top_knows_grpc(room: str) -> None:
-    """HTTP libraries end in the transport; gRPC ends in the rooms that face callers."""
+    """HTTP libraries end in the transport and its connections; gRPC ends in the rooms that face callers."""
     imported = _rooms()[room]
-    if room != "upstream.transport":
+    if room not in ("upstream.transport", "upstream.punctual"):
         assert set() == _imports_any(imported, HTTP)
     if room not in GRPC_ROOMS:
         assert set() == _imports_any(imported, {"grpc", "grpc_status", "grpc_health"})

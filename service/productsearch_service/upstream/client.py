@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from productsearch_service.calls import Add, Added, Delete, Page, Picture, Search, Update
-from productsearch_service.upstream import answers
+from productsearch_service.upstream import answers, codes
 from productsearch_service.upstream.exchange import Call, Exchange, Fields
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class UpstreamClient:
         fields = _picture_fields(call.picture)
         fields["brief"] = call.brief
         _set_classes(fields, call)
-        return self._exchange.call(Call("add", fields, _added, call.picture.field), ask)
+        return self._exchange.call(
+            Call("add", fields, _added, call.picture.field, done_before=codes.DUPLICATE), ask
+        )
 
     def search(self, call: Search, ask: Ask) -> Page:
         """Find pictures."""
@@ -56,10 +58,18 @@ class UpstreamClient:
 
     def delete(self, call: Delete, ask: Ask) -> int:
         """Delete one stored picture, or up to 100 by their signatures; return the log_id."""
+        batch = isinstance(call.target, tuple)
         target = ";".join(call.target) if isinstance(call.target, tuple) else call.target
-        fields = _target_fields(target)
         return self._exchange.call(
-            Call("delete", fields, answers.required_log_id, _field_of(target)), ask
+            Call(
+                "delete",
+                _target_fields(target),
+                answers.required_log_id,
+                _field_of(target),
+                # A batch that is refused for one unknown sign is not a batch that was deleted.
+                done_before=None if batch else codes.NOT_FOUND,
+            ),
+            ask,
         )
 
     def close(self) -> None:
@@ -87,4 +97,4 @@ def _set_classes(fields: Fields, call: Add | Search | Update) -> None:
 
 
 def _added(answer: Answer) -> Added:
-    return Added(answers.required_sign(answer), answer.words.log_id)
+    return Added(answers.required_sign(answer), answer.words.log_id, settled=answer.failed)

@@ -46,22 +46,23 @@ _PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _HTTP_OK: Final = 200
 _HTTP_SERVER_FAULT: Final = 500
 
-# What a call is answered with when an earlier attempt of it, whose answer was lost, was
-# carried out after all: then the answer means success.
-_DONE_BEFORE: Final = {"add": codes.DUPLICATE, "delete": codes.NOT_FOUND}
-
 # More pictures encoded at a time than there are cores make all of them late.
 _encoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Value]):
-    """One call: its method, its form, how its answer is read, where its picture came from."""
+    """One call: its method, its form, how its answer is read, where its picture came from.
+
+    ``done_before`` is the code that the call is answered with when an earlier attempt of it,
+    whose answer was lost, was carried out after all: then the answer means success.
+    """
 
     method: str
     fields: Fields
     read: Callable[[Answer], Value]
     picture_field: str = ""
+    done_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Exchange:
             elif call.method == "add" and maybe_done:
                 raise _outcome_unknown(outcome.error)
             else:
+                outcome.error.maybe_done = maybe_done
                 raise outcome.error
 
     def close(self) -> None:
@@ -129,7 +131,7 @@ class Exchange:
         """Make one attempt; ``maybe_done``: an earlier one may have been carried out."""
         try:
             answer = self._answer(call.method, body, ask)
-            settled = maybe_done and answer.words.code == _DONE_BEFORE.get(call.method)
+            settled = maybe_done and answer.words.code == call.done_before
             if settled or not answer.failed:
                 return call.read(answer)
         except TransportFailure as failure:

@@ -19,6 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from productsearch_service import limits
+from productsearch_service.upstream import punctual
 from productsearch_service.upstream.sealed import SealedBytes, SealedText
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Transport:
         self._adapter = HTTPAdapter(
             pool_connections=1, pool_maxsize=limits.CONNECTIONS_MAX, max_retries=0
         )
+        self._adapter.poolmanager.pool_classes_by_scheme = punctual.POOLS
 
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
@@ -88,6 +90,7 @@ class Transport:
     def _send(
         self, request: requests.PreparedRequest, deadline: Deadline
     ) -> tuple[int, SealedBytes] | TransportFailure:
+        punctual.until(deadline)
         remaining_s = max(deadline.remaining_s(), 0.001)
         try:
             response = self._adapter.send(
@@ -101,7 +104,7 @@ class Transport:
         except (HTTPError, OSError, ValueError):
             return TransportFailure("broke off", maybe_done=True)
         try:
-            content = _read(response, deadline)
+            content = _read(response)
         finally:
             response.close()
         return content if isinstance(content, TransportFailure) else (response.status_code, content)
@@ -111,8 +114,8 @@ class Transport:
         self._adapter.close()
 
 
-def _read(response: requests.Response, deadline: Deadline) -> SealedBytes | TransportFailure:
-    """Read the body piece by piece: a socket timeout bounds each piece, this loop the whole."""
+def _read(response: requests.Response) -> SealedBytes | TransportFailure:
+    """Read the body, which ends at the deadline if not before."""
     pieces: list[bytes] = []
     length = 0
     try:
@@ -121,11 +124,14 @@ def _read(response: requests.Response, deadline: Deadline) -> SealedBytes | Tran
             length += len(piece)
             if length > limits.ANSWER_BYTES_MAX:
                 return TransportFailure("answered too much", maybe_done=True)
-            if not deadline.remaining_s():
-                return TransportFailure("was too slow", maybe_done=True)
     except (HTTPError, OSError, ValueError):
         return TransportFailure("broke off while it answered", maybe_done=True)
-    return SealedBytes(b"".join(pieces))
+    body = SealedBytes(b"".join(pieces))
+    framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+    if not framed and not body.rstrip().endswith(b"}"):
+        # Only the end of the connection ended it: cut in the head or body, for all we know.
+        return TransportFailure("broke off while it answered", maybe_done=True)
+    return body
 
 
 def _failure_of(error: requests.RequestException) -> TransportFailure:
