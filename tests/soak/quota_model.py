@@ -275,9 +275,7 @@ def run(
     chance, clock = random.Random(seed), Clock()
     upstream = Upstream(clock, chance)
     chosen = limiter(clock, upstream)
-    requests = [
-        request for stream in streams for request in stream.requests(seconds, chance)
-    ]
+    requests = [request for stream in streams for request in stream.requests(seconds, chance)]
     for request in requests:
         clock.at(request.at_s, lambda request=request: chosen.arrive(request))  # type: ignore[misc]
     if strangers_per_s:
