@@ -87,9 +87,9 @@ QUOTA_SHARE: Final = 0.97
 
 # --- tokens ---
 CREDENTIALS_POLL_S: Final = 15.0
-TOKEN_STALE_FROM: Final = 0.80
 TOKEN_STALE_TO: Final = 0.90
-"""A refresh begins at a random part of the lifetime between these two."""
+TOKEN_SPREAD: Final = 0.10
+"""A refresh begins at a random time in this part of the lifetime, which ends at the one above."""
 TOKEN_EXPIRY_MARGIN_S: Final = 15 * 60.0
 """A refresh begins at the latest this long before expiry (half the lifetime if shorter)."""
 TOKEN_LIFETIME_MIN_S: Final = 60

@@ -98,7 +98,7 @@ def test_the_service_imports_downwards_only() -> None:
 
 @pytest.mark.parametrize("room", sorted(_rooms()))
 def test_only_the_transport_knows_http_and_only_the_top_knows_grpc(room: str) -> None:
-    """HTTP libraries end in the transport and its connections; gRPC ends in the rooms that face callers."""
+    """HTTP libraries end in the transport, gRPC in the rooms that face callers."""
     imported = _rooms()[room]
     if room not in ("upstream.transport", "upstream.punctual"):
         assert set() == _imports_any(imported, HTTP)

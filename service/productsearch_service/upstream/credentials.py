@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from productsearch_service.errors import UpstreamCredentialsRejected
 from productsearch_service.redaction import hide
@@ -11,6 +11,9 @@ from productsearch_service.upstream.sealed import SealedText
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_LOOKS_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,11 @@ class FileCredentials:
 
     def read(self) -> KeyPair:
         """Return the pair that the files hold now."""
-        for _ in range(2):
+        for _ in range(_LOOKS_MAX):
             try:
                 return self._generation()
             except FileNotFoundError:
-                continue  # swapped between the two files: the next look finds both
+                continue  # swapped between the two files: another look finds both
             except (OSError, UnicodeDecodeError):
                 break
         raise _unreadable()

@@ -109,6 +109,7 @@ class TokenSource:
         Raises UpstreamUnavailable or UpstreamCredentialsRejected if there is none to be had.
         """
         end = Deadline.after(min(deadline.remaining_s(), limits.TOKEN_WAIT_MAX_S))
+        time_is_up = False
         while True:
             with self._lock:
                 state = self._state()
@@ -119,12 +120,13 @@ class TokenSource:
                 flight, error = self._flight, self._last_error
             if flight is None:
                 raise (error or _none_in_time()).again()
-            landed = flight.done.wait(end.remaining_s())
+            if time_is_up:
+                raise _none_in_time()
+            flight.done.wait(end.remaining_s())
             if flight.error is not None:
                 raise flight.error.again()
-            if not landed or not end.remaining_s():
-                raise _none_in_time()
-            # It landed well: take its token, unless that was rejected before we woke.
+            # Look once more: its token may be there, or may have been rejected before we woke.
+            time_is_up = not end.remaining_s()
 
     def reject(self, token: Token) -> None:
         """Say that the upstream rejected ``token``; nothing happens if it was replaced since."""
@@ -183,15 +185,17 @@ class TokenSource:
     def _accept(self, issued: Issued) -> None:
         hide(issued.value)
         lifetime_s = issued.expires_in_s
-        part = self._chance(limits.TOKEN_STALE_FROM, limits.TOKEN_STALE_TO)
         latest_s = max(lifetime_s - limits.TOKEN_EXPIRY_MARGIN_S, lifetime_s / 2)
+        stale_to_s = min(lifetime_s * limits.TOKEN_STALE_TO, latest_s)
+        stale_from_s = stale_to_s - lifetime_s * limits.TOKEN_SPREAD
+        stale_in_s = self._chance(stale_from_s, stale_to_s)
         with self._lock:
             if issued.value in self._rejected:
                 raise Unavailable("the issuer gave the rejected token again", retry_after_s=1.0)
             now_s = self._clock()
             self._generation += 1
             self._token = Token(issued.value, self._generation)
-            self._stale_at_s = now_s + min(lifetime_s * part, latest_s)
+            self._stale_at_s = now_s + stale_in_s
             self._expires_at_s = now_s + lifetime_s
             self._failures = 0
             self._gate_until_s = 0.0
