@@ -44,7 +44,8 @@ CALL_MIN_S: Final = 0.100
 RPCS_IN_FLIGHT_MAX: Final = 64
 REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
-BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024
+BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
+"""Of requests; a picture takes about four times its size while it is under way."""
 CALLER_SHARE: Final = 0.75
 """Part of the calls in flight that one caller may hold while others call too."""
 OVERLOAD_RETRY_S: Final = 0.5

@@ -9,18 +9,16 @@ an add was not, and no call outlives its deadline. Then servers are killed (see 
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import threading
 import time
-import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import grpc
@@ -42,8 +40,7 @@ _BIG_SHORT_S: Final = 2.0
 """A picture of this size has to be encoded and sent first."""
 _LONG_S: Final = 5.0
 _SURE_S: Final = 30.0
-_LOOK_S: Final = 0.05
-_RPC_ROOMS: Final = ("productsearch_service/servicer.py", "productsearch_service/bulk.py")
+_LOOK_S: Final = 0.1
 _AT_ONCE: Final = 24
 _BIG_AT_ONCE: Final = 4
 _BATCH: Final = 96
@@ -389,8 +386,11 @@ def assert_table_kept(cases: Sequence[Case]) -> None:
 def _play_batch(batch: Sequence[Case], tally: Tally, at_most_s: float, big: bool) -> None:
     at_once = _BIG_AT_ONCE if big else _AT_ONCE
     with stages(len(batch) + 1, big) as (well, *own), ThreadPoolExecutor(at_once) as pool:
-        with Watch(at_most_s) as watch:
+        with AccessLog() as log:
             played = list(pool.map(play, batch, own))
+            lines = [1 if case.rpc is TOKEN else 2 for case in batch]
+            names = [stage.library for stage in own]
+            tally.hangs += log.hung(dict(zip(names, lines, strict=True)), at_most_s)
         # Not before: it closes the connections that are stalled, and would end a hang.
         for stage in own:
             stage.upstream.disarm()
@@ -400,7 +400,6 @@ def _play_batch(batch: Sequence[Case], tally: Tally, at_most_s: float, big: bool
             tally.hangs += took_s > at_most_s
             for each in told:
                 _judge(case, stage, each, tally)
-    tally.hangs += watch.hung
     tally.unanswering += answering.count(False)
 
 
@@ -418,55 +417,50 @@ def _judge(case: Case, stage: Stage, told: Told, tally: Tally) -> None:
         tally.complaints[where] += 1
 
 
-class Watch:
-    """Counts RPCs that are under way in the facade for longer than ``limit_s``.
+class AccessLog(logging.Handler):
+    """The facade's own word on when each RPC ended.
 
-    grpc ends a caller's wait at its deadline whatever the facade does; only its threads tell.
+    grpc ends a caller's wait at its deadline whatever the facade does. Only the facade knows
+    that it goes on working for nobody, and it writes a line at an RPC's end.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self.hung = 0
-        self._limit_s = limit_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+    def __init__(self) -> None:
+        super().__init__()
+        self._logger = logging.getLogger("productsearch.access")
+        self._seconds: dict[str, list[float]] = defaultdict(list)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
+    def __enter__(self) -> AccessLog:
+        self._before = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Look on until all RPCs have ended, or are counted."""
-        self._over.set()
-        self._thread.join()
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._before)
 
-    def _look(self) -> None:
-        since: dict[FrameType, float] = {}
-        counted: set[FrameType] = set()
-        while since.keys() - counted or not self._over.wait(_LOOK_S):
-            now_s = time.monotonic()
-            under_way = _under_way()
-            since = {frame: since.get(frame, now_s) for frame in under_way}
-            late = {frame for frame, at_s in since.items() if now_s - at_s > self._limit_s}
-            for frame in late - counted:
-                where = [f"{Path(file.filename).name}:{file.lineno}" for file in under_way[frame]]
-                print(f"still under way after {self._limit_s} s: {' '.join(where[-8:])}")
-            self.hung += len(late - counted)
-            counted |= late
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
+        line = dict(word.split("=", 1) for word in record.getMessage().split())
+        if line["reason"] != _FULL[1]:
+            self._seconds[line["library"]].append(float(line["ms"]) / 1000)
+
+    def hung(self, lines_due: Mapping[str, int], at_most_s: float) -> int:
+        """Return how many libraries' last RPC took longer than that, or still does.
+
+        Call it when the callers have their answers: what is under way then is late.
+        """
+        ends_s = time.monotonic() + at_most_s
+        while self._missing(lines_due) and time.monotonic() < ends_s:
             time.sleep(_LOOK_S)
+        missing = self._missing(lines_due)
+        for library in missing:
+            print(f"still under way after {at_most_s} s: an RPC of {library}")
+        ended = [self._seconds[library][-1] for library in lines_due if library not in missing]
+        return len(missing) + sum(seconds > at_most_s for seconds in ended)
 
-
-def _under_way() -> dict[FrameType, traceback.StackSummary]:
-    """Return the outermost frame of each RPC that the facade works on, and where it is."""
-    found = {}
-    for frame in sys._current_frames().values():
-        rpc = [
-            each
-            for each, _ in traceback.walk_stack(frame)
-            if each.f_code.co_filename.endswith(_RPC_ROOMS)
-        ]
-        if rpc:
-            found[rpc[-1]] = traceback.extract_stack(frame)
-    return found
+    def _missing(self, lines_due: Mapping[str, int]) -> list[str]:
+        return [name for name, lines in lines_due.items() if len(self._seconds[name]) < lines]
 
 
 def run(size: Size) -> list[Measure]:

@@ -48,6 +48,8 @@ def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
         GOOD | {"expires_in": True},
         {"error": "temporarily_unavailable"},
         Fault(status=500, body=b"{}"),
+        Fault(status=500, body=b'{"access_token": "24.good", "expires_in": 2592000}'),
+        [["access_token", "24.good"], ["expires_in", 2592000]],
         Fault(status=429, body=b"slow down"),
         Fault(kind="close"),
         Fault(kind="cut"),

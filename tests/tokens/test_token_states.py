@@ -376,6 +376,13 @@ class TokenStates(RuleBasedStateMachine):
         """A caller asks for the token."""
         self._ask(patience_s, at_once, lambda: None)
 
+    @rule(after_s=st.sampled_from([0.5, 1.3, 2.5, 5.0, 40.0, 200.0]))
+    def call_later(self, after_s: float) -> None:
+        """After a while a caller asks who does not wait: a flight takes off if it may."""
+        self.time_passes(after_s)
+        self.call(0.0, at_once=True)
+        self.stage.settle()
+
     @precondition(lambda self: self.handed_out)
     @rule(
         back=st.sampled_from([0, 0, 0, 1, 2]),

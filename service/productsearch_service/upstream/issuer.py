@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PATH: Final = "/oauth/2.0/token"
 _TOKEN_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~+/=")
+_TOKEN_STATUSES: Final = (200, 401)
+"""A token, or the reason why there is none."""
 _HOPELESS: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 
 
@@ -99,9 +101,11 @@ class TokenIssuer:
     def _post(self, body: SealedBytes) -> SealedBytes | UpstreamUnavailable:
         deadline = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
         try:
-            _, answer = self._transport.post(_PATH, SealedText(), body, deadline)
+            status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
         except TransportFailure as failure:
             return _no_token(f"the token endpoint {failure.what}")
+        if status not in _TOKEN_STATUSES:
+            return _no_token(f"the token endpoint answered with HTTP {status}")
         return answer
 
 
@@ -119,9 +123,10 @@ def _issued(answer: SealedBytes) -> Issued | ServiceError:
 
 def _members(answer: SealedBytes) -> SealedMembers:
     try:
-        return SealedMembers(json.loads(answer))
-    except (ValueError, TypeError, RecursionError):
+        members = json.loads(answer, object_hook=SealedMembers)
+    except (ValueError, RecursionError):
         return SealedMembers()
+    return members if isinstance(members, SealedMembers) else SealedMembers()
 
 
 def _insane(value: object, lifetime_s: object) -> str:

@@ -140,10 +140,7 @@ class TokenSource:
 
         A flight that began before was for the old pair; what it brings is dropped.
         """
-        with self._lock:
-            if self._flight is not None:
-                self._flight.superseded = True
-        self._accept(issued)
+        self._accept(issued, None)
 
     def _state(self) -> TokenState:
         now_s = self._clock()
@@ -163,9 +160,7 @@ class TokenSource:
     def _fly(self, flight: _Flight) -> None:
         error: ServiceError | None = None
         try:
-            issued = self._issue()
-            if not flight.superseded:
-                self._accept(issued)
+            self._accept(self._issue(), flight)
         except ServiceError as failure:
             error = failure
         except Exception:  # noqa: BLE001 - the thread's end: waiters must hear of it
@@ -182,7 +177,8 @@ class TokenSource:
             self._close_gate(error)
         flight.done.set()
 
-    def _accept(self, issued: Issued) -> None:
+    def _accept(self, issued: Issued, flight: _Flight | None) -> None:
+        """Make a token the current one; ``flight`` brought it, or None: it was adopted."""
         hide(issued.value)
         lifetime_s = issued.expires_in_s
         latest_s = max(lifetime_s - limits.TOKEN_EXPIRY_MARGIN_S, lifetime_s / 2)
@@ -190,6 +186,10 @@ class TokenSource:
         stale_from_s = stale_to_s - lifetime_s * limits.TOKEN_SPREAD
         stale_in_s = self._chance(stale_from_s, stale_to_s)
         with self._lock:
+            if flight is None and self._flight is not None:
+                self._flight.superseded = True
+            elif flight is not None and flight.superseded:
+                return
             if issued.value in self._rejected:
                 raise Unavailable("the issuer gave the rejected token again", retry_after_s=1.0)
             now_s = self._clock()
@@ -208,7 +208,7 @@ class TokenSource:
             wait_s = longest_s
         else:
             doubled_s = limits.TOKEN_GATE_FIRST_S * 2 ** min(self._failures, 10)
-            wait_s = min(doubled_s, longest_s) * self._chance(0.8, 1.2)
+            wait_s = min(doubled_s * self._chance(0.8, 1.2), longest_s)
         self._failures += 1
         self._gate_until_s = self._clock() + wait_s
         self._last_error = error
