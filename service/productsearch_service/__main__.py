@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -13,11 +15,13 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from productsearch_service import logs
+from productsearch_service import limits, logs
 from productsearch_service.server import Server
 from productsearch_service.settings import SettingsError, read_settings
 
 _HEALTH_TIMEOUT_S = 3.0
+_M_MMAP_THRESHOLD = -3
+"""mallopt's name for it, in malloc.h."""
 
 
 def main() -> int:
@@ -48,6 +52,7 @@ def _serve() -> int:
     except RuntimeError:  # grpc's way to say so
         return _cannot_start(f"listen: {settings.listen} is taken")
     logs.install(settings.log_level)
+    _give_pictures_back()
     stopping, hurry = threading.Event(), threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -65,6 +70,16 @@ def _serve() -> int:
     # Python would wait for threads that still wait for an upstream, half a minute at most;
     # their callers have been answered.
     os._exit(0)
+
+
+def _give_pictures_back() -> None:
+    """Let the allocator return the memory of pictures to the system as soon as they are done.
+
+    glibc keeps large blocks for later once a few were freed, in a heap for each thread: under 256
+    callers with 3 MB each that was a third of the peak.
+    """
+    with contextlib.suppress(AttributeError):  # another C library has no such setting
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
 
 
 def _cannot_start(why: str) -> int:

@@ -46,6 +46,8 @@ REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
+OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
+"""Blocks of memory from this size on go back to the system when they are freed."""
 CALLER_SHARE: Final = 0.75
 """Part of the calls in flight that one caller may hold while others call too."""
 OVERLOAD_RETRY_S: Final = 0.5

@@ -51,6 +51,8 @@ _OPTIONS: Final = (
     # Go and Java clients ping idle connections; without these two they get GOAWAY.
     ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_MIN_MS),
     ("grpc.keepalive_permit_without_calls", 1),
+    # What waits for a worker waits at its sender: else the transport would buffer it whole.
+    ("grpc.http2.bdp_probe", 0),
     # Two servers on one port would share its connections, not its calls.
     ("grpc.so_reuseport", 0),
 )
