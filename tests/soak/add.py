@@ -27,7 +27,7 @@ from productsearch import v1
 from productsearch.v1.errors import Failure
 from productsearch_service.server import Server
 from productsearch_service.settings import Settings
-from tests.fakes.cutting import FOUND, Cut, CuttingUpstream, sign_of
+from tests.fakes.cutting import FOUND, Cut, CuttingUpstream, Entry, sign_of
 from tests.pictures import noise_jpeg
 from tests.soak import crash
 from tests.soak.crash import numbered_jpeg
@@ -232,15 +232,22 @@ def complaint(case: Case, stage: Stage, told: Told) -> str:
     if is_own_deadline(told.failure):
         return "" if case.cut.kind in _ENDLESS else "no answer within the deadline"
     if (code, reason) == ("UNKNOWN", "ADD_OUTCOME_UNKNOWN") and not waiting_helps:
-        # A request of which too little arrived to tell its method has none.
-        begun = {"add"} if case.rpc is TOKEN else {"add", ""}
-        reached = any(entry.method in begun for entry in stage.upstream.journal)
+        reached = any(_may_be_an_add(case, entry) for entry in stage.upstream.journal)
         return "" if adds and reached else f"{reason} though nothing was sent"
     if (code, reason) == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE") and waiting_helps:
         return f"{code}, but the add was carried out" if adds and done else ""
     if reason == "DEADLINE_TOO_SHORT" and not any(entry.cut for entry in stage.upstream.journal):
         return ""  # no call was begun, as the reason says
     return f"{code} {reason} is not in the table"
+
+
+def _may_be_an_add(case: Case, entry: Entry) -> bool:
+    """Whether an entry of the journal lets an add be begun, read or not."""
+    if case.rpc is not TOKEN:
+        # A request of which too little arrived to tell its method has none.
+        return entry.method in ("add", "")
+    token_was_whole = entry.method == "token" and case.cut.at >= entry.answer_bytes
+    return entry.method == "add" or (case.cut.side == "answer" and token_was_whole)
 
 
 def words_of(failure: Failure) -> tuple[str, str]:

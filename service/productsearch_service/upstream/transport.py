@@ -127,7 +127,8 @@ def _read(response: requests.Response) -> SealedBytes | TransportFailure:
     except (HTTPError, OSError, ValueError):
         return TransportFailure("broke off while it answered", maybe_done=True)
     body = SealedBytes(b"".join(pieces))
-    framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+    told = response.headers.get("content-length", "").isdigit()
+    framed = told or "transfer-encoding" in response.headers
     if not framed and not body.rstrip().endswith(b"}"):
         # Only the end of the connection ended it: cut in the head or body, for all we know.
         return TransportFailure("broke off while it answered", maybe_done=True)
