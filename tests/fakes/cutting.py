@@ -24,6 +24,8 @@ from urllib.parse import unquote_plus
 
 _ENDPOINT: Final = re.compile(rb"(?:POST|GET) [^ ?]*/(\w+)[ ?]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+# A gRPC client somewhere on this machine that looks for a server which had this port before.
+_HTTP2: Final = b"PRI"
 _HEAD_END: Final = b"\r\n\r\n"
 _IDLE_TICK_MS: Final = 500
 _STALL_TICK_MS: Final = 20
@@ -128,11 +130,12 @@ class CuttingUpstream:
                     return
 
     def _request_comes(self, connection: socket.socket) -> bool:
-        """Wait for the first byte of a request without taking it; False at the stream's end."""
+        """Wait for a request without taking any of it; False at the stream's end."""
         poll = _poll(connection, select.POLLIN)
         while not self._ended.is_set():
             if poll.poll(_IDLE_TICK_MS):
-                return bool(connection.recv(1, socket.MSG_PEEK))
+                begin = connection.recv(len(_HTTP2), socket.MSG_PEEK)
+                return bool(begin) and begin != _HTTP2
         return False
 
     def _exchange(self, connection: socket.socket, cut: Cut | None) -> bool:
