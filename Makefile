@@ -31,17 +31,17 @@ soaks := soak-token soak-secrets soak-add soak-quota fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
-	$(bin)/python -m tests.soak.token
-	$(bin)/python -m tests.soak.rotation
+	$(bin)/python -u -m tests.soak.token
+	$(bin)/python -u -m tests.soak.rotation
 soak-secrets: $(installed) ## 100,000 failures, and no secret anywhere
-	$(bin)/python -m tests.soak.secrets
+	$(bin)/python -u -m tests.soak.secrets
 soak-add: $(installed) ## connections cut at every byte, kill -9 of facade, engine, PostgreSQL
-	$(bin)/python -m tests.soak.add
+	$(bin)/python -u -m tests.soak.add
 soak-quota: $(installed) ## ten virtual minutes of each kind of demand; outages and overload
-	$(bin)/python -m tests.soak.quota
-	$(bin)/python -m tests.soak.overload
+	$(bin)/python -u -m tests.soak.quota
+	$(bin)/python -u -m tests.soak.overload
 fuzz: $(installed) ## mutated answers, random requests, broken pictures
-	$(bin)/python -m tests.soak.fuzz
+	$(bin)/python -u -m tests.soak.fuzz
 
 .PHONY: run
 run: $(installed) ## keep facade and engine up; prints how to call them
