@@ -200,7 +200,7 @@ def write_bootstrap(
 
 
 def quick_health(config: dict[str, Any]) -> None:
-    """Ask for health eight times as often as deployed, so that drains can be short."""
+    """Ask for health four times as often as deployed, so that drains can be short."""
     (check,) = config["static_resources"]["clusters"][0]["health_checks"]
     check["interval"] = check["no_traffic_interval"] = "0.25s"
 
