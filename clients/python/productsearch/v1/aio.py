@@ -16,7 +16,8 @@ import grpc
 import grpc.aio
 
 from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Unanswered
-from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments
+from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments, service_config
+from productsearch.v1.deadlines import set_timeouts
 from productsearch.v1.product_search_pb2 import (
     BulkAddImagesRequest,
     BulkAddImagesResponse,
@@ -50,8 +51,11 @@ def connect(
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options=arguments)
-    return grpc.aio.secure_channel(target, credentials, options=arguments)
+        channel = grpc.aio.insecure_channel(target, options=arguments)
+    else:
+        channel = grpc.aio.secure_channel(target, credentials, options=arguments)
+    set_timeouts(channel, service_config())
+    return channel
 
 
 async def search_all(

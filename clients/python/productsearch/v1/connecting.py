@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from productsearch.v1.deadlines import set_timeouts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,8 +45,16 @@ def connect(
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     if credentials is None:
-        return grpc.insecure_channel(target, options=arguments)
-    return grpc.secure_channel(target, credentials, options=arguments)
+        channel = grpc.insecure_channel(target, options=arguments)
+    else:
+        channel = grpc.secure_channel(target, credentials, options=arguments)
+    set_timeouts(channel, service_config())
+    return channel
+
+
+def service_config() -> str:
+    """Return the service config, JSON."""
+    return files(__package__).joinpath(_SERVICE_CONFIG).read_text("utf-8")
 
 
 def channel_arguments(
@@ -53,15 +63,14 @@ def channel_arguments(
     options: Sequence[tuple[str, str | int]],
 ) -> list[tuple[str, str | int]]:
     """Return the arguments that a channel to this service wants, then ``options``."""
-    arguments: list[tuple[str, str | int]] = [
-        ("grpc.service_config", files(__package__).joinpath(_SERVICE_CONFIG).read_text("utf-8")),
-        ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
-        ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-    ]
+    arguments: dict[str, str | int] = {
+        "grpc.service_config": service_config(),
+        "grpc.per_rpc_retry_buffer_size": _RETRY_BUFFER_BYTES,
+        "grpc.keepalive_time_ms": round(keepalive_s * 1000),
+        "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MS,
+    }
     if keepalive_without_calls:
-        arguments += [
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.max_pings_without_data", 0),
-        ]
-    return [*arguments, *options]
+        arguments |= {"grpc.keepalive_permit_without_calls": 1}
+        arguments |= {"grpc.http2.max_pings_without_data": 0}
+    # Of an argument that stands twice, gRPC takes the first.
+    return [*(arguments | dict(options)).items()]
