@@ -24,8 +24,8 @@ from productsearch_engine.images import Picture
 from productsearch_service import images, limits
 from tests.pictures import encode
 from tests.soak.fuzz_files import claiming, damage, files_of_all_kinds
-from tests.soak.fuzz_told import at_least, none, tell
-from tests.soak.measures import Measure
+from tests.soak.fuzz_told import tell
+from tests.soak.measures import Measure, at_least, equal
 
 _RSS_MB_MAX: Final = 600
 _SIDE_PX: Final = 30_000
@@ -132,14 +132,14 @@ def feed_pictures(size: int, seed: int) -> Iterator[Measure]:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             large_mb = pool.submit(look_at_large_pictures, 6 if size > 1000 else 1).result()
     except BrokenProcessPool:
-        yield none(f"pictures: crashes of {size}", 1)
+        yield equal(f"pictures: crashes of {size}", 1, 0)
         return
     for line in (*seen["giants"], *seen["wrong"]):
         tell("pictures", line)
     print(f"pictures {seen['outcomes']}")
-    yield none(f"pictures: crashes of {size}", 0)
-    yield none("pictures: uncaught or wrong", len(seen["wrong"]))
-    yield none(f"pictures: {_SIDE_PX} x {_SIDE_PX} not refused", len(seen["giants"]))
+    yield equal(f"pictures: crashes of {size}", 0, 0)
+    yield equal("pictures: uncaught or wrong", len(seen["wrong"]), 0)
+    yield equal(f"pictures: {_SIDE_PX} x {_SIDE_PX} not refused", len(seen["giants"]), 0)
     for name, value in (
         (f"RSS after {_SIDE_PX} x {_SIDE_PX}", seen["giants_mb"]),
         ("RSS after damaged ones", seen["rss_mb"]),
