@@ -41,6 +41,7 @@ def _answer_seeds() -> list[bytes]:
 
 
 def feed_answers(size: int, seed: int) -> Iterator[Measure]:
+    """Feed mutated answers and the odd ones."""
     chance = random.Random(seed)
     seeds = _answer_seeds()
     outcomes: Counter[str] = Counter()

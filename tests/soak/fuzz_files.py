@@ -89,6 +89,7 @@ def _set_tiff_sides(file: bytearray, width: int, height: int) -> None:
 
 
 def damage(kind: str, file: bytes, chance: random.Random) -> bytes:
+    """Return the file cut, lying about its sides, or with some bytes changed."""
     way = chance.randrange(10)
     if way == 0:
         return file[: chance.randrange(len(file))]

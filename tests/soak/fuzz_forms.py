@@ -13,15 +13,18 @@ from productsearch_engine import forms
 from productsearch_engine.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
 from productsearch_service.upstream import form
-from tests.soak.fuzz import FULL
 from tests.soak.fuzz_told import tell
 from tests.soak.measures import Measure, at_least, equal
 
+_EVERY_LENGTH_FROM: Final = 1_000_000
+"""From this size of the soak on, every length up to 4096 is encoded."""
+
 
 def compare_encoders(size: int, seed: int) -> Iterator[Measure]:
+    """Encode pictures of many lengths; compare with the standard library byte by byte."""
     chance = random.Random(seed)
     content = chance.randbytes(4096)
-    sizes = [*range(4097)] if size >= FULL else [*range(0, 4097, 16), 4095, 4096]
+    sizes = [*range(4097)] if size >= _EVERY_LENGTH_FROM else [*range(0, 4097, 16), 4095, 4096]
     large = [chance.randrange(4096, 3_200_000) for _ in range(max(2, size // 10_000))]
     differing = 0
     for count in [*sizes, *large]:
@@ -40,6 +43,7 @@ _KINDS: Final = ("", "application/x-www-form-urlencoded", "multipart/form-data; 
 
 
 def feed_forms(size: int, seed: int) -> Iterator[Measure]:
+    """Feed forms of telling pieces; what is read has to be what the standard library reads."""
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # one line for each bad body
     chance = random.Random(seed)
     uncaught = differing = read = 0

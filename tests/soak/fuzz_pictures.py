@@ -125,6 +125,7 @@ def _rss_max_mb() -> float:
 
 
 def feed_pictures(size: int, seed: int) -> Iterator[Measure]:
+    """Show damaged, lying and large pictures to the readers, in processes of their own."""
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:

@@ -37,6 +37,7 @@ _UNREADABLE: Final = "Exception deserializing request!"
 
 
 def feed_requests(size: int, seed: int) -> Iterator[Measure]:
+    """Send random requests; afterwards the service has to answer an ordinary one."""
     outcomes: Counter[str] = Counter()
     with FakeUpstream() as upstream:
         library = {"base_url": upstream.url, "api_key": "k", "secret_key": "s", "quota_qps": 0}

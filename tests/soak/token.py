@@ -26,7 +26,7 @@ from tests.soak.token_herds import herds, side_by_side
 from tests.soak.token_outages import outage_without_token, outages
 from tests.soak.token_pairs import rotations, secret_swaps
 from tests.soak.token_stage import FULL, SMALL, Size
-from tests.tokens.test_token_states import TokenStates
+from tests.tokens.states import TokenStates
 
 
 def run(size: Size) -> list[Measure]:
