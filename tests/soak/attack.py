@@ -22,17 +22,18 @@ import requests
 
 from productsearch import v1
 from productsearch_service import limits, logs
+from productsearch_service.building import _credentials, build_library
 from productsearch_service.calls import Ask, Delete
 from productsearch_service.deadline import Deadline
 from productsearch_service.errors import ServiceError
 from productsearch_service.libraries import Library
-from productsearch_service.server import Server, _credentials, _library
+from productsearch_service.server import Server
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.status import status_of
 from productsearch_service.upstream.issuer import TokenIssuer
 from productsearch_service.upstream.token import TokenSource
 from productsearch_service.upstream.transport import Transport
-from tests.soak.ears import Ears, Tracebacks
+from tests.soak.ears import Ears, Tracebacks, hear_scraped
 from tests.soak.failing_calls import CALLS, TOKEN_TRIES, call_and_hear
 from tests.soak.hostile_faults import CASES, FAULTS, RARE
 from tests.soak.hostile_upstream import STALL_S
@@ -113,7 +114,7 @@ class Attack:
             settings = self._settings(fault, place)
             if library is not None:
                 library.close()
-            left, library = _CALLS_OF_A_LIBRARY, _library(settings, 1)
+            left, library = _CALLS_OF_A_LIBRARY, build_library(settings, 1)
             issuer = TokenIssuer(Transport(settings.base_url), _credentials(settings))
         mine[fault, place] = [left - 1, library, issuer]
         return library, issuer
@@ -127,6 +128,8 @@ class Attack:
         }
         settings = Settings(
             listen="127.0.0.1:0",
+            admin_listen="127.0.0.1:0",
+            metrics_listen="127.0.0.1:0",
             libraries=libraries,
             default_library=next(iter(libraries)),
             drain_delay_s=0,
@@ -134,7 +137,7 @@ class Attack:
         )
         for text in (repr(settings), str(settings), settings.model_dump_json()):
             self.ears.hear("repr", "Settings", text)
-        server = Server(settings)
+        server = Server(settings, with_admin=True)
         self.ears.hear("repr", "Server", repr(server))
         server.start()
         names = itertools.islice(itertools.cycle(libraries), self._by_stub)
@@ -144,6 +147,7 @@ class Attack:
                 lambda numbered: call_and_hear(stub, *numbered, self.ears), enumerate(names)
             ):
                 self.failures[outcome] += 1
+        hear_scraped(f"127.0.0.1:{server.metrics_port}", self.ears)
         server.stop(threading.Event())
 
     def _reprs(self) -> None:
@@ -153,7 +157,7 @@ class Attack:
         credentials = _credentials(settings)
         issuer = TokenIssuer(transport, credentials)
         tokens = TokenSource(issuer)
-        library = _library(settings, 1)
+        library = build_library(settings, 1)
         try:
             library.delete(Delete("1,2"), False, Ask("soak", Deadline.after(10)))
         except ServiceError as error:

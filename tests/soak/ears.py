@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import requests
+
 from tests.soak.secret_pieces import Pieces
 
 _OWN: Final = Path(__file__).parent
@@ -90,6 +92,12 @@ class Tracebacks(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             self._ears.exception(record.exc_info[1], f"logged by {record.name}: ")
+
+
+def hear_scraped(address: str, ears: Ears) -> None:
+    """Hear everything that the port of metrics and probes answers."""
+    for path in ("metrics", "livez", "readyz", "nothing"):
+        ears.hear("metrics", f"/{path}", requests.get(f"http://{address}/{path}", timeout=10).text)
 
 
 def print_leaks(ears: Ears) -> None:

@@ -3,9 +3,9 @@
 Each case is one call that fails in one way (fault) at one place (token endpoint or call), with
 every logger at DEBUG and tracing switched on. What is listened to: status messages, details and
 trailers; the text of each exception that surfaces, of its causes and contexts, and all local
-variables of their frames; reprs of what holds a secret; spans; stdout and stderr of the process,
-which has the product's log handlers; and a facade started as in production, with its command
-line. Heard must be: no 12 characters in a row of any token, API key or secret key, in any
+variables of their frames; reprs of what holds a secret; spans; metrics; stdout and stderr of the
+process, which has the product's log handlers; and a facade started as in production, with its
+command line. Heard must be: no 12 characters in a row of any token, API key or secret key, in any
 spelling.
 """
 
@@ -25,11 +25,11 @@ from typing import Final
 from demo.facade import Facade
 from productsearch import v1
 from tests.soak.attack import worker
-from tests.soak.ears import Ears, hear_file, logger_of, print_leaks
+from tests.soak.ears import Ears, hear_file, hear_scraped, logger_of, print_leaks
 from tests.soak.failing_calls import call_and_hear
 from tests.soak.hostile_faults import CASES
 from tests.soak.hostile_upstream import HostileUpstream
-from tests.soak.measures import Measure, report
+from tests.soak.measures import Measure, at_least, equal, report
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import SINK
 
@@ -66,35 +66,29 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
         unforeseen = {name: n for name, n in result["failures"].items() if "unforeseen" in name}
         print(f"outcomes {result['failures']}; faults served {sum(upstream.served.values())}")
         print_leaks(ears)
+        served = sum(upstream.served.values())
+        failed = result["failures"].get("failed", 0) + in_production
         return [
-            Measure(
-                name="calls that failed",
-                value=result["failures"].get("failed", 0) + in_production,
-                relation=">=",
-                bar=size * 0.95,
-            ),
-            Measure(name="unforeseen exceptions", value=sum(unforeseen.values()), relation="==",
-                    bar=0),
-            Measure(name="faults served", value=sum(upstream.served.values()), relation=">=",
-                    bar=size * 0.5),
-            Measure(name="kinds of fault and place", value=len(upstream.served), relation=">=",
-                    bar=len(CASES)),
-            Measure(name="texts listened to", value=sum(ears.texts.values()), relation=">=",
-                    bar=size * 5),
-            Measure(name="spans listened to", value=ears.texts[SINK], relation=">=", bar=2),
-            Measure(name="redirects followed", value=upstream.trapped, relation="==", bar=0),
+            at_least("calls that failed", failed, size * 0.95),
+            equal("unforeseen exceptions", sum(unforeseen.values()), 0),
+            at_least("faults served", served, size * 0.5),
+            at_least("kinds of fault and place", len(upstream.served), len(CASES)),
+            at_least("texts listened to", sum(ears.texts.values()), size * 5),
+            at_least("spans listened to", ears.texts[SINK], 2),
+            equal("answers about metrics", ears.texts["metrics"], 8),
+            equal("redirects followed", upstream.trapped, 0),
             *_per_sink(ears),
-        ]  # fmt: skip
+        ]
 
 
 def _per_sink(ears: Ears) -> Iterator[Measure]:
     sinks = (
         *("status", "trailers", "exception text", "exception attribute", "local variable"),
-        *("repr", "stdout", "stderr", "log", "cmdline", SINK),
+        *("repr", "stdout", "stderr", "log", "cmdline", "metrics", SINK),
     )
     for sink in sinks:
         count = sum(n for (heard_in, _), n in ears.heard.items() if heard_in == sink)
-        yield Measure(name=f"secrets in: {sink}", value=count, relation="==", bar=0)
+        yield equal(f"secrets in: {sink}", count, 0)
 
 
 def _facade_process(folder: Path, upstream: HostileUpstream, secrets: Secrets, ears: Ears) -> int:
@@ -116,6 +110,7 @@ def _facade_process(folder: Path, upstream: HostileUpstream, secrets: Secrets, e
                     range(_PROCESS_CASES),
                 )
             )
+        hear_scraped(facade.metrics, ears)
     for line in facade.log().splitlines():
         ears.hear("log", f"facade process, {logger_of(line)}", line)
     return outcomes["failed"]
