@@ -40,7 +40,7 @@ type BulkInterrupted struct {
 	Unanswered []*BulkItem
 	// Taken is how many items were taken from the sequence, answered or not.
 	Taken int
-	// Cause is why the stream ended: an *Error unless the service ended it without one.
+	// Cause is the *Error that ended the stream. With UNAVAILABLE it pays to go on.
 	Cause error
 }
 

@@ -2,7 +2,6 @@ package productsearch
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"time"
@@ -21,7 +20,10 @@ const (
 	farewell = time.Second
 )
 
-var errNoSummary = errors.New("the service ended the stream before all items had a result")
+var errNoSummary = &Error{
+	Code:    codes.Internal,
+	Message: "the service ended the stream before all items had a result",
+}
 
 type bulkStream = grpc.BidiStreamingClient[
 	productsearchv1.BulkAddImagesRequest, productsearchv1.BulkAddImagesResponse,
