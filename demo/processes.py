@@ -81,6 +81,10 @@ class Server:
         """Wait until the server has ended by itself and return its exit status (-9: it had not)."""
         return self._end(None, within_s)
 
+    def send_signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal and do not wait for what comes of it."""
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
         """Stop as a crash does (SIGKILL)."""
         self._end(signal.SIGKILL)
