@@ -41,17 +41,21 @@ def run(rolls: int) -> list[Measure]:
             gateway.wait_for_healthy(2)
             with Unary(channel, _UNARY_PER_S) as unary, Bulk(channel, _ITEMS_PER_S) as bulk:
                 for number in range(rolls):
+                    failed = len(unary.failures)
                     facade = facades[number % len(facades)]
                     statuses.append(facade.stop())
                     facade.start()
                     gateway.wait_for_healthy(2)
-            retried = gateway.stats()["upstream_rq_retry"]
+                    for _, failure in unary.failures[failed:]:
+                        print(f"roll {number}: {failure}", flush=True)
+            stats = gateway.stats()
         lost = bulk.lost(upstream.stored)
-    for failure in [text for _, text in unary.failures] + bulk.failures:
-        print(failure)
+    for text in bulk.failures:
+        print(f"bulk: {text}")
     print(
         f"{unary.ended.total()} calls; {bulk.items} items in {bulk.streams} streams, "
-        f"{bulk.drained} of them resent after SERVER_DRAINING; {retried} tries repeated by Envoy"
+        f"{bulk.drained} of them resent after SERVER_DRAINING; Envoy repeated "
+        f"{stats['upstream_rq_retry']} tries, found no healthy facade for {stats['lb_healthy_panic']} calls"
     )
     return [
         Measure(name="rolls", value=len(statuses), relation="==", bar=rolls),
