@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -46,8 +47,9 @@ def run(rolls: int) -> list[Measure]:
                     statuses.append(facade.stop())
                     facade.start()
                     gateway.wait_for_healthy(2)
-                    for _, failure in unary.failures[failed:]:
-                        print(f"roll {number}: {failure}", flush=True)
+                    told = Counter(text for _, text in unary.failures[failed:])
+                    if told or statuses[-1]:
+                        print(f"roll {number}: exit code {statuses[-1]}; {dict(told)}", flush=True)
             stats = gateway.stats()
         lost = bulk.lost(upstream.stored)
     for text in bulk.failures:
