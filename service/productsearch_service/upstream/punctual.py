@@ -8,6 +8,7 @@ that the calling thread has set.
 from __future__ import annotations
 
 import http.client
+import inspect
 import io
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -67,12 +68,19 @@ class _TlsConnection(HTTPSConnection):
     response_class = _PunctualResponse
 
 
+# Tracing libraries wrap this method, and export the URL of each call with the token in it. Ours
+# is the one beneath their wrapper, whether they put it there before or after our import.
+_urlopen: Final = inspect.unwrap(HTTPConnectionPool.urlopen)
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
+    urlopen = _urlopen
 
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+    urlopen = _urlopen
 
 
 POOLS: Final = {"http": _Pool, "https": _TlsPool}
