@@ -164,6 +164,11 @@ class Gateway:
         if not self.wait_for(lambda: self.stats().get("membership_healthy") == count):
             raise TimeoutError(f"not {count} healthy facades: {self.hosts()}")
 
+    @property
+    def descriptors(self) -> Path:
+        """The file with the service's descriptors."""
+        return self._folder / _DESCRIPTORS
+
     def log(self) -> str:
         """Return all that Envoy has logged, access lines included."""
         return (self._folder / "envoy.log").read_text(errors="replace")
