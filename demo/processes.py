@@ -73,6 +73,10 @@ class Server:
         self.url = ready.removeprefix(_READY).strip()
         self.other_ports = dict(line.strip().split(" on ", 1) for line in others)
 
+    def run_by(self, *command: str) -> None:
+        """Let ``command`` run the server, as a wrapper does, from the next start on."""
+        self._command = [*command, *self._command]
+
     def stop(self) -> int:
         """Stop as an operator does (SIGTERM) and return the exit status; 0 if not running."""
         return self._end(signal.SIGTERM)

@@ -141,13 +141,14 @@ def test_an_exhausted_quota_never_takes_it_out(
             "exhausted",
         )
         for _ in range(3):  # readiness is looked at twice a second
-            until(lambda n=readings(process): readings(process) > n, "looked at again")
+            seen = looks(process)
+            until(lambda n=seen: looks(process) > n, "looked at again")  # type: ignore[misc]
             assert READY == says(process)
         watch.cancel()
         assert [] == [change for change in _rest(watch) if change.status != SERVING]
 
 
-def readings(process: Facade) -> float:
+def looks(process: Facade) -> float:
     """Return how often readiness was looked at."""
     return metrics(process)["productsearch_readiness_looks_total"]
 
