@@ -133,7 +133,11 @@ class Gateway:
     def stats(self) -> Mapping[str, int]:
         """Return Envoy's counters and gauges about the facades."""
         stats = json.loads(self.admin("stats?format=json&filter=cluster.facades"))["stats"]
-        return {stat["name"].removeprefix("cluster.facades."): stat["value"] for stat in stats if "name" in stat}
+        return {
+            stat["name"].removeprefix("cluster.facades."): stat["value"]
+            for stat in stats
+            if "name" in stat
+        }
 
     def hosts(self) -> Mapping[str, Mapping[str, Any]]:
         """Return Envoy's picture of each facade by its address: health flags and counters."""
@@ -230,7 +234,11 @@ def _endpoints(*addresses: str) -> dict[str, Any]:
     places = (address.rpartition(":") for address in addresses)
     return {
         "lb_endpoints": [
-            {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}
+            {
+                "endpoint": {
+                    "address": {"socket_address": {"address": host, "port_value": int(port)}}
+                }
+            }
             for host, _, port in places
         ]
     }

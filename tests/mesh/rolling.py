@@ -57,11 +57,14 @@ def run(rolls: int) -> list[Measure]:
     print(
         f"{unary.ended.total()} calls; {bulk.items} items in {bulk.streams} streams, "
         f"{bulk.drained} of them resent after SERVER_DRAINING; Envoy repeated "
-        f"{stats['upstream_rq_retry']} tries, found no healthy facade for {stats['lb_healthy_panic']} calls"
+        f"{stats['upstream_rq_retry']} tries, and found no healthy facade for "
+        f"{stats['lb_healthy_panic']} calls"
     )
     return [
         Measure(name="rolls", value=len(statuses), relation="==", bar=rolls),
-        Measure(name="exit codes other than 0", value=sum(map(bool, statuses)), relation="==", bar=0),
+        Measure(
+            name="exit codes other than 0", value=sum(map(bool, statuses)), relation="==", bar=0
+        ),
         Measure(name="unary calls failed", value=unary.failed, relation="==", bar=0),
         Measure(name="bulk streams failed", value=len(bulk.failures), relation="==", bar=0),
         Measure(name="bulk items lost", value=lost, relation="==", bar=0),

@@ -102,7 +102,7 @@ def test_who_may_not_add_is_refused(
     with guarded.gateway.channel(caller, NO_RETRIES) as channel:
         stub = v1.ProductSearchStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
-            stub.AddImage(_ADD, timeout=20, metadata=[_FORGED] if forged else [])
+            stub.AddImage(_ADD, timeout=20, metadata=(_FORGED,) if forged else ())
     assert code == refused.value.code()
     assert received == len(guarded.upstream.calls)
 

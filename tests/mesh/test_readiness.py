@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from typing import Any
 
 import grpc
 import pytest
@@ -108,7 +109,7 @@ def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
 def test_only_the_service_is_routed(mesh: Mesh, method: str) -> None:
     """Health, reflection and whatever else a facade has are not for callers: UNIMPLEMENTED."""
     with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
-        call = channel.unary_unary(method)
+        call: Any = channel.unary_unary(method)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=10)
     assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()
