@@ -58,8 +58,8 @@ def test_the_server_hears_of_the_default_deadline(search: Search) -> None:
     seconds: list[float] = []
     search(_deadline(seconds))
     search(_deadline(seconds), timeout=7)
-    assert 20 < seconds[0] <= 30
-    assert 1 < seconds[1] <= 7
+    assert 20 < seconds[0] <= 31  # the wire rounds up
+    assert 1 < seconds[1] <= 8
 
 
 def test_the_callers_channel_arguments_win(search: Search) -> None:
@@ -94,7 +94,7 @@ def test_with_call_and_future_have_the_deadline_too() -> None:
         stub = v1.ProductSearchStub(channel)
         stub.SearchImages.with_call(v1.SearchImagesRequest())
         stub.SearchImages.future(v1.SearchImagesRequest()).result()
-    assert all(20 < each <= 30 for each in seconds)
+    assert all(20 < each <= 31 for each in seconds)
     assert 2 == len(seconds)
 
 

@@ -15,18 +15,15 @@ both see the same machine; the first and the last tenth are printed beside it.
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import json
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
@@ -40,18 +37,15 @@ from productsearch import v1
 from productsearch_service import limits
 from tests.fakes.swift_upstream import SLOW_S
 from tests.soak.measures import Measure, at_least, at_most, equal, report
-from tests.soak.mixed_calls import BLOCK, KINDS, METHODS, Plan, Tally, make, slow_call
+from tests.soak.mixed_callers import Callers
+from tests.soak.mixed_calls import BLOCK, KINDS, METHODS, Tally, slow_call
 
 FULL: Final = 1_000_000
 SEED: Final = 20261125
-
 _ROUNDS_MAX: Final = 100
 _ROUND_CALLS_MIN: Final = 500
 _WARM_UP: Final = 0.2
 """Part of the rounds in which pools, heaps and caches reach their size."""
-_PROCESSES: Final = 2
-_CALLERS: Final = 20
-"""Threads of each process."""
 _SLOPE_SIZE_MIN: Final = 100_000
 """With fewer calls a slope tells more of the warm-up than of growth."""
 _PER: Final = 100_000
@@ -77,56 +71,6 @@ class Rest:
         of_grpc = threads.count("event_engine\n")
         rss_mb = process.memory_info().rss / 1e6
         return cls(calls, rss_mb, len(threads) - of_grpc, of_grpc, process.num_fds())
-
-
-class Callers:
-    """Processes of callers; a context manager."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._pool = ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn"))
-
-    def __enter__(self) -> Callers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def make(self, facades: Sequence[str], numbers: range) -> Tally:
-        """Make the calls of these numbers, at each facade in turn."""
-        parts = [numbers[part::_PROCESSES] for part in range(_PROCESSES)]
-        tally = Tally()
-        for made in self._pool.map(
-            _make_all, *zip(*[(facades, self._seed, part) for part in parts], strict=True)
-        ):
-            tally.add(made)
-        return tally
-
-
-@functools.cache
-def _stub(facade: str) -> v1.ProductSearchStub:
-    """Return this process's one channel to a facade; it ends with the process."""
-    return v1.ProductSearchStub(v1.connect(facade))
-
-
-def _make_all(facades: Sequence[str], seed: int, numbers: range) -> Tally:
-    """Make calls from many threads; each thread has a tally of its own."""
-    tallies = [Tally() for _ in range(_CALLERS)]
-
-    def call(caller: int) -> None:
-        mine = numbers[caller::_CALLERS]
-        for at, number in enumerate(mine):
-            facade = facades[(caller + at) % len(facades)]
-            # When only faults that are tried again are left, the breaker opens, as it should.
-            plan = Plan.of(seed, number, calm=at > len(mine) / 2)
-            make(_stub(facade), facade, plan, tallies[caller])
-
-    with ThreadPoolExecutor(_CALLERS) as pool:
-        list(pool.map(call, range(_CALLERS)))
-    whole = Tally()
-    for tally in tallies:
-        whole.add(tally)
-    return whole
 
 
 def run(size: int, *, seed: int = SEED) -> list[Measure]:
@@ -236,9 +180,9 @@ def _ages(
     tenth = len(rounds) // 10
     first, last = (
         _p99_ms([s for one in some for s in one.latencies_s.get(old.url, ())])
-        for some in (rounds[tenth : 2 * tenth], rounds[-tenth:])
+        for some in (rounds[:tenth], rounds[-tenth:])
     )
-    print(f"p99 of plain calls: second tenth {first:.1f} ms, last {last:.1f} ms")
+    print(f"p99 of plain calls: first tenth {first:.1f} ms, last {last:.1f} ms")
     callers.make([young.url], range(size, size + size // 50))  # its warm-up
     both = callers.make([old.url, young.url], range(2 * size, 2 * size + size // 5))
     aged, fresh = (_p99_ms(both.latencies_s[facade.url]) for facade in (old, young))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from productsearch_service.errors import (
+    ServiceError,
+    UpstreamCredentialsRejected,
     UpstreamUnavailable,
 )
-from productsearch_service.upstream.credentials import KeyPair
+from productsearch_service.upstream.credentials import FileCredentials, KeyPair
 from productsearch_service.upstream.issuer import TokenIssuer
 from productsearch_service.upstream.transport import Transport
 from tests.fakes.upstream import FakeUpstream, Fault, Received
@@ -43,9 +46,12 @@ def test_a_pair_that_is_rejected_is_not_tried_at_each_look(
         credentials.pair = KeyPair("new-key", "wrong-secret")
     upstream.always("token", Fault(status=401, body=b'{"error": "invalid_client"}'))
     asked = len(upstream.received)
+    if not proven:
+        with pytest.raises(UpstreamCredentialsRejected):
+            issuer()
     for _ in range(240):
         issuer.replaced()
-    assert len(upstream.received) - asked <= 12
+    assert 1 <= len(upstream.received) - asked <= 12
 
 
 @pytest.mark.parametrize("error", [[], {}], ids=str)
@@ -68,9 +74,34 @@ def test_the_rotation_leaves_an_issuer_that_is_down_alone(
         credentials.pair = KeyPair("new-key", "new-secret")
     upstream.always("token", Fault(status=500, body=b"down"))
     asked = len(upstream.received)
+    if not proven:
+        with pytest.raises(UpstreamUnavailable):
+            issuer()
     for _ in range(240):
         issuer.replaced()
-    assert len(upstream.received) - asked <= 120
+    assert 1 <= len(upstream.received) - asked <= 120
+
+
+def test_until_a_pair_was_tried_the_rotation_asks_for_nothing(upstream: FakeUpstream) -> None:
+    """A look before or during the first token request is no second request."""
+    issuer = _issuer(upstream)
+    upstream.always("token", lambda _: [issuer.replaced()] and {"error": "invalid_client"})
+    assert issuer.replaced() is None
+    with pytest.raises(UpstreamCredentialsRejected):
+        issuer()
+    assert 1 == len(upstream.received)
+
+
+def test_a_pair_that_could_not_be_read_at_first_is_found(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Files that come after the first caller asked are used at the next look."""
+    issuer = TokenIssuer(Transport(upstream.url), FileCredentials(tmp_path))
+    with pytest.raises(ServiceError):
+        issuer()
+    for name in ("api_key", "secret_key"):
+        (tmp_path / name).write_text(f"the-{name}")
+    assert issuer.replaced() is not None
 
 
 def test_a_slow_flight_of_the_old_pair_does_not_bring_it_back(upstream: FakeUpstream) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -26,7 +26,7 @@ from productsearch.v1.product_search_pb2 import (
 from productsearch.v1.searching import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
     from types import TracebackType
     from typing import Self, TypeAlias
 
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
     _Call: TypeAlias = grpc.aio.StreamStreamCall[BulkAddImagesRequest, BulkAddImagesResponse]
     _Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+_WRITE_FAILED: Final = "Internal error from Core"
+"""What grpc.aio says where a write fails."""
+_LOOK_S: Final = 0.01
+_LOOKS_MAX: Final = 200
 
 
 def connect(
@@ -150,20 +155,26 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         self.summary: BulkAddImagesResponse.Summary | None = None
         """What the stream came to, once there are no further results."""
         self._call = call
+        # Not read(): it gives nothing more once a write has failed, results that came included.
+        self._responses = aiter(call)
         self._sender = sender
+        self._closed = False
+        self._ended = _first_ending(call)
         sender.start(call)
 
     async def __anext__(self) -> BulkAddImagesResponse.ItemResult:
         if self.summary is not None:
             raise StopAsyncIteration
-        if self._call.cancelled():
-            raise BulkInterrupted(await self._sender.left(), _Cancelled())
         try:
-            response = await self._call.read()
+            response = await anext(self._responses, None)
         except grpc.RpcError as error:
-            raise BulkInterrupted(await self._sender.left(), error) from error
-        if not isinstance(response, BulkAddImagesResponse):  # the end of the stream
-            raise BulkInterrupted(await self._sender.left(), None)
+            raise await self._interrupted() from error
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            response = None
+        if response is None:
+            raise await self._interrupted()
         if response.HasField("result"):
             self._sender.answered(response.result.key)
             return response.result
@@ -171,13 +182,19 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
             raise BulkInterrupted(unanswered, None)
         self.summary = response.summary
         with contextlib.suppress(grpc.RpcError):
-            await self._call.read()  # the end of the call, so that it leaves nothing behind
+            await anext(self._responses, None)  # the end, so that it leaves nothing behind
         if self._sender.failure is not None:
             raise self._sender.failure
         raise StopAsyncIteration
 
+    async def _interrupted(self) -> BulkInterrupted:
+        ended = await _true_ending(self._call, self._ended)
+        failed = ended.code() is not grpc.StatusCode.OK
+        return BulkInterrupted(await self._sender.left(), ended if failed else None)
+
     def close(self) -> None:
         """Cancel the stream if it is not over. Items without a result may have been stored."""
+        self._closed = True
         self._call.cancel()
 
     async def __aenter__(self) -> Self:
@@ -196,20 +213,68 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         self._call.cancel()
 
 
-class _Cancelled(grpc.RpcError):
-    """What a stream that was closed here ends with."""
+class _Ended(grpc.RpcError):
+    """How a call ended, OK included."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
+        super().__init__(code, details)
+        self._told = code, details, trailers
 
     def code(self) -> grpc.StatusCode:
-        """Return CANCELLED."""
-        return grpc.StatusCode.CANCELLED
+        """Return the status code."""
+        return self._told[0]
 
     def details(self) -> str:
-        """Return who cancelled it."""
-        return "closed by the caller"
+        """Return the status message."""
+        return self._told[1]
 
-    def trailing_metadata(self) -> tuple[()]:
-        """Return that there are none."""
-        return ()
+    def trailing_metadata(self) -> Any:
+        """Return the trailers."""
+        return self._told[2]
+
+
+def _first_ending(call: _Call) -> asyncio.Future[_Ended]:
+    """Return how ``call`` will have ended, as it is announced first."""
+    ended: asyncio.Future[_Ended] = asyncio.get_running_loop().create_future()
+
+    def announced(_: object) -> None:
+        if not ended.done():
+            ended.set_result(_ending(call))
+
+    call.add_done_callback(announced)
+    return ended
+
+
+async def _true_ending(call: _Call, first: asyncio.Future[_Ended]) -> _Ended:
+    """Return how the server ended ``call``.
+
+    grpc.aio ends a call with an INTERNAL of its own when a write meets the end of the stream. It
+    can come behind the server's status, which is announced first then, or in front of it, and
+    then the status takes its place a moment later, unannounced.
+    """
+    ended = await first
+    for _ in range(_LOOKS_MAX):
+        if ended.details() != _WRITE_FAILED:
+            break
+        await asyncio.sleep(_LOOK_S)
+        ended = _ending(call)
+    return ended
+
+
+def _ending(call: _Call) -> _Ended:
+    code, details = _now(call.code()), _now(call.details())
+    if code is grpc.StatusCode.CANCELLED:  # here; then it has no trailers to read
+        return _Ended(code, details, ())
+    return _Ended(code, details, _now(call.trailing_metadata()))
+
+
+def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return what a coroutine returns that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as returned:
+        return returned.value
+    raise AssertionError("the call has ended and its status is there")
 
 
 def bulk_add(
