@@ -60,6 +60,8 @@ BULK_AT_ONCE: Final = 8
 BULK_ITEMS_MAX: Final = 32
 """Items of all streams that are under way together; each stream holds one more in its hand."""
 
+THREAD_TURN_S: Final = 0.0005
+"""How long a thread may go on while others wait for the interpreter."""
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz; and as many for metrics and probes over HTTP."""
 ADMIN_TIMEOUT_S: Final = 5.0
@@ -67,6 +69,8 @@ ADMIN_TIMEOUT_S: Final = 5.0
 READINESS_POLL_S: Final = 0.5
 TLS_POLL_S: Final = 1.0
 """Seconds between two looks for changed certificates and a changed policy."""
+CONNECTION_AGE_GRACE_MS: Final = 600_000
+"""For streams that are under way when their connection has reached its age."""
 PING_INTERVAL_MIN_MS: Final = 10_000
 KEEPALIVE_TIME_MS: Final = 60_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
