@@ -15,7 +15,13 @@ import grpc
 from grpc_status import rpc_status
 
 from productsearch_service.callers import Caller, current_caller
-from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable, quoted
+from productsearch_service.errors import (
+    ServerDraining,
+    ServerFault,
+    ServiceError,
+    UpstreamUnavailable,
+    quoted,
+)
 from productsearch_service.status import status_of
 
 if TYPE_CHECKING:
@@ -35,6 +41,10 @@ SERVICE: Final = "/productsearch.v1.ProductSearch/"
 # gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
 # nine times: a negative push-back tells the client's retry policy to leave it.
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+# Nothing of the call was begun: a proxy may send it to another replica, an add too
+# (deploy/envoy/envoy.yaml, `retriable_headers`).
+_NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _NOBODY: Final = Caller("")
 
@@ -155,6 +165,8 @@ class _Ended(grpc.Status):
         self.trailing_metadata = tuple(status.trailing_metadata or ())
         if isinstance(error, UpstreamUnavailable):
             self.trailing_metadata += (_NO_RETRY,)
+        if isinstance(error, ServerDraining):
+            self.trailing_metadata += (_NOT_BEGUN,)
 
 
 class _Call:

@@ -54,6 +54,8 @@ SHARE_MAX: Final = 100
 """Largest weight of a caller: that many turns in a row where callers share."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
+DRAIN_REFUSAL_S: Final = 1.0
+"""After the drain delay: how long calls that still come are told SERVER_DRAINING."""
 BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""
