@@ -48,9 +48,7 @@ def _write(found: dict[str, Findings]) -> None:
         name: {
             "title": findings.title,
             "numbers": findings.numbers,
-            "measures": [
-                {**vars(measure), "kept": measure.kept} for measure in findings.measures
-            ],
+            "measures": [{**vars(measure), "kept": measure.kept} for measure in findings.measures],
         }
         for name, findings in found.items()
     }

@@ -27,9 +27,7 @@ class Spread:
         return f"{self.median:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
-def in_turns(
-    candidates: Mapping[str, Callable[[], float]], rounds: int
-) -> dict[str, list[float]]:
+def in_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Run A B C A B C ...; return each candidate's values. A first round is not counted."""
     values: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):

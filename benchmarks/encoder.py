@@ -44,9 +44,7 @@ def run(rounds: int) -> Findings:
         ratio = statistics.median(ratios(values["requests"], values["ours"]))
         memory = peak_bytes(ours) / len(body)
         medians = {name: statistics.median(of_name) for name, of_name in values.items()}
-        rows.append(
-            (size, *map(milliseconds, medians.values()), f"{ratio:.1f}", f"{memory:.2f}")
-        )
+        rows.append((size, *map(milliseconds, medians.values()), f"{ratio:.1f}", f"{memory:.2f}"))
         numbers[size] = {"seconds": values, "ratio": ratio, "memory": memory}
         if size == "2.9 MB":
             measures.append(at_least("encoder, 2.9 MB: requests / ours", ratio, 25))

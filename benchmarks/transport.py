@@ -34,7 +34,14 @@ _CALLS_A_TURN: Final = 600
 def run(rounds: int) -> Findings:
     """Post each size by ours, raw urllib3, a prepared request and ``session.post``."""
     rows: list[tuple[str, ...]] = [
-        ("size, upstream", "urllib3", "ours", "requests, prepared", "session.post", "ours / urllib3")
+        (
+            "size, upstream",
+            "urllib3",
+            "ours",
+            "requests, prepared",
+            "session.post",
+            "ours / urllib3",
+        )
     ]
     measures, numbers = [], {}
     for tls in (False, True):
@@ -58,9 +65,7 @@ def run(rounds: int) -> Findings:
     )
 
 
-def measure(
-    url: str, bundle: Path | None, body: bytes, rounds: int
-) -> dict[str, list[float]]:
+def measure(url: str, bundle: Path | None, body: bytes, rounds: int) -> dict[str, list[float]]:
     """Return the CPU seconds of one call, for each way of making it."""
     times = max(20, min(_CALLS_A_TURN, _BYTES_A_TURN // len(body)))
     with _ways(url, bundle, body) as ways:

@@ -67,6 +67,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 """1000 results with briefs of 256 escaped bytes are under 2 MB."""
 CONNECTIONS_MAX: Final = 64
+CONNECTION_IDLE_MAX_S: Final = 30.0
+"""A connection that was idle for longer is not used again: servers drop theirs after 60 or 75 s."""
 ATTEMPTS_MAX: Final = 3
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 4.0

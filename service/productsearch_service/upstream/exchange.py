@@ -67,12 +67,16 @@ class Call(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How an attempt failed, what can be done, and whether it may have been carried out."""
+    """How an attempt failed, what can be done, and whether it may have been carried out.
+
+    ``stale``: nothing was wrong but the connection, which was from before.
+    """
 
     error: ServiceError
     action: Action
     maybe_done: bool = False
     wait_at_least_s: float = 0.0
+    stale: bool = False
 
 
 class Exchange:
@@ -101,14 +105,16 @@ class Exchange:
         with _encoding:
             body = form.encode(call.fields)
         self._budget.save()
-        maybe_done = replayed = False
+        maybe_done = replayed = reconnected = False
         attempt = 1
         while True:
             outcome = self._attempt(call, body, ask, maybe_done)
             if not isinstance(outcome, _Failure):
                 return outcome
             maybe_done |= outcome.maybe_done
-            if outcome.action is Action.NEW_TOKEN and not replayed:
+            if outcome.stale and not reconnected:
+                reconnected = True
+            elif outcome.action is Action.NEW_TOKEN and not replayed:
                 replayed = True
             elif outcome.action is Action.BACK_OFF and wait_before_retry(
                 attempt, ask.deadline, self._budget, at_least_s=outcome.wait_at_least_s
@@ -136,8 +142,9 @@ class Exchange:
                 return call.read(answer)
         except TransportFailure as failure:
             error = _unavailable(failure)
-            self._breaker.failed(error)
-            return _Failure(error, Action.BACK_OFF, failure.maybe_done)
+            if not failure.stale:
+                self._breaker.failed(error)
+            return _Failure(error, Action.BACK_OFF, failure.maybe_done, stale=failure.stale)
         except UpstreamProtocol as unreadable:
             return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
         except ServiceError as refused:
