@@ -529,6 +529,7 @@ class TokenStates(RuleBasedStateMachine):
             assert got.value not in known.refused, "a rejected value was served"
             self.handed_out.append(got)
             return
+        assert not self.current.valid(now_s), "an error, although there is a valid token by now"
         told = known.failing or self.failures > known.failures
         assert told or now_s >= known.bound_s - _ROUNDING_S, f"failed for no reason: {got}"
 
@@ -614,6 +615,7 @@ class Waiter:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.got: list[Token | ServiceError] = []
+        self.failing = False
         self._numbers = count(1)
         self.source = TokenSource(self._issue, clock=self.stage.clock)
         self.caller = self.stage.enter("caller", self.get)
@@ -627,13 +629,15 @@ class Waiter:
             self.got.append(error)
 
     def land(self) -> None:
-        """Let the flight land well, before anyone who waits for it runs."""
+        """Let the flight land, well or (``failing``) not, before anyone who waits for it runs."""
         for flight in self.stage.among("asking"):
             flight.state = "ready"
             self.stage.run_through(flight)
 
     def _issue(self) -> Issued:
         self.stage.halt("asking")
+        if self.failing:
+            raise UpstreamUnavailable("down", retry_after_s=1.0)
         return Issued(f"token-{next(self._numbers)}", LIFETIME_S)
 
 
@@ -667,6 +671,16 @@ def test_a_token_that_came_in_time_is_served_to_whoever_wakes_late(waiter: Waite
     waiter.stage.now_s += limits.TOKEN_WAIT_MAX_S + 0.01
     waiter.stage.settle()
     assert [1] == [getattr(got, "generation", got) for got in waiter.got]
+
+
+def test_a_token_adopted_after_a_failed_flight_is_served(waiter: Waiter) -> None:
+    """The flight fails, a rotation brings a token, and then the flight's waiter wakes."""
+    waiter.failing = True
+    waiter.land()
+    rotated = Issued("rotated", LIFETIME_S)
+    waiter.stage.run_through(waiter.stage.enter("rotation", lambda: waiter.source.adopt(rotated)))
+    waiter.stage.settle()
+    assert ["rotated"] == [getattr(got, "value", got) for got in waiter.got]
 
 
 def test_a_thread_that_cannot_be_started_is_a_passing_failure() -> None:

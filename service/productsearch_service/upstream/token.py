@@ -123,7 +123,8 @@ class TokenSource:
             if time_is_up:
                 raise _none_in_time()
             flight.done.wait(end.remaining_s())
-            if flight.error is not None:
+            # A rotation may have brought a token after the flight failed and before we woke.
+            if flight.error is not None and self.state is TokenState.EXPIRED:
                 raise flight.error.again()
             # Look once more: its token may be there, or may have been rejected before we woke.
             time_is_up = not end.remaining_s()
