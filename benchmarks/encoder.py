@@ -13,7 +13,7 @@ import pybase64
 import requests
 
 from benchmarks import pictures
-from benchmarks.clocks import in_turns, ratios, cpu_s
+from benchmarks.clocks import cpu_s, in_turns, ratios
 from benchmarks.findings import Findings, at_least, at_most, milliseconds
 from productsearch_service.upstream import form
 

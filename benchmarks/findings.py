@@ -14,7 +14,7 @@ class Findings:
     """One measure's result. ``rows`` begin with the heads; ``numbers`` go into the JSON."""
 
     title: str
-    rows: list[Sequence[str]]
+    rows: Sequence[Sequence[str]]
     measures: list[Measure]
     numbers: dict[str, Any] = field(default_factory=dict)
 

@@ -102,7 +102,7 @@ def _ways(
             answer = plain.post(url + target, data=body, headers=_HEADS, timeout=30, verify=verify)
             _check(answer.status_code, answer.content)
 
-        yield {"urllib3": raw, "ours": ours, "prepared": prepared, "session.post": post}
+        yield {"urllib3": raw, "ours": ours, "prepared": prepared, "session": post}
     transport.close()
     pool.close()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ssl
-import sys
-from typing import Final
+from typing import Final, cast
 
 PATH: Final = b"/rest/2.0/image-classify/v1/realtime_search/product/"
 _BUFFER_BYTES: Final = 1 << 18
@@ -20,7 +19,8 @@ _HITS: Final = ",".join(
 )
 _ANSWERS: Final = {
     b"add": '{"log_id":1234567890123456789,"cont_sign":"123456789,987654321"}',
-    b"search": f'{{"log_id":1234567890123456789,"result_num":5,"result":[{_HITS}],"has_more":true}}',
+    b"search": '{"log_id":1234567890123456789,"result_num":5,"has_more":true,'
+    f'"result":[{_HITS}]}}',
     b"update": '{"log_id":1234567890123456789}',
     b"delete": '{"log_id":1234567890123456789}',
     b"token": '{"access_token":"24.0123456789abcdef0123456789abcdef.2592000.1900000000.282335-1",'
@@ -45,8 +45,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
         return self._buffer
@@ -114,4 +113,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()

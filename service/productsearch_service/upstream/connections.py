@@ -45,13 +45,12 @@ class _Kept:
     sent = False
     _held: list[bytes] | None = None
 
-    def request(self, method: str, url: str, body: bytes | None = None, **options: Any) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
         """Send a request; head and body in one piece if they are small."""
         self.sent = False
-        small = body is not None and len(body) <= _SMALL_BYTES
-        self._held = [] if small else None
+        self._held = [] if len(options["body"]) <= _SMALL_BYTES else None
         try:
-            super().request(method, url, body, **options)  # type: ignore[misc]
+            super().request(*args, **options)  # type: ignore[misc]
             pieces, self._held = self._held, None
             if pieces:
                 super().send(b"".join(pieces))  # type: ignore[misc]
@@ -59,7 +58,7 @@ class _Kept:
             self._held = None
         self.sent = True
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Any) -> None:
         """Send, or hold back what is to go with the rest."""
         if self._held is None:
             super().send(data)  # type: ignore[misc]
@@ -92,13 +91,11 @@ class _Keeping:
             connection.idle_since_s = time.monotonic()
         super()._put_conn(connection)  # type: ignore[misc]
 
-    def _make_request(self, connection: Any, *args: Any, **options: Any) -> BaseHTTPResponse:
+    def _make_request(self, *args: Any, **options: Any) -> Any:
+        connection = args[0]
         kept = not connection.is_closed
         try:
-            return cast(
-                "BaseHTTPResponse",
-                super()._make_request(connection, *args, **options),  # type: ignore[misc]
-            )
+            return super()._make_request(*args, **options)  # type: ignore[misc]
         except ConnectionError:  # also http.client's RemoteDisconnected
             if not kept or punctual.answer_began():
                 raise
@@ -115,11 +112,11 @@ class _Keeping:
 
 
 class _Pool(_Keeping, HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = cast("Any", _Connection)
 
 
 class _TlsPool(_Keeping, HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+    ConnectionCls = cast("Any", _TlsConnection)
 
 
 class OneHostAdapter(HTTPAdapter):
@@ -138,9 +135,9 @@ class OneHostAdapter(HTTPAdapter):
         host.url = f"{base_url}/"
         verify: bool | str = str(ca_bundle) if ca_bundle else True
         self._pool = super().get_connection_with_tls_context(host, verify)
-        super().cert_verify(self._pool, host.url, verify, None)
+        super().cert_verify(self._pool, host.url, verify, None)  # type: ignore[no-untyped-call]
 
-    def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
+    def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
         """Return the only pool."""
         return self._pool
 

@@ -114,6 +114,7 @@ class Exchange:
             maybe_done |= outcome.maybe_done
             if outcome.stale and not reconnected:
                 reconnected = True
+                attempt += 1
             elif outcome.action is Action.NEW_TOKEN and not replayed:
                 replayed = True
             elif outcome.action is Action.BACK_OFF and wait_before_retry(
