@@ -18,6 +18,7 @@ from tests.soak.measures import report
 MEASURES: Final = (
     "encoder",
     "transport",
+    "facade",
 )
 _OUTPUT: Final = Path("build/bench")
 
