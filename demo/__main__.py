@@ -19,8 +19,13 @@ from productsearch import v1
 
 _LIBRARY = "default"
 _NOBODY_BALANCES = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
+_USUAL_PORTS = {
+    "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
+    "PRODUCTSEARCH_METRICS_LISTEN": "127.0.0.1:9464",
+}
 _HOW_TO = """
 The facade listens on {facade}, the engine on {engine}.
+Health is at {admin} (gRPC), metrics are at http://{metrics}/metrics.
 
 Python (in another terminal):
 
@@ -111,9 +116,16 @@ def _run(data: Path) -> int:
             engine.url,
             {_LIBRARY: pair},
             listen="127.0.0.1:50051",
-            environment=_NOBODY_BALANCES,
+            environment=_NOBODY_BALANCES | _USUAL_PORTS | {"PRODUCTSEARCH_REFLECTION": "true"},
         ) as facade:
-            print(_HOW_TO.format(facade=facade.url, engine=engine.url, data=data), flush=True)
+            how_to = _HOW_TO.format(
+                facade=facade.url,
+                admin=facade.admin,
+                metrics=facade.metrics,
+                engine=engine.url,
+                data=data,
+            )
+            print(how_to, flush=True)
             stop.wait()
     return 0
 

@@ -15,6 +15,7 @@ class Facade(Server):
 
     ``key_pairs`` maps library names to (API key, secret key); they are written to files under
     ``data``, readable by this user alone. ``environment`` adds settings (``PRODUCTSEARCH_...``).
+    The ports beside the service are free ones.
     """
 
     def __init__(
@@ -27,7 +28,11 @@ class Facade(Server):
         environment: Mapping[str, str] | None = None,
     ):
         data.mkdir(parents=True, exist_ok=True)
-        lines = [f'listen = "{listen}"']
+        lines = [
+            f'listen = "{listen}"',
+            'admin_listen = "127.0.0.1:0"',
+            'metrics_listen = "127.0.0.1:0"',
+        ]
         for name, (api_key, secret_key) in key_pairs.items():
             directory = data / "credentials" / name
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -46,6 +51,16 @@ class Facade(Server):
             data / "service.log",
             {"PRODUCTSEARCH_SETTINGS": str(settings.resolve()), **(environment or {})},
         )
+
+    @property
+    def admin(self) -> str:
+        """Address of health, reflection and channelz by gRPC, once started."""
+        return self.other_ports["admin"]
+
+    @property
+    def metrics(self) -> str:
+        """Address of metrics and probes by HTTP, once started."""
+        return self.other_ports["metrics"]
 
 
 def _write_secret(path: Path, text: str) -> None:

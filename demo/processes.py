@@ -26,9 +26,10 @@ class ServerError(Exception):
 
 
 class Server:
-    """A server process that says ``listening on URL`` on its first line of stdout.
+    """A server process that says ``listening on URL`` on stdout as soon as it does.
 
-    Its log goes to a file. Used as a context it is started, and stopped at the end.
+    Lines before that one name its other ports: ``admin on ADDRESS``. Its log goes to a file.
+    Used as a context it is started, and stopped at the end.
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]):
@@ -38,6 +39,8 @@ class Server:
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
         """Base URL or address, once started."""
+        self.other_ports: dict[str, str] = {}
+        """Addresses of its other ports by name, once started."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,11 +66,12 @@ class Server:
                 env=self._environment,
             )
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe, see above
-        line = _first_line(self._process.stdout, ready_s)
-        if not line.startswith(_READY):
+        *others, ready = _lines_until_ready(self._process.stdout, ready_s) or [""]
+        if not ready.startswith(_READY):
             self.kill()
             raise ServerError(f"{self._command[0]} did not start:\n{self.log_end()}")
-        self.url = line.removeprefix(_READY).strip()
+        self.url = ready.removeprefix(_READY).strip()
+        self.other_ports = dict(line.strip().split(" on ", 1) for line in others)
 
     def stop(self) -> int:
         """Stop as an operator does (SIGTERM) and return the exit status; 0 if not running."""
@@ -171,10 +175,17 @@ class Engine(Server):
         return done.stdout
 
 
-def _first_line(stream: IO[str], within_s: float) -> str:
-    """Return the first line, or nothing if the stream ends or the time passes before it."""
+def _lines_until_ready(stream: IO[str], within_s: float) -> list[str]:
+    """Return the lines up to the one that says ready, or as far as stream or time go."""
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
+
+    def read() -> None:
+        for line in stream:
+            lines.append(line)
+            if line.startswith(_READY):
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(within_s)
-    return lines[0] if lines else ""
+    return lines.copy()

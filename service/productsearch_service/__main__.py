@@ -1,4 +1,8 @@
-"""Starts the service: ``productsearch-service`` or ``python -m productsearch_service``."""
+"""Starts the service: ``productsearch-service`` or ``python -m productsearch_service``.
+
+Signals are taken first of all and the rest is imported after that: as process 1 of a container
+a process loses signals for which it has no handler.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,16 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from productsearch_service import limits, logs
-from productsearch_service.server import Server
-from productsearch_service.settings import SettingsError, read_settings
-
-_HEALTH_TIMEOUT_S = 3.0
+_EXIT_STOPPED = 0
+_EXIT_CANNOT_START = 2
 _M_MMAP_THRESHOLD = -3
 """mallopt's name for it, in malloc.h."""
 
 
 def main() -> int:
-    """Run a command and return the exit code; 2 for wrong settings."""
+    """Run a command and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="productsearch-service",
         description=(
@@ -37,22 +35,25 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="serve until SIGTERM (the default)")
     health = commands.add_parser("health", help="exit 0 if a running service says SERVING")
-    health.add_argument("address", nargs="?", default="127.0.0.1:50051")
-    arguments = parser.parse_args()
-    return _health(arguments.address) if arguments.command == "health" else _serve()
+    health.add_argument("address", nargs="?", default="127.0.0.1:50052", help="its admin port")
+    policy = commands.add_parser("policy", help="ask a policy file").add_subparsers(
+        dest="question", required=True
+    )
+    check = policy.add_parser("check", help="exit 0 if a call is allowed, 1 if not")
+    check.add_argument("file", type=Path)
+    check.add_argument("identity", help="SPIFFE id, DNS name, or name of a bearer token's caller")
+    check.add_argument("method", help="such as SearchImages")
+    check.add_argument("library")
+    asked = parser.parse_args()
+    if asked.command == "health":
+        return _health(asked.address)
+    if asked.command == "policy":
+        return _policy_check(asked.file, asked.identity, asked.method, asked.library)
+    return _serve()
 
 
 def _serve() -> int:
     """Run until SIGTERM or SIGINT; a second signal hurries."""
-    try:
-        settings = read_settings()
-        server = Server(settings)
-    except (SettingsError, OSError, ValueError) as error:
-        return _cannot_start(str(error))
-    except RuntimeError:  # grpc's way to say so
-        return _cannot_start(f"listen: {settings.listen} is taken")
-    logs.install(settings.log_level)
-    _give_pictures_back()
     stopping, hurry = threading.Event(), threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -60,16 +61,40 @@ def _serve() -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    if os.getpid() == 1:
+        # Orphans of whoever is started beside us in the container become our children.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    from productsearch_service import logs
+    from productsearch_service.ports import CannotListen
+    from productsearch_service.server import Server
+    from productsearch_service.settings import SettingsError, read_settings
+
+    try:
+        settings = read_settings()
+        logs.install(settings.log_level)
+        server = Server(settings, with_admin=True)
+    except (SettingsError, CannotListen, OSError, ValueError) as error:
+        sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
+        sys.stderr.flush()
+        os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
+    _give_pictures_back()
     server.start()
-    # Whoever started this process waits for the line; with port 0 it has the real one.
-    sys.stdout.write(f"listening on {settings.listen.rpartition(':')[0]}:{server.port}\n")
+    # Whoever started this process waits for the last line; with port 0 it has the real ones.
+    for what, address, port in (
+        ("admin", settings.admin_listen, server.admin_port),
+        ("metrics", settings.metrics_listen, server.metrics_port),
+        ("listening", settings.listen, server.port),
+    ):
+        if address:
+            sys.stdout.write(f"{what} on {address.rpartition(':')[0]}:{port}\n")
     sys.stdout.flush()
     stopping.wait()
     server.stop(hurry)
     logging.shutdown()
     # Python would wait for threads that still wait for an upstream, half a minute at most;
     # their callers have been answered.
-    os._exit(0)
+    os._exit(_EXIT_STOPPED)
 
 
 def _give_pictures_back() -> None:
@@ -78,25 +103,34 @@ def _give_pictures_back() -> None:
     glibc keeps large blocks for later once a few were freed, in a heap for each thread: under 256
     callers with 3 MB each that was a third of the peak.
     """
+    from productsearch_service import limits
+
     with contextlib.suppress(AttributeError):  # another C library has no such setting
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
 
 
-def _cannot_start(why: str) -> int:
-    sys.stderr.write(f"productsearch-service cannot start:\n{why}\n")
-    return 2
-
-
 def _health(address: str) -> int:
-    with grpc.insecure_channel(address) as channel:
-        try:
-            health: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S)
-        except grpc.RpcError:
-            sys.stdout.write("UNREACHABLE\n")
-            return 1
-    sys.stdout.write(f"{health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}\n")
-    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+    from productsearch_service.health import ask
+
+    status = ask(address)
+    sys.stdout.write(f"{status}\n")
+    return 0 if status == "SERVING" else 1
+
+
+def _policy_check(file: Path, identity: str, method: str, library: str) -> int:
+    from productsearch_service.policy import METHODS, Policy, PolicyError, read_content
+
+    try:
+        policy = Policy.parse(read_content(file))
+    except PolicyError as error:
+        sys.stderr.write("".join(f"{file}: {line}\n" for line in str(error).splitlines()))
+        return _EXIT_CANNOT_START
+    if method not in METHODS:
+        sys.stderr.write(f"METHOD: {method!r} is none of {', '.join(METHODS)}\n")
+        return _EXIT_CANNOT_START
+    verdict = policy.explain(identity, method, library)
+    sys.stdout.write(f"{'allowed' if verdict.allowed else 'denied'}: {verdict.why}\n")
+    return 0 if verdict.allowed else 1
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
-"""Who makes the current RPC: set by the interceptors, read by the servicer.
-
-A caller is the name that the policy knows it by, else the address it calls from. It decides
-whose turn is next where callers share a quota.
-"""
+"""Who makes the current RPC: set by the interceptors, read by the servicer."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
-
-current_caller: Final[ContextVar[str]] = ContextVar("current_caller")
 
 
-def address_of(peer: str) -> str:
-    """Return the host of a gRPC peer such as ``ipv4:10.0.0.7:51234``; its port says nothing."""
-    kind, _, address = unquote(peer).partition(":")
-    return address.rpartition(":")[0] or kind
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller: the name it proved, else the address it calls from.
+
+    Where callers share something, a caller with a larger ``share`` has more turns.
+    ``label`` is what metrics call it: the name only if the policy lists it.
+    """
+
+    name: str
+    share: int = 1
+    label: str = "other"
+
+
+current_caller: Final[ContextVar[Caller]] = ContextVar("current_caller")

@@ -23,6 +23,8 @@ class Ask:
     caller: str
     deadline: Deadline
     still_waits: Callable[[], bool] = lambda: True
+    share: int = 1
+    """The caller's turns in a row where callers share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 From the outside in, in this order. Each is a function that gets the next one to call; only
 this room knows how grpc wraps handlers. Health and reflection pass through untouched. Knows
-nothing of the upstream.
+nothing of the upstream. Each RPC is counted where its access line is written.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import grpc
 from grpc_status import rpc_status
 
-from productsearch_service.callers import address_of, current_caller
-from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable
+from productsearch_service.callers import Caller, current_caller
+from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable, quoted
 from productsearch_service.status import status_of
 
 if TYPE_CHECKING:
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
     from productsearch_service.admission import Admission
     from productsearch_service.draining import Drain
+    from productsearch_service.identity import Identification
     from productsearch_service.libraries import Libraries
     from productsearch_service.policy import Policy
+    from productsearch_service.rpcs import RpcCounts
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
 
 # gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
 # nine times: a negative push-back tells the client's retry policy to leave it.
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+_NOBODY: Final = Caller("")
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("productsearch.access")
@@ -47,13 +51,17 @@ class Surroundings(grpc.ServerInterceptor):
         drain: Drain,
         calls: Admission,
         streams: Admission,
-        policy: Policy | None,
+        identification: Identification,
+        policy: Callable[[], Policy | None],
+        counts: RpcCounts,
     ) -> None:
         self._libraries = libraries
         self._drain = drain
         self._calls = calls
         self._streams = streams
+        self._identification = identification
         self._policy = policy
+        self._counts = counts
 
     def intercept_service(
         self,
@@ -82,7 +90,7 @@ class Surroundings(grpc.ServerInterceptor):
 
     def _unary(self, method: str, handle: Callable[..., Message]) -> Callable[..., Message]:
         def surrounded(request: Message, context: grpc.ServicerContext) -> Message:
-            call = _Call(method)
+            call = _Call(method, self._counts)
             try:
                 self._drain.check()
                 self._identify(call, context)
@@ -91,7 +99,7 @@ class Surroundings(grpc.ServerInterceptor):
                     response = handle(request, context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 call.fail(error, context)
-            call.log("OK")
+            call.end("OK")
             return response
 
         return surrounded
@@ -102,33 +110,32 @@ class Surroundings(grpc.ServerInterceptor):
         def surrounded(
             requests: Iterator[Message], context: grpc.ServicerContext
         ) -> Iterator[Message]:
-            call = _Call(method)
+            call = _Call(method, self._counts)
             try:
                 self._drain.check()
                 self._identify(call, context)
                 with self._streams.admitted(call.caller, 0):
                     yield from handle(self._allowed(call, requests), context)
             except GeneratorExit:
-                call.log("CANCELLED")
+                call.end("CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 call.fail(error, context)
-            call.log("OK")
+            call.end("OK")
 
         return surrounded
 
     def _identify(self, call: _Call, context: grpc.ServicerContext) -> None:
-        if self._policy is None:
-            call.caller = address_of(context.peer())
-        else:
-            metadata = dict(context.invocation_metadata())
-            call.caller = self._policy.identify(str(metadata.get("authorization", "")))
+        call.caller = self._identification.caller(context)
         current_caller.set(call.caller)
 
     def _allow(self, call: _Call, library: str) -> None:
-        call.library = self._libraries.name(library)
-        if self._policy is not None:
-            self._policy.check(call.caller, call.method, call.library)
+        name = self._libraries.name(library)
+        call.library = self._libraries.label(name)
+        call.library_told = name if call.library == name else quoted(name)
+        policy = self._policy()
+        if policy is not None:
+            policy.check(call.caller.name, call.method, name)
 
     def _allowed(self, call: _Call, requests: Iterator[Any]) -> Iterator[Any]:
         """Check the library of a stream's first message before anyone reads it."""
@@ -151,12 +158,15 @@ class _Ended(grpc.Status):
 
 
 class _Call:
-    """One RPC as the access log tells of it."""
+    """One RPC as the access log and the metrics tell of it."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, counts: RpcCounts) -> None:
         self.method = method
-        self.caller = ""
+        self.caller = _NOBODY
         self.library = ""
+        """As metrics call it; empty until the request was let in."""
+        self.library_told = ""
+        self._counts = counts
         self._began_s = time.monotonic()
 
     def fail(self, error: Exception, context: grpc.ServicerContext) -> NoReturn:
@@ -166,20 +176,25 @@ class _Call:
             _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
             error = ServerFault("the service failed; its log says why")
         ended = _Ended(error)
-        self.log(ended.code.name, error)
+        self.end(ended.code.name, error)
         context.abort_with_status(ended)
 
-    def log(self, code: str, error: ServiceError | None = None) -> None:
-        """Write the access line."""
+    def end(self, code: str, error: ServiceError | None = None) -> None:
+        """Count the RPC and write its access line."""
+        seconds = time.monotonic() - self._began_s
+        reason = error.reason if error is not None else ""
+        self._counts.add(
+            self.method, code, reason, self.caller.label, self.library, seconds=seconds
+        )
         words = error.upstream if error is not None else None
         _access.info(
             "rpc=%s library=%s caller=%s code=%s reason=%s upstream_code=%d log_id=%d ms=%.1f",
             self.method,
-            self.library,
-            self.caller,
+            self.library_told,
+            self.caller.name,
             code,
-            error.reason if error is not None else "-",
+            reason or "-",
             words.code if words else 0,
             words.log_id if words else 0,
-            (time.monotonic() - self._began_s) * 1000,
+            seconds * 1000,
         )

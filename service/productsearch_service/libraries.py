@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from productsearch_service.calls import Add, Ask, Page, Search
     from productsearch_service.searches import Searches
     from productsearch_service.upstream.client import UpstreamClient
+    from productsearch_service.vitals import Vitals
 
 
 _NAMES_TOLD: Final = 10
+_UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,14 @@ class Library:
             outcomes |= self._delete_group(group, allow_missing, ask)
         return [outcomes[sign] for sign in signs]
 
+    def prepare(self) -> None:
+        """Begin to fetch a token if one is needed."""
+        self._client.prepare()
+
+    def vitals(self) -> Vitals:
+        """Return how the library's upstream is doing."""
+        return self._client.vitals()
+
     def close(self) -> None:
         """Close the connections."""
         self._on_close()
@@ -147,6 +157,14 @@ class Libraries:
     def name(self, requested: str) -> str:
         """Return the name that a request's ``library`` stands for."""
         return requested or self._default
+
+    def label(self, name: str) -> str:
+        """Return what metrics and the log call a library: callers can make up names."""
+        return name if name in self._libraries else _UNKNOWN
+
+    def all(self) -> Mapping[str, Library]:
+        """Return the libraries by name."""
+        return self._libraries
 
     def __getitem__(self, requested: str) -> Library:
         """Return the library of a request's ``library``; raise LibraryUnknown."""

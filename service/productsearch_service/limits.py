@@ -48,8 +48,10 @@ BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
-CALLER_SHARE: Final = 0.75
-"""Part of the calls in flight that one caller may hold while others call too."""
+OTHERS_SHARE: Final = 0.25
+"""Part of the calls in flight that a caller of share 1 leaves to others while they call too."""
+SHARE_MAX: Final = 100
+"""Largest weight of a caller: that many turns in a row where callers share."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
 BULK_STREAMS_MAX: Final = 16
@@ -58,6 +60,13 @@ BULK_AT_ONCE: Final = 8
 BULK_ITEMS_MAX: Final = 32
 """Items of all streams that are under way together; each stream holds one more in its hand."""
 
+ADMIN_THREADS: Final = 4
+"""For health, reflection and channelz; and as many for metrics and probes over HTTP."""
+ADMIN_TIMEOUT_S: Final = 5.0
+"""Longest time for one HTTP request there."""
+READINESS_POLL_S: Final = 0.5
+TLS_POLL_S: Final = 1.0
+"""Seconds between two looks for changed certificates and a changed policy."""
 PING_INTERVAL_MIN_MS: Final = 10_000
 KEEPALIVE_TIME_MS: Final = 60_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000

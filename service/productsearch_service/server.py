@@ -1,4 +1,4 @@
-"""Puts the parts together and runs them: libraries, gRPC server, health, reflection, stop.
+"""Puts the parts together and runs them: libraries, ports, health, readiness, stop.
 
 Knows every room and no pictures.
 """
@@ -8,42 +8,35 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from productsearch import v1
-from productsearch_service import limits
+from productsearch_service import limits, metrics
+from productsearch_service.admin import REFLECTED, Admin
 from productsearch_service.admission import Admission
+from productsearch_service.building import build_library
+from productsearch_service.certificates import Pem
 from productsearch_service.draining import Drain
-from productsearch_service.interceptors import SERVICE, Surroundings
-from productsearch_service.libraries import Libraries, Library
-from productsearch_service.policy import Policy
-from productsearch_service.searches import Searches
+from productsearch_service.health import Health
+from productsearch_service.identity import Identification
+from productsearch_service.interceptors import Surroundings
+from productsearch_service.libraries import Libraries
+from productsearch_service.policy import Policy, read_content
+from productsearch_service.ports import CannotListen, open_port, server_credentials
+from productsearch_service.readiness import Readiness
+from productsearch_service.reloading import Reloaded, Watch
+from productsearch_service.rpcs import RpcCounts
 from productsearch_service.servicer import Servicer
-from productsearch_service.upstream.client import UpstreamClient
-from productsearch_service.upstream.credentials import (
-    Credentials,
-    FileCredentials,
-    FixedCredentials,
-    KeyPair,
-)
-from productsearch_service.upstream.exchange import Exchange
-from productsearch_service.upstream.issuer import TokenIssuer
-from productsearch_service.upstream.pacer import Pacer
-from productsearch_service.upstream.rotation import Rotation
-from productsearch_service.upstream.sealed import SealedText
-from productsearch_service.upstream.token import TokenSource
-from productsearch_service.upstream.transport import Transport
 
 if TYPE_CHECKING:
-    from productsearch_service.settings import LibrarySettings, Settings
+    from productsearch_service.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_SERVICE_NAME: Final = SERVICE.strip("/")
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX),
     ("grpc.keepalive_time_ms", limits.KEEPALIVE_TIME_MS),
@@ -59,47 +52,63 @@ _OPTIONS: Final = (
 
 
 class Server:
-    """The running service. ``port`` is the port it really listens on."""
+    """The service, listening from the beginning; raises CannotListen with a line for each port.
 
-    def __init__(self, settings: Settings) -> None:
+    ``with_admin``: also the ports beside it, and health follows readiness, which fetches tokens
+    ahead. Without, as in tests, health says SERVING and the first call fetches the token.
+    """
+
+    def __init__(self, settings: Settings, *, with_admin: bool = False) -> None:
         self._settings = settings
         self._libraries = Libraries(
             {
-                name: _library(library, settings.replicas)
+                name: build_library(library, settings.replicas)
                 for name, library in settings.libraries.items()
             },
             settings.default_library,
         )
         self._drain = Drain()
-        self._health = health.HealthServicer()
-        policy = Policy.read(settings.policy_file) if settings.policy_file else None
-        calls, streams = (
-            Admission(
+        self._health = Health()
+        self._readiness = Readiness(self._libraries.all(), self._health.tell)
+        self._policy = _policy(settings)
+        self._certificates = _certificates(settings)
+        self._counts = RpcCounts()
+        self._admissions = {
+            kind: Admission(
                 calls_max=calls_max,
                 bytes_max=limits.BYTES_IN_FLIGHT_MAX,
-                caller_share=limits.CALLER_SHARE,
+                others_share=limits.OTHERS_SHARE,
             )
-            for calls_max in (limits.RPCS_IN_FLIGHT_MAX, limits.BULK_STREAMS_MAX)
-        )
-        self._server = grpc.server(
-            ThreadPoolExecutor(
-                limits.RPCS_IN_FLIGHT_MAX + limits.BULK_STREAMS_MAX + limits.REFUSAL_THREADS,
-                thread_name_prefix="rpc",
-            ),
-            interceptors=[Surroundings(self._libraries, self._drain, calls, streams, policy)],
-            options=_OPTIONS,
-        )
-        v1.add_ProductSearchServicer_to_server(Servicer(self._libraries, self._drain), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if settings.reflection:
-            names = (_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
-        self.port = self._server.add_insecure_port(settings.listen)
+            for kind, calls_max in (
+                ("unary", limits.RPCS_IN_FLIGHT_MAX),
+                ("stream", limits.BULK_STREAMS_MAX),
+            )
+        }
+        self._server = self._service()
+        self._admin: Admin | None = None
+        self.port = 0
+        """The port that the service really listens on."""
+        self._open(with_admin)
+        self._watch = Watch(self._reloaded, settings.tls_poll_s)
+
+    @property
+    def admin_port(self) -> int:
+        """Port of health, reflection and channelz by gRPC; 0: none."""
+        return self._admin.admin_port if self._admin else 0
+
+    @property
+    def metrics_port(self) -> int:
+        """Port of metrics and probes by HTTP; 0: none."""
+        return self._admin.metrics_port if self._admin else 0
 
     def start(self) -> None:
         """Begin to serve."""
         self._server.start()
-        self._say(health_pb2.HealthCheckResponse.SERVING)
+        if self._admin is None:
+            self._health.tell(True)
+        else:
+            self._admin.start()
+            self._readiness.start()
 
     def stop(self, hurry: threading.Event) -> None:
         """Stop without failing a call: say so, go on for the drain delay, then end with grace.
@@ -107,7 +116,8 @@ class Server:
         Whoever balances calls needs the delay to notice; without it each new call in that
         window fails. ``hurry`` cuts delay and grace short.
         """
-        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._readiness.close()
+        self._health.stop()
         _log.info("stopping: not ready any more, serving on for the drain delay")
         hurry.wait(self._settings.drain_delay_s)
         self._drain.begin()
@@ -115,34 +125,92 @@ class Server:
         while not ended.wait(0.1):
             if hurry.is_set():
                 self._server.stop(0)
+        self._watch.close()
         self._libraries.close()
+        if self._admin is not None:
+            self._admin.stop()
         _log.info("stopped")
 
-    def _say(self, status: int) -> None:
-        self._health.set("", status)
-        self._health.set(_SERVICE_NAME, status)
+    @property
+    def _reloaded(self) -> list[Reloaded[Any, Any]]:
+        return [each for each in (self._policy, self._certificates) if each is not None]
 
+    def _policy_now(self) -> Policy | None:
+        return self._policy.value if self._policy is not None else None
 
-def _library(settings: LibrarySettings, replicas: int) -> Library:
-    transport = Transport(settings.base_url, settings.ca_bundle)
-    issuer = TokenIssuer(transport, _credentials(settings))
-    tokens = TokenSource(issuer)
-    exchange = Exchange(transport, tokens, Pacer(settings.quota_qps / replicas))
-    rotation = Rotation(issuer, tokens, settings.credentials_poll_s)
-    searches = Searches(
-        ttl_s=settings.search_cache_ttl_s, entries_max=settings.search_cache_entries
-    )
-    return Library(UpstreamClient(exchange), searches, on_close=rotation.close)
-
-
-def _credentials(settings: LibrarySettings) -> Credentials:
-    if settings.credentials_dir is not None:
-        return FileCredentials(settings.credentials_dir)
-    if settings.api_key is None or settings.secret_key is None:
-        raise AssertionError("settings were validated to hold a key pair")
-    return FixedCredentials(
-        KeyPair(
-            SealedText(settings.api_key.get_secret_value()),
-            SealedText(settings.secret_key.get_secret_value()),
+    def _service(self) -> grpc.Server:
+        settings = self._settings
+        identification = Identification(
+            self._policy_now,
+            certificates=settings.tls_client_ca_file is not None,
+            sidecars=settings.sidecars,
         )
-    )
+        server = grpc.server(
+            ThreadPoolExecutor(
+                limits.RPCS_IN_FLIGHT_MAX + limits.BULK_STREAMS_MAX + limits.REFUSAL_THREADS,
+                thread_name_prefix="rpc",
+            ),
+            interceptors=[
+                Surroundings(
+                    self._libraries,
+                    self._drain,
+                    self._admissions["unary"],
+                    self._admissions["stream"],
+                    identification,
+                    self._policy_now,
+                    self._counts,
+                )
+            ],
+            options=_OPTIONS,
+        )
+        v1.add_ProductSearchServicer_to_server(Servicer(self._libraries, self._drain), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        if settings.reflection:
+            reflection.enable_server_reflection(REFLECTED, server)
+        return server
+
+    def _open(self, with_admin: bool) -> None:
+        settings = self._settings
+        wrong = []
+        try:
+            credentials = server_credentials(self._certificates) if self._certificates else None
+            self.port = open_port(self._server, "listen", settings.listen, credentials)
+        except CannotListen as error:
+            wrong.append(str(error))
+        try:
+            if with_admin:
+                self._admin = self._beside()
+        except CannotListen as error:
+            wrong.append(str(error))
+        if wrong:
+            raise CannotListen("\n".join(wrong))
+
+    def _beside(self) -> Admin:
+        registry = metrics.registry(
+            metrics.RpcCollector(self._counts, self._admissions),
+            metrics.LibraryCollector(self._libraries.all()),
+            metrics.StateCollector(self._readiness, self._reloaded),
+        )
+        settings = self._settings
+        return Admin(
+            settings.admin_listen, settings.metrics_listen, self._health, registry, self._obstacle
+        )
+
+    def _obstacle(self) -> str:
+        """Return why this replica is not ready, or nothing."""
+        if self._readiness.ready:
+            return ""
+        found = self._readiness.obstacles
+        return "\n".join(f"{name}: {why}" for name, why in found.items()) or "stopping"
+
+
+def _policy(settings: Settings) -> Reloaded[bytes, Policy] | None:
+    path = settings.policy_file
+    if path is None:
+        return None
+    return Reloaded("policy_file", lambda: read_content(path), Policy.parse)
+
+
+def _certificates(settings: Settings) -> Reloaded[Pem, Pem] | None:
+    files = settings.certificate_files
+    return Reloaded("tls_cert_file", files.read, files.check) if files is not None else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from productsearch_service.callers import Caller
     from productsearch_service.calls import Page, Search
     from productsearch_service.draining import Drain
     from productsearch_service.libraries import Libraries, Library
@@ -136,8 +137,9 @@ class Servicer(v1.ProductSearchServicer):
         yield v1.BulkAddImagesResponse(summary=summary)
 
 
-def _ask(context: grpc.ServicerContext, caller: str) -> Ask:
-    return Ask(caller, Deadline.of_call(context.time_remaining()), context.is_active)
+def _ask(context: grpc.ServicerContext, caller: Caller) -> Ask:
+    deadline = Deadline.of_call(context.time_remaining())
+    return Ask(caller.name, deadline, context.is_active, caller.share)
 
 
 def _next_page_token(call: Search, page: Page, mark: bytes, min_score: float) -> str:

@@ -7,20 +7,22 @@ Wrong settings are told all at once, without their values, which may be secrets.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     DirectoryPath,
     Field,
     FilePath,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -32,10 +34,20 @@ from pydantic_settings import (
 )
 
 from productsearch_service import limits
+from productsearch_service.addresses import host_and_port, is_loopback
+from productsearch_service.certificates import CertificateFiles, check_client_ca
+from productsearch_service.policy import Policy, read_content
 
 PREFIX = "PRODUCTSEARCH_"
 FILE_VARIABLE = "PRODUCTSEARCH_SETTINGS"
 
+
+def _address(value: str) -> str:
+    host_and_port(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
@@ -73,7 +85,7 @@ class LibrarySettings(BaseModel):
             raise ValueError("must be https://host[:port], without a query")
         if parts.username or parts.password:
             raise ValueError("must not hold a user or a password")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https: http is for this machine only, it carries secrets")
         return value
 
@@ -98,22 +110,46 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    listen: str = "127.0.0.1:50051"
-    """Address and port of the gRPC server; port 0 takes a free one."""
-    open_to_network: bool = False
-    """Lets the service listen beyond this machine without a policy."""
-    default_library: LibraryName = "default"
     libraries: Annotated[dict[LibraryName, LibrarySettings], Field(min_length=1)]
+    default_library: Annotated[LibraryName, Field(validate_default=True)] = "default"
     replicas: Annotated[int, Field(ge=1)] = 1
     """Replicas that share the quota of the libraries."""
-    policy_file: FilePath | None = None
+
+    listen: Address = "127.0.0.1:50051"
+    """Address and port of the gRPC service; port 0 takes a free one."""
+    admin_listen: Address | Literal[""] = "127.0.0.1:50052"
+    """The same for health, reflection and channelz by gRPC; empty: none. Plaintext."""
+    metrics_listen: Address | Literal[""] = "127.0.0.1:9464"
+    """The same for metrics and probes by HTTP; empty: none. Plaintext."""
+    reflection: bool = False
+    """Answer gRPC reflection on ``listen`` too."""
+
+    tls_cert_file: Path | None = None
+    """Certificate chain for ``listen``, PEM; None: plaintext."""
+    tls_key_file: Annotated[Path | None, Field(validate_default=True)] = None
+    tls_client_ca_file: Annotated[Path | None, Field(validate_default=True)] = None
+    """CA certificates of the callers, PEM; None: callers need no certificate."""
+    tls_poll_s: Annotated[float, Field(gt=0)] = limits.TLS_POLL_S
+    """Seconds between two looks for changed certificates and a changed policy."""
+    sidecars: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses from which x-forwarded-client-cert is believed."""
+    policy_file: Path | None = None
     """Who may do what (see policy); None: everyone who can connect may do everything."""
-    reflection: bool = True
+    open_to_network: Annotated[bool, Field(validate_default=True)] = False
+    """Lets the service listen beyond this machine without mTLS and without a policy."""
+
     drain_delay_s: Annotated[float, Field(ge=0)] = 10.0
     """Seconds of going on after a stop was asked for and health says so."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """Where the certificates for ``listen`` are; None: plaintext."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return CertificateFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
 
     @classmethod
     def settings_customise_sources(
@@ -132,28 +168,53 @@ class Settings(BaseSettings):
             TomlConfigSettingsSource(settings_cls, Path(file) if file else None),
         )
 
-    @model_validator(mode="after")
-    def _default_exists(self) -> Settings:
-        if self.default_library not in self.libraries:
-            raise ValueError("default_library must be one of libraries")
-        return self
+    # What concerns two settings is checked at the later one: so all wrong ones are told at once.
 
-    @model_validator(mode="after")
-    def _not_open_by_accident(self) -> Settings:
-        host = self.listen.rpartition(":")[0].strip("[]")
-        if not _is_loopback(host) and self.policy_file is None and not self.open_to_network:
+    @field_validator("default_library")
+    @classmethod
+    def _default_exists(cls, value: str, info: ValidationInfo) -> str:
+        if value not in info.data.get("libraries", (value,)):
+            raise ValueError("must be one of libraries")
+        return value
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _certificate_and_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("tls_cert_file")
+        if (certificate is None) != (value is None):
+            raise ValueError("set tls_cert_file and tls_key_file together, or neither")
+        if certificate is not None and value is not None:
+            files = CertificateFiles(certificate, value)
+            files.check(files.read())
+        return value
+
+    @field_validator("tls_client_ca_file")
+    @classmethod
+    def _client_ca(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        if info.data.get("tls_cert_file", value) is None:
+            raise ValueError("needs tls_cert_file and tls_key_file")
+        check_client_ca(value)
+        return value
+
+    @field_validator("policy_file")
+    @classmethod
+    def _policy(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            Policy.parse(read_content(value))
+        return value
+
+    @field_validator("open_to_network")
+    @classmethod
+    def _not_open_by_accident(cls, value: bool, info: ValidationInfo) -> bool:
+        asks = info.data.get("policy_file", ...) or info.data.get("tls_client_ca_file", ...)
+        host = host_and_port(info.data.get("listen", "localhost:0"))[0]
+        if not (value or asks or is_loopback(host)):
             raise ValueError(
                 "listen is open to the network and nobody is asked who calls: "
-                "set policy_file, or open_to_network if a mesh guards the port"
+                "set policy_file or tls_client_ca_file, or open_to_network if a mesh guards it"
             )
-        return self
-
-    @field_validator("listen")
-    @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError("must be host:port")
         return value
 
 
@@ -187,13 +248,5 @@ def _unknown_variables() -> list[str]:
 
 def _line(problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"]) or "settings"
-    return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    words = problem["msg"].removeprefix("Value error, ").splitlines()
+    return "\n".join(f"{path}: {line}" for line in words)

@@ -13,17 +13,22 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"__main__"},
     {"server"},
+    {"admin", "building", "metrics", "settings"},
+    {"health", "scraping"},
     {"interceptors", "servicer"},
+    {"identity", "ports", "readiness"},
     {
         "bulk",
         "validation",
         "libraries",
         "status",
         "admission",
+        "certificates",
         "draining",
         "logs",
         "policy",
-        "settings",
+        "reloading",
+        "rpcs",
     },
     {"paging", "images", "searches"},
     {"upstream.client", "upstream.rotation"},
@@ -37,12 +42,15 @@ LAYERS = [
         "upstream.form",
     },
     {"upstream.latency", "upstream.punctual", "upstream.rate", "upstream.sealed"},
-    {"calls", "callers", "deadline"},
+    {"addresses", "calls", "callers", "deadline", "forwarded", "tally", "vitals"},
     {"errors", "redaction"},
     {"limits"},
 ]
 HTTP = {"requests", "urllib3", "http.client", "httpx", "aiohttp"}
-GRPC_ROOMS = {"__main__", "server", "servicer", "interceptors", "status"}
+GRPC_ROOMS = {
+    *("server", "servicer", "interceptors", "identity", "status"),
+    *("admin", "health", "ports"),
+}
 
 
 def _imports(path: Path) -> set[str]:

@@ -11,7 +11,6 @@ import io
 import os
 import random
 import signal
-import socket
 import struct
 import tempfile
 import threading
@@ -35,6 +34,7 @@ from productsearch_service.server import Server
 from productsearch_service.settings import Settings
 from tests.engine.databases import connected, postmaster
 from tests.fakes.cutting import CuttingUpstream, sign_of
+from tests.ports import free_port
 from tests.soak.measures import Measure
 
 _CALLERS: Final = 6
@@ -74,7 +74,7 @@ SMALL: Final = Size(300, 20, 2)
 def run(size: Size, seed: int) -> list[Measure]:
     """Kill the facade, then the engine and PostgreSQL; return the lines of the report."""
     measures = kill_the_facade(size.adds, size.facade_kills, random.Random(seed))
-    with Engine(listen=f"127.0.0.1:{_free_port()}") as engine:
+    with Engine(listen=f"127.0.0.1:{free_port()}") as engine:
         measures += kill_the_engine(engine, size.engine_kills, random.Random(seed))
         measures += add_at_once(engine, size.identical_adds)
     return measures
@@ -148,7 +148,7 @@ def kill_the_facade(adds: int, kills: int, chance: random.Random) -> list[Measur
     numbers = iter(range(adds))
     told, turn = Acknowledged(), threading.Lock()
     with tempfile.TemporaryDirectory() as data, CuttingUpstream() as upstream:
-        listen = f"127.0.0.1:{_free_port()}"
+        listen = f"127.0.0.1:{free_port()}"
         pair = {"default": ("the-api-key", "the-secret-key")}
         with Facade(Path(data), upstream.url, pair, listen=listen) as facade:
 
@@ -393,15 +393,3 @@ def add_at_once(engine: Engine, callers: int) -> list[Measure]:
             bar=1,
         ),
     ]
-
-
-def _free_port() -> int:
-    """Return a port that stays free while its server is down.
-
-    Below the range that the system hands out: there another connection can take it meanwhile.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

@@ -14,6 +14,7 @@ from productsearch_service.upstream.exchange import Call, Exchange, Fields
 if TYPE_CHECKING:
     from productsearch_service.calls import Ask, Target
     from productsearch_service.upstream.answers import Answer
+    from productsearch_service.vitals import Vitals
 
 
 class UpstreamClient:
@@ -71,6 +72,14 @@ class UpstreamClient:
             ),
             ask,
         )
+
+    def prepare(self) -> None:
+        """Begin to fetch a token if one is needed."""
+        self._exchange.prepare()
+
+    def vitals(self) -> Vitals:
+        """Return how the upstream is doing."""
+        return self._exchange.vitals()
 
     def close(self) -> None:
         """Close the connections."""

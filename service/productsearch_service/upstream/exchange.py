@@ -24,25 +24,30 @@ from productsearch_service.errors import (
     UpstreamUnavailable,
     UpstreamWords,
 )
+from productsearch_service.tally import Tally
 from productsearch_service.upstream import answers, codes, form
 from productsearch_service.upstream.codes import Action
 from productsearch_service.upstream.gate import Gate
 from productsearch_service.upstream.retry import RetryBudget, wait_before_retry
 from productsearch_service.upstream.sealed import SealedBytes, SealedText
 from productsearch_service.upstream.transport import Transport, TransportFailure
+from productsearch_service.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from productsearch_service.calls import Ask
+    from productsearch_service.deadline import Deadline
     from productsearch_service.upstream.answers import Answer
     from productsearch_service.upstream.pacer import Pacer
-    from productsearch_service.upstream.token import TokenSource
+    from productsearch_service.upstream.token import Token, TokenSource
 
 Value = TypeVar("Value")
 Fields = dict[str, str | bytes]
 
 _PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
+_OK: Final = "OK"
+_UNREACHABLE: Final = "UNREACHABLE"
 _HTTP_OK: Final = 200
 _HTTP_SERVER_FAULT: Final = 500
 
@@ -87,6 +92,8 @@ class Exchange:
         self._tokens = tokens
         self._pacer = pacer
         self._budget = RetryBudget()
+        self._calls: Tally[tuple[str, str]] = Tally()
+        self._retries: Tally[str] = Tally()
         self._breaker = Gate(
             failures_max=limits.BREAKER_FAILURES,
             first_s=limits.BREAKER_FIRST_S,
@@ -117,15 +124,34 @@ class Exchange:
                 attempt += 1
             elif outcome.action is Action.NEW_TOKEN and not replayed:
                 replayed = True
+                self._retries.add(call.method)
             elif outcome.action is Action.BACK_OFF and wait_before_retry(
                 attempt, ask.deadline, self._budget, at_least_s=outcome.wait_at_least_s
             ):
                 attempt += 1
+                self._retries.add(call.method)
             elif call.method == "add" and maybe_done:
                 raise _outcome_unknown(outcome.error)
             else:
                 outcome.error.maybe_done = maybe_done
                 raise outcome.error
+
+    def prepare(self) -> None:
+        """Begin to fetch a token if one is needed."""
+        self._tokens.prepare()
+
+    def vitals(self) -> Vitals:
+        """Return how this upstream is doing."""
+        return Vitals(
+            token=self._tokens.vitals,
+            pacer=self._pacer.vitals,
+            breaker_open=self._breaker.closed,  # a closed gate is an open breaker
+            probe_due=self._breaker.probe_due,
+            quota_exhausted=self._quota.closed,
+            calls=self._calls.counts(),
+            call_s=self._calls.seconds(),
+            retries=sum(self._retries.counts().values()),
+        )
 
     def close(self) -> None:
         """Close the connections and the pacer."""
@@ -163,17 +189,29 @@ class Exchange:
         self._quota.check()
         self._breaker.check()
         token = self._tokens.get(ask.deadline)
-        self._pacer.wait(ask.caller, ask.deadline, is_search=method == "search")
+        self._pacer.wait(ask, is_search=method == "search")
         ask.deadline.require()
         if not ask.still_waits():  # a slot of the quota is not spent on who has left
             raise ServerFault("the caller has left")
-        query = SealedText(f"?access_token={quote(token.value, safe='')}")
-        began_s = time.monotonic()
-        answer = _read(*self._transport.post(_PATH + method, query, body, ask.deadline))
-        self._pacer.answered(time.monotonic() - began_s)
+        answer = self._post(method, token, body, ask.deadline)
         if codes.meaning_of(answer.words.code).action is Action.NEW_TOKEN and answer.failed:
             self._tokens.reject(token)
         self._learn(answer)
+        return answer
+
+    def _post(self, method: str, token: Token, body: bytes, deadline: Deadline) -> Answer:
+        query = SealedText(f"?access_token={quote(token.value, safe='')}")
+        outcome = _UNREACHABLE
+        began_s = time.monotonic()
+        try:
+            answer = _read(*self._transport.post(_PATH + method, query, body, deadline))
+            self._pacer.answered(time.monotonic() - began_s)
+            outcome = codes.error_of(answer.words).reason if answer.failed else _OK
+        except UpstreamProtocol as unreadable:
+            outcome = unreadable.reason
+            raise
+        finally:
+            self._calls.add((method, outcome), time.monotonic() - began_s)
         return answer
 
     def _learn(self, answer: Answer) -> None:

@@ -51,6 +51,12 @@ class Gate:
         """Whether calls are kept away."""
         return self._error is not None
 
+    @property
+    def probe_due(self) -> bool:
+        """Whether it is closed and would let the next call pass as a probe."""
+        with self._lock:
+            return self._error is not None and self._clock() >= self._probe_at_s
+
     def check(self) -> None:
         """Let a call pass, or raise the error that closed the gate."""
         with self._lock:

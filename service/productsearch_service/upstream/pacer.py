@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 from productsearch_service.errors import RateLimited
+from productsearch_service.tally import Tally
 from productsearch_service.upstream.latency import Latency
 from productsearch_service.upstream.rate import Rate
+from productsearch_service.vitals import PacerVitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from productsearch_service.deadline import Deadline
+    from productsearch_service.calls import Ask
 
 _SEARCHES_IN_A_ROW: Final = 3
 
@@ -37,22 +39,26 @@ class Ticket:
 
     caller: str
     deadline_s: float
+    share: int = 1
     ready: threading.Event = field(default_factory=threading.Event, repr=False)
     refused: bool = False
 
 
 class _Queue:
-    """Tickets of many callers, served round by round."""
+    """Tickets of many callers, served round by round; a caller has ``share`` turns in each."""
 
     def __init__(self) -> None:
         self._by_caller: dict[str, deque[Ticket]] = {}
+        self._turns_taken = 0
+        """By the caller whose turn it is."""
         self.length = 0
 
-    def rank(self, caller: str) -> int:
+    def rank(self, caller: str, share: int) -> int:
         """Return how many tickets would be served before a new one of ``caller``."""
         own = len(self._by_caller.get(caller, ()))
+        rounds = own // share + 1
         return own + sum(
-            min(len(waiting), own + 1)
+            min(len(waiting), rounds * waiting[0].share)
             for other, waiting in self._by_caller.items()
             if other != caller
         )
@@ -62,12 +68,15 @@ class _Queue:
         self.length += 1
 
     def pop(self) -> Ticket:
-        """Take the next ticket; its caller goes to the end of the round."""
-        caller = next(iter(self._by_caller))
-        waiting = self._by_caller.pop(caller)
+        """Take the next ticket; after its last turn its caller goes to the end of the round."""
+        caller, waiting = next(iter(self._by_caller.items()))
         ticket = waiting.popleft()
-        if waiting:
-            self._by_caller[caller] = waiting
+        self._turns_taken += 1
+        if not waiting or self._turns_taken >= ticket.share:
+            del self._by_caller[caller]
+            self._turns_taken = 0
+            if waiting:
+                self._by_caller[caller] = waiting
         self.length -= 1
         return ticket
 
@@ -78,6 +87,8 @@ class _Queue:
             return False
         waiting.remove(ticket)
         if not waiting:
+            if ticket.caller == next(iter(self._by_caller)):
+                self._turns_taken = 0
             del self._by_caller[ticket.caller]
         self.length -= 1
         return True
@@ -97,13 +108,15 @@ class Schedule:
         """Tickets that wait."""
         return self._searches.length + self._writes.length
 
-    def offer(self, caller: str, deadline_s: float, now_s: float, *, is_search: bool) -> Ticket:
+    def offer(
+        self, caller: str, deadline_s: float, now_s: float, *, is_search: bool, share: int = 1
+    ) -> Ticket:
         """Queue a call that must begin by ``deadline_s``; raise RateLimited if it cannot."""
         queue = self._searches if is_search else self._writes
-        slot_s = self._slot_s(queue, caller, now_s)
+        slot_s = self._slot_s(queue, queue.rank(caller, share), now_s)
         if slot_s > deadline_s:
             raise too_many(slot_s - now_s)
-        ticket = Ticket(caller, deadline_s)
+        ticket = Ticket(caller, deadline_s, share)
         queue.push(ticket)
         return ticket
 
@@ -124,9 +137,8 @@ class Schedule:
         if not self._searches.remove(ticket):
             self._writes.remove(ticket)
 
-    def _slot_s(self, queue: _Queue, caller: str, now_s: float) -> float:
-        """Return when a new ticket would be served, as things stand."""
-        before = queue.rank(caller)
+    def _slot_s(self, queue: _Queue, before: int, now_s: float) -> float:
+        """Return when a ticket with so many before it in its queue would be served."""
         if queue is self._searches:
             before += min(self._writes.length, (before + 1) // _SEARCHES_IN_A_ROW)
         else:
@@ -153,22 +165,44 @@ class Pacer:
         self._rate = Rate(calls_per_s * limits.QUOTA_SHARE) if calls_per_s else None
         self._schedule = Schedule(self._rate) if self._rate else None
         self._latency = Latency()
+        self._waits: Tally[str] = Tally()
         self._closed = False
         self._changed = threading.Condition()
         if self._schedule is not None:
             threading.Thread(target=self._serve, name="pacer", daemon=True).start()
 
-    def wait(self, caller: str, deadline: Deadline, *, is_search: bool) -> None:
+    @property
+    def vitals(self) -> PacerVitals:
+        """How the queue is doing."""
+        with self._changed:
+            waiting = self._schedule.waiting if self._schedule else 0
+            per_s = self._rate.per_s(self._clock()) if self._rate else None
+        waited_s = sum(self._waits.seconds().values())
+        return PacerVitals(waiting, per_s, self._waits.counts(), waited_s)
+
+    def wait(self, ask: Ask, *, is_search: bool) -> None:
         """Wait for the next slot; raise RateLimited if it comes too late for an answer."""
         if self._schedule is None:
             return
+        began_s = self._clock()
+        try:
+            self._wait(self._schedule, ask, is_search)
+        except RateLimited:
+            self._waits.add("refused", self._clock() - began_s)
+            raise
+        self._waits.add("paced", self._clock() - began_s)
+
+    def _wait(self, schedule: Schedule, ask: Ask, is_search: bool) -> None:
+        deadline = ask.deadline
         begin_by_s = deadline.at_s - self._latency.expected_s
         with self._changed:
-            ticket = self._schedule.offer(caller, begin_by_s, self._clock(), is_search=is_search)
+            ticket = schedule.offer(
+                ask.caller, begin_by_s, self._clock(), is_search=is_search, share=ask.share
+            )
             self._changed.notify()
         if not ticket.ready.wait(deadline.remaining_s()):
             with self._changed:
-                self._schedule.withdraw(ticket)
+                schedule.withdraw(ticket)
             ticket.refused = True
         if ticket.refused:
             raise too_many(self._rate.interval_s(self._clock()) if self._rate else 0.0)

@@ -25,6 +25,8 @@ from productsearch_service.deadline import Deadline
 from productsearch_service.errors import ServiceError, UpstreamCredentialsRejected
 from productsearch_service.errors import UpstreamUnavailable as Unavailable
 from productsearch_service.redaction import hide
+from productsearch_service.tally import Tally
+from productsearch_service.vitals import TokenVitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,12 +98,29 @@ class TokenSource:
         self._failures = 0
         self._gate_until_s = 0.0
         self._last_error: ServiceError | None = None
+        self._issued_at_s = 0.0
+        self._refreshes: Tally[str] = Tally()
 
     @property
     def state(self) -> TokenState:
         """How good the current token is."""
         with self._lock:
             return self._state()
+
+    @property
+    def vitals(self) -> TokenVitals:
+        """How the current token is doing."""
+        with self._lock:
+            state = self._state()
+            age_s = None if self._token is None else self._clock() - self._issued_at_s
+        usable = state is not TokenState.EXPIRED
+        return TokenVitals(state.value, usable, age_s, self._refreshes.counts())
+
+    def prepare(self) -> None:
+        """Begin to fetch a token, if there is none or it is stale, and do not wait for it."""
+        with self._lock:
+            if self._state() is not TokenState.FRESH:
+                self._begin_flight()
 
     def get(self, deadline: Deadline) -> Token:
         """Return a token; wait for one if there is none, at most until the deadline or 5 s.
@@ -167,6 +186,7 @@ class TokenSource:
         except Exception:  # noqa: BLE001 - the thread's end: waiters must hear of it
             _log.error("the token request failed in an unforeseen way")
             error = _none_in_time()
+        self._refreshes.add(error.reason if error is not None else "ok")
         with self._lock:
             self._land(flight, error)
 
@@ -198,6 +218,7 @@ class TokenSource:
             self._token = Token(issued.value, self._generation)
             self._stale_at_s = now_s + stale_in_s
             self._expires_at_s = now_s + lifetime_s
+            self._issued_at_s = now_s
             self._failures = 0
             self._gate_until_s = 0.0
             self._last_error = None

@@ -1,0 +1,172 @@
+package com.productsearch.client;
+
+import io.grpc.ChannelCredentials;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
+import io.grpc.TlsChannelCredentials;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/**
+ * Builds a channel with the options that this service wants; knows no RPC.
+ *
+ * <p>The defaults of gRPC lose calls here: no deadline at all, a retry buffer of 1 MiB that a
+ * picture overflows, and dead connections that are noticed after minutes. With this builder, calls
+ * without a deadline of their own end after the service config's (30 s for unary calls), and
+ * searches, updates and deletes are tried again on UNAVAILABLE, adds never.
+ *
+ * <p>Without {@link #tls}, {@link #trust} or {@link #identity} the channel is plaintext: for
+ * loopback and for a mesh's sidecar.
+ */
+public final class ProductSearchChannelBuilder {
+    /** One request with one picture: a retry needs the whole of it in the buffer. */
+    private static final long RETRY_BUFFER_BYTES = 4L * 1024 * 1024;
+
+    /** As many of those as the service works on at once. */
+    private static final long RETRY_BUFFERS_BYTES = 64 * RETRY_BUFFER_BYTES;
+
+    /** An answer for each signature of the largest batch of deletes that a request has room for. */
+    private static final int RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
+
+    /** The service closes connections that ping more often. */
+    private static final Duration KEEPALIVE_MIN = Duration.ofSeconds(10);
+
+    private final String target;
+    private Duration keepAlive = Duration.ofSeconds(30);
+    private Duration keepAliveTimeout = Duration.ofSeconds(10);
+    private boolean keepAliveWithoutCalls;
+    /** Below the 350 s after which load balancers forget a silent connection. */
+    private Duration idleTimeout = Duration.ofMinutes(5);
+    private TlsChannelCredentials.Builder tls;
+    private Consumer<ManagedChannelBuilder<?>> customization = builder -> {};
+
+    private ProductSearchChannelBuilder(String target) {
+        this.target = target;
+    }
+
+    /**
+     * Begins a channel to the service at {@code target}: {@code host:port}, or a URI of a gRPC name
+     * resolver such as {@code dns:///search.example:443}.
+     */
+    public static ProductSearchChannelBuilder forTarget(String target) {
+        if (target == null || target.isBlank()) {
+            throw new IllegalArgumentException(
+                    "target: is empty; use host:port, such as 127.0.0.1:50051");
+        }
+        return new ProductSearchChannelBuilder(target);
+    }
+
+    /** Encrypts; the server's certificate is checked against the JVM's trust store. */
+    public ProductSearchChannelBuilder tls() {
+        if (tls == null) {
+            tls = TlsChannelCredentials.newBuilder();
+        }
+        return this;
+    }
+
+    /**
+     * Encrypts; the server's certificate is checked against the authorities in this file (PEM).
+     *
+     * @throws IllegalArgumentException if the file cannot be read or holds no certificate
+     */
+    public ProductSearchChannelBuilder trust(Path authorities) {
+        tls();
+        try {
+            tls.trustManager(authorities.toFile());
+        } catch (IOException | IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    "authorities: " + authorities + " is no readable file of PEM certificates", e);
+        }
+        return this;
+    }
+
+    /**
+     * Encrypts, and proves who the caller is (mutual TLS).
+     *
+     * @param certificates the caller's certificate and those between it and the authority, PEM
+     * @param key its private key, PEM, PKCS #8, not encrypted
+     * @throws IllegalArgumentException if a file cannot be read
+     */
+    public ProductSearchChannelBuilder identity(Path certificates, Path key) {
+        tls();
+        try {
+            tls.keyManager(certificates.toFile(), key.toFile());
+        } catch (IOException | IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    "identity: "
+                            + certificates
+                            + " and "
+                            + key
+                            + " are no readable PEM certificates and PKCS #8 PEM key",
+                    e);
+        }
+        return this;
+    }
+
+    /**
+     * Sets after how long without a sign from the server it is asked for one, 10 s or more (default
+     * 30 s), and how long the answer may take (default 10 s) before the connection is given up.
+     */
+    public ProductSearchChannelBuilder keepAlive(Duration interval, Duration timeout) {
+        if (interval.compareTo(KEEPALIVE_MIN) < 0) {
+            throw new IllegalArgumentException(
+                    "interval: " + interval + " is too short; the service allows " + KEEPALIVE_MIN);
+        }
+        keepAlive = interval;
+        keepAliveTimeout = positive("timeout", timeout);
+        return this;
+    }
+
+    /**
+     * Sets whether the server is asked for signs while no call is under way. Default: false; a dead
+     * connection is then noticed with the next call.
+     */
+    public ProductSearchChannelBuilder keepAliveWithoutCalls(boolean enable) {
+        keepAliveWithoutCalls = enable;
+        return this;
+    }
+
+    /** Sets after how long without calls the connection is closed; the next call opens it anew. */
+    public ProductSearchChannelBuilder idleTimeout(Duration timeout) {
+        idleTimeout = positive("timeout", timeout);
+        return this;
+    }
+
+    /** Has the last word on the channel: interceptors, executor, load balancing, buffer sizes. */
+    public ProductSearchChannelBuilder customize(Consumer<ManagedChannelBuilder<?>> change) {
+        customization = customization.andThen(Objects.requireNonNull(change));
+        return this;
+    }
+
+    /** Builds the channel. It connects on first use and can be shared by all threads. */
+    public ManagedChannel build() {
+        ChannelCredentials credentials =
+                tls == null ? InsecureChannelCredentials.create() : tls.build();
+        ManagedChannelBuilder<?> builder =
+                Grpc.newChannelBuilder(target, credentials)
+                        .defaultServiceConfig(ServiceConfig.read())
+                        .enableRetry()
+                        .perRpcBufferLimit(RETRY_BUFFER_BYTES)
+                        .retryBufferSize(RETRY_BUFFERS_BYTES)
+                        .maxInboundMessageSize(RESPONSE_BYTES_MAX)
+                        .keepAliveTime(keepAlive.toNanos(), TimeUnit.NANOSECONDS)
+                        .keepAliveTimeout(keepAliveTimeout.toNanos(), TimeUnit.NANOSECONDS)
+                        .keepAliveWithoutCalls(keepAliveWithoutCalls)
+                        .idleTimeout(idleTimeout.toNanos(), TimeUnit.NANOSECONDS);
+        customization.accept(builder);
+        return builder.build();
+    }
+
+    static Duration positive(String name, Duration value) {
+        if (value.isZero() || value.isNegative()) {
+            throw new IllegalArgumentException(name + ": " + value + " is not positive");
+        }
+        return value;
+    }
+}

@@ -1,0 +1,205 @@
+package com.productsearch.client;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Message;
+import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import com.productsearch.v1.ErrorReason;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.StatusException;
+import io.grpc.StatusRuntimeException;
+import java.time.Duration;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+
+/**
+ * Says why a call, or one item of a bulk stream, or one signature of a batch failed.
+ *
+ * <p>The accessors read the {@code google.rpc} details of the status. They are empty where the
+ * error says nothing of the kind, as with gRPC's own errors (no connection, deadline), and none of
+ * them throws.
+ */
+public class ProductSearchException extends RuntimeException {
+    private static final String DOMAIN = "productsearch.v1";
+    private static final Metadata.Key<byte[]> DETAILS =
+            Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
+
+    private final Status.Code code;
+    private final com.google.rpc.Status status;
+
+    ProductSearchException(
+            String prefix, Status.Code code, com.google.rpc.Status status, Throwable cause) {
+        super(prefix + messageOf(code, status), cause);
+        this.code = code;
+        this.status = status;
+    }
+
+    /**
+     * Reads a failure of the generated stubs: a StatusRuntimeException or StatusException, or
+     * something that was caused by one. Anything else has code UNKNOWN.
+     */
+    public static ProductSearchException from(Throwable failure) {
+        if (failure instanceof ProductSearchException already) {
+            return already;
+        }
+        return new ProductSearchException("", codeOf(failure), statusOf(failure), failure);
+    }
+
+    /** Reads the error of one bulk item or of one signature of a batch. */
+    public static ProductSearchException from(com.google.rpc.Status error) {
+        return new ProductSearchException(
+                "", Status.fromCodeValue(error.getCode()).getCode(), error, null);
+    }
+
+    /** The gRPC code. */
+    public Status.Code code() {
+        return code;
+    }
+
+    /** The status message without code and reason, which {@link #getMessage} has. */
+    public String description() {
+        return status.getMessage();
+    }
+
+    /** The whole status with its details. */
+    public com.google.rpc.Status status() {
+        return status;
+    }
+
+    /**
+     * Why the call failed; empty for gRPC's own errors, ERROR_REASON_UNSPECIFIED for a reason newer
+     * than this client.
+     */
+    public Optional<ErrorReason> reason() {
+        return info(status).map(ProductSearchException::reasonOf);
+    }
+
+    /** After how long trying again can help; empty: waiting does not help. */
+    public Optional<Duration> retryDelay() {
+        return detail(status, RetryInfo.getDefaultInstance())
+                .map(RetryInfo::getRetryDelay)
+                .map(delay -> Duration.ofSeconds(delay.getSeconds(), delay.getNanos()));
+    }
+
+    /** What was wrong with which field and what would be right: field path to description. */
+    public Map<String, String> fieldViolations() {
+        Map<String, String> violations = new LinkedHashMap<>();
+        detail(status, BadRequest.getDefaultInstance()).stream()
+                .flatMap(request -> request.getFieldViolationsList().stream())
+                .forEach(wrong -> violations.put(wrong.getField(), wrong.getDescription()));
+        return Collections.unmodifiableMap(violations);
+    }
+
+    /** The signature of the picture that is stored already (IMAGE_ALREADY_EXISTS). */
+    public Optional<String> contSign() {
+        return metadata("contSign");
+    }
+
+    /** The upstream's error_code, for its error table. */
+    public OptionalInt upstreamCode() {
+        try {
+            return metadata("upstreamCode")
+                    .filter(ProductSearchException::isDecimal)
+                    .map(text -> OptionalInt.of(Integer.parseInt(text)))
+                    .orElse(OptionalInt.empty());
+        } catch (NumberFormatException tooLarge) {
+            return OptionalInt.empty();
+        }
+    }
+
+    /**
+     * The upstream's log_id of the failed call, for its support. An unsigned 64-bit number: print
+     * it with {@link Long#toUnsignedString(long)}.
+     */
+    public OptionalLong logId() {
+        try {
+            return metadata("logId")
+                    .filter(ProductSearchException::isDecimal)
+                    .map(text -> OptionalLong.of(Long.parseUnsignedLong(text)))
+                    .orElse(OptionalLong.empty());
+        } catch (NumberFormatException tooLarge) {
+            return OptionalLong.empty();
+        }
+    }
+
+    private Optional<String> metadata(String key) {
+        return info(status).map(info -> info.getMetadataMap().get(key));
+    }
+
+    static Status.Code codeOf(Throwable failure) {
+        return Status.fromThrowable(failure).getCode();
+    }
+
+    static com.google.rpc.Status statusOf(Throwable failure) {
+        Status plain = Status.fromThrowable(failure);
+        Metadata trailers = trailersOf(failure);
+        byte[] details = trailers == null ? null : trailers.get(DETAILS);
+        if (details != null) {
+            try {
+                return com.google.rpc.Status.parseFrom(details);
+            } catch (InvalidProtocolBufferException e) {
+                // Garbage from a proxy must not hide the code and message that came with it.
+            }
+        }
+        String message = plain.getDescription() == null ? "" : plain.getDescription();
+        return com.google.rpc.Status.newBuilder()
+                .setCode(plain.getCode().value())
+                .setMessage(message)
+                .build();
+    }
+
+    private static Metadata trailersOf(Throwable failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause instanceof StatusRuntimeException e) {
+                return e.getTrailers();
+            }
+            if (cause instanceof StatusException e) {
+                return e.getTrailers();
+            }
+        }
+        return null;
+    }
+
+    private static String messageOf(Status.Code code, com.google.rpc.Status status) {
+        String reason = info(status).map(info -> info.getReason() + " ").orElse("");
+        return reason + code + (status.getMessage().isEmpty() ? "" : ": " + status.getMessage());
+    }
+
+    private static ErrorReason reasonOf(ErrorInfo info) {
+        try {
+            return ErrorReason.valueOf(info.getReason());
+        } catch (IllegalArgumentException newer) {
+            return ErrorReason.ERROR_REASON_UNSPECIFIED;
+        }
+    }
+
+    private static Optional<ErrorInfo> info(com.google.rpc.Status status) {
+        return detail(status, ErrorInfo.getDefaultInstance())
+                .filter(info -> info.getDomain().equals(DOMAIN));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <T extends Message> Optional<T> detail(com.google.rpc.Status status, T kind) {
+        for (Any packed : status.getDetailsList()) {
+            if (packed.is(kind.getClass())) {
+                try {
+                    return Optional.of((T) packed.unpack(kind.getClass()));
+                } catch (InvalidProtocolBufferException e) {
+                    return Optional.empty();
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static boolean isDecimal(String text) {
+        return text.matches("[0-9]+");
+    }
+}

@@ -1,0 +1,90 @@
+"""What the facades answer never makes the gateway leave one out; only their absence does."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from productsearch import v1
+from tests.fakes.upstream import error
+from tests.mesh.conftest import Mesh
+from tests.mesh.load import NO_RETRIES
+from tests.pictures import jpeg
+
+_CALLS = 40
+_QUOTA = v1.ErrorReason.QUOTA_EXHAUSTED
+
+
+def _search(stub: v1.ProductSearchStub, timeout: float = 10) -> grpc.RpcError | None:
+    request = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
+    try:
+        stub.SearchImages(request, timeout=timeout)
+    except grpc.RpcError as failure:
+        return failure
+    return None
+
+
+def _ejections(mesh: Mesh) -> dict[str, int]:
+    stats = mesh.gateway.stats()
+    return {name: value for name, value in stats.items() if "ejections_enforced" in name and value}
+
+
+def test_an_exhausted_quota_ejects_nobody(mesh: Mesh) -> None:
+    """Every call fails with QUOTA_EXHAUSTED; both facades stay in and ready."""
+    mesh.upstream.always("search", error(17))
+    with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
+        failures = [_search(v1.ProductSearchStub(channel)) for _ in range(_CALLS)]
+    assert [_QUOTA] * _CALLS == [failure and v1.reason_of(failure) for failure in failures]
+    assert {} == _ejections(mesh)
+    assert 2 == mesh.gateway.stats()["membership_healthy"]
+
+
+def test_short_deadlines_eject_nobody(mesh: Mesh) -> None:
+    """A caller that gives no time to its calls does not take the facades from the others."""
+    with mesh.gateway.channel("shop", NO_RETRIES) as channel:
+        stub = v1.ProductSearchStub(channel)
+        failures = [_search(stub, 0.1) for _ in range(_CALLS)]
+        assert None not in failures
+        assert _search(stub) is None
+    assert {} == _ejections(mesh)
+    assert 2 == mesh.gateway.stats()["membership_healthy"]
+
+
+def test_callers_hear_from_the_facades_that_the_upstream_is_down(mesh: Mesh) -> None:
+    """No facade is ready: the gateway still asks one, whose error is typed and has RetryInfo."""
+    mesh.upstream.always("search", error(2))
+    with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
+        stub = v1.ProductSearchStub(channel)
+        failures = [_search(stub) for _ in range(_CALLS)]
+        for failure in failures:
+            assert failure is not None
+            assert v1.ErrorReason.UPSTREAM_UNAVAILABLE == v1.reason_of(failure)
+            assert v1.retry_delay_of(failure)
+        assert {} == _ejections(mesh)
+        mesh.upstream.always("search", None)
+        assert mesh.gateway.wait_for(lambda: _search(stub) is None)
+
+
+def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
+    """Each caller has a bucket of its own: one that floods gets RESOURCE_EXHAUSTED, another not."""
+    with (
+        mesh.gateway.channel("shop", NO_RETRIES) as flood,
+        mesh.gateway.channel("catalogue", NO_RETRIES) as other,
+    ):
+        stub = v1.ProductSearchStub(flood)
+        # Refused by the facade without a call to the upstream: cheap enough to flood with.
+        calls = [stub.DeleteImage.future(v1.DeleteImageRequest()) for _ in range(1200)]
+        codes = {call.code() for call in calls}
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        assert "local_rate_limited" in {call.details() for call in calls}
+        assert _search(v1.ProductSearchStub(other)) is None
+
+
+@pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", "/productsearch.v2.Other/Do"])
+def test_only_the_service_is_routed(mesh: Mesh, method: str) -> None:
+    """Health, reflection and whatever else a facade has are not for callers: UNIMPLEMENTED."""
+    with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
+        call = channel.unary_unary(method)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=10)
+    assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()

@@ -1,0 +1,11 @@
+"""The small version of the rolling soak."""
+
+from __future__ import annotations
+
+from tests.mesh import rolling
+from tests.soak.measures import assert_kept
+
+
+def test_nobody_notices_that_replicas_are_replaced() -> None:
+    """Ten stops under load: no call failed, no bulk item lost, exit code 0 each time."""
+    assert_kept(rolling.run(rolling.SMALL))
