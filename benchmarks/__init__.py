@@ -4,7 +4,7 @@
 A measure is a module with ``run(rounds) -> Findings``; servers and callers are processes of
 their own, so that the CPU of the one that is measured is its own too::
 
-    encoder transport facade rivals added crowd curve memory mixed engine    the measures
+    encoder transport facade rivals added crowd memory mixed engine    the measures
     stage        starts upstream, facade, floor; knows how each is addressed
     upstream     a server that costs little, in place of the vendor's
     null_rpc     the floor of any gRPC server in Python

@@ -19,6 +19,11 @@ MEASURES: Final = (
     "encoder",
     "transport",
     "facade",
+    "rivals",
+    "added",
+    "crowd",
+    "memory",
+    "mixed",
 )
 _OUTPUT: Final = Path("build/bench")
 

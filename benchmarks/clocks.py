@@ -7,6 +7,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Spread:
         return f"{self.median:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
-def in_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turns(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Run A B C A B C ...; return each candidate's values. A first round is not counted."""
-    values: dict[str, list[float]] = {name: [] for name in candidates}
+    values: dict[str, list[T]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, measure in candidates.items():
             value = measure()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 
@@ -23,20 +24,8 @@ _FOUND = v1.SearchImagesResponse(
 )
 
 
-class Servicer(v1.ProductSearchServicer):
-    """Answers each request with the same message."""
-
-    def AddImage(  # noqa: N802
-        self, request: v1.AddImageRequest, context: grpc.ServicerContext
-    ) -> v1.AddImageResponse:
-        """Store nothing."""
-        return _ADDED
-
-    def SearchImages(  # noqa: N802
-        self, request: v1.SearchImagesRequest, context: grpc.ServicerContext
-    ) -> v1.SearchImagesResponse:
-        """Search nothing."""
-        return _FOUND
+def _nothing(answer: v1.AddImageResponse | v1.SearchImagesResponse) -> Any:
+    return lambda _request, _context: answer
 
 
 def _main() -> None:
@@ -44,7 +33,19 @@ def _main() -> None:
         ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
         options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],
     )
-    v1.add_ProductSearchServicer_to_server(Servicer(), server)
+    handlers = {
+        method: grpc.unary_unary_rpc_method_handler(
+            _nothing(answer),
+            request_deserializer=request.FromString,
+            response_serializer=type(answer).SerializeToString,
+        )
+        for method, request, answer in (
+            ("AddImage", v1.AddImageRequest, _ADDED),
+            ("SearchImages", v1.SearchImagesRequest, _FOUND),
+        )
+    }
+    service = "productsearch.v1.ProductSearch"
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(f"listening on 127.0.0.1:{port}", flush=True)

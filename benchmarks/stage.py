@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -110,6 +111,33 @@ def cpu_s(server: Server) -> float:
     """Return the CPU seconds that a server process has used so far."""
     times = psutil.Process(server.pid).cpu_times()
     return times.user + times.system
+
+
+class PeakRss:
+    """Watches the resident memory of a server; a context. ``bytes`` is the most it had."""
+
+    def __init__(self, server: Server) -> None:
+        self._process = psutil.Process(server.pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.bytes = 0
+
+    def __enter__(self) -> PeakRss:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self.bytes = max(self.bytes, self._process.memory_info().rss)
+
+
+def rss_bytes(server: Server) -> int:
+    """Return the resident memory of a server."""
+    return int(psutil.Process(server.pid).memory_info().rss)
 
 
 def _module(module: str, *arguments: str, log: Path) -> Server:

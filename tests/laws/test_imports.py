@@ -30,7 +30,7 @@ LAYERS = [
         "reloading",
         "rpcs",
     },
-    {"paging", "images", "searches"},
+    {"paging", "headers", "images", "searches"},
     {"upstream.client", "upstream.rotation"},
     {"upstream.exchange", "upstream.issuer"},
     {"upstream.gate", "upstream.retry", "upstream.pacer", "upstream.token", "upstream.transport"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
