@@ -9,7 +9,6 @@ installed := $(venv)/.installed
 generator := .venv-generate/.installed
 imports := build/imports/google/rpc/status.proto
 packages := clients/python service engine
-generated := clients/python/productsearch/v1
 
 # Flags of a nested or outer make, or of the user's shell, must not change what is installed.
 pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip --quiet
@@ -81,15 +80,18 @@ protos: $(installed) $(imports) ## lint the protos and compare them with main
 	protos/breaking.sh
 
 .PHONY: generate
-generate: $(generator) ## make the Python client's code from the protos
-	protos/generate.sh clients/python
+generate: $(generator) ## make the Python and Go clients' code from the protos (Java's build makes its own)
+	protos/generate.sh clients/python python
+	protos/generate.sh clients/go go
 
 .PHONY: generated
 generated: $(generator)
 	rm -rf build/generated
-	protos/generate.sh build/generated
-	@for file in build/generated/productsearch/v1/*; do \
-		cmp "$$file" "$(generated)/$$(basename "$$file")" || exit 1; done
+	@for language in python go; do \
+		protos/generate.sh build/generated/$$language $$language || exit 1; \
+		(cd build/generated/$$language && find . -type f) | while read -r file; do \
+			cmp "build/generated/$$language/$$file" "clients/$$language/$$file" || exit 1; done \
+		|| exit 1; done
 	@echo "generated files are current"
 
 .PHONY: lock

@@ -7,6 +7,7 @@ of its answer is told apart from an upstream that fails.
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
@@ -111,12 +112,19 @@ class _Keeping:
                 connection.close()
 
 
+# Tracing libraries wrap this method, and export the URL of each call with the token in it. Ours
+# is the one beneath their wrapper, whether they put it there before or after our import.
+_urlopen: Final = inspect.unwrap(HTTPConnectionPool.urlopen)
+
+
 class _Pool(_Keeping, HTTPConnectionPool):
     ConnectionCls = cast("Any", _Connection)
+    urlopen = _urlopen
 
 
 class _TlsPool(_Keeping, HTTPSConnectionPool):
     ConnectionCls = cast("Any", _TlsConnection)
+    urlopen = _urlopen
 
 
 class OneHostAdapter(HTTPAdapter):

@@ -111,6 +111,7 @@ class Exchange:
         """Make one call, with a new token or again where that helps."""
         with _encoding:
             body = form.encode(call.fields)
+        call.fields.clear()  # the picture is in the body now; it need not be there twice
         self._budget.save()
         maybe_done = replayed = reconnected = False
         attempt = 1

@@ -7,6 +7,7 @@ import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -78,10 +79,9 @@ public final class ProductSearchChannelBuilder {
     public ProductSearchChannelBuilder trust(Path authorities) {
         tls();
         try {
-            tls.trustManager(authorities.toFile());
-        } catch (IOException | IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    "authorities: " + authorities + " is no readable file of PEM certificates", e);
+            tls.trustManager(PemFile.certificates("authorities", authorities));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
         return this;
     }
@@ -91,20 +91,15 @@ public final class ProductSearchChannelBuilder {
      *
      * @param certificates the caller's certificate and those between it and the authority, PEM
      * @param key its private key, PEM, PKCS #8, not encrypted
-     * @throws IllegalArgumentException if a file cannot be read
+     * @throws IllegalArgumentException if a file cannot be read or holds something else
      */
     public ProductSearchChannelBuilder identity(Path certificates, Path key) {
         tls();
         try {
-            tls.keyManager(certificates.toFile(), key.toFile());
-        } catch (IOException | IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    "identity: "
-                            + certificates
-                            + " and "
-                            + key
-                            + " are no readable PEM certificates and PKCS #8 PEM key",
-                    e);
+            tls.keyManager(
+                    PemFile.certificates("certificates", certificates), PemFile.key("key", key));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
         return this;
     }

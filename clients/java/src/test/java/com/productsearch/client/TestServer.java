@@ -49,11 +49,6 @@ public final class TestServer implements AutoCloseable {
         return server.getPort();
     }
 
-    /** Drops all connections at once. */
-    void crash() {
-        server.shutdownNow();
-    }
-
     @Override
     public void close() {
         server.shutdownNow();

@@ -1,0 +1,61 @@
+// Quickstart adds a picture, finds it again, and reads what an error says.
+//
+// Run: go run ./examples/quickstart -address 127.0.0.1:50051 -picture picture.jpg
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/productsearch/productsearch/clients/go/productsearch"
+	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
+)
+
+func main() {
+	address := flag.String("address", "127.0.0.1:50051", "host:port of the service")
+	picture := flag.String("picture", "picture.jpg", "file with the picture")
+	flag.Parse()
+	if err := run(context.Background(), os.Stdout, *address, *picture); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, address, file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	picture := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true}
+	added, err := client.AddImage(ctx, &pb.AddImageRequest{
+		NewImage: &pb.NewImage{Image: picture, Brief: "a red apple"},
+	})
+	var failed *productsearch.Error
+	switch {
+	case err == nil:
+		fmt.Fprintln(out, "added", added.GetContSign())
+	case errors.As(err, &failed) && failed.Reason == pb.ErrorReason_IMAGE_ALREADY_EXISTS:
+		fmt.Fprintln(out, "already there as", failed.ContSign)
+	default:
+		return err
+	}
+
+	found, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: picture, PageSize: 5})
+	if err != nil {
+		return err
+	}
+	for _, hit := range found.GetResults() {
+		fmt.Fprintf(out, "%.3f %s %s\n", hit.GetScore(), hit.GetContSign(), hit.GetBrief())
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package productsearch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+
+	"github.com/productsearch/productsearch/clients/go/productsearchv1"
+)
+
+// Names of the generated messages without the stub's prefix.
+type (
+	// BulkSettings holds for all items of a bulk add.
+	BulkSettings = productsearchv1.BulkAddImagesRequest_Settings
+	// BulkItem is one picture to store, under a key of the caller's.
+	BulkItem = productsearchv1.BulkAddImagesRequest_Item
+	// BulkSummary counts what became of the items.
+	BulkSummary = productsearchv1.BulkAddImagesResponse_Summary
+)
+
+// BulkResult is what became of one item. Either Added or Err is set.
+type BulkResult struct {
+	// Key is the item's.
+	Key string
+	// Item is the one that was sent; nil if the service answers a key that waits for nothing.
+	Item *BulkItem
+	// Added is what AddImage would have answered.
+	Added *productsearchv1.AddImageResponse
+	// Err is what AddImage would have failed with.
+	Err *Error
+}
+
+// BulkInterrupted is the error of a bulk add that ended before all items had a result. Send the
+// Unanswered ones again with DUPLICATE_POLICY_KEEP, and with them what was not taken yet.
+type BulkInterrupted struct {
+	// Unanswered are the items that were taken from the sequence and have no result, in the
+	// order in which they were taken. Some of them may be stored.
+	Unanswered []*BulkItem
+	// Taken is how many items were taken from the sequence, answered or not.
+	Taken int
+	// Cause is the *Error that ended the stream. With UNAVAILABLE it pays to go on.
+	Cause error
+}
+
+// Error returns how many items wait for a result, and why.
+func (e *BulkInterrupted) Error() string {
+	return fmt.Sprintf("productsearch: bulk add interrupted with %d of %d items unanswered: %v",
+		len(e.Unanswered), e.Taken, e.Cause)
+}
+
+// Unwrap returns the cause, for errors.As.
+func (e *BulkInterrupted) Unwrap() error { return e.Cause }
+
+// Bulk is one bulk add; range over its Results.
+type Bulk struct {
+	client   *Client
+	ctx      context.Context
+	settings *BulkSettings
+	items    iter.Seq[*BulkItem]
+	started  atomic.Bool
+	summary  *BulkSummary
+}
+
+// BulkAdd stores the pictures of items. Nothing happens until its Results are ranged over.
+//
+// The service answers in the order of completion; settings may be nil. Items are taken from the
+// sequence only as fast as the service takes them, with at most 64 sent and unanswered: these
+// are held in memory. The sequence runs in a goroutine of its own, one item at a time, and has
+// ended when the loop over the results has: one that can wait for long should watch ctx, since
+// nothing can end the loop while it waits.
+func (c *Client) BulkAdd(ctx context.Context, settings *BulkSettings, items iter.Seq[*BulkItem]) *Bulk {
+	return &Bulk{client: c, ctx: ctx, settings: settings, items: items}
+}
+
+// Summary returns the counts of a bulk add that was carried through; nil before its end.
+func (b *Bulk) Summary() *BulkSummary { return b.summary }
+
+// Results sends the items and yields what became of each, in the order of completion. An error
+// of the whole is yielded once, as the last thing: a *BulkInterrupted. Leaving the loop early
+// cancels the stream. It can be ranged over once.
+func (b *Bulk) Results() iter.Seq2[*BulkResult, error] {
+	return func(yield func(*BulkResult, error) bool) {
+		if !b.started.CompareAndSwap(false, true) {
+			yield(nil, errors.New("productsearch: a bulk add runs once; call BulkAdd again"))
+			return
+		}
+		run, err := startBulk(b.ctx, b.client, b.settings, b.items)
+		if err != nil {
+			yield(nil, &BulkInterrupted{Cause: err})
+			return
+		}
+		defer run.stop()
+		for result := range run.all() {
+			if !yield(result, nil) {
+				return
+			}
+		}
+		run.stop()
+		if b.summary, err = run.outcome(); err != nil {
+			yield(nil, err)
+		}
+	}
+}

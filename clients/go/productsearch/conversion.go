@@ -1,0 +1,66 @@
+package productsearch
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// convert turns gRPC's error into an *Error. What is no failure of the call stays as it is: the
+// end of a stream, and an error of somebody else's interceptor.
+func convert(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
+		return FromStatus(s.Proto())
+	}
+	return err
+}
+
+func convertUnary(
+	ctx context.Context, method string, request, response any,
+	conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	if message, ok := request.(proto.Message); ok {
+		if refusal := refusalOf(message); refusal != nil {
+			return refusal
+		}
+	}
+	return convert(invoke(ctx, method, request, response, conn, options...))
+}
+
+func convertStream(
+	ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn,
+	method string, open grpc.Streamer, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	stream, err := open(ctx, desc, conn, method, options...)
+	if err != nil {
+		return nil, convert(err)
+	}
+	return convertedStream{stream}, nil
+}
+
+// convertedStream is a stream whose methods fail with an *Error.
+type convertedStream struct{ grpc.ClientStream }
+
+func (s convertedStream) Header() (metadata.MD, error) {
+	header, err := s.ClientStream.Header()
+	return header, convert(err)
+}
+
+func (s convertedStream) SendMsg(message any) error { return convert(s.ClientStream.SendMsg(message)) }
+
+func (s convertedStream) RecvMsg(message any) error { return convert(s.ClientStream.RecvMsg(message)) }
+
+func (s convertedStream) CloseSend() error { return convert(s.ClientStream.CloseSend()) }

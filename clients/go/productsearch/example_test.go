@@ -1,0 +1,241 @@
+package productsearch_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/productsearch/productsearch/clients/go/productsearch"
+	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
+)
+
+func Example() {
+	address, picture := exampleService()
+
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	found, err := client.SearchImages(context.Background(), &pb.SearchImagesRequest{
+		Image:    &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}, Fit: true},
+		PageSize: 5,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, hit := range found.GetResults() {
+		fmt.Printf("%.3f %s %s\n", hit.GetScore(), hit.GetContSign(), hit.GetBrief())
+	}
+	// Output:
+	// 1.000 1,1 a red apple
+	// 0.750 2,2 a green apple
+}
+
+func ExampleError() {
+	address, _ := exampleService()
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	request := &pb.AddImageRequest{}
+
+	_, err = client.AddImage(ctx, request)
+	var failed *productsearch.Error
+	if errors.As(err, &failed) {
+		switch failed.Reason {
+		case pb.ErrorReason_IMAGE_ALREADY_EXISTS:
+			fmt.Println("already there as", failed.ContSign)
+		case pb.ErrorReason_FIELD_INVALID:
+			for _, violation := range failed.FieldViolations {
+				fmt.Println(violation.Field, violation.Description)
+			}
+		default:
+			if delay, ok := failed.RetryDelay(); ok {
+				fmt.Println("try again after", delay)
+			}
+		}
+	}
+	// Output:
+	// new_image missing; set image and brief
+}
+
+func ExampleFromStatus() {
+	address, _ := exampleService()
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+
+	response, err := client.BatchDeleteImages(ctx, &pb.BatchDeleteImagesRequest{
+		ContSigns: []string{"1,1", "9,9"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, result := range response.GetResults() {
+		if failed := productsearch.FromStatus(result.GetError()); failed != nil {
+			fmt.Println(result.GetContSign(), failed.Reason)
+		}
+	}
+	// Output:
+	// 9,9 IMAGE_NOT_FOUND
+}
+
+func ExampleClient_BulkAdd() {
+	address, picture := exampleService()
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+
+	items := func(yield func(*productsearch.BulkItem) bool) {
+		for _, name := range []string{"apple", "pear", ""} {
+			item := &productsearch.BulkItem{Key: "key of " + name, NewImage: &pb.NewImage{
+				Image: &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}},
+				Brief: name,
+			}}
+			if !yield(item) {
+				return
+			}
+		}
+	}
+	bulk := client.BulkAdd(ctx, nil, items)
+	for result, err := range bulk.Results() {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if result.Err != nil {
+			fmt.Println(result.Key, "failed:", result.Err.Reason)
+			continue
+		}
+		fmt.Println(result.Key, "added:", result.Added.GetContSign())
+	}
+	fmt.Println(bulk.Summary().GetAddedCount(), "of", bulk.Summary().GetReceivedCount())
+	// Output:
+	// key of apple added: 1,1
+	// key of pear added: 2,2
+	// key of  failed: FIELD_INVALID
+	// 2 of 3
+}
+
+// addAll adds every item, also while the service is being replaced, until ctx ends.
+func addAll(
+	ctx context.Context, client *productsearch.Client, items []*productsearch.BulkItem,
+	answered func(*productsearch.BulkResult),
+) error {
+	settings := &productsearch.BulkSettings{DuplicatePolicy: pb.DuplicatePolicy_DUPLICATE_POLICY_KEEP}
+	for {
+		var failure error
+		for result, err := range client.BulkAdd(ctx, settings, slices.Values(items)).Results() {
+			if failure = err; err == nil {
+				answered(result)
+			}
+		}
+		var interrupted *productsearch.BulkInterrupted
+		if !errors.As(failure, &interrupted) || status.Code(interrupted.Cause) != codes.Unavailable {
+			return failure
+		}
+		items = slices.Concat(interrupted.Unanswered, items[interrupted.Taken:])
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return failure
+		}
+	}
+}
+
+func ExampleBulkInterrupted() {
+	address, _ := exampleService()
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	var todo []*productsearch.BulkItem
+	for i := range 100 {
+		todo = append(todo, &productsearch.BulkItem{
+			Key:      fmt.Sprint(i),
+			NewImage: &pb.NewImage{Brief: "drain once"},
+		})
+	}
+
+	count := 0
+	err = addAll(context.Background(), client, todo, func(*productsearch.BulkResult) { count++ })
+	fmt.Println(count, err)
+	// Output:
+	// 100 <nil>
+}
+
+func ExampleClient_SearchAll() {
+	address, picture := exampleService()
+	client, err := productsearch.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}}
+
+	for hit, err := range client.SearchAll(ctx, &pb.SearchImagesRequest{Image: image}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if hit.GetScore() < 0.8 {
+			break
+		}
+		fmt.Println(hit.GetContSign(), hit.GetBrief())
+	}
+	// Output:
+	// 1,1 a red apple
+}
+
+func ExampleWithTLS() {
+	client, err := productsearch.Dial("search.example:443", productsearch.WithTLS(&tls.Config{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	fmt.Println(client.Conn().Target())
+	// Output:
+	// search.example:443
+}
+
+func ExampleDial_keepalive() {
+	client, err := productsearch.Dial("127.0.0.1:50051",
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true,
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+}
+
+func ExampleDial_bearerToken() {
+	ctx, token := context.Background(), "a secret that proves who I am"
+
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	fmt.Println(sent.Get("authorization"))
+	// Output:
+	// [Bearer a secret that proves who I am]
+}
