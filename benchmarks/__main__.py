@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks import plots
 from benchmarks.findings import Findings
 from tests.soak.measures import report
 
@@ -24,6 +25,7 @@ MEASURES: Final = (
     "crowd",
     "memory",
     "mixed",
+    "engine",
 )
 _OUTPUT: Final = Path("build/bench")
 
@@ -42,8 +44,12 @@ def main() -> int:
         found[name] = importlib.import_module(f"benchmarks.{name}").run(chosen.rounds)
         print(f"\n{found[name].table()}\n\n({time.monotonic() - began:.0f} s)", flush=True)
     print()
-    code = report([measure for findings in found.values() for measure in findings.measures])
+    measures = [measure for findings in found.values() for measure in findings.measures]
+    code = report(measures)
     _write(found)
+    plots.draw_measures(measures, _OUTPUT / "measures.png")
+    if "crowd" in found:
+        plots.draw_load(found["crowd"].numbers, _OUTPUT / "load.png")
     return code
 
 
@@ -53,6 +59,7 @@ def _write(found: dict[str, Findings]) -> None:
     content = {"machine": machine} | {
         name: {
             "title": findings.title,
+            "rows": findings.rows,
             "numbers": findings.numbers,
             "measures": [{**vars(measure), "kept": measure.kept} for measure in findings.measures],
         }

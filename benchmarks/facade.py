@@ -31,8 +31,7 @@ def run(rounds: int) -> Findings:
         ("search", "300 KB"),
     ]:
         values = measure(rpc, pictures.SIZES[size], rounds)
-        floors = [sum(parts) for parts in zip(*list(values.values())[1:], strict=True)]
-        ratio = statistics.median(clocks.ratios(values["facade"], floors))
+        ratio = statistics.median(over_floor(values))
         rows.append(
             (
                 f"{rpc}, {size}",
@@ -45,6 +44,12 @@ def run(rounds: int) -> Findings:
             name = f"facade, {rpc} of {size}: CPU / floor"
             measures.append(at_most(name, ratio, _BARS[size]))
     return Findings(title="Facade, CPU for one call", rows=rows, measures=measures, numbers=numbers)
+
+
+def over_floor(values: dict[str, list[float]]) -> list[float]:
+    """Return the facade's CPU over the sum of its floor's parts, for each turn."""
+    facade, *parts = values.values()
+    return clocks.ratios(facade, [sum(turn) for turn in zip(*parts, strict=True)])
 
 
 def measure(

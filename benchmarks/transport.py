@@ -65,9 +65,11 @@ def run(rounds: int) -> Findings:
     )
 
 
-def measure(url: str, bundle: Path | None, body: bytes, rounds: int) -> dict[str, list[float]]:
+def measure(
+    url: str, bundle: Path | None, body: bytes, rounds: int, calls_a_turn: int = _CALLS_A_TURN
+) -> dict[str, list[float]]:
     """Return the CPU seconds of one call, for each way of making it."""
-    times = max(20, min(_CALLS_A_TURN, _BYTES_A_TURN // len(body)))
+    times = max(20, min(calls_a_turn, _BYTES_A_TURN // len(body)))
     with _ways(url, bundle, body) as ways:
         return in_turns({name: partial(cpu_s, way, times) for name, way in ways.items()}, rounds)
 
