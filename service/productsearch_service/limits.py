@@ -46,6 +46,9 @@ REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
+THREAD_TURN_S: Final = 0.001
+"""How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
+search wait that long, several times, for each large picture beside it."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 OTHERS_SHARE: Final = 0.25

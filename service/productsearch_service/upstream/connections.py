@@ -142,8 +142,13 @@ class OneHostAdapter(HTTPAdapter):
         host = PreparedRequest()
         host.url = f"{base_url}/"
         verify: bool | str = str(ca_bundle) if ca_bundle else True
-        self._pool = super().get_connection_with_tls_context(host, verify)
+        self._pool: Any = super().get_connection_with_tls_context(host, verify)
         super().cert_verify(self._pool, host.url, verify, None)  # type: ignore[no-untyped-call]
+
+    @property
+    def idle_connections(self) -> int:
+        """How many open connections the pool holds."""
+        return sum(connection is not None for connection in list(self._pool.pool.queue))
 
     def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
         """Return the only pool."""

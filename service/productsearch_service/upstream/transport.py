@@ -109,6 +109,11 @@ class Transport:
             response.close()
         return content if isinstance(content, TransportFailure) else (response.status_code, content)
 
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for their next call."""
+        return self._adapter.idle_connections
+
     def close(self) -> None:
         """Close all idle connections."""
         self._adapter.close()
