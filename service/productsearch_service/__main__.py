@@ -78,7 +78,6 @@ def _serve() -> int:
         sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
         sys.stderr.flush()
         os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
-    _take_short_turns()
     _give_pictures_back()
     sys.setswitchinterval(limits.THREAD_TURN_S)
     server.start()
@@ -97,16 +96,6 @@ def _serve() -> int:
     # Python would wait for threads that still wait for an upstream, half a minute at most;
     # their callers have been answered.
     os._exit(_EXIT_STOPPED)
-
-
-def _take_short_turns() -> None:
-    """Let threads that only want to say something short get the interpreter sooner.
-
-    With Python's 5 ms, health and metrics waited for dozens of threads with large pictures.
-    """
-    from productsearch_service import limits
-
-    sys.setswitchinterval(limits.THREAD_TURN_S)
 
 
 def _give_pictures_back() -> None:

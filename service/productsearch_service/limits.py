@@ -48,7 +48,7 @@ BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
 THREAD_TURN_S: Final = 0.001
 """How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
-search wait that long, several times, for each large picture beside it."""
+search, or a health check, wait that long, several times, for each large picture beside it."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 OTHERS_SHARE: Final = 0.25
@@ -65,8 +65,6 @@ BULK_AT_ONCE: Final = 8
 BULK_ITEMS_MAX: Final = 32
 """Items of all streams that are under way together; each stream holds one more in its hand."""
 
-THREAD_TURN_S: Final = 0.0005
-"""How long a thread may go on while others wait for the interpreter."""
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz; and as many for metrics and probes over HTTP."""
 ADMIN_TIMEOUT_S: Final = 5.0
