@@ -47,7 +47,7 @@ EXPOSE 50051
 # Settings: mount a file and name it in PRODUCTSEARCH_SETTINGS, or set PRODUCTSEARCH_... here.
 ENV PRODUCTSEARCH_LISTEN=0.0.0.0:50051
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
-    CMD ["productsearch-service", "health", "127.0.0.1:50051"]
+    CMD ["productsearch-service", "health"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["productsearch-service"]
 
