@@ -577,31 +577,36 @@ func TestBulkIsNotOverBeforeItsSequence(t *testing.T) {
 	}
 }
 
-// After the summary the service may end the stream in peace, but not keep it.
-func TestBulkEndsTheStreamWell(t *testing.T) {
-	lingers := false
+// After the summary the service may end the stream in peace.
+func TestBulkLetsTheStreamEnd(t *testing.T) {
+	ended := make(chan struct{})
 	client := dial(t, &service{bulk: func(stream bulkServer) error {
-		if err := echo(stream); err != nil {
-			t.Error(err)
-		}
-		var peace <-chan time.Time
-		if !lingers {
-			peace = time.After(100 * time.Millisecond)
-		}
+		defer close(ended)
+		err := echo(stream)
 		select {
-		case <-peace:
+		case <-time.After(100 * time.Millisecond): // long enough for a cancellation to arrive
 		case <-stream.Context().Done():
-			if !lingers {
-				t.Error("cancelled after the summary")
-			}
+			t.Error("cancelled after the summary")
 		}
-		return nil
+		return err
 	}})
-	for _, lingers = range []bool{false, true} {
-		seen := run(client.BulkAdd(within(t), nil, items("a")))
-		if seen.err != nil || len(seen.results) != 1 {
-			t.Errorf("%v, %v", seen.keys(), seen.err)
-		}
+	if seen := run(client.BulkAdd(within(t), nil, items("a"))); seen.err != nil {
+		t.Error(seen.err)
+	}
+	<-ended
+}
+
+// A service that does not end the stream after the summary does not keep the loop.
+func TestBulkLeavesALingeringStream(t *testing.T) {
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		err := echo(stream)
+		<-stream.Context().Done()
+		return err
+	}})
+	ctx := within(t)
+	seen := run(client.BulkAdd(ctx, nil, items("a")))
+	if seen.err != nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", seen.err, ctx.Err())
 	}
 }
 
