@@ -1,6 +1,7 @@
-# Two images from one file:
+# Three images from one file:
 #   docker build --target service -t productsearch-service .
 #   docker build --target engine  -t productsearch-engine  .
+#   docker build --target gateway -t productsearch-gateway .
 # Everything that is installed is named, with versions and hashes, in the lock files.
 
 FROM python:3.11-slim-bookworm AS base
@@ -49,6 +50,20 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
     CMD ["productsearch-service", "health", "127.0.0.1:50051"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["productsearch-service"]
+
+# Envoy with deploy/envoy's bootstrap and the descriptors for JSON over HTTP. The version is the one
+# that tests/mesh runs.
+FROM service-app AS descriptors
+COPY deploy/envoy/descriptors.py deploy/envoy/http.json /src/
+RUN /app/bin/python /src/descriptors.py /product_search.binpb
+
+FROM envoyproxy/envoy:distroless-v1.40.0 AS gateway
+COPY deploy/envoy/envoy.yaml deploy/envoy/certificate.yaml deploy/envoy/callers.yaml /etc/envoy/
+COPY --from=descriptors /product_search.binpb /etc/envoy/
+USER 10001:10001
+EXPOSE 8443 9902
+ENTRYPOINT ["/usr/local/bin/envoy"]
+CMD ["--config-path", "/etc/envoy/envoy.yaml"]
 
 FROM base AS engine
 RUN python -m pip uninstall --yes pip setuptools wheel \

@@ -9,7 +9,6 @@ installed := $(venv)/.installed
 generator := .venv-generate/.installed
 imports := build/imports/google/rpc/status.proto
 packages := clients/python service engine
-generated := clients/python/productsearch/v1
 
 # Flags of a nested or outer make, or of the user's shell, must not change what is installed.
 pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip --quiet
@@ -26,8 +25,9 @@ demo: $(installed) ## set up and show every RPC on pictures (PHOTOS=dir for your
 test: $(installed) ## set up and prove the product
 	$(bin)/python -m pytest
 
-# Soaks take minutes each and end with a line per measure; they fail if one is short.
-soaks := soak-token soak-secrets soak-add soak-quota fuzz
+# Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
+# they fail if one is short.
+soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
@@ -40,8 +40,29 @@ soak-add: $(installed) ## connections cut at every byte, kill -9 of facade, engi
 soak-quota: $(installed) ## ten virtual minutes of each kind of demand; outages and overload
 	$(bin)/python -u -m tests.soak.quota
 	$(bin)/python -u -m tests.soak.overload
+soak-mixed: $(installed) ## a million mixed calls: memory, threads, descriptors, latency
+	$(bin)/python -u -m tests.soak.mixed
+soak-certificates: $(installed) ## new certificates each second for a minute, under load
+	$(bin)/python -u -m tests.soak.certificates
 fuzz: $(installed) ## mutated answers, random requests, broken pictures
 	$(bin)/python -u -m tests.soak.fuzz
+
+.PHONY: bench
+bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
+	$(bin)/python -u -m benchmarks
+
+.PHONY: test-clients
+test-clients: $(installed) ## build and test the clients, then the interop matrix (Go, JDK 17 + Maven, Node)
+	$(bin)/python -m pytest tests/clients
+	cd clients/go && go vet ./... && go test -race ./...
+	cd clients/java && mvn -B -ntp -q clean verify
+	$(bin)/python -u -m tests.interop
+
+.PHONY: test-mesh
+test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)
+	$(bin)/python -m pytest tests/mesh
+	$(bin)/python -u -m tests.mesh.balance
+	$(bin)/python -u -m tests.mesh.rolling
 
 .PHONY: run
 run: $(installed) ## keep facade and engine up; prints how to call them
@@ -81,15 +102,18 @@ protos: $(installed) $(imports) ## lint the protos and compare them with main
 	protos/breaking.sh
 
 .PHONY: generate
-generate: $(generator) ## make the Python client's code from the protos
-	protos/generate.sh clients/python
+generate: $(generator) ## make the Python and Go clients' code from the protos (Java's build makes its own)
+	protos/generate.sh clients/python python
+	protos/generate.sh clients/go go
 
 .PHONY: generated
 generated: $(generator)
 	rm -rf build/generated
-	protos/generate.sh build/generated
-	@for file in build/generated/productsearch/v1/*; do \
-		cmp "$$file" "$(generated)/$$(basename "$$file")" || exit 1; done
+	@for language in python go; do \
+		protos/generate.sh build/generated/$$language $$language || exit 1; \
+		(cd build/generated/$$language && find . -type f) | while read -r file; do \
+			cmp "build/generated/$$language/$$file" "clients/$$language/$$file" || exit 1; done \
+		|| exit 1; done
 	@echo "generated files are current"
 
 .PHONY: lock
@@ -98,7 +122,8 @@ lock: ## resolve the lock files anew
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here
-	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		clients/java/target tests/interop/node/node_modules
 
 $(installed): requirements-dev.lock $(packages:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(venv)

@@ -73,6 +73,10 @@ class Server:
         self.url = ready.removeprefix(_READY).strip()
         self.other_ports = dict(line.strip().split(" on ", 1) for line in others)
 
+    def run_by(self, *command: str) -> None:
+        """Let ``command`` run the server, as a wrapper does, from the next start on."""
+        self._command = [*command, *self._command]
+
     def stop(self) -> int:
         """Stop as an operator does (SIGTERM) and return the exit status; 0 if not running."""
         return self._end(signal.SIGTERM)
@@ -80,6 +84,10 @@ class Server:
     def wait(self, within_s: float = _STOP_S) -> int:
         """Wait until the server has ended by itself and return its exit status (-9: it had not)."""
         return self._end(None, within_s)
+
+    def send_signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal and do not wait for what comes of it."""
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Stop as a crash does (SIGKILL)."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,8 +21,8 @@ from tests.fakes.upstream import FakeUpstream
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
+ServerFactory = Callable[..., Server]
 FacadeFactory = Callable[..., ProductSearchStub]
-
 
 _numbers = itertools.count(1)
 
@@ -48,15 +49,15 @@ def upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def facade(upstream: FakeUpstream) -> Iterator[FacadeFactory]:
-    """Return a function that starts a facade and returns a stub connected to it.
+def server(upstream: FakeUpstream) -> Iterator[ServerFactory]:
+    """Return a function that starts a facade in this process.
 
     Keywords are settings; ``library`` holds changes to those of the only library, whose
     upstream is the fake one unless it says otherwise.
     """
     closers: list[Callable[[], Any]] = []
 
-    def start(library: dict[str, Any] | None = None, **changes: Any) -> ProductSearchStub:
+    def start(library: dict[str, Any] | None = None, **changes: Any) -> Server:
         only = {"base_url": upstream.url, "api_key": "the-api-key", "quota_qps": 0}
         only |= {"secret_key": "the-secret-key"} | (library or {})
         server = Server(
@@ -72,13 +73,28 @@ def facade(upstream: FakeUpstream) -> Iterator[FacadeFactory]:
         )
         server.start()
         closers.append(lambda: server.stop(threading.Event()))
-        channel = connect(f"127.0.0.1:{server.port}")
-        closers.append(channel.close)
-        return ProductSearchStub(channel)
+        return server
 
     yield start
     for close in reversed(closers):
         close()
+
+
+@pytest.fixture
+def facade(server: ServerFactory) -> Iterator[FacadeFactory]:
+    """Return a function that starts a facade and returns a stub connected to it.
+
+    It takes what ``server`` takes.
+    """
+    channels: list[grpc.Channel] = []
+
+    def start(library: dict[str, Any] | None = None, **changes: Any) -> ProductSearchStub:
+        channels.append(connect(f"127.0.0.1:{server(library, **changes).port}"))
+        return ProductSearchStub(channels[-1])
+
+    yield start
+    for channel in channels:
+        channel.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from functools import lru_cache
 from typing import Any
 
 from PIL import Image
@@ -32,3 +33,16 @@ def jpeg(seed: int = 0, width: int = 320, height: int = 320) -> bytes:
 def noise_jpeg(at_least: int, seed: int = 0) -> bytes:
     """Return a JPEG of about ``at_least`` bytes: the right header, then bytes nobody decodes."""
     return jpeg(seed) + random.Random(seed).randbytes(at_least)
+
+
+@lru_cache(maxsize=1)
+def _blank_jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (300, 300)).save(buffer, "JPEG", quality=1)
+    return buffer.getvalue()
+
+
+def numbered_jpeg(number: int) -> bytes:
+    """Return a small valid JPEG; another number, which is in a comment, makes another file."""
+    blank = _blank_jpeg()
+    return blank[:2] + b"\xff\xfe\x00\x0a" + number.to_bytes(8, "big") + blank[2:]

@@ -45,9 +45,7 @@ def descriptor_set(rules: Path = RULES) -> descriptor_pb2.FileDescriptorSet:
     return descriptor_pb2.FileDescriptorSet(file=files.values())
 
 
-def _collect(
-    file: FileDescriptor, into: dict[str, descriptor_pb2.FileDescriptorProto]
-) -> None:
+def _collect(file: FileDescriptor, into: dict[str, descriptor_pb2.FileDescriptorProto]) -> None:
     """Add the file after everything that it imports."""
     for imported in file.dependencies:
         _collect(imported, into)

@@ -114,6 +114,9 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             f"{_PREFIX}ready", "This replica should get calls.", float(self._readiness.ready)
         )
+        looks = _counter("readiness_looks", "How often readiness was looked at.")
+        looks.add_metric([], self._readiness.looks)
+        yield looks
         stale = _gauge("files_broken", "Changed files are broken; the old value is used.", "what")
         for reloaded in self._reloaded:
             stale.add_metric([reloaded.what], float(reloaded.broken))

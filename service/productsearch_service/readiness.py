@@ -43,6 +43,8 @@ class Readiness:
         self.obstacles: Mapping[str, str] = dict.fromkeys(libraries, "not looked at yet")
         """What keeps each library from being served, by name; only those with an obstacle."""
         self.ready = False
+        self.looks = 0
+        """How often it has looked."""
 
     def start(self) -> None:
         """Look every half second until closed."""
@@ -70,6 +72,7 @@ class Readiness:
     def _run(self) -> None:
         while not self._closed.is_set():
             ready = self.look()
+            self.looks += 1
             if ready != self.ready and not self._closed.is_set():
                 self.ready = ready
                 self._tell(ready)

@@ -47,7 +47,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _address_or_nothing(value: str) -> str:
+    return _address(value) if value else value
+
+
 Address = Annotated[str, AfterValidator(_address)]
+OptionalAddress = Annotated[str, AfterValidator(_address_or_nothing)]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
@@ -117,9 +122,9 @@ class Settings(BaseSettings):
 
     listen: Address = "127.0.0.1:50051"
     """Address and port of the gRPC service; port 0 takes a free one."""
-    admin_listen: Address | Literal[""] = "127.0.0.1:50052"
+    admin_listen: OptionalAddress = "127.0.0.1:50052"
     """The same for health, reflection and channelz by gRPC; empty: none. Plaintext."""
-    metrics_listen: Address | Literal[""] = "127.0.0.1:9464"
+    metrics_listen: OptionalAddress = "127.0.0.1:9464"
     """The same for metrics and probes by HTTP; empty: none. Plaintext."""
     reflection: bool = False
     """Answer gRPC reflection on ``listen`` too."""

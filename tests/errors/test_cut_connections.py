@@ -11,9 +11,11 @@ import requests
 
 from productsearch import v1
 from tests.fakes.cutting import Cut, CuttingUpstream, sign_of
+from tests.pictures import numbered_jpeg
 from tests.soak import add
-from tests.soak.add import RPCS, TOKEN, Case, Rpc, Stage, stages
-from tests.soak.crash import numbered_jpeg
+from tests.soak.cut_calls import RPCS, TOKEN, Rpc, words_of
+from tests.soak.cut_cases import KINDS, Case, sizes
+from tests.soak.cut_stage import Stage, stages
 
 ADD_PATH = "/rest/2.0/image-classify/v1/realtime_search/product/add?access_token=t"
 LENGTH_AT = len("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:")
@@ -37,13 +39,13 @@ def search(stage: Stage) -> None:
 @pytest.mark.parametrize("rpc", [*RPCS, TOKEN], ids=lambda rpc: rpc.name)
 def test_each_joint(rpc: Rpc) -> None:
     """Broken between any two parts of the exchange, once or for good, the outcome table holds."""
-    head, body, answer = add.sizes(rpc)
+    head, body, answer = sizes(rpc)
     joints = {"request": (0, head, head + body), "answer": (0, 40, LENGTH_AT, answer - 1)}
     cases = [
         Case(rpc, Cut(side=side, at=at, kind=kind, lasting=lasting))
         for side, bytes_at in joints.items()
         for at in bytes_at
-        for kind in add.KINDS
+        for kind in KINDS
         for lasting in (False, True)
     ]
     add.assert_table_kept(cases)
@@ -106,7 +108,7 @@ def test_add_that_was_never_sent(stage: Stage) -> None:
     stage.upstream.arm(Cut(side="answer", at=20, kind="reset", lasting=True))
     with pytest.raises(grpc.RpcError) as caught:
         RPCS[0].play(stage, 5)
-    assert ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE") == add.words_of(caught.value)
+    assert ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE") == words_of(caught.value)
     assert {"token"} >= {entry.method for entry in stage.upstream.journal}
 
 

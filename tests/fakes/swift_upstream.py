@@ -1,7 +1,7 @@
 """An upstream for millions of calls, as a process: it forgets each request and does what it asks.
 
 A call asks by a mark: the first number of its ``cont_sign``, or its ``class_id1``. Without one
-of the marks below the call succeeds. Tokens are good for some thousands of calls, so whoever calls
+of the marks below the call succeeds. Tokens are good for a thousand calls, so whoever calls
 for long has to replace them. ``GET /seen`` tells what was seen.
 """
 
@@ -19,7 +19,7 @@ SLOW: Final = 60_001
 SLOW_S: Final = 0.3
 LARGE_BYTES: Final = 3_000_000
 """Requests from this size on are counted as large."""
-_TOKEN_CALLS: Final = 5000
+_TOKEN_CALLS: Final = 1000
 _TAIL_BYTES: Final = 400
 _MARK: Final = re.compile(rb"(?:class_id1|cont_sign)=(\d+)")
 

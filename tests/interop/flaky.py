@@ -137,11 +137,11 @@ class FlakyServer(v1.ProductSearchServicer):
 
 
 def _deadline(context: grpc.ServicerContext) -> str:
-    """Return between which seconds the time lies that the caller waits."""
-    remaining_s = context.time_remaining()
-    for low, high in ((20, 30), (290, 300)):
-        if remaining_s is not None and low < remaining_s <= high:
-            return f"{low} to {high} s"
+    """Return how long the caller waits; clients round it up on the wire."""
+    remaining_s = context.time_remaining() or 0
+    for seconds in (30, 300):
+        if seconds - 10 < remaining_s <= seconds + 1:
+            return f"about {seconds} s"
     return f"{remaining_s} s"
 
 

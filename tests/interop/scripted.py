@@ -50,7 +50,7 @@ class ScriptedUpstream(FakeUpstream):
 
 
 def _library(request: Received) -> str:
-    return request.token.partition(":")[2]
+    return request.token.partition("_")[2]
 
 
 def _token(request: Received) -> Any:
@@ -60,7 +60,7 @@ def _token(request: Received) -> Any:
         return Fault(status=401, body=said)
     # Every call gives another token, as the vendor's does: a rejected one must not come again.
     return {
-        "access_token": f"24.token-{time.monotonic_ns()}:{library}",
+        "access_token": f"24.token-{time.monotonic_ns()}_{library}",
         "expires_in": 2592000,
         "scope": "brain_all_scope",
     }

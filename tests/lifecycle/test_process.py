@@ -1,4 +1,4 @@
-"""The service as a process: start, health, reflection, refusals to start, stop."""
+"""The service as a process: start, refusals to start, stop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import FakeUpstream, Fault
+from tests.lifecycle.asking import until_ready
 from tests.pictures import jpeg
 
 SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
@@ -34,20 +34,6 @@ def process(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Facade]:
         yield running
 
 
-def test_health_and_reflection_answer(process: Facade) -> None:
-    """grpc.health.v1 says SERVING for the server and the service; reflection lists it."""
-    with v1.connect(process.url) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        for name in ("", "productsearch.v1.ProductSearch"):
-            request = health_pb2.HealthCheckRequest(service=name)
-            assert SERVING == health.Check(request, timeout=10).status
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        (answer,) = stub.ServerReflectionInfo(iter([asked]), timeout=10)
-        names = {service.name for service in answer.list_services_response.service}
-        assert "productsearch.v1.ProductSearch" in names
-
-
 def _health(address: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "productsearch_service", "health", address],
@@ -60,12 +46,15 @@ def _health(address: str) -> tuple[int, str]:
 
 def test_the_health_command_tells_by_its_exit_code(process: Facade) -> None:
     """0 for a service that serves, 1 for one that cannot be reached."""
-    assert (0, "SERVING") == _health(process.url)
+    until_ready(process)
+    for port in (process.admin, process.url):
+        assert (0, "SERVING") == _health(port)
     assert (1, "UNREACHABLE") == _health("127.0.0.1:9")
 
 
 def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstream) -> None:
     """After SIGTERM: not serving, calls go on for the drain delay, the slow one ends well."""
+    until_ready(process)
     slow = Fault(seconds=1.5, body=b'{"log_id": 7, "result": [], "has_more": false}')
     upstream.then("search", slow)
     with v1.connect(process.url) as channel:
@@ -158,7 +147,10 @@ PAIR = {
     [
         ({}, "libraries: "),
         ({"PRODUCTSEARCH_SETTINGS": "/no/such/file"}, "no such file"),
-        (PAIR | {"PRODUCTSEARCH_LISTEN": "0.0.0.0:0"}, "policy_file, or open_to_network"),
+        (
+            PAIR | {"PRODUCTSEARCH_LISTEN": "0.0.0.0:0"},
+            "listen is open to the network",
+        ),
         (PAIR | {"PRODUCTSEARCH_LISTEN": "here"}, "listen: must be host:port"),
         (PAIR | {"PRODUCTSEARCH_DEFAULT_LIBRARY": "shoes"}, "must be one of libraries"),
         (PAIR | {"PRODUCTSEARCH_LIBRARIES__DEFAULT__BASE_URL": "ftp://x"}, "must be https"),

@@ -96,8 +96,9 @@ def _outage(
         sent_after = _sent(gateway)[victim.url] - sent
     host = gateway.hosts()[victim.url]
     print(
-        f"{what}: left out after {left_out_s - begun_s:.2f} s ({_flags(host)}); calls: "
-        f"{dict(unary.ended)}; {gateway.stats()['upstream_rq_retry']} tries repeated by Envoy so far"
+        f"{what}: left out after {left_out_s - begun_s:.2f} s ({_flags(host)}); "
+        f"calls: {dict(unary.ended)}; "
+        f"tries repeated by Envoy so far: {gateway.stats()['upstream_rq_retry']}"
     )
     for began_s, text in unary.failures:
         print(f"  a call {began_s - begun_s:+.2f} s from then: {text}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,11 @@ import grpc
 import yaml
 
 from productsearch import v1
+from tests.ports import free_port
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 
+_DESCRIPTORS: Final = "product_search.binpb"
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.05
 _STOP_S: Final = 20.0
@@ -71,6 +73,8 @@ class Gateway:
         self._admin = ""
         self.address = ""
         """Where callers connect, once started."""
+        self.telemetry = ""
+        """Where Prometheus asks, once started."""
 
     def __enter__(self) -> Self:
         bootstrap = write_bootstrap(
@@ -93,9 +97,12 @@ class Gateway:
                 stderr=log,
             )
         self._wait_until_ready(admin_file)
-        listeners = json.loads(self.admin("listeners?format=json"))["listener_statuses"]
-        port = listeners[0]["local_address"]["socket_address"]["port_value"]
-        self.address = f"127.0.0.1:{port}"
+        ports = {
+            listener["name"]: listener["local_address"]["socket_address"]["port_value"]
+            for listener in json.loads(self.admin("listeners?format=json"))["listener_statuses"]
+        }
+        self.address = f"127.0.0.1:{ports['callers']}"
+        self.telemetry = f"http://127.0.0.1:{ports['telemetry']}"
         return self
 
     def __exit__(
@@ -126,11 +133,16 @@ class Gateway:
     def stats(self) -> Mapping[str, int]:
         """Return Envoy's counters and gauges about the facades."""
         stats = json.loads(self.admin("stats?format=json&filter=cluster.facades"))["stats"]
-        return {stat["name"].removeprefix("cluster.facades."): stat["value"] for stat in stats if "name" in stat}
+        return {
+            stat["name"].removeprefix("cluster.facades."): stat["value"]
+            for stat in stats
+            if "name" in stat
+        }
 
     def hosts(self) -> Mapping[str, Mapping[str, Any]]:
         """Return Envoy's picture of each facade by its address: health flags and counters."""
-        (cluster,) = json.loads(self.admin("clusters?format=json"))["cluster_statuses"]
+        clusters = json.loads(self.admin("clusters?format=json"))["cluster_statuses"]
+        (cluster,) = (cluster for cluster in clusters if cluster["name"] == "facades")
         found = {}
         for host in cluster["host_statuses"]:
             place = host["address"]["socket_address"]
@@ -156,6 +168,11 @@ class Gateway:
         if not self.wait_for(lambda: self.stats().get("membership_healthy") == count):
             raise TimeoutError(f"not {count} healthy facades: {self.hosts()}")
 
+    @property
+    def descriptors(self) -> Path:
+        """The file with the service's descriptors."""
+        return self._folder / _DESCRIPTORS
+
     def log(self) -> str:
         """Return all that Envoy has logged, access lines included."""
         return (self._folder / "envoy.log").read_text(errors="replace")
@@ -178,7 +195,9 @@ def write_bootstrap(
 ) -> Path:
     """Write deploy/envoy's files for this machine into ``folder``; return the bootstrap."""
     subprocess.run(
-        [*_descriptors(), str(folder / "product_search.binpb")], check=True, capture_output=True
+        [sys.executable, str(DEPLOY / "envoy" / "descriptors.py"), str(folder / _DESCRIPTORS)],
+        check=True,
+        capture_output=True,
     )
     for name in ("envoy.yaml", "certificate.yaml", "callers.yaml"):
         text = (DEPLOY / "envoy" / name).read_text("utf-8")
@@ -187,12 +206,13 @@ def write_bootstrap(
         (folder / name).write_text(text, "utf-8")
     bootstrap = folder / "envoy.yaml"
     config = yaml.safe_load(bootstrap.read_text("utf-8"))
-    config["admin"]["address"]["socket_address"]["port_value"] = 0
-    listener = config["static_resources"]["listeners"][0]
-    listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": 0}
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = [
-        {"lb_endpoints": [_endpoint(address) for address in addresses]}
-    ]
+    # The telemetry listener sends to the admin port: that one cannot be 0.
+    admin = free_port()
+    config["admin"]["address"]["socket_address"]["port_value"] = admin
+    for listener in config["static_resources"]["listeners"]:
+        listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": 0}
+    _cluster(config, "admin")["load_assignment"]["endpoints"] = [_endpoints(f"127.0.0.1:{admin}")]
+    _cluster(config, "facades")["load_assignment"]["endpoints"] = [_endpoints(*addresses)]
     for change in changes:
         change(config)
     bootstrap.write_text(yaml.safe_dump(config), "utf-8")
@@ -201,17 +221,24 @@ def write_bootstrap(
 
 def quick_health(config: dict[str, Any]) -> None:
     """Ask for health four times as often as deployed, so that drains can be short."""
-    (check,) = config["static_resources"]["clusters"][0]["health_checks"]
+    (check,) = _cluster(config, "facades")["health_checks"]
     check["interval"] = check["no_traffic_interval"] = "0.25s"
 
 
-def _descriptors() -> list[str]:
-    import sys
+def _cluster(config: dict[str, Any], name: str) -> dict[str, Any]:
+    clusters: list[dict[str, Any]] = config["static_resources"]["clusters"]
+    return next(cluster for cluster in clusters if cluster["name"] == name)
 
-    return [sys.executable, str(DEPLOY / "envoy" / "descriptors.py")]
 
-
-def _endpoint(address: str) -> dict[str, Any]:
-    host, _, port = address.rpartition(":")
-    place = {"address": host, "port_value": int(port)}
-    return {"endpoint": {"address": {"socket_address": place}}}
+def _endpoints(*addresses: str) -> dict[str, Any]:
+    places = (address.rpartition(":") for address in addresses)
+    return {
+        "lb_endpoints": [
+            {
+                "endpoint": {
+                    "address": {"socket_address": {"address": host, "port_value": int(port)}}
+                }
+            }
+            for host, _, port in places
+        ]
+    }

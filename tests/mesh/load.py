@@ -18,7 +18,7 @@ import grpc
 
 from productsearch import v1
 from tests.fakes.cutting import sign_of
-from tests.soak.crash import numbered_jpeg
+from tests.pictures import numbered_jpeg
 
 # The client's own retries would hide what the gateway lets through.
 NO_RETRIES: Final = ("grpc.enable_retries", 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ SMALL: Final = 10
 _UNARY_PER_S: Final = 180.0
 _ITEMS_PER_S: Final = 20.0
 # As deployed: the delay is several health checks long (1 s apart there, 0.25 s here).
-_DRAIN: Final = {"PRODUCTSEARCH_DRAIN_DELAY_S": "1.5", "PRODUCTSEARCH_DRAIN_GRACE_S": "10"}
+_DRAIN: Final = {"PRODUCTSEARCH_DRAIN_DELAY_S": "1", "PRODUCTSEARCH_DRAIN_GRACE_S": "10"}
 
 
 def run(rolls: int) -> list[Measure]:
@@ -41,21 +42,29 @@ def run(rolls: int) -> list[Measure]:
             gateway.wait_for_healthy(2)
             with Unary(channel, _UNARY_PER_S) as unary, Bulk(channel, _ITEMS_PER_S) as bulk:
                 for number in range(rolls):
+                    failed = len(unary.failures)
                     facade = facades[number % len(facades)]
                     statuses.append(facade.stop())
                     facade.start()
                     gateway.wait_for_healthy(2)
-            retried = gateway.stats()["upstream_rq_retry"]
+                    told = Counter(text for _, text in unary.failures[failed:])
+                    if told or statuses[-1]:
+                        print(f"roll {number}: exit code {statuses[-1]}; {dict(told)}", flush=True)
+            stats = gateway.stats()
         lost = bulk.lost(upstream.stored)
-    for failure in [text for _, text in unary.failures] + bulk.failures:
-        print(failure)
+    for text in bulk.failures:
+        print(f"bulk: {text}")
     print(
         f"{unary.ended.total()} calls; {bulk.items} items in {bulk.streams} streams, "
-        f"{bulk.drained} of them resent after SERVER_DRAINING; {retried} tries repeated by Envoy"
+        f"{bulk.drained} of them resent after SERVER_DRAINING; Envoy repeated "
+        f"{stats['upstream_rq_retry']} tries, and found no healthy facade for "
+        f"{stats['lb_healthy_panic']} calls"
     )
     return [
         Measure(name="rolls", value=len(statuses), relation="==", bar=rolls),
-        Measure(name="exit codes other than 0", value=sum(map(bool, statuses)), relation="==", bar=0),
+        Measure(
+            name="exit codes other than 0", value=sum(map(bool, statuses)), relation="==", bar=0
+        ),
         Measure(name="unary calls failed", value=unary.failed, relation="==", bar=0),
         Measure(name="bulk streams failed", value=len(bulk.failures), relation="==", bar=0),
         Measure(name="bulk items lost", value=lost, relation="==", bar=0),

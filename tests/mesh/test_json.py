@@ -78,7 +78,9 @@ def test_a_picture_is_added_found_changed_and_deleted(curl: Curl) -> None:
 
 def test_pictures_up_to_the_upstreams_limit_fit(curl: Curl) -> None:
     """A picture of 2.9 MB, 3.9 MB as base64, is added; a bigger one is told why not."""
-    assert 200 == curl("POST", "/v1/images", {"image": _image(noise_jpeg(2_890_000)), "brief": "b"})[0]
+    assert (
+        200 == curl("POST", "/v1/images", {"image": _image(noise_jpeg(2_890_000)), "brief": "b"})[0]
+    )
     too_big = {"image": _image(noise_jpeg(3_500_000)), "brief": "b"}
     status, error = curl("POST", "/v1/images", too_big)
     assert (400, "IMAGE_SIZE_INVALID") == (status, error["details"][0]["reason"])

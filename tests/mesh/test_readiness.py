@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
+from typing import Any
+
 import grpc
 import pytest
 
+from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import error
 from tests.mesh.conftest import Mesh
@@ -13,6 +18,7 @@ from tests.pictures import jpeg
 
 _CALLS = 40
 _QUOTA = v1.ErrorReason.QUOTA_EXHAUSTED
+_DOWN = v1.ErrorReason.UPSTREAM_UNAVAILABLE
 
 
 def _search(stub: v1.ProductSearchStub, timeout: float = 10) -> grpc.RpcError | None:
@@ -22,6 +28,15 @@ def _search(stub: v1.ProductSearchStub, timeout: float = 10) -> grpc.RpcError | 
     except grpc.RpcError as failure:
         return failure
     return None
+
+
+def _readyz(facade: Facade) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{facade.metrics}/readyz", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def _ejections(mesh: Mesh) -> dict[str, int]:
@@ -37,6 +52,7 @@ def test_an_exhausted_quota_ejects_nobody(mesh: Mesh) -> None:
     assert [_QUOTA] * _CALLS == [failure and v1.reason_of(failure) for failure in failures]
     assert {} == _ejections(mesh)
     assert 2 == mesh.gateway.stats()["membership_healthy"]
+    assert [200, 200] == [_readyz(facade) for facade in mesh.facades]
 
 
 def test_short_deadlines_eject_nobody(mesh: Mesh) -> None:
@@ -56,13 +72,22 @@ def test_callers_hear_from_the_facades_that_the_upstream_is_down(mesh: Mesh) -> 
     with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
         stub = v1.ProductSearchStub(channel)
         failures = [_search(stub) for _ in range(_CALLS)]
-        for failure in failures:
+        assert [_DOWN] * _CALLS == [failure and v1.reason_of(failure) for failure in failures]
+        assert None not in [v1.retry_delay_of(failure) for failure in failures if failure]
+
+        def nobody_is_ready() -> bool:
+            # A facade is ready for a moment when its breaker wants to try a call.
+            failure = _search(stub)
             assert failure is not None
-            assert v1.ErrorReason.UPSTREAM_UNAVAILABLE == v1.reason_of(failure)
-            assert v1.retry_delay_of(failure)
+            assert _DOWN == v1.reason_of(failure)
+            ready = [_readyz(facade) for facade in mesh.facades]
+            return ready == [503, 503] and not mesh.gateway.stats()["membership_healthy"]
+
+        assert mesh.gateway.wait_for(nobody_is_ready)
         assert {} == _ejections(mesh)
         mesh.upstream.always("search", None)
         assert mesh.gateway.wait_for(lambda: _search(stub) is None)
+        mesh.gateway.wait_for_healthy(2)
 
 
 def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
@@ -84,7 +109,7 @@ def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
 def test_only_the_service_is_routed(mesh: Mesh, method: str) -> None:
     """Health, reflection and whatever else a facade has are not for callers: UNIMPLEMENTED."""
     with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
-        call = channel.unary_unary(method)
+        call: Any = channel.unary_unary(method)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=10)
     assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()

@@ -37,6 +37,21 @@ class Measure:
         return f"{self.name}: {self.value:.6g} (bar {self.relation} {self.bar:g}) {verdict}"
 
 
+def equal(name: str, value: float, bar: float) -> Measure:
+    """Return a measure that has to be ``bar``."""
+    return Measure(name=name, value=value, relation="==", bar=bar)
+
+
+def at_most(name: str, value: float, bar: float) -> Measure:
+    """Return a measure that has to be ``bar`` or less."""
+    return Measure(name=name, value=value, relation="<=", bar=bar)
+
+
+def at_least(name: str, value: float, bar: float) -> Measure:
+    """Return a measure that has to be ``bar`` or more."""
+    return Measure(name=name, value=value, relation=">=", bar=bar)
+
+
 def report(measures: Sequence[Measure]) -> int:
     """Print a line for each measure; return 0 if there are some and all bars are kept."""
     for measure in measures:

@@ -135,8 +135,10 @@ def make(stub: v1.ProductSearchStub, facade: str, plan: Plan, tally: Tally) -> N
     began_s = time.perf_counter()
     try:
         outcome = _outcome(stub, plan, request)
-    except grpc.RpcError as error:
-        outcome = _documented(error)
+    except grpc.RpcError as failure:
+        error: Any = failure
+        cancelled = error.code() is grpc.StatusCode.CANCELLED
+        outcome = "CANCELLED" if cancelled else _reason(error)
     took_s = time.perf_counter() - began_s
     if plan.kind == "cancel" and outcome == "OK":
         tally.late_cancels += 1
@@ -174,11 +176,20 @@ def _outcome(stub: v1.ProductSearchStub, plan: Plan, request: Any) -> str:
         return "OK"
     answer = method(request, timeout=_PATIENCE_S)
     failed = [result.error for result in getattr(answer, "results", ()) if _has_error(result)]
-    return v1.ErrorReason.Name(v1.reason_of(failed[0]) or 0) if failed else "OK"
+    return _reason(failed[0]) if failed else "OK"
 
 
 def _has_error(result: Any) -> bool:
     return isinstance(result, v1.BatchDeleteImagesResponse.Result) and result.HasField("error")
+
+
+def _reason(error: Any) -> str:
+    """Return the reason of an RPC's error, or of a status inside an answer, and check its code."""
+    reason = v1.reason_of(error)
+    code = error.code().value[0] if isinstance(error, grpc.RpcError) else error.code
+    if reason is None or CODES[v1.ErrorReason.Name(reason)] != code:
+        return f"undocumented {code}"
+    return v1.ErrorReason.Name(reason)
 
 
 def _of_stream(answers: Any) -> str:
@@ -189,20 +200,10 @@ def _of_stream(answers: Any) -> str:
         if answer.HasField("summary"):
             received = answer.summary.received_count
         elif answer.result.HasField("error"):
-            reasons.append(v1.ErrorReason.Name(v1.reason_of(answer.result.error) or 0))
+            reasons.append(_reason(answer.result.error))
     if received != _BULK_ITEMS:
         return f"a summary of {received}"
     return reasons[0] if reasons else "OK"
-
-
-def _documented(error: Any) -> str:
-    """Return the reason of an RPC's error, if it is documented with the error's code."""
-    if error.code() is grpc.StatusCode.CANCELLED:
-        return "CANCELLED"
-    reason = v1.reason_of(error)
-    if reason is None or CODES[v1.ErrorReason.Name(reason)] != error.code().value[0]:
-        return f"undocumented {error.code()} {error.details()}"
-    return v1.ErrorReason.Name(reason)
 
 
 @functools.cache

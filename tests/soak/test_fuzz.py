@@ -12,7 +12,8 @@ from PIL import Image
 from productsearch import v1
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault
-from tests.soak.fuzz import FULL, _picture_files, claiming, run
+from tests.soak.fuzz import FULL, run
+from tests.soak.fuzz_files import claiming, files_of_all_kinds
 from tests.soak.measures import assert_kept
 
 SIZE = FULL // 50
@@ -25,7 +26,7 @@ def test_bad_bytes_meet_values_or_own_errors() -> None:
 
 def test_headers_lie_as_they_are_told() -> None:
     """The liar writes the sides where decoders of each format read them."""
-    files = _picture_files()
+    files = files_of_all_kinds()
     for kind in ("JPEG", "PNG", "BMP", "GIF animated", "TIFF", "WEBP lossless"):
         sides = Image.open(io.BytesIO(claiming(kind, files[kind], 1234, 777))).size
         assert (1234, 777) == sides, kind

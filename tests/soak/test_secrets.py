@@ -8,9 +8,14 @@ import random
 from urllib.parse import quote
 
 import pytest
+import requests
 
+from tests.fakes.upstream import FakeUpstream
+from tests.soak.ears import Ears
 from tests.soak.measures import assert_kept
-from tests.soak.secrets import FULL, SEED, Ears, Pieces, Secrets, run
+from tests.soak.secret_pieces import Pieces, Secrets
+from tests.soak.secrets import FULL, SEED, run
+from tests.soak.traces import SINK, traced
 
 SIZE = FULL // 10
 SECRETS = Secrets.of(SEED)
@@ -38,7 +43,7 @@ def test_the_ears_hear_every_spelling(secret: str, pad: int) -> None:
 def test_the_ears_hear_local_variables_and_contexts() -> None:
     """A secret in a local variable of a frame, or in an exception behind another, is heard."""
     ears = Ears(Pieces(SECRETS))
-    # As a caller's module would: the frames of tests.soak.secrets itself are left out.
+    # As a caller's module would: the frames of the soaks' own modules are left out.
     source = "def ask(url):\n try:\n  raise ValueError(url)\n finally:\n  pass\n"
     space: dict[str, object] = {}
     exec(compile(source, "asking.py", "exec"), space)
@@ -52,3 +57,12 @@ def test_the_ears_hear_local_variables_and_contexts() -> None:
     ears.flush()
     heard = {where.partition(": token")[0] for _, where in ears.heard}
     assert {"context asking.py:ask url", "context ValueError"} <= heard
+
+
+def test_the_ears_hear_spans(upstream: FakeUpstream) -> None:
+    """What tracing exports of an ordinary call with a token in its URL is heard."""
+    ears = Ears(Pieces(SECRETS))
+    with traced(ears):
+        requests.post(f"{upstream.url}/?access_token={SECRETS.tokens[0]}", timeout=10)
+    ears.flush()
+    assert {(SINK, "span POST: token, plain")} == {*ears.heard}

@@ -6,7 +6,8 @@ import pytest
 
 from tests.soak import token
 from tests.soak.measures import assert_kept
-from tests.soak.token import SMALL, Family
+from tests.soak.token import Family
+from tests.soak.token_stage import SMALL
 
 
 @pytest.mark.parametrize("family", token.FAMILIES, ids=lambda family: family.__name__)

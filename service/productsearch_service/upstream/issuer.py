@@ -45,6 +45,7 @@ class TokenIssuer:
         self._proven: KeyPair | None = None
         self._failed: KeyPair | None = None
         self._again_at_s = 0.0
+        self._asked = False
 
     def __call__(self) -> Issued:
         """Return a new token for the current pair.
@@ -52,19 +53,25 @@ class TokenIssuer:
         Raises UpstreamCredentialsRejected if the pair is no good, UpstreamUnavailable if the
         endpoint cannot be reached or its answer makes no sense.
         """
-        current = self._proven
-        pair = current or self._credentials.read()
-        issued = self._issue(pair)
-        with self._lock:
-            if self._proven is current:  # else it was replaced while we asked
-                self._proven = pair
+        try:
+            current = self._proven
+            pair = current or self._credentials.read()
+            issued = self._issue(pair)
+            with self._lock:
+                if self._proven is current:  # else it was replaced while we asked
+                    self._proven = pair
+        finally:
+            self._asked = True
         return issued
 
     def replaced(self) -> Issued | None:
         """Return a token for a new pair if the credentials hold one that works, else None.
 
-        A pair that has just failed is left alone for a while.
+        A pair that has just failed is left alone for a while; and until the first caller who
+        asks has an answer, there is nothing to replace.
         """
+        if not self._asked:
+            return None
         try:
             pair = self._credentials.read()
             waits = pair == self._failed and time.monotonic() < self._again_at_s
@@ -101,7 +108,12 @@ class TokenIssuer:
     def _post(self, body: SealedBytes) -> SealedBytes | UpstreamUnavailable:
         deadline = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
         try:
-            status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
+            try:
+                status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
+            except TransportFailure as failure:
+                if not failure.stale:
+                    raise
+                status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
         except TransportFailure as failure:
             return _no_token(f"the token endpoint {failure.what}")
         if status not in _TOKEN_STATUSES:

@@ -13,7 +13,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     import socket
@@ -26,8 +25,14 @@ _thread = threading.local()
 
 
 def until(deadline: Deadline) -> None:
-    """Let the reads of this thread end at ``deadline`` from now on."""
+    """Let the reads of this thread's next answer end at ``deadline``."""
     _thread.deadline = deadline
+    _thread.answer_began = False
+
+
+def answer_began() -> bool:
+    """Return whether a byte of this thread's answer has come since ``until``."""
+    return bool(_thread.answer_began)
 
 
 class _PunctualReads(io.RawIOBase):
@@ -45,7 +50,10 @@ class _PunctualReads(io.RawIOBase):
         if remaining_s < _LEAST_S:
             raise TimeoutError("the deadline is past")
         self._sock.settimeout(remaining_s)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        if count:
+            _thread.answer_began = True
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -59,21 +67,13 @@ class _PunctualResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_PunctualReads(raw, sock))
 
 
-class _Connection(HTTPConnection):
+class Connection(HTTPConnection):
+    """A plain connection with punctual answers."""
+
     response_class = _PunctualResponse
 
 
-class _TlsConnection(HTTPSConnection):
+class TlsConnection(HTTPSConnection):
+    """A TLS connection with punctual answers."""
+
     response_class = _PunctualResponse
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-POOLS: Final = {"http": _Pool, "https": _TlsPool}
-"""Pool classes by scheme, for a urllib3 PoolManager."""

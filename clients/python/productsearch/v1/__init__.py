@@ -1,5 +1,9 @@
-"""The typed stub, messages and errors of productsearch.v1; everything a caller imports."""
+"""The typed stub, messages, errors and helpers of productsearch.v1; all that a caller imports.
 
+``productsearch.v1.aio`` has the helpers for asyncio.
+"""
+
+from productsearch.v1.bulk import BulkAdd, BulkInterrupted, bulk_add
 from productsearch.v1.connecting import connect
 from productsearch.v1.error_reason_pb2 import ErrorReason
 from productsearch.v1.errors import (
@@ -37,6 +41,7 @@ from productsearch.v1.product_search_pb2_grpc import (
     ProductSearchStub,
     add_ProductSearchServicer_to_server,
 )
+from productsearch.v1.searching import search_all
 
 __all__ = [
     "AddImageRequest",
@@ -44,8 +49,10 @@ __all__ = [
     "AddOutcome",
     "BatchDeleteImagesRequest",
     "BatchDeleteImagesResponse",
+    "BulkAdd",
     "BulkAddImagesRequest",
     "BulkAddImagesResponse",
+    "BulkInterrupted",
     "ClassFilter",
     "DeleteImageRequest",
     "DeleteImageResponse",
@@ -62,12 +69,14 @@ __all__ = [
     "UpdateImageRequest",
     "UpdateImageResponse",
     "add_ProductSearchServicer_to_server",
+    "bulk_add",
     "connect",
     "cont_sign_of",
     "field_violations_of",
     "log_id_of",
     "reason_of",
     "retry_delay_of",
+    "search_all",
     "status_of",
     "upstream_code_of",
 ]

@@ -155,6 +155,10 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
                 call.onNext(request);
             }
             return !ended;
+        } catch (RuntimeException e) {
+            end(e);
+            call.cancel("sending failed", e);
+            return false;
         } finally {
             lock.unlock();
         }

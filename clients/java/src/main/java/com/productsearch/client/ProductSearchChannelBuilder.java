@@ -7,6 +7,7 @@ import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -78,10 +79,9 @@ public final class ProductSearchChannelBuilder {
     public ProductSearchChannelBuilder trust(Path authorities) {
         tls();
         try {
-            tls.trustManager(authorities.toFile());
-        } catch (IOException | IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    "authorities: " + authorities + " is no readable file of PEM certificates", e);
+            tls.trustManager(PemFile.certificates("authorities", authorities));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
         return this;
     }
@@ -90,21 +90,17 @@ public final class ProductSearchChannelBuilder {
      * Encrypts, and proves who the caller is (mutual TLS).
      *
      * @param certificates the caller's certificate and those between it and the authority, PEM
-     * @param key its private key, PEM, PKCS #8, not encrypted
-     * @throws IllegalArgumentException if a file cannot be read
+     * @param key its private key, PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1
+     * @throws IllegalArgumentException if a file cannot be read or holds something else
      */
     public ProductSearchChannelBuilder identity(Path certificates, Path key) {
         tls();
         try {
-            tls.keyManager(certificates.toFile(), key.toFile());
-        } catch (IOException | IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    "identity: "
-                            + certificates
-                            + " and "
-                            + key
-                            + " are no readable PEM certificates and PKCS #8 PEM key",
-                    e);
+            tls.keyManager(
+                    PemFile.certificates("certificates", certificates),
+                    PrivateKeyFile.read("key", key));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
         return this;
     }

@@ -22,7 +22,8 @@ public final class TestServer implements AutoCloseable {
         this(InsecureServerCredentials.create(), service, interceptors);
     }
 
-    TestServer(
+    /** Starts serving with these credentials. */
+    public TestServer(
             ServerCredentials credentials,
             BindableService service,
             ServerInterceptor... interceptors) {
@@ -47,11 +48,6 @@ public final class TestServer implements AutoCloseable {
 
     int port() {
         return server.getPort();
-    }
-
-    /** Drops all connections at once. */
-    void crash() {
-        server.shutdownNow();
     }
 
     @Override

@@ -1,0 +1,128 @@
+package com.productsearch.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.productsearch.v1.DeleteImageRequest;
+import com.productsearch.v1.DeleteImageResponse;
+import com.productsearch.v1.ProductSearchGrpc.ProductSearchImplBase;
+import io.grpc.ServerCredentials;
+import io.grpc.Status.Code;
+import io.grpc.TlsServerCredentials;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TlsTest {
+    @TempDir static Path folder;
+    private static Certificates.Pair host;
+    private static Certificates.Pair caller;
+    private static Certificates.Pair stranger;
+    private TestServer server;
+
+    @BeforeAll
+    static void makeCertificates() throws Exception {
+        host = Certificates.make(folder, "host");
+        caller = Certificates.make(folder, "caller");
+        stranger = Certificates.make(folder, "stranger");
+    }
+
+    @AfterEach
+    void stop() {
+        if (server != null) {
+            server.close();
+        }
+    }
+
+    /** A server whose certificate is trusted is called. */
+    @Test
+    void aTrustedServerIsCalled() throws IOException {
+        server = new TestServer(presenting(host), new Deletes());
+        assertEquals(Code.OK, call(channel().trust(host.certificate())));
+    }
+
+    /** A server whose certificate nobody vouches for gets no call. */
+    @Test
+    void anUntrustedServerIsNotCalled() throws IOException {
+        server = new TestServer(presenting(host), new Deletes());
+        assertEquals(Code.UNAVAILABLE, call(channel().tls()));
+        assertEquals(Code.UNAVAILABLE, call(channel().trust(stranger.certificate())));
+    }
+
+    /** With mutual TLS a caller with the right certificate gets in, and no other. */
+    @Test
+    void aKnownCallerGetsIn() throws IOException {
+        ServerCredentials mutual =
+                TlsServerCredentials.newBuilder()
+                        .keyManager(host.certificate().toFile(), host.key().toFile())
+                        .trustManager(caller.certificate().toFile())
+                        .clientAuth(TlsServerCredentials.ClientAuth.REQUIRE)
+                        .build();
+        server = new TestServer(mutual, new Deletes());
+        assertEquals(
+                Code.OK,
+                call(
+                        channel()
+                                .trust(host.certificate())
+                                .identity(caller.certificate(), caller.key())));
+        assertEquals(
+                Code.UNAVAILABLE,
+                call(
+                        channel()
+                                .trust(host.certificate())
+                                .identity(stranger.certificate(), stranger.key())));
+        assertEquals(Code.UNAVAILABLE, call(channel().trust(host.certificate())));
+    }
+
+    /** A file that is missing or holds something else is named at once. */
+    @Test
+    void aWrongFileIsNamed() throws IOException {
+        ProductSearchChannelBuilder channel = ProductSearchChannelBuilder.forTarget("x:1");
+        Path missing = folder.resolve("missing.pem");
+        Path text = Files.writeString(folder.resolve("text.pem"), "no certificate");
+        for (Path wrong : new Path[] {missing, text}) {
+            String trust =
+                    assertThrows(IllegalArgumentException.class, () -> channel.trust(wrong))
+                            .getMessage();
+            assertTrue(trust.contains(wrong.toString()), trust);
+            String identity =
+                    assertThrows(
+                                    IllegalArgumentException.class,
+                                    () -> channel.identity(caller.certificate(), wrong))
+                            .getMessage();
+            assertTrue(identity.contains(wrong.toString()), identity);
+        }
+    }
+
+    private ProductSearchChannelBuilder channel() {
+        return ProductSearchChannelBuilder.forTarget("localhost:" + server.port());
+    }
+
+    private static Code call(ProductSearchChannelBuilder channel) {
+        try (ProductSearchClient client = new ProductSearchClient(channel.build())) {
+            client.deleteImage(DeleteImageRequest.getDefaultInstance());
+            return Code.OK;
+        } catch (ProductSearchException e) {
+            return e.code();
+        }
+    }
+
+    private static ServerCredentials presenting(Certificates.Pair pair) throws IOException {
+        return TlsServerCredentials.create(pair.certificate().toFile(), pair.key().toFile());
+    }
+
+    private static final class Deletes extends ProductSearchImplBase {
+        @Override
+        public void deleteImage(
+                DeleteImageRequest request, StreamObserver<DeleteImageResponse> answer) {
+            answer.onNext(DeleteImageResponse.getDefaultInstance());
+            answer.onCompleted();
+        }
+    }
+}

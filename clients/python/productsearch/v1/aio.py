@@ -1,0 +1,236 @@
+"""The same helpers for asyncio: ``connect``, ``bulk_add`` and ``search_all``.
+
+One generated stub serves both kinds: over a channel of this module the methods of
+``ProductSearchStub`` are awaited. Errors are ``grpc.aio.AioRpcError``, which is a
+``grpc.RpcError``, and are read with the same functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from productsearch.v1.aio_endings import first_ending, true_ending
+from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Unanswered
+from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments, service_config
+from productsearch.v1.deadlines import set_timeouts
+from productsearch.v1.product_search_pb2 import (
+    BulkAddImagesRequest,
+    BulkAddImagesResponse,
+    SearchImagesRequest,
+)
+from productsearch.v1.searching import turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import Self, TypeAlias
+
+    from productsearch.v1.product_search_pb2 import SearchResult
+    from productsearch.v1.product_search_pb2_grpc import ProductSearchAsyncStub
+
+    _Call: TypeAlias = grpc.aio.StreamStreamCall[BulkAddImagesRequest, BulkAddImagesResponse]
+    _Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+
+def connect(
+    target: str,
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    keepalive_s: float = KEEPALIVE_S,
+    keepalive_without_calls: bool = False,
+    options: Sequence[tuple[str, str | int]] = (),
+) -> grpc.aio.Channel:
+    """Return a channel for asyncio to the service at ``target``; see ``productsearch.v1.connect``.
+
+    It belongs to the event loop that runs when it is made.
+    """
+    arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
+    if credentials is None:
+        channel = grpc.aio.insecure_channel(target, options=arguments)
+    else:
+        channel = grpc.aio.secure_channel(target, credentials, options=arguments)
+    set_timeouts(channel, service_config())
+    return channel
+
+
+async def search_all(
+    stub: ProductSearchAsyncStub,
+    request: SearchImagesRequest,
+    *,
+    timeout: float | None = None,
+    metadata: _Metadata | None = None,
+) -> AsyncIterator[SearchResult]:
+    """Yield the results of all pages from ``request`` on; see ``productsearch.v1.search_all``."""
+    page = SearchImagesRequest()
+    page.CopyFrom(request)
+    while True:
+        response = await stub.SearchImages(page, timeout=timeout, metadata=metadata)
+        for result in response.results:
+            yield result
+        if not turn(page, response):
+            return
+
+
+class _Sender:
+    """Sends settings, then items as far as there are places; knows nobody who reads results."""
+
+    def __init__(
+        self,
+        items: AsyncIterable[BulkAddImagesRequest.Item] | Iterable[BulkAddImagesRequest.Item],
+        settings: BulkAddImagesRequest.Settings | None,
+        unanswered_max: int,
+    ) -> None:
+        self._items = aiter(items if isinstance(items, AsyncIterable) else _asynchronous(items))
+        self._settings = settings
+        self._places = asyncio.Semaphore(unanswered_max)
+        self._over = False
+        self._unanswered = Unanswered()
+        self._sending: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
+        """What the caller's iterable raised."""
+
+    def start(self, call: _Call) -> None:
+        """Begin to send."""
+        call.add_done_callback(lambda _: self.stop())
+        self._sending = asyncio.create_task(self._send(call), name="bulk-send")
+
+    async def _send(self, call: _Call) -> None:
+        # The call is over: whoever reads the results hears why.
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            if self._settings is not None:
+                await call.write(BulkAddImagesRequest(settings=self._settings))
+            while (request := await self._next()) is not None:
+                await call.write(request)
+            await call.done_writing()
+
+    async def _next(self) -> BulkAddImagesRequest | None:
+        """Return the next item's message; None after the last one."""
+        await self._places.acquire()
+        if self._over:
+            return None
+        try:
+            return self._unanswered.add(await anext(self._items))
+        except StopAsyncIteration:
+            return None
+        except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
+            # The stream ends in order: what was sent is answered, then the caller hears.
+            self.failure = failure
+            return None
+
+    def answered(self, key: str) -> None:
+        """Make room for another item."""
+        if self._unanswered.remove(key):
+            self._places.release()
+
+    def stop(self) -> None:
+        """Take no further item."""
+        self._over = True
+        self._places.release()
+
+    async def left(self) -> list[BulkAddImagesRequest.Item]:
+        """Return the items that are out, once nothing is taken from the iterable any more.
+
+        An item that is being read meanwhile is waited for: else it would be lost.
+        """
+        self.stop()
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+        return self._unanswered.items()
+
+
+class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
+    """Results in the order of completion; see ``bulk_add``."""
+
+    def __init__(self, call: _Call, sender: _Sender) -> None:
+        self.summary: BulkAddImagesResponse.Summary | None = None
+        """What the stream came to, once there are no further results."""
+        self._call = call
+        # Not read(): it gives nothing more once a write has failed, results that came included.
+        self._responses = aiter(call)
+        self._sender = sender
+        self._closed = False
+        self._ended = first_ending(call)
+        sender.start(call)
+
+    async def __anext__(self) -> BulkAddImagesResponse.ItemResult:
+        if self.summary is not None:
+            raise StopAsyncIteration
+        try:
+            response = await anext(self._responses, None)
+        except grpc.RpcError as error:
+            raise await self._interrupted() from error
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            response = None
+        if response is None:
+            raise await self._interrupted()
+        if response.HasField("result"):
+            self._sender.answered(response.result.key)
+            return response.result
+        if unanswered := await self._sender.left():
+            raise BulkInterrupted(unanswered, None)
+        self.summary = response.summary
+        with contextlib.suppress(grpc.RpcError):
+            await anext(self._responses, None)  # the end, so that it leaves nothing behind
+        if self._sender.failure is not None:
+            raise self._sender.failure
+        raise StopAsyncIteration
+
+    async def _interrupted(self) -> BulkInterrupted:
+        ended = await true_ending(self._call, self._ended)
+        failed = ended.code() is not grpc.StatusCode.OK
+        return BulkInterrupted(await self._sender.left(), ended if failed else None)
+
+    def close(self) -> None:
+        """Cancel the stream if it is not over. Items without a result may have been stored."""
+        self._closed = True
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The sender holds the call, so gRPC does not see that nobody reads any more.
+        self._call.cancel()
+
+
+def bulk_add(
+    stub: ProductSearchAsyncStub,
+    items: AsyncIterable[BulkAddImagesRequest.Item] | Iterable[BulkAddImagesRequest.Item],
+    *,
+    settings: BulkAddImagesRequest.Settings | None = None,
+    unanswered_max: int = UNANSWERED_MAX,
+    timeout: float | None = None,
+    metadata: _Metadata | None = None,
+) -> BulkAdd:
+    """Store the pictures of ``items`` and return an async iterator over their results.
+
+    All is as in ``productsearch.v1.bulk_add``; ``items`` can also be asynchronous. It is called
+    where an event loop runs.
+    """
+    if unanswered_max < 1:
+        raise ValueError(f"unanswered_max is {unanswered_max}; use 1 or more")
+    sender = _Sender(items, settings, unanswered_max)
+    return BulkAdd(stub.BulkAddImages(timeout=timeout, metadata=metadata), sender)
+
+
+async def _asynchronous(
+    items: Iterable[BulkAddImagesRequest.Item],
+) -> AsyncIterator[BulkAddImagesRequest.Item]:
+    for item in items:
+        yield item

@@ -1,0 +1,223 @@
+"""Sends any number of pictures over BulkAddImages and hands out what became of each.
+
+The stream itself neither limits how many items are out without a result nor remembers which
+they are. Both are needed to go on after an interruption without losing or repeating anything,
+and both are here. The asyncio counterpart is in ``aio``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from productsearch.v1.product_search_pb2 import BulkAddImagesRequest, BulkAddImagesResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from productsearch.v1.product_search_pb2_grpc import ProductSearchStub
+
+UNANSWERED_MAX: Final = 64
+"""Items out without a result, unless the caller says otherwise; the service works on 8."""
+
+
+class BulkInterrupted(grpc.RpcError):
+    """The stream ended without a summary.
+
+    ``unanswered`` are the items that were taken and have no result: they may have been stored,
+    so send them again with DUPLICATE_POLICY_KEEP. The error is also the one that ended the
+    stream: ``code()``, ``details()`` and the readers of errors tell why, and UNAVAILABLE says
+    that a new stream can help.
+    """
+
+    def __init__(
+        self, unanswered: list[BulkAddImagesRequest.Item], error: grpc.RpcError | None
+    ) -> None:
+        super().__init__(unanswered, error)
+        self.unanswered = unanswered
+        self._error: Any = error
+
+    def __str__(self) -> str:
+        return (
+            f"the bulk stream ended without a summary, {len(self.unanswered)} items without "
+            f"a result: {self.code().name}: {self.details()}"
+        )
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status code that ended the stream."""
+        code = self._error.code() if self._error is not None else None
+        return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        """Return the status message that ended the stream."""
+        return (self._error.details() or "") if self._error is not None else "no error, no summary"
+
+    def trailing_metadata(self) -> Any:
+        """Return the trailers that ended the stream, with the error's details."""
+        return (self._error.trailing_metadata() or ()) if self._error is not None else ()
+
+
+class Unanswered:
+    """The items that are out, by key, in the order in which they were sent."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, BulkAddImagesRequest.Item] = {}
+
+    def add(self, item: BulkAddImagesRequest.Item) -> BulkAddImagesRequest:
+        """Note an item and return the message that sends it. Raises ValueError."""
+        if item.key in self._items:
+            raise ValueError(
+                f"item {item.key!r} was sent and has no result yet; give each item its own key"
+            )
+        self._items[item.key] = item
+        return BulkAddImagesRequest(item=item)
+
+    def remove(self, key: str) -> bool:
+        """Forget an item that has its result; whether it was out."""
+        return self._items.pop(key, None) is not None
+
+    def items(self) -> list[BulkAddImagesRequest.Item]:
+        """Return the items that are out."""
+        return [*self._items.values()]
+
+
+class _Requests(Iterator[BulkAddImagesRequest]):
+    """What gRPC's thread sends: settings, then items as far as there are places."""
+
+    def __init__(
+        self,
+        items: Iterable[BulkAddImagesRequest.Item],
+        settings: BulkAddImagesRequest.Settings | None,
+        unanswered_max: int,
+    ) -> None:
+        self._items = iter(items)
+        self._settings = settings
+        self._places = threading.Semaphore(unanswered_max)
+        self._reading = threading.Lock()
+        self._over = False
+        self._unanswered = Unanswered()
+        self.failure: Exception | None = None
+        """What the caller's iterable raised."""
+
+    def __next__(self) -> BulkAddImagesRequest:
+        if self._settings is not None:
+            settings, self._settings = self._settings, None
+            return BulkAddImagesRequest(settings=settings)
+        self._places.acquire()
+        with self._reading:
+            if self._over:
+                raise StopIteration
+            try:
+                return self._unanswered.add(next(self._items))
+            except StopIteration:
+                raise
+            except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
+                # The stream ends in order: what was sent is answered, then the caller hears.
+                self.failure = failure
+                raise StopIteration from None
+
+    def answered(self, key: str) -> None:
+        """Make room for another item."""
+        if self._unanswered.remove(key):
+            self._places.release()
+
+    def stop(self) -> None:
+        """Take no further item."""
+        self._over = True
+        self._places.release()
+
+    def left(self) -> list[BulkAddImagesRequest.Item]:
+        """Return the items that are out, once nothing is taken from the iterable any more.
+
+        An item that is being read meanwhile is waited for: else it would be lost.
+        """
+        self.stop()
+        with self._reading:
+            return self._unanswered.items()
+
+
+class BulkAdd(Iterator[BulkAddImagesResponse.ItemResult]):
+    """Results in the order of completion; see ``bulk_add``."""
+
+    def __init__(
+        self,
+        stub: ProductSearchStub,
+        requests: _Requests,
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str | bytes]] | None,
+    ) -> None:
+        self.summary: BulkAddImagesResponse.Summary | None = None
+        """What the stream came to, once there are no further results."""
+        self._requests = requests
+        sent = tuple(metadata) if metadata is not None else None
+        self._call = stub.BulkAddImages(requests, timeout=timeout, metadata=sent)
+        # Returns False where the call is over already.
+        if not self._call.add_callback(requests.stop):
+            requests.stop()
+
+    def __next__(self) -> BulkAddImagesResponse.ItemResult:
+        if self.summary is not None:
+            raise StopIteration
+        try:
+            response = next(self._call)
+        except StopIteration:
+            raise BulkInterrupted(self._requests.left(), None) from None
+        except grpc.RpcError as error:
+            raise BulkInterrupted(self._requests.left(), error) from error
+        if response.HasField("result"):
+            self._requests.answered(response.result.key)
+            return response.result
+        if unanswered := self._requests.left():
+            raise BulkInterrupted(unanswered, None)
+        self.summary = response.summary
+        with contextlib.suppress(grpc.RpcError):
+            next(self._call, None)  # the end of the call, so that it leaves nothing behind
+        if self._requests.failure is not None:
+            raise self._requests.failure
+        raise StopIteration
+
+    def close(self) -> None:
+        """Cancel the stream if it is not over. Items without a result may have been stored."""
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def bulk_add(
+    stub: ProductSearchStub,
+    items: Iterable[BulkAddImagesRequest.Item],
+    *,
+    settings: BulkAddImagesRequest.Settings | None = None,
+    unanswered_max: int = UNANSWERED_MAX,
+    timeout: float | None = None,
+    metadata: Sequence[tuple[str, str | bytes]] | None = None,
+) -> BulkAdd:
+    """Store the pictures of ``items`` and return an iterator over their results.
+
+    Results come in the order of completion, one for each item, under its key; ``summary`` is set
+    after the last one. ``items`` is read in a thread of gRPC, only as far as the service takes
+    them and at most ``unanswered_max`` items ahead of the results. An exception that it raises
+    comes out after the results of the items before it.
+
+    The iterator raises BulkInterrupted if the stream ends early. Used as a context it cancels the
+    stream at the end of the block; so does dropping it. ``timeout`` in seconds is for the whole
+    stream, None for none.
+    """
+    if unanswered_max < 1:
+        raise ValueError(f"unanswered_max is {unanswered_max}; use 1 or more")
+    return BulkAdd(stub, _Requests(items, settings, unanswered_max), timeout, metadata)

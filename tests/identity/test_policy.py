@@ -1,0 +1,187 @@
+"""The policy file: what it may say, what it decides, what the command answers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from productsearch import v1
+from productsearch_service.__main__ import main
+from productsearch_service.policy import Policy, PolicyError
+from tests.conftest import ServerFactory
+from tests.fakes.upstream import FakeUpstream
+from tests.identity.test_refusals import FORBIDDEN, OK, SEARCH, STRANGER, outcome
+from tests.lifecycle.asking import until
+
+WEB = "spiffe://mesh.example/ns/shop/sa/web"
+FILE = f"""
+[callers."{WEB}"]
+share = 4
+[callers.batch]
+token_sha256 = ["{"0" * 64}"]
+
+[[rules]]
+callers = ["spiffe://mesh.example/ns/shop/*"]
+methods = ["Search*"]
+
+[[rules]]
+callers = ["batch", "{WEB}"]
+libraries = ["season-??"]
+methods = ["BulkAddImages", "AddImage"]
+"""
+
+
+Check = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Check:
+    """Return a function that asks the command about a file's content."""
+
+    def ask(content: str, *asked: str) -> tuple[int, str]:
+        file = tmp_path / "policy.toml"
+        if content:
+            file.write_text(content)
+        command = ["productsearch-service", "policy", "check", str(file), *asked]
+        monkeypatch.setattr(sys, "argv", command)
+        code = main()
+        out, err = capsys.readouterr()
+        return code, (out + err).replace(str(file), "FILE")
+
+    return ask
+
+
+ANSWERS = {
+    (WEB, "SearchImages", "default"): (0, "allowed: rule 1 allows it\n"),
+    (WEB, "AddImage", "season-26"): (0, "allowed: rule 2 allows it\n"),
+    (WEB, "AddImage", "season-2026"): (
+        1,
+        "denied: rule 1 does not name method AddImage; rule 2 does not name library season-2026\n",
+    ),
+    ("batch", "DeleteImage", "default"): (
+        1,
+        "denied: rule 2 does not name method DeleteImage and does not name library default\n",
+    ),
+    ("spiffe://mesh.example/ns/shop", "SearchImages", "default"): (
+        1,
+        "denied: no rule speaks of caller spiffe://mesh.example/ns/shop\n",
+    ),
+    (WEB, "Search", "default"): (
+        2,
+        "METHOD: 'Search' is none of AddImage, SearchImages, UpdateImage, DeleteImage, "
+        "BatchDeleteImages, BulkAddImages\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ANSWERS, ids=" ".join)
+def test_the_command_says_what_is_decided_and_why(check: Check, asked: tuple[str, ...]) -> None:
+    """Exit code 0 allowed, 1 denied, 2 not a question; the words name the rule."""
+    assert ANSWERS[asked] == check(FILE, *asked)
+
+
+WRONG = {
+    "unknown method": (
+        '[[rules]]\ncallers = ["a"]\nmethods = ["SearchImages", "Find"]',
+        "rule 1: methods: 'Find' is none of AddImage, SearchImages, UpdateImage, DeleteImage, "
+        "BatchDeleteImages, BulkAddImages",
+    ),
+    "a token of two callers": (
+        f'[callers.a]\ntoken_sha256 = ["{"1" * 64}"]\n[callers.b]\ntoken_sha256 = ["{"1" * 64}"]',
+        "callers.b: token_sha256: is a token of a too",
+    ),
+    "no callers": ("[[rules]]\nlibraries = ['x']", "rule 1: callers: Field required"),
+    "second rule, misspelt": (
+        '[[rules]]\ncallers = ["a"]\n[[rules]]\ncallers = ["a"]\nlibrary = ["x"]',
+        "rule 2: library: Extra inputs are not permitted",
+    ),
+    "not a digest": (
+        '[callers.a]\ntoken_sha256 = ["the-token-itself"]',
+        "callers.a.token_sha256.0: String should match pattern '^[0-9a-f]{64}$'",
+    ),
+    "share of nothing": (
+        "[callers.a]\nshare = 0",
+        "callers.a.share: Input should be greater than or equal to 1",
+    ),
+    "not TOML": ("callers = ", "is not TOML: Invalid value (at end of document)"),
+}
+
+
+@pytest.mark.parametrize(("content", "wrong"), WRONG.values(), ids=WRONG)
+def test_a_wrong_file_is_told(check: Check, content: str, wrong: str) -> None:
+    """Which rule or caller, what was wrong, what would be right; never a token."""
+    assert (2, f"FILE: {wrong}\n") == check(content, "a", "AddImage", "default")
+
+
+def test_a_missing_file_is_told(check: Check) -> None:
+    """No such file is exit code 2, too."""
+    assert (2, "FILE: No such file or directory\n") == check("", "a", "AddImage", "default")
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """One line for each."""
+    two = '[[rules]]\ncallers = ["a"]\nmethods = ["X"]\n[[rules]]\ncallers = ["a"]\nmethods = ["Y"]'
+    with pytest.raises(PolicyError) as wrong:
+        Policy.parse(two.encode())
+    assert ["rule 1", "rule 2"] == [line[:6] for line in str(wrong.value).splitlines()]
+
+
+def test_patterns_are_not_regular_expressions() -> None:
+    """A dot is a dot, a bracket a bracket; the star also spans slashes and nothing."""
+    policy = Policy.parse(b'[[rules]]\ncallers = ["a.b[c]", "spiffe://x/*"]')
+    allowed = [
+        name
+        for name in ("a.b[c]", "axb[c]", "a.bc", "spiffe://x/", "spiffe://x/a/b", "spiffe://x")
+        if policy.explain(name, "AddImage", "default").allowed
+    ]
+    assert ["a.b[c]", "spiffe://x/", "spiffe://x/a/b"] == allowed
+
+
+def test_no_rules_allow_nothing() -> None:
+    """An empty policy denies everyone everything."""
+    assert not Policy.parse(b"").explain("a", "AddImage", "default").allowed
+
+
+def test_a_changed_policy_is_in_use_without_a_restart(
+    server: ServerFactory,
+    upstream: FakeUpstream,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A rule that is taken away stops to hold; a broken file keeps the old one, told once."""
+    file = tmp_path / "policy.toml"
+    entry = f'[callers.a]\ntoken_sha256 = ["{hashlib.sha256(b"token").hexdigest()}"]\n'
+    rule = '[[rules]]\ncallers = ["a"]\n'
+    file.write_text(entry + rule)
+    caplog.set_level(logging.INFO)
+    running = server(policy_file=file, tls_poll_s=0.02)
+    with v1.connect(f"127.0.0.1:{running.port}") as channel:
+        search = v1.ProductSearchStub(channel).SearchImages
+
+        def now() -> object:
+            return outcome(lambda: search(SEARCH, metadata=(("authorization", "Bearer token"),)))
+
+        assert OK == now()
+        file.write_text(entry)
+        until(lambda: now() == FORBIDDEN, "the rule is gone")
+        file.write_text(entry + rule)
+        until(lambda: now() == OK, "the rule is back")
+        file.write_text(entry + rule + "methods = 7")
+        until(lambda: "stays as it was" in caplog.text, "told")
+        looks = 0
+        while looks < 10:  # as many as the watch would have taken to tell again
+            assert OK == now()
+            looks += 1
+        file.unlink()
+        until(lambda: caplog.text.count("stays as it was") == 2, "told that it is gone")
+        assert OK == now()
+        file.write_text(rule)
+        until(lambda: now() == STRANGER, "the caller is gone")
+    assert 2 == caplog.text.count("stays as it was")

@@ -1,0 +1,42 @@
+"""How tests ask a running service for its health and its metrics."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from demo.facade import Facade
+
+_PATIENCE_S = 30.0
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds; fail if it never does."""
+    end_s = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, f"never: {what}"
+        time.sleep(0.02)
+
+
+def http(process: Facade, path: str) -> tuple[int, str]:
+    """Return status and body of a path at the metrics port."""
+    try:
+        with urllib.request.urlopen(f"http://{process.metrics}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def until_ready(process: Facade) -> None:
+    """Wait until the service says that it is ready."""
+    until(lambda: http(process, "/readyz")[0] == 200, "ready")
+
+
+def metrics(process: Facade) -> dict[str, float]:
+    """Return all samples by name with labels, as they are written."""
+    lines = http(process, "/metrics")[1].splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}

@@ -1,0 +1,131 @@
+"""The ports beside the service: what answers there, what does not, and what the numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from demo.facade import Facade
+from productsearch import v1
+from tests.fakes.upstream import FakeUpstream, error
+from tests.lifecycle.asking import http, metrics, until_ready
+from tests.pictures import jpeg
+
+QUICK = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0", "PRODUCTSEARCH_DRAIN_GRACE_S": "1"}
+SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
+SERVICE = "productsearch.v1.ProductSearch"
+
+
+@pytest.fixture
+def process(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Facade]:
+    """Return a running service in front of the fake upstream, ready."""
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=QUICK) as running:
+        until_ready(running)
+        yield running
+
+
+def _services(address: str) -> set[str]:
+    """Return the services that reflection lists."""
+    with grpc.insecure_channel(address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = stub.ServerReflectionInfo(iter([asked]), timeout=10)
+    return {service.name for service in answer.list_services_response.service}
+
+
+def test_reflection_and_channelz_are_for_the_admin_port(process: Facade) -> None:
+    """There they answer; at the service's port they are not implemented."""
+    assert SERVICE in _services(process.admin)
+    with grpc.insecure_channel(process.admin) as channel:
+        channelz = channelz_pb2_grpc.ChannelzStub(channel)
+        request = channelz_pb2.GetServersRequest()
+        assert 2 == len(channelz.GetServers(request, timeout=10).server)
+        with pytest.raises(grpc.RpcError) as elsewhere:
+            v1.ProductSearchStub(channel).SearchImages(SEARCH, timeout=10)
+        assert grpc.StatusCode.UNIMPLEMENTED == elsewhere.value.code()
+    with pytest.raises(grpc.RpcError) as hidden:
+        _services(process.url)
+    assert grpc.StatusCode.UNIMPLEMENTED == hidden.value.code()
+
+
+def test_reflection_can_be_turned_on_for_the_service(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """With the setting it lists the service there too, and channelz still not."""
+    open_to_see = QUICK | {"PRODUCTSEARCH_REFLECTION": "true"}
+    pair = {"default": ("k", "s")}
+    with Facade(tmp_path, upstream.url, pair, environment=open_to_see) as process:
+        assert SERVICE in _services(process.url)
+        assert "grpc.channelz.v1.Channelz" not in _services(process.url)
+
+
+def test_both_ports_can_be_turned_off(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """An empty address opens no port; the service's own health follows readiness all the same."""
+    off = QUICK | {"PRODUCTSEARCH_ADMIN_LISTEN": "", "PRODUCTSEARCH_METRICS_LISTEN": ""}
+    pair = {"default": ("k", "s")}
+    with Facade(tmp_path, upstream.url, pair, environment=off) as process:
+        assert {} == process.other_ports
+        with grpc.insecure_channel(process.url) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=30
+            )
+            while next(watch).status != health_pb2.HealthCheckResponse.SERVING:
+                pass
+            watch.cancel()
+
+
+def test_metrics_count_what_happened(process: Facade, upstream: FakeUpstream) -> None:
+    """RPCs by method, code and reason; the upstream's calls; the token; build and process."""
+    upstream.then("search", error(216630), error(282003))
+    with v1.connect(process.url) as channel:
+        stub = v1.ProductSearchStub(channel)
+        with pytest.raises(grpc.RpcError):
+            stub.SearchImages(SEARCH)  # tried again after 216630, and then refused
+        stub.SearchImages(SEARCH)
+        for made_up in ("made-up", "made-up\nhere"):
+            with pytest.raises(grpc.RpcError):
+                stub.SearchImages(v1.SearchImagesRequest(image=SEARCH.image, library=made_up))
+    found = metrics(process)
+    name = "productsearch_rpcs_total"
+    assert 1 == found[f'{name}{{code="OK",method="SearchImages",reason=""}}']
+    bad = 'code="INVALID_ARGUMENT",method="SearchImages",reason="FIELD_INVALID"'
+    assert 1 == found[f"{name}{{{bad}}}"]
+    unknown = 'caller="other",code="NOT_FOUND",library="unknown"'
+    assert 2 == found[f"productsearch_caller_rpcs_total{{{unknown}}}"]
+    assert "made-up" not in http(process, "/metrics")[1]
+    search = 'library="default",method="search",outcome='
+    calls = "productsearch_upstream_calls_total"
+    assert 1 == found[f'{calls}{{{search}"OK"}}']
+    assert 1 == found[f'{calls}{{{search}"UPSTREAM_UNAVAILABLE"}}']
+    assert 1 == found[f'{calls}{{{search}"FIELD_INVALID"}}']
+    assert 1 == found['productsearch_upstream_retries_total{library="default"}']
+    assert 1 == found['productsearch_token_state{library="default",state="fresh"}']
+    assert 1 == found['productsearch_token_refreshes_total{library="default",outcome="ok"}']
+    assert found['productsearch_token_age_seconds{library="default"}'] > 0
+    assert 0 == found['productsearch_rpcs_in_flight{kind="unary"}']
+    assert 4 == found['productsearch_rpc_duration_seconds_count{method="SearchImages"}']
+    assert 1 == found["productsearch_ready"]
+    assert any(sample.startswith("productsearch_build_info{") for sample in found)
+    assert found["process_open_fds"] > 0
+
+
+def test_a_library_that_is_made_up_cannot_forge_a_line_of_the_log(process: Facade) -> None:
+    """What callers call a library is quoted in the access log."""
+    forged = v1.SearchImagesRequest(image=SEARCH.image, library="x code=OK\nrpc=AddImage")
+    with v1.connect(process.url) as channel, pytest.raises(grpc.RpcError):
+        v1.ProductSearchStub(channel).SearchImages(forged)
+    lines = [line for line in process.log().splitlines() if "rpc=" in line]
+    assert ["rpc=SearchImages library='x code=OK\\nrpc=AddImage'"] == [
+        line[line.index("rpc=") : line.index(" caller=")] for line in lines
+    ]
+
+
+def test_other_paths_are_not_found(process: Facade) -> None:
+    """The HTTP port has three paths and tells no versions."""
+    assert (404, "one of /metrics, /livez, /readyz\n") == http(process, "/")

@@ -1,0 +1,48 @@
+"""Programs written in Go that tests use, built once into build/bin with the Go of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[2]
+BIN: Final = _ROOT / "build" / "bin"
+CHECKS: Final = Path(__file__).parent / "manifests"
+"""Our own Go module that reads manifests with other people's types."""
+
+_TOOLS: Final = {
+    "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.8.0",
+    "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
+    "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
+}
+
+
+def tool(name: str) -> str:
+    """Return the path of a program, built if it is not there."""
+    version = _TOOLS[name].rpartition("@")[2]
+    program = BIN / version / name
+    if not program.exists():
+        _go("install", _TOOLS[name], cwd=_ROOT, GOBIN=str(program.parent))
+    return str(program)
+
+
+def check(name: str) -> str:
+    """Return the path of one of our own checks, built anew if it changed."""
+    program = BIN / f"check-{name}"
+    _go("build", "-o", str(program), f"./{name}", cwd=CHECKS)
+    return str(program)
+
+
+def _go(*arguments: str, cwd: Path, **environment: str) -> None:
+    done = subprocess.run(
+        ["go", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"go {' '.join(arguments)}:\n{done.stderr}")
