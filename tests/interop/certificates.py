@@ -25,7 +25,6 @@ class Certificates:
 def _issue(authority: trustme.CA, folder: Path, name: str) -> tuple[Path, Path]:
     leaf = authority.issue_cert(name)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    for blob in leaf.cert_chain_pems:
-        blob.write_to_path(str(certificate), append=True)
+    certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
     leaf.private_key_pem.write_to_path(str(key))
     return certificate, key
