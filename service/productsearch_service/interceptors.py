@@ -15,7 +15,13 @@ import grpc
 from grpc_status import rpc_status
 
 from productsearch_service.callers import Caller, current_caller
-from productsearch_service.errors import ServerFault, ServiceError, UpstreamUnavailable, quoted
+from productsearch_service.errors import (
+    ServerDraining,
+    ServerFault,
+    ServiceError,
+    UpstreamUnavailable,
+    quoted,
+)
 from productsearch_service.status import status_of
 
 if TYPE_CHECKING:
@@ -35,6 +41,10 @@ SERVICE: Final = "/productsearch.v1.ProductSearch/"
 # gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
 # nine times: a negative push-back tells the client's retry policy to leave it.
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+# Nothing of the call was begun: a proxy may send it to another replica, an add too
+# (deploy/envoy/envoy.yaml, `retriable_headers`).
+_NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _NOBODY: Final = Caller("")
 
@@ -80,23 +90,23 @@ class Surroundings(grpc.ServerInterceptor):
                 handler.request_deserializer,
                 handler.response_serializer,
             )
-        if handler.unary_unary is None:
+        if handler.unary_unary is None or handler.request_deserializer is None:
             raise AssertionError(f"{method} is of a kind that nothing surrounds")
         return grpc.unary_unary_rpc_method_handler(
             self._unary(method, handler.unary_unary),
-            handler.request_deserializer,
+            _Parcel.opened_by(handler.request_deserializer),
             handler.response_serializer,
         )
 
     def _unary(self, method: str, handle: Callable[..., Message]) -> Callable[..., Message]:
-        def surrounded(request: Message, context: grpc.ServicerContext) -> Message:
+        def surrounded(parcel: _Parcel, context: grpc.ServicerContext) -> Message:
             call = _Call(method, self._counts)
             try:
                 self._drain.check()
                 self._identify(call, context)
-                with self._calls.admitted(call.caller, request.ByteSize()):
-                    self._allow(call, request.library)  # type: ignore[attr-defined]
-                    response = handle(request, context)
+                with self._calls.admitted(call.caller, parcel.size_bytes):
+                    self._allow(call, parcel.library)
+                    response = handle(parcel.take(), context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 call.fail(error, context)
             call.end("OK")
@@ -145,6 +155,28 @@ class Surroundings(grpc.ServerInterceptor):
             yield request
 
 
+class _Parcel:
+    """A request that is handed on, not kept: grpc and its callers here hold the parcel alone.
+
+    A picture in flight then costs the memory of its form, not of its request as well.
+    """
+
+    def __init__(self, request: Any, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.library: str = request.library
+        self._request = request
+
+    @classmethod
+    def opened_by(cls, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], _Parcel]:
+        """Return a function that makes a parcel of a request's bytes."""
+        return lambda data: cls(deserialize(data), len(data))
+
+    def take(self) -> Any:
+        """Return the request, once."""
+        request, self._request = self._request, None
+        return request
+
+
 class _Ended(grpc.Status):
     """How an RPC ends: code, message and trailers."""
 
@@ -155,6 +187,8 @@ class _Ended(grpc.Status):
         self.trailing_metadata = tuple(status.trailing_metadata or ())
         if isinstance(error, UpstreamUnavailable):
             self.trailing_metadata += (_NO_RETRY,)
+        if isinstance(error, ServerDraining):
+            self.trailing_metadata += (_NOT_BEGUN,)
 
 
 class _Call:

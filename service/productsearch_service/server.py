@@ -121,6 +121,8 @@ class Server:
         _log.info("stopping: not ready any more, serving on for the drain delay")
         hurry.wait(self._settings.drain_delay_s)
         self._drain.begin()
+        # Calls that still come are refused in words, for a moment: grpc would cut them off.
+        hurry.wait(min(limits.DRAIN_REFUSAL_S, self._settings.drain_delay_s))
         ended = self._server.stop(0 if hurry.is_set() else self._settings.drain_grace_s)
         while not ended.wait(0.1):
             if hurry.is_set():

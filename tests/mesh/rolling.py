@@ -25,7 +25,7 @@ SMALL: Final = 10
 _UNARY_PER_S: Final = 180.0
 _ITEMS_PER_S: Final = 20.0
 # As deployed: the delay is several health checks long (1 s apart there, 0.25 s here).
-_DRAIN: Final = {"PRODUCTSEARCH_DRAIN_DELAY_S": "1.5", "PRODUCTSEARCH_DRAIN_GRACE_S": "10"}
+_DRAIN: Final = {"PRODUCTSEARCH_DRAIN_DELAY_S": "1", "PRODUCTSEARCH_DRAIN_GRACE_S": "10"}
 
 
 def run(rolls: int) -> list[Measure]:
