@@ -25,8 +25,9 @@ demo: $(installed) ## set up and show every RPC on pictures (PHOTOS=dir for your
 test: $(installed) ## set up and prove the product
 	$(bin)/python -m pytest
 
-# Soaks take minutes each and end with a line per measure; they fail if one is short.
-soaks := soak-token soak-secrets soak-add soak-quota fuzz
+# Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
+# they fail if one is short.
+soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
@@ -39,8 +40,29 @@ soak-add: $(installed) ## connections cut at every byte, kill -9 of facade, engi
 soak-quota: $(installed) ## ten virtual minutes of each kind of demand; outages and overload
 	$(bin)/python -u -m tests.soak.quota
 	$(bin)/python -u -m tests.soak.overload
+soak-mixed: $(installed) ## a million mixed calls: memory, threads, descriptors, latency
+	$(bin)/python -u -m tests.soak.mixed
+soak-certificates: $(installed) ## new certificates each second for a minute, under load
+	$(bin)/python -u -m tests.soak.certificates
 fuzz: $(installed) ## mutated answers, random requests, broken pictures
 	$(bin)/python -u -m tests.soak.fuzz
+
+.PHONY: bench
+bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
+	$(bin)/python -u -m benchmarks
+
+.PHONY: test-clients
+test-clients: $(installed) ## build and test the clients, then the interop matrix (Go, JDK 17 + Maven, Node)
+	$(bin)/python -m pytest tests/clients
+	cd clients/go && go vet ./... && go test -race ./...
+	cd clients/java && mvn -B -ntp -q clean verify
+	$(bin)/python -u -m tests.interop
+
+.PHONY: test-mesh
+test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)
+	$(bin)/python -m pytest tests/mesh
+	$(bin)/python -u -m tests.mesh.balance
+	$(bin)/python -u -m tests.mesh.rolling
 
 .PHONY: run
 run: $(installed) ## keep facade and engine up; prints how to call them
@@ -100,7 +122,8 @@ lock: ## resolve the lock files anew
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here
-	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		clients/java/target tests/interop/node/node_modules
 
 $(installed): requirements-dev.lock $(packages:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(venv)

@@ -19,7 +19,7 @@ Rooms, imports pointing downwards only::
       client  rotation                the four calls; new key pairs
       exchange  issuer                one call: token, slot, POST, answer, again; token endpoint
       gate  retry  pacer  token  transport
-      answers  codes  credentials  form
+      answers  codes  connections  credentials  form
       latency  rate  sealed  punctual
     calls  callers  deadline          the words of a call; who asks; until when
     addresses  forwarded              hosts, peers, networks; x-forwarded-client-cert

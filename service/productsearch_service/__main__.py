@@ -65,7 +65,7 @@ def _serve() -> int:
         # Orphans of whoever is started beside us in the container become our children.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
-    from productsearch_service import logs
+    from productsearch_service import limits, logs
     from productsearch_service.ports import CannotListen
     from productsearch_service.server import Server
     from productsearch_service.settings import SettingsError, read_settings
@@ -79,6 +79,7 @@ def _serve() -> int:
         sys.stderr.flush()
         os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
     _give_pictures_back()
+    sys.setswitchinterval(limits.THREAD_TURN_S)
     server.start()
     # Whoever started this process waits for the last line; with port 0 it has the real ones.
     for what, address, port in (

@@ -27,7 +27,7 @@ class Ask:
     """The caller's turns in a row where callers share."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Picture:
     """A picture by its bytes or by its address; exactly one of the two is set.
 
@@ -37,6 +37,11 @@ class Picture:
     content: bytes = dataclasses.field(default=b"", repr=False)
     url: str = ""
     field: str = "image"
+
+    def take_content(self) -> bytes:
+        """Return the bytes and hold them no longer: a call is made once, and waits long."""
+        content, self.content = self.content, b""
+        return content
 
 
 Target = Picture | str

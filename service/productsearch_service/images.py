@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from PIL import Image
 
-from productsearch_service import limits
+from productsearch_service import headers, limits
 from productsearch_service.upstream import form
 
 Image.MAX_IMAGE_PIXELS = None  # limits.FIT_PIXELS_MAX is checked here, before any decoding
@@ -57,6 +57,9 @@ class Header:
 
 def inspect(content: bytes) -> Header:
     """Return the header of a JPEG, PNG or BMP; raise Unreadable for anything else."""
+    plain = headers.read(content)
+    if plain is not None:
+        return Header(*plain)
     with _open(content, _SENT_AS_IS) as picture:
         return Header(picture.format or "", *picture.size)
 

@@ -46,6 +46,9 @@ REFUSAL_THREADS: Final = 8
 """Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
+THREAD_TURN_S: Final = 0.001
+"""How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
+search wait that long, several times, for each large picture beside it."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 OTHERS_SHARE: Final = 0.25
@@ -78,6 +81,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 """1000 results with briefs of 256 escaped bytes are under 2 MB."""
 CONNECTIONS_MAX: Final = 64
+CONNECTION_IDLE_MAX_S: Final = 30.0
+"""A connection that was idle for longer is not used again: servers drop theirs after 60 or 75 s."""
 ATTEMPTS_MAX: Final = 3
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 4.0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LAYOUT: Final = struct.Struct(">BH12s")
 _VERSION: Final = 1
+_MARK_BYTES: Final = 12
 
 
 class ForeignToken(ValueError):
@@ -29,12 +30,13 @@ class ForeignToken(ValueError):
 
 def fingerprint(library: str, search: Search, min_score: float) -> bytes:
     """Return 12 bytes that tell searches apart by library, picture, filter and score."""
-    digest = hashlib.blake2b(digest_size=12)
+    # Processors have instructions for SHA-256: a third of the time that BLAKE2 takes.
+    digest = hashlib.sha256()
     picture = search.picture
     what = (library, picture.url, search.class_id1, search.class_id2)
     digest.update(repr((*what, search.either_class, min_score)).encode())
     digest.update(picture.content)
-    return digest.digest()
+    return digest.digest()[:_MARK_BYTES]
 
 
 def encode(start: int, search_fingerprint: bytes) -> str:

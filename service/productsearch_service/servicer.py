@@ -48,10 +48,12 @@ class Servicer(v1.ProductSearchServicer):
         """Store one picture."""
         library = self._libraries[request.library]
         ask = _ask(context, current_caller.get())
-        call = validation.new_image(request.new_image, request.duplicate_policy)
-        if request.validate_only:
+        policy, validate_only = request.duplicate_policy, request.validate_only
+        call = validation.new_image(request.new_image, policy)
+        del request  # a copy of the picture that nobody needs while the upstream works
+        if validate_only:
             return v1.AddImageResponse(outcome=v1.AddOutcome.ADD_OUTCOME_VALIDATED)
-        stored = library.add(call, request.duplicate_policy, ask)
+        stored = library.add(call, policy, ask)
         return v1.AddImageResponse(
             cont_sign=stored.cont_sign, outcome=stored.outcome, log_id=stored.log_id
         )
@@ -63,14 +65,16 @@ class Servicer(v1.ProductSearchServicer):
         library = self._libraries[request.library]
         ask = _ask(context, current_caller.get())
         call, mark = validation.search(request, self._libraries.name(request.library))
+        min_score = request.min_score
+        del request  # as in AddImage
         page = library.search(call, mark, ask)
         return v1.SearchImagesResponse(
             results=[
                 v1.SearchResult(cont_sign=hit.cont_sign, brief=hit.brief, score=hit.score)
                 for hit in page.hits
-                if hit.score >= request.min_score
+                if hit.score >= min_score
             ],
-            next_page_token=_next_page_token(call, page, mark, request.min_score),
+            next_page_token=_next_page_token(call, page, mark, min_score),
             log_id=page.log_id,
         )
 
@@ -80,8 +84,9 @@ class Servicer(v1.ProductSearchServicer):
         """Change one stored picture."""
         library = self._libraries[request.library]
         ask = _ask(context, current_caller.get())
-        call = validation.update(request)
-        if request.validate_only:
+        call, validate_only = validation.update(request), request.validate_only
+        del request  # as in AddImage
+        if validate_only:
             return v1.UpdateImageResponse()
         return v1.UpdateImageResponse(log_id=library.update(call, ask))
 
@@ -91,8 +96,9 @@ class Servicer(v1.ProductSearchServicer):
         """Delete one stored picture."""
         library = self._libraries[request.library]
         ask = _ask(context, current_caller.get())
-        call = validation.delete(request)
-        return v1.DeleteImageResponse(log_id=library.delete(call, request.allow_missing, ask))
+        call, allow_missing = validation.delete(request), request.allow_missing
+        del request  # as in AddImage
+        return v1.DeleteImageResponse(log_id=library.delete(call, allow_missing, ask))
 
     def BatchDeleteImages(  # noqa: N802
         self, request: v1.BatchDeleteImagesRequest, context: grpc.ServicerContext

@@ -6,21 +6,21 @@ languages as arguments run these alone.
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from demo.processes import Engine
 from productsearch.v1 import ErrorReason
 from tests.interop.cases import read_cases
-from tests.interop.languages import LANGUAGES, Language, RunnerMissing
-from tests.interop.matrix import Command, Result, ready, run
+from tests.interop.languages import LANGUAGES, ROOT, Language, RunnerMissing
+from tests.interop.matrix import Command, Result, run
 
 _NEVER_SENT = {"ERROR_REASON_UNSPECIFIED"}
 
 
 def main(names: list[str]) -> int:
     """Run the named languages, or all, and return the exit status."""
-    every = read_cases()
-    cases = ready(every)
+    cases = read_cases()
     chosen = [language for language in LANGUAGES if not names or language.name in names]
     failures = [f"no language is called {name}" for name in {*names} - {x.name for x in LANGUAGES}]
     runners: dict[Language, Command] = {}
@@ -32,12 +32,12 @@ def main(names: list[str]) -> int:
             runners[language] = language.build()
         except RunnerMissing as missing:
             failures.append(f"{language.name}: MISSING: {missing}")
+    log = ROOT / "build/interop/servers.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=log, filemode="w")
     with Engine() as engine:
         result = run(cases, runners, engine)
     failures += result.findings
-    for case in every:
-        if case not in cases:
-            print(f"{case.name}: waits for the service to know {case.needs}")
     for language in runners:
         print(f"{language.name}: {result.ran(language.name)} cases")
     unseen = {*ErrorReason.keys()} - _NEVER_SENT - result.reasons

@@ -39,7 +39,6 @@ class Case:
     """Calls that the case's library makes at the fake upstream."""
     attempts: int | None = None
     """Calls that the flaky server gets for the case's library."""
-    needs: str = ""
 
     @property
     def kind(self) -> str:
@@ -65,7 +64,7 @@ def read_cases() -> list[Case]:
 
 
 def _case(filled: dict[str, Any]) -> Case:
-    beside = ("expect", "counts", "upstream_calls", "attempts", "needs")
+    beside = ("expect", "counts", "upstream_calls", "attempts")
     return Case(
         name=filled["name"],
         plan={key: filled[key] for key in _PLANNED if key in filled},

@@ -49,16 +49,19 @@ def comparable(case: Case, outcome: Outcome) -> Any:
     kept = {key: value for key, value in outcome.items() if key not in case.varies}
     if kept.get("reason", "") is None and kept.get("code") != "OK":
         kept.pop("message", None)
-    return _without_log_ids(kept) if case.plan["target"] == "engine" else kept
+    return _normal(kept, anew=("log_id", "logId") if case.plan["target"] == "engine" else ())
 
 
-def _without_log_ids(value: Any) -> Any:
+def _normal(value: Any, anew: tuple[str, ...]) -> Any:
+    """Return ``value`` with numbers of one kind, as 1 and 1.0 are in JSON, and masked members."""
     if isinstance(value, dict):
         return {
-            key: "made anew" if key in ("log_id", "logId") and member else _without_log_ids(member)
+            key: "made anew" if key in anew and member else _normal(member, anew)
             for key, member in value.items()
         }
-    return [_without_log_ids(member) for member in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_normal(member, anew) for member in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _sums(outcome: Outcome) -> list[str]:

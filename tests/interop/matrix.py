@@ -21,7 +21,7 @@ from demo.processes import Engine
 from tests.interop.cases import Case
 from tests.interop.comparing import Outcome, differences, findings
 from tests.interop.languages import ROOT, Language
-from tests.interop.servers import KNOWS_TLS, Servers
+from tests.interop.servers import Servers
 
 _RUNNER_S: Final = 300
 _ACCESS_LINE: Final = re.compile(r"rpc=BulkAddImages library=(\S+) .* code=OK .* ms=([0-9.]+)")
@@ -47,11 +47,6 @@ class Result:
     def ran(self, language: str) -> int:
         """Return how many cases this language answered."""
         return sum(language in outcomes for outcomes in self.outcomes.values())
-
-
-def ready(cases: Sequence[Case]) -> list[Case]:
-    """Return the cases whose servers this service can play."""
-    return [case for case in cases if case.needs != "tls" or KNOWS_TLS]
 
 
 def run(cases: Sequence[Case], runners: dict[Language, Command], engine: Engine) -> Result:

@@ -36,8 +36,6 @@ methods = ["SearchImages"]
 """
 _NOBODY: Final = "callers = {}"
 
-KNOWS_TLS: Final = "tls_cert_file" in Settings.model_fields
-
 
 class Servers:
     """The servers of one runner; a context manager. ``targets`` is what its plan needs."""
@@ -81,8 +79,7 @@ class Servers:
         with mock.patch.object(limits, "RPCS_IN_FLIGHT_MAX", 0):
             self._start("overloaded", plain)
         self._start("guarded", plain, policy_file=self._file("nobody.toml", _NOBODY))
-        if KNOWS_TLS:
-            self._start_tls(plain)
+        self._start_tls(plain)
 
     def _start_tls(self, libraries: dict[str, Any]) -> None:
         made = Certificates(self._folder)
@@ -105,9 +102,9 @@ class Servers:
             "default_library": next(iter(libraries)),
             "drain_delay_s": 0,
             "drain_grace_s": _GRACE_S,
+            "admin_listen": "",
+            "metrics_listen": "",
         }
-        for other in {"admin_listen", "metrics_listen"} & {*Settings.model_fields}:
-            settings[other] = ""
         server = Server(Settings(**settings | changes))
         server.start()
         self._running[target] = server

@@ -30,11 +30,17 @@ LAYERS = [
         "reloading",
         "rpcs",
     },
-    {"paging", "images", "searches"},
+    {"paging", "headers", "images", "searches"},
     {"upstream.client", "upstream.rotation"},
     {"upstream.exchange", "upstream.issuer"},
     {"upstream.gate", "upstream.retry", "upstream.pacer", "upstream.token", "upstream.transport"},
-    {"upstream.answers", "upstream.codes", "upstream.credentials", "upstream.form"},
+    {
+        "upstream.answers",
+        "upstream.codes",
+        "upstream.connections",
+        "upstream.credentials",
+        "upstream.form",
+    },
     {"upstream.latency", "upstream.punctual", "upstream.rate", "upstream.sealed"},
     {"addresses", "calls", "callers", "deadline", "forwarded", "tally", "vitals"},
     {"errors", "redaction"},
@@ -108,7 +114,7 @@ def test_the_service_imports_downwards_only() -> None:
 def test_only_the_transport_knows_http_and_only_the_top_knows_grpc(room: str) -> None:
     """HTTP libraries end in the transport, gRPC in the rooms that face callers."""
     imported = _rooms()[room]
-    if room not in ("upstream.transport", "upstream.punctual"):
+    if room not in ("upstream.transport", "upstream.connections", "upstream.punctual"):
         assert set() == _imports_any(imported, HTTP)
     if room not in GRPC_ROOMS:
         assert set() == _imports_any(imported, {"grpc", "grpc_status", "grpc_health"})

@@ -46,8 +46,10 @@ _ROUNDS_MAX: Final = 100
 _ROUND_CALLS_MIN: Final = 500
 _WARM_UP: Final = 0.2
 """Part of the rounds in which pools, heaps and caches reach their size."""
-_SLOPE_SIZE_MIN: Final = 100_000
-"""With fewer calls a slope tells more of the warm-up than of growth."""
+_SLOPE_SIZE_MIN: Final = 500_000
+"""Memory at rest goes up and down by 5 MB: with fewer calls that is most of the slope."""
+_AGES_SIZE_MIN: Final = 50_000
+"""With fewer calls nobody is old."""
 _PER: Final = 100_000
 _GRPC_THREADS_MAX: Final = 16
 """It keeps one a processor, at least 4, and adds some while all of them are busy."""
@@ -90,7 +92,7 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
         print(f"what came of them {dict(whole.kinds)}; cancelled late {whole.late_cancels}")
         print(f"upstream {dict(seen)}")
         measures = [*_answers(size, whole, seen), *_holdings(rests)]
-        if size >= _SLOPE_SIZE_MIN:
+        if size >= _AGES_SIZE_MIN:
             young = stack.enter_context(_facade(folder / "young", upstream))
             measures += _ages(callers, old, young, size, rounds)
         return measures

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import sys
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from demo.facade import Facade
 from productsearch import v1
@@ -29,6 +29,7 @@ from productsearch_service.settings import Settings
 from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
 from tests.pictures import jpeg, noise_jpeg
 from tests.soak.measures import Measure, report
+from tests.soak.probing import probed
 
 SEED = 7
 QUOTA = 10.0
@@ -77,7 +78,7 @@ def measures(size: Size) -> list[Measure]:
         *upstream_down(size.down_s),
         *random_deadlines(size.deadlines),
         *cancels(size.cancels),
-        *large_pictures(size.large_callers),
+        *large_pictures(size.large_callers, within_s=0.1),
     ]
 
 
@@ -194,17 +195,16 @@ def cancels(number: int) -> list[Measure]:
     ]
 
 
-def large_pictures(callers: int) -> list[Measure]:
-    """Many callers with 3 MB each: some are served, the others refused, memory is bounded."""
+def large_pictures(callers: int, within_s: float = math.inf) -> list[Measure]:
+    """Many callers with 3 MB each: some are served, the others refused, memory is bounded.
+
+    ``within_s``: health and metrics must answer within this time all along.
+    """
     outcomes: Counter[str] = Counter()
-    latencies: list[float] = []
     peak = 0
     with FakeUpstream() as upstream:
         upstream.always("search", Fault(seconds=0.3, body=b'{"log_id": 1, "result": []}'))
-        with (
-            _process(upstream) as facade,
-            v1.connect(facade.url) as channel,
-        ):
+        with _process(upstream) as facade:
             idle = _rss(facade.pid)
             request = v1.SearchImagesRequest(
                 image=v1.ImageSource(content=noise_jpeg(2_850_000)[:2_850_000])
@@ -223,24 +223,25 @@ def large_pictures(callers: int) -> list[Measure]:
                         outcomes[R.Name(v1.reason_of(error) or R.ERROR_REASON_UNSPECIFIED)] += 1
 
             stop = threading.Event()
-            health = health_pb2_grpc.HealthStub(channel)
 
             def watch() -> None:
                 nonlocal peak
                 while not stop.wait(0.05):
-                    began_s = time.monotonic()
-                    health.Check(health_pb2.HealthCheckRequest(), timeout=30)
-                    latencies.append(time.monotonic() - began_s)
                     peak = max(peak, _rss(facade.pid))
 
             watcher = threading.Thread(target=watch)
             watcher.start()
-            with ThreadPoolExecutor(callers) as pool:
+            with (
+                probed(facade.admin, facade.metrics) as answers,
+                ThreadPoolExecutor(callers) as pool,
+            ):
                 list(pool.map(one, messages))
             stop.set()
             watcher.join()
-    median_s = sorted(latencies)[len(latencies) // 2]
-    print(f"large pictures: {dict(outcomes)}; health answered in {median_s:.3f} s (median)")
+    print(f"large pictures: {dict(outcomes)}")
+    for what, seconds in vars(answers).items():
+        median_s, longest_s = sorted(seconds)[len(seconds) // 2], max(seconds)
+        print(f"  {what}: {len(seconds)} times, median {median_s:.3f}, longest {longest_s:.3f}")
     bound = 64 * 2_850_000 * 4  # request, body, and what gRPC and the sockets hold of them
     return [
         _bar("large pictures: answered or refused", outcomes.total(), "==", callers),
@@ -250,6 +251,8 @@ def large_pictures(callers: int) -> list[Measure]:
             "==",
             0,
         ),
+        _bar("large pictures: slowest answer of health s", max(answers.health_s), "<=", within_s),
+        _bar("large pictures: slowest answer of metrics s", max(answers.metrics_s), "<=", within_s),
         _bar("large pictures: memory over idle MB", (peak - idle) / 1e6, "<=", bound / 1e6),
     ]
 

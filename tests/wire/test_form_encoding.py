@@ -24,7 +24,7 @@ def test_every_size_up_to_4096_is_byte_identical_to_urlencode() -> None:
         assert _reference(content[:size]) == form.encode({"image": content[:size]})
 
 
-@pytest.mark.parametrize("size", [49_151, 49_152, 49_153, 98_304, 1_000_001, 3_141_592])
+@pytest.mark.parametrize("size", [24_575, 24_576, 24_577, 49_152, 1_000_001, 3_141_592])
 def test_large_sizes_are_byte_identical_to_urlencode(size: int) -> None:
     """Sizes around the chunk and large ones: the same bytes."""
     content = random.Random(size).randbytes(size)

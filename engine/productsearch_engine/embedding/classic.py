@@ -30,6 +30,8 @@ class Classic:
     dimensions = colour.DIMENSIONS + texture.DIMENSIONS + shape.DIMENSIONS
 
     def __init__(self) -> None:
+        # Calls run side by side already; threads within each would only wait for each other.
+        cv2.setNumThreads(1)
         _common()  # a fraction of a second, better at start than within the first call
 
     def embed(self, pixels: Pixels) -> Vector:

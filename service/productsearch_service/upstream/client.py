@@ -87,7 +87,7 @@ class UpstreamClient:
 
 
 def _picture_fields(picture: Picture) -> Fields:
-    return {"url": picture.url} if picture.url else {"image": picture.content}
+    return {"url": picture.url} if picture.url else {"image": picture.take_content()}
 
 
 def _target_fields(target: Target) -> Fields:

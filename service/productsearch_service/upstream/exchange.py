@@ -72,12 +72,16 @@ class Call(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How an attempt failed, what can be done, and whether it may have been carried out."""
+    """How an attempt failed, what can be done, and whether it may have been carried out.
+
+    ``stale``: nothing was wrong but the connection, which was from before.
+    """
 
     error: ServiceError
     action: Action
     maybe_done: bool = False
     wait_at_least_s: float = 0.0
+    stale: bool = False
 
 
 class Exchange:
@@ -107,15 +111,19 @@ class Exchange:
         """Make one call, with a new token or again where that helps."""
         with _encoding:
             body = form.encode(call.fields)
+        call.fields.clear()  # the picture is in the body now; it need not be there twice
         self._budget.save()
-        maybe_done = replayed = False
+        maybe_done = replayed = reconnected = False
         attempt = 1
         while True:
             outcome = self._attempt(call, body, ask, maybe_done)
             if not isinstance(outcome, _Failure):
                 return outcome
             maybe_done |= outcome.maybe_done
-            if outcome.action is Action.NEW_TOKEN and not replayed:
+            if outcome.stale and not reconnected:
+                reconnected = True
+                attempt += 1
+            elif outcome.action is Action.NEW_TOKEN and not replayed:
                 replayed = True
                 self._retries.add(call.method)
             elif outcome.action is Action.BACK_OFF and wait_before_retry(
@@ -162,8 +170,9 @@ class Exchange:
                 return call.read(answer)
         except TransportFailure as failure:
             error = _unavailable(failure)
-            self._breaker.failed(error)
-            return _Failure(error, Action.BACK_OFF, failure.maybe_done)
+            if not failure.stale:
+                self._breaker.failed(error)
+            return _Failure(error, Action.BACK_OFF, failure.maybe_done, stale=failure.stale)
         except UpstreamProtocol as unreadable:
             return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
         except ServiceError as refused:

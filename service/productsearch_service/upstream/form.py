@@ -7,6 +7,7 @@ C code. Knows no field names and no HTTP.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_plus
 
@@ -15,8 +16,8 @@ import pybase64
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CHUNK_BYTES: Final = 3 * 16_384
-"""A multiple of three: chunks of base64 join without padding. Fits the L2 cache."""
+_CHUNK_BYTES: Final = 3 * 8192
+"""A multiple of three: chunks of base64 join without padding. Fits the L1 cache."""
 
 
 def encode(fields: Mapping[str, str | bytes]) -> bytes:
@@ -24,14 +25,16 @@ def encode(fields: Mapping[str, str | bytes]) -> bytes:
 
     A str is escaped as UTF-8; bytes are base64-encoded first, as the upstream wants pictures.
     """
-    parts: list[bytes] = []
+    # Its value is the buffer itself: a body exists once, where joined pieces exist twice.
+    body = io.BytesIO()
     for name, value in fields.items():
-        parts.append(f"{'&' if parts else ''}{quote_plus(name)}=".encode())
+        body.write(f"{'&' if body.tell() else ''}{quote_plus(name)}=".encode())
         if isinstance(value, bytes):
-            parts.extend(_escaped_base64(value))
+            for chunk in _escaped_base64(value):
+                body.write(chunk)
         else:
-            parts.append(quote_plus(value).encode())
-    return b"".join(parts)
+            body.write(quote_plus(value).encode())
+    return body.getvalue()
 
 
 def encoded_length(content: bytes, at_most: int) -> int:

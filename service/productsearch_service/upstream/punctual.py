@@ -8,13 +8,11 @@ that the calling thread has set.
 from __future__ import annotations
 
 import http.client
-import inspect
 import io
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     import socket
@@ -27,8 +25,14 @@ _thread = threading.local()
 
 
 def until(deadline: Deadline) -> None:
-    """Let the reads of this thread end at ``deadline`` from now on."""
+    """Let the reads of this thread's next answer end at ``deadline``."""
     _thread.deadline = deadline
+    _thread.answer_began = False
+
+
+def answer_began() -> bool:
+    """Return whether a byte of this thread's answer has come since ``until``."""
+    return bool(_thread.answer_began)
 
 
 class _PunctualReads(io.RawIOBase):
@@ -46,7 +50,10 @@ class _PunctualReads(io.RawIOBase):
         if remaining_s < _LEAST_S:
             raise TimeoutError("the deadline is past")
         self._sock.settimeout(remaining_s)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        if count:
+            _thread.answer_began = True
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -60,28 +67,13 @@ class _PunctualResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_PunctualReads(raw, sock))
 
 
-class _Connection(HTTPConnection):
+class Connection(HTTPConnection):
+    """A plain connection with punctual answers."""
+
     response_class = _PunctualResponse
 
 
-class _TlsConnection(HTTPSConnection):
+class TlsConnection(HTTPSConnection):
+    """A TLS connection with punctual answers."""
+
     response_class = _PunctualResponse
-
-
-# Tracing libraries wrap this method, and export the URL of each call with the token in it. Ours
-# is the one beneath their wrapper, whether they put it there before or after our import.
-_urlopen: Final = inspect.unwrap(HTTPConnectionPool.urlopen)
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-    urlopen = _urlopen
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-    urlopen = _urlopen
-
-
-POOLS: Final = {"http": _Pool, "https": _TlsPool}
-"""Pool classes by scheme, for a urllib3 PoolManager."""

@@ -11,22 +11,27 @@ from __future__ import annotations
 
 import logging
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from productsearch_service import limits
 from productsearch_service.upstream import punctual
+from productsearch_service.upstream.connections import OneHostAdapter, UnansweredError
 from productsearch_service.upstream.sealed import SealedBytes, SealedText
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from requests.structures import CaseInsensitiveDict
+
     from productsearch_service.deadline import Deadline
 
+_HEADERS: Final = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Accept": "application/json",
+}
 _READ_BYTES: Final = 65_536
 _NOT_SENT: Final = (NewConnectionError, ConnectTimeoutError)
 
@@ -40,12 +45,15 @@ class TransportFailure(Exception):
     """No whole answer came.
 
     ``maybe_done``: whether the request can have reached the upstream and been carried out.
+    ``stale``: it was sent on a connection from before, which ended without a byte of an answer;
+    that says nothing of the upstream, and the next attempt gets a new connection.
     """
 
-    def __init__(self, what: str, *, maybe_done: bool) -> None:
+    def __init__(self, what: str, *, maybe_done: bool, stale: bool = False) -> None:
         super().__init__(what)
         self.what = what
         self.maybe_done = maybe_done
+        self.stale = stale
 
 
 class Transport:
@@ -53,11 +61,7 @@ class Transport:
 
     def __init__(self, base_url: str, ca_bundle: Path | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        self._verify: bool | str = str(ca_bundle) if ca_bundle else True
-        self._adapter = HTTPAdapter(
-            pool_connections=1, pool_maxsize=limits.CONNECTIONS_MAX, max_retries=0
-        )
-        self._adapter.poolmanager.pool_classes_by_scheme = punctual.POOLS
+        self._adapter = OneHostAdapter(self._base_url, ca_bundle)
 
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
@@ -72,13 +76,8 @@ class Transport:
         request = requests.PreparedRequest()
         request.method = "POST"
         request.url = SealedText(f"{self._base_url}{path}{query}")
-        request.headers = CaseInsensitiveDict(
-            {
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Content-Length": str(len(body)),
-                "Accept": "application/json",
-            }
-        )
+        headers = _HEADERS | {"Content-Length": str(len(body))}
+        request.headers = cast("CaseInsensitiveDict[str]", headers)
         request.body = body
         outcome = self._send(request, deadline)
         # Raised here, where no foreign exception is being handled: it would be kept as the
@@ -96,9 +95,10 @@ class Transport:
             response = self._adapter.send(
                 request,
                 stream=True,
-                verify=self._verify,
                 timeout=(min(limits.CONNECT_TIMEOUT_S, remaining_s), remaining_s),
             )
+        except UnansweredError as error:
+            return TransportFailure("broke off", maybe_done=error.sent, stale=True)
         except requests.RequestException as error:
             return _failure_of(error)
         except (HTTPError, OSError, ValueError):
@@ -108,6 +108,11 @@ class Transport:
         finally:
             response.close()
         return content if isinstance(content, TransportFailure) else (response.status_code, content)
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for their next call."""
+        return self._adapter.idle_connections
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 
+from productsearch.v1.aio_endings import first_ending, true_ending
 from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Unanswered
 from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments, service_config
 from productsearch.v1.deadlines import set_timeouts
@@ -26,7 +27,7 @@ from productsearch.v1.product_search_pb2 import (
 from productsearch.v1.searching import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self, TypeAlias
 
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 
     _Call: TypeAlias = grpc.aio.StreamStreamCall[BulkAddImagesRequest, BulkAddImagesResponse]
     _Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
-
-_WRITE_FAILED: Final = "Internal error from Core"
-"""What grpc.aio says where a write fails."""
-_LOOK_S: Final = 0.01
-_LOOKS_MAX: Final = 200
 
 
 def connect(
@@ -159,7 +155,7 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         self._responses = aiter(call)
         self._sender = sender
         self._closed = False
-        self._ended = _first_ending(call)
+        self._ended = first_ending(call)
         sender.start(call)
 
     async def __anext__(self) -> BulkAddImagesResponse.ItemResult:
@@ -188,7 +184,7 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         raise StopAsyncIteration
 
     async def _interrupted(self) -> BulkInterrupted:
-        ended = await _true_ending(self._call, self._ended)
+        ended = await true_ending(self._call, self._ended)
         failed = ended.code() is not grpc.StatusCode.OK
         return BulkInterrupted(await self._sender.left(), ended if failed else None)
 
@@ -211,70 +207,6 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
     def __del__(self) -> None:
         # The sender holds the call, so gRPC does not see that nobody reads any more.
         self._call.cancel()
-
-
-class _Ended(grpc.RpcError):
-    """How a call ended, OK included."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
-        super().__init__(code, details)
-        self._told = code, details, trailers
-
-    def code(self) -> grpc.StatusCode:
-        """Return the status code."""
-        return self._told[0]
-
-    def details(self) -> str:
-        """Return the status message."""
-        return self._told[1]
-
-    def trailing_metadata(self) -> Any:
-        """Return the trailers."""
-        return self._told[2]
-
-
-def _first_ending(call: _Call) -> asyncio.Future[_Ended]:
-    """Return how ``call`` will have ended, as it is announced first."""
-    ended: asyncio.Future[_Ended] = asyncio.get_running_loop().create_future()
-
-    def announced(_: object) -> None:
-        if not ended.done():
-            ended.set_result(_ending(call))
-
-    call.add_done_callback(announced)
-    return ended
-
-
-async def _true_ending(call: _Call, first: asyncio.Future[_Ended]) -> _Ended:
-    """Return how the server ended ``call``.
-
-    grpc.aio ends a call with an INTERNAL of its own when a write meets the end of the stream. It
-    can come behind the server's status, which is announced first then, or in front of it, and
-    then the status takes its place a moment later, unannounced.
-    """
-    ended = await first
-    for _ in range(_LOOKS_MAX):
-        if ended.details() != _WRITE_FAILED:
-            break
-        await asyncio.sleep(_LOOK_S)
-        ended = _ending(call)
-    return ended
-
-
-def _ending(call: _Call) -> _Ended:
-    code, details = _now(call.code()), _now(call.details())
-    if code is grpc.StatusCode.CANCELLED:  # here; then it has no trailers to read
-        return _Ended(code, details, ())
-    return _Ended(code, details, _now(call.trailing_metadata()))
-
-
-def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as returned:
-        return returned.value
-    raise AssertionError("the call has ended and its status is there")
 
 
 def bulk_add(

@@ -3,7 +3,6 @@ package com.productsearch.client;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.cert.CertificateException;
@@ -29,21 +28,7 @@ final class PemFile {
                 field + ": " + file + " holds no certificate; use PEM (BEGIN CERTIFICATE)");
     }
 
-    /** Returns the content of a file with a private key. */
-    static InputStream key(String field, Path file) {
-        byte[] pem = read(field, file);
-        if (!new String(pem, StandardCharsets.ISO_8859_1).contains("-----BEGIN PRIVATE KEY-----")) {
-            throw new IllegalArgumentException(
-                    field
-                            + ": "
-                            + file
-                            + " holds no PKCS #8 key (BEGIN PRIVATE KEY); other keys become one"
-                            + " with openssl pkcs8 -topk8 -nocrypt");
-        }
-        return new ByteArrayInputStream(pem);
-    }
-
-    private static byte[] read(String field, Path file) {
+    static byte[] read(String field, Path file) {
         try {
             return Files.readAllBytes(file);
         } catch (IOException e) {

@@ -90,14 +90,15 @@ public final class ProductSearchChannelBuilder {
      * Encrypts, and proves who the caller is (mutual TLS).
      *
      * @param certificates the caller's certificate and those between it and the authority, PEM
-     * @param key its private key, PEM, PKCS #8, not encrypted
+     * @param key its private key, PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1
      * @throws IllegalArgumentException if a file cannot be read or holds something else
      */
     public ProductSearchChannelBuilder identity(Path certificates, Path key) {
         tls();
         try {
             tls.keyManager(
-                    PemFile.certificates("certificates", certificates), PemFile.key("key", key));
+                    PemFile.certificates("certificates", certificates),
+                    PrivateKeyFile.read("key", key));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -12,15 +12,16 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** Self-signed certificates for localhost, made by the JDK's keytool; each is its own authority. */
-final class Certificates {
+public final class Certificates {
     private static final char[] PASSWORD = "only-in-tests".toCharArray();
 
     private Certificates() {}
 
     /** A certificate and its key, both PEM. */
-    record Pair(Path certificate, Path key) {}
+    public record Pair(Path certificate, Path key) {}
 
-    static Pair make(Path folder, String name)
+    /** Makes a pair in two files of {@code folder}. */
+    public static Pair make(Path folder, String name)
             throws IOException, InterruptedException, GeneralSecurityException {
         Path store = folder.resolve(name + ".p12");
         Process keytool =

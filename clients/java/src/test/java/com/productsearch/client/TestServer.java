@@ -22,7 +22,8 @@ public final class TestServer implements AutoCloseable {
         this(InsecureServerCredentials.create(), service, interceptors);
     }
 
-    TestServer(
+    /** Starts serving with these credentials. */
+    public TestServer(
             ServerCredentials credentials,
             BindableService service,
             ServerInterceptor... interceptors) {

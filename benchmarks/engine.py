@@ -1,0 +1,192 @@
+"""A whole search call of the engine beside the parts that no engine of its kind can leave out.
+
+100,000 vectors are stored: embeddings of drawn pictures, each shifted a little at random. Making
+and indexing them takes minutes, once: they are kept in build/bench/.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import time
+import urllib.parse
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import urllib3
+from pgvector import HalfVector
+from PIL import Image, ImageFilter
+from psycopg import sql
+from psycopg_pool import ConnectionPool
+
+from benchmarks import clocks
+from benchmarks.findings import Findings, at_most, milliseconds
+from demo.processes import Engine
+from productsearch_engine import database, settings
+from productsearch_engine.embedding import load
+from productsearch_engine.images import Picture
+from productsearch_engine.store.images import Images
+from productsearch_engine.store.libraries import Libraries, Library, partition
+from productsearch_engine.store.statements import ClassFilter
+from productsearch_service.upstream import form
+
+_DATA: Final = Path("build/bench/engine")
+_STORED: Final = 100_000
+_DRAWN: Final = 500
+_PICTURE_BYTES: Final = 300_000
+_RESULTS: Final = 10
+_CALLS_A_TURN: Final = 15
+_SEARCH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/search"
+
+
+def run(rounds: int) -> Findings:
+    """Search with a picture of 300 KB, 10 results, one caller."""
+    with Engine(_DATA.resolve()) as engine:
+        key_pair = _library(engine)
+        with database.opened(settings.load({}, {"data": str(engine.data)}), 2) as pool:
+            library = _filled(pool)
+            picture = _photograph()
+            values, means_s = _measure(engine, key_pair, pool, library, picture, rounds)
+    ratio = statistics.median(clocks.ratios(values["call"], values["parts"]))
+    medians_s = [statistics.median(of_name) for of_name in values.values()]
+    return Findings(
+        title=f"Engine, search among {_STORED:,} with {len(picture) // 1000} KB",
+        rows=[
+            ("", "whole call", "parts", "decode", "embed", "SQL", "call / parts"),
+            ("1 caller", *map(milliseconds, (*medians_s, *means_s.values())), f"{ratio:.2f}"),
+        ],
+        measures=[at_most("engine: search call / (decode + embed + SQL)", ratio, 1.25)],
+        numbers={"seconds": values, "means_s": means_s, "picture_bytes": len(picture)},
+    )
+
+
+def _measure(
+    engine: Engine,
+    key_pair: tuple[str, str],
+    pool: ConnectionPool[Any],
+    library: Library,
+    picture: bytes,
+    rounds: int,
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the seconds of calls and of their parts in a row, and each part's mean."""
+    embedding, stored = load("classic"), Images(pool)
+    everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+    http = urllib3.PoolManager()
+    token = http.request(
+        "POST",
+        f"{engine.url}/oauth/2.0/token",
+        fields={
+            "grant_type": "client_credentials",
+            "client_id": key_pair[0],
+            "client_secret": key_pair[1],
+        },
+        encode_multipart=False,
+    ).json()["access_token"]
+    target = f"{engine.url}{_SEARCH}?{urllib.parse.urlencode({'access_token': token})}"
+    body = form.encode({"image": picture, "pn": "0", "rn": str(_RESULTS)})
+    heads = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def call() -> None:
+        answer = json.loads(http.request("POST", target, body=body, headers=heads).data)
+        if answer.get("result_num") != _RESULTS:
+            raise AssertionError(f"the engine answered {answer}")
+
+    spent_s = dict.fromkeys(("decode", "embed", "sql"), 0.0)
+
+    def parts() -> None:
+        began_s = time.perf_counter()
+        pixels = Picture.of(picture).pixels()
+        decoded_s = time.perf_counter()
+        vector = embedding.embed(pixels)
+        embedded_s = time.perf_counter()
+        stored.search(library, vector, everything, 0, _RESULTS)
+        spent_s["decode"] += decoded_s - began_s
+        spent_s["embed"] += embedded_s - decoded_s
+        spent_s["sql"] += time.perf_counter() - embedded_s
+
+    values = clocks.in_turns(
+        {
+            "call": partial(clocks.wall_s, call, _CALLS_A_TURN),
+            "parts": partial(clocks.wall_s, parts, _CALLS_A_TURN),
+        },
+        rounds,
+    )
+    calls = (rounds + 1) * _CALLS_A_TURN
+    return values, {name: seconds / calls for name, seconds in spent_s.items()}
+
+
+def _library(engine: Engine) -> tuple[str, str]:
+    """Return the key pair of the library, made at the first run."""
+    kept = engine.data / "bench-key.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(engine.create_library("bench")))
+        kept.chmod(0o600)
+    api_key, secret_key = json.loads(kept.read_text())
+    return api_key, secret_key
+
+
+def _filled(pool: ConnectionPool[Any]) -> Library:
+    """Return the library with all its vectors, put there at the first run."""
+    library = next(found for found in Libraries(pool).list() if found.name == "bench")
+    table = partition(library.id)
+    with pool.connection() as connection:
+        if library.image_count >= _STORED:
+            return library
+        connection.execute("set statement_timeout = 0")
+        rows = connection.execute(
+            "select indexname, indexdef from pg_indexes where tablename = %s"
+            " and indexdef like '%%hnsw%%'",
+            [f"images_{library.id}"],
+        ).fetchall()
+        for name, _ in rows:
+            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("delete from {}").format(table))
+        copied = sql.SQL(
+            "copy {} (library_id, sign, digest, brief, embedding) from stdin (format binary)"
+        ).format(table)
+        with connection.cursor() as cursor, cursor.copy(copied) as copy:
+            copy.set_types(["int8", "int8", "bytea", "bytea", "halfvec"])
+            for sign, vector in enumerate(_vectors()):
+                row = (library.id, sign, sign.to_bytes(32), b"brief %d" % sign, HalfVector(vector))
+                copy.write_row(row)
+        connection.execute("set maintenance_work_mem = '1GB'")
+        connection.execute("set max_parallel_maintenance_workers = 2")
+        for _, definition in rows:
+            connection.execute(definition.encode())
+        connection.execute(
+            "update libraries set image_count = %s where id = %s", [_STORED, library.id]
+        )
+        connection.execute(sql.SQL("analyze {}").format(table))
+    return library
+
+
+def _vectors() -> Iterator[Any]:
+    """Yield unit vectors: embeddings of drawn pictures, shifted at random."""
+    random = np.random.default_rng(1)
+    embedding = load("classic")
+    drawn = np.stack([embedding.embed(np.asarray(_drawn(n, 256))) for n in range(_DRAWN)])
+    for number in range(_STORED):
+        shifted = drawn[number % _DRAWN] + random.normal(0, 0.02, drawn.shape[1])
+        yield (shifted / np.linalg.norm(shifted)).astype(np.float16)
+
+
+def _drawn(seed: int, side: int) -> Image.Image:
+    patches = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def _photograph() -> bytes:
+    """Return a JPEG of about 300 KB with as many pixels as photographs of that size have."""
+    noise = np.random.default_rng(7).normal(0, 12, (1200, 1600, 3))
+    soft = _drawn(3, 1600).crop((0, 0, 1600, 1200)).filter(ImageFilter.GaussianBlur(2))
+    grained = Image.fromarray(np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8))
+    for quality in range(95, 30, -3):
+        file = io.BytesIO()
+        grained.save(file, "JPEG", quality=quality)
+        if len(file.getvalue()) <= _PICTURE_BYTES:
+            return file.getvalue()
+    raise AssertionError("no quality is low enough")

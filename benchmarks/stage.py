@@ -1,0 +1,145 @@
+"""Starts the processes that a measure needs, and stops them at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final, cast
+
+import psutil
+import trustme
+
+from benchmarks.load import Command, Result
+from demo.facade import Facade
+from demo.processes import Server
+
+BEARER: Final = "a-token-of-the-benchmark"
+
+
+@contextmanager
+def upstream(*, tls: bool = False, delay_ms: float = 0) -> Iterator[tuple[str, Path | None]]:
+    """Start the cheap upstream; yield its URL, and the certificates to trust if it has TLS."""
+    with tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name:
+        directory = Path(name)
+        command = ["--delay-ms", str(delay_ms)]
+        bundle = None
+        if tls:
+            bundle = directory / "authority.pem"
+            authority = trustme.CA()
+            authority.cert_pem.write_to_path(str(bundle))
+            certificate = directory / "upstream.pem"
+            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+                str(certificate)
+            )
+            command += ["--tls", str(certificate)]
+        with _module("benchmarks.upstream", *command, log=directory / "log") as running:
+            yield running.url, bundle
+
+
+@contextmanager
+def facade(upstream_url: str, bundle: Path | None) -> Iterator[Facade]:
+    """Start the facade as in production: credential files, a policy, an access log."""
+    with tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name:
+        data = Path(name)
+        policy = data / "policy.toml"
+        digest = hashlib.sha256(BEARER.encode()).hexdigest()
+        policy.write_text(
+            f'[callers.bench]\ntoken_sha256 = ["{digest}"]\n'
+            '[[rules]]\ncallers = ["bench"]\nlibraries = ["default"]\nmethods = ["*"]\n'
+        )
+        environment = {"PRODUCTSEARCH_POLICY_FILE": str(policy)}
+        if bundle is not None:
+            environment["PRODUCTSEARCH_LIBRARIES__DEFAULT__CA_BUNDLE"] = str(bundle)
+        pairs = {"default": ("the-api-key", "the-secret-key")}
+        with Facade(data, upstream_url, pairs, environment=environment) as running:
+            yield running
+
+
+@contextmanager
+def null_rpc() -> Iterator[Server]:
+    """Start the server that does nothing."""
+    with (
+        tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name,
+        _module("benchmarks.null_rpc", log=Path(name) / "log") as running,
+    ):
+        yield running
+
+
+class Load:
+    """A process that makes calls; a context."""
+
+    def __enter__(self) -> Load:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def begin(self, command: Command) -> None:
+        """Tell it to make calls, and do not wait for their end."""
+        stream = cast("IO[str]", self._process.stdin)
+        stream.write(json.dumps(asdict(command)) + "\n")
+        stream.flush()
+
+    def end(self) -> Result:
+        """Wait for the calls and return what came of them; raise if one failed."""
+        result = Result(**json.loads(cast("IO[str]", self._process.stdout).readline()))
+        if result.failed:
+            raise AssertionError(f"calls failed: {result.failed}")
+        return result
+
+    def run(self, command: Command) -> Result:
+        """Make calls and wait for them."""
+        self.begin(command)
+        return self.end()
+
+
+def cpu_s(server: Server) -> float:
+    """Return the CPU seconds that a server process has used so far."""
+    times = psutil.Process(server.pid).cpu_times()
+    return times.user + times.system
+
+
+class PeakRss:
+    """Watches the resident memory of a server; a context. ``bytes`` is the most it had."""
+
+    def __init__(self, server: Server) -> None:
+        self._process = psutil.Process(server.pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.bytes = 0
+
+    def __enter__(self) -> PeakRss:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self.bytes = max(self.bytes, self._process.memory_info().rss)
+
+
+def rss_bytes(server: Server) -> int:
+    """Return the resident memory of a server."""
+    return int(psutil.Process(server.pid).memory_info().rss)
+
+
+def _module(module: str, *arguments: str, log: Path) -> Server:
+    """Return a module's process that says where it listens; start it as a context."""
+    return Server([sys.executable, "-m", module, *arguments], log, {})

@@ -1,0 +1,48 @@
+package com.productsearch.examples;
+
+import com.google.protobuf.ByteString;
+import com.productsearch.client.ProductSearchClient;
+import com.productsearch.client.ProductSearchException;
+import com.productsearch.v1.AddImageRequest;
+import com.productsearch.v1.ErrorReason;
+import com.productsearch.v1.ImageSource;
+import com.productsearch.v1.NewImage;
+import com.productsearch.v1.SearchImagesRequest;
+import com.productsearch.v1.SearchResult;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * Adds a picture, finds it again, and reads what an error says: {@code Quickstart HOST:PORT
+ * PICTURE}.
+ */
+public final class Quickstart {
+    private Quickstart() {}
+
+    public static void main(String[] arguments) throws IOException {
+        ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
+        ImageSource picture = ImageSource.newBuilder().setContent(content).setFit(true).build();
+        try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
+            add(client, picture);
+            SearchImagesRequest request =
+                    SearchImagesRequest.newBuilder().setImage(picture).setPageSize(5).build();
+            for (SearchResult hit : client.searchImages(request).getResultsList()) {
+                System.out.printf("%.3f %s %s%n", hit.getScore(), hit.getContSign(), hit.getBrief());
+            }
+        }
+    }
+
+    private static void add(ProductSearchClient client, ImageSource picture) {
+        NewImage apple = NewImage.newBuilder().setImage(picture).setBrief("a red apple").build();
+        try {
+            AddImageRequest request = AddImageRequest.newBuilder().setNewImage(apple).build();
+            System.out.println("added " + client.addImage(request).getContSign());
+        } catch (ProductSearchException e) {
+            if (e.reason().orElse(null) != ErrorReason.IMAGE_ALREADY_EXISTS) {
+                throw e;
+            }
+            System.out.println("already there as " + e.contSign().orElseThrow());
+        }
+    }
+}

@@ -1,0 +1,27 @@
+package com.productsearch.examples;
+
+import com.google.protobuf.ByteString;
+import com.productsearch.client.ProductSearchClient;
+import com.productsearch.v1.ImageSource;
+import com.productsearch.v1.SearchImagesRequest;
+import com.productsearch.v1.SearchResult;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** Finds all stored pictures that are like one: {@code Search HOST:PORT PICTURE}. */
+public final class Search {
+    private Search() {}
+
+    public static void main(String[] arguments) throws IOException {
+        try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
+            ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
+            ImageSource picture = ImageSource.newBuilder().setContent(content).setFit(true).build();
+            SearchImagesRequest request =
+                    SearchImagesRequest.newBuilder().setImage(picture).setMinScore(0.5).build();
+            for (SearchResult hit : client.searchAll(request)) {
+                System.out.printf("%.3f %s %s%n", hit.getScore(), hit.getContSign(), hit.getBrief());
+            }
+        }
+    }
+}

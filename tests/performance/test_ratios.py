@@ -1,0 +1,37 @@
+"""The ratios that hold steady on any machine, with wide margins; `make bench` has the bars."""
+
+from __future__ import annotations
+
+import statistics
+
+from benchmarks import clocks, encoder, facade, pictures, stage, transport
+from productsearch_service.upstream import form
+
+_ROUNDS = 3
+
+
+def test_the_encoder_is_many_times_faster_than_requests() -> None:
+    """At least eight times, for 300 KB, where the bar of 2.9 MB is 25."""
+    assert encoder.ratio(pictures.of_size(pictures.SIZES["300 KB"]), _ROUNDS) >= 8
+
+
+def test_the_encoder_holds_a_body_once() -> None:
+    """No more than three times the body at its peak, where the bar is 2.2."""
+    picture = pictures.of_size(pictures.SIZES["2.9 MB"])
+    body = form.encode({"image": picture})
+    assert encoder.peak_bytes(lambda: form.encode({"image": picture})) <= 3 * len(body)
+
+
+def test_the_transport_costs_little_more_than_urllib3() -> None:
+    """At most twice its CPU for 1 KB, where the bar is 1.45 and session.post takes three."""
+    body = form.encode({"image": pictures.of_size(pictures.SIZES["1 KB"])})
+    with stage.upstream() as (url, bundle):
+        values = transport.measure(url, bundle, body, _ROUNDS, calls_a_turn=200)
+    assert statistics.median(clocks.ratios(values["ours"], values["urllib3"])) <= 2
+
+
+def test_the_facade_costs_little_more_than_its_floor() -> None:
+    """At most 2.6 times the floor's CPU for an add of 300 KB, where the bar is 1.3."""
+    size = pictures.SIZES["300 KB"]
+    values = facade.measure("add", size, _ROUNDS, seconds=0.5)
+    assert statistics.median(facade.over_floor(values)) <= 2.6
