@@ -23,7 +23,7 @@ def main(names: list[str]) -> int:
     every = read_cases()
     cases = [case for case in every if case.name in names] or every
     chosen = [one for one in LANGUAGES if one.name in names] or LANGUAGES
-    known = {one.name for one in (*LANGUAGES, *every)}
+    known = {one.name for one in LANGUAGES} | {case.name for case in every}
     failures = [f"neither a language nor a case: {name}" for name in {*names} - known]
     runners: dict[Language, Command] = {}
     for language in chosen:
