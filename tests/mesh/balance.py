@@ -33,7 +33,7 @@ FULL: Final = 10_000
 SMALL: Final = 500
 
 _PER_S: Final = 100.0
-_CALM_S: Final = 2.0
+_CALM_S: Final = 1.0
 _LOOK_S: Final = 0.01
 
 

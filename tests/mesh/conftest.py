@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
-def mesh(upstream: FakeUpstream, certificates: Certificates, tmp_path: Path) -> Iterator[Mesh]:
-    """Return two ready facades behind the gateway."""
-    with replicas(tmp_path, upstream.url) as facades:
+@contextmanager
+def running_mesh(
+    upstream: FakeUpstream, certificates: Certificates, folder: Path
+) -> Iterator[Mesh]:
+    """Start two facades and the gateway; yield when all are ready."""
+    with replicas(folder, upstream.url) as facades:
         addresses = [facade.url for facade in facades]
-        with Gateway(tmp_path, certificates, addresses, quick_health) as gateway:
+        with Gateway(folder, certificates, addresses, quick_health) as gateway:
             gateway.wait_for_healthy(2)
             yield Mesh(upstream, facades, gateway)
+
+
+@pytest.fixture
+def mesh(upstream: FakeUpstream, certificates: Certificates, tmp_path: Path) -> Iterator[Mesh]:
+    """Return a mesh of the test's own."""
+    with running_mesh(upstream, certificates, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def calm_mesh(
+    certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mesh]:
+    """Return a mesh that tests share: nothing happens to it."""
+    folder = tmp_path_factory.mktemp("mesh")
+    with FakeUpstream() as upstream, running_mesh(upstream, certificates, folder) as running:
+        yield running

@@ -23,7 +23,7 @@ from tests.pictures import numbered_jpeg
 # The client's own retries would hide what the gateway lets through.
 NO_RETRIES: Final = ("grpc.enable_retries", 0)
 
-_CALL_S: Final = 10.0
+_CALL_S: Final = 8.0
 _STREAM_ITEMS: Final = 100
 _ADD_EVERY: Final = 5
 _LAST_STREAMS: Final = 10

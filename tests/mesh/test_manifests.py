@@ -200,7 +200,7 @@ def test_envoy_accepts_the_bootstrap_as_it_is(tmp_path: Path) -> None:
     assert "Deprecated" not in done.stderr
 
 
-def test_the_dashboard_asks_for_metrics_that_exist(mesh: Mesh) -> None:
+def test_the_dashboard_asks_for_metrics_that_exist(calm_mesh: Mesh) -> None:
     """Each metric in Grafana's panels is one that the facade, the engine or Envoy tells."""
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "productsearch.json").read_text())
     asked = {
@@ -210,8 +210,8 @@ def test_the_dashboard_asks_for_metrics_that_exist(mesh: Mesh) -> None:
         for name in re.findall(r"\b(?:productsearch|envoy|process)_[a-z0-9_]+", target["expr"])
     } - {"envoy_cluster_name"}
     assert len(asked) > 15
-    pages = [_page(f"http://{mesh.facades[0].metrics}/metrics"), Metrics().text()]
-    pages.append(_page(f"{mesh.gateway.telemetry}/stats/prometheus"))
+    pages = [_page(f"http://{calm_mesh.facades[0].metrics}/metrics"), Metrics().text()]
+    pages.append(_page(f"{calm_mesh.gateway.telemetry}/stats/prometheus"))
     assert set() == asked - {name for page in pages for name in _names(page)}
 
 

@@ -90,11 +90,11 @@ def test_callers_hear_from_the_facades_that_the_upstream_is_down(mesh: Mesh) -> 
         mesh.gateway.wait_for_healthy(2)
 
 
-def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
+def test_a_flood_from_one_caller_is_refused_at_the_gateway(calm_mesh: Mesh) -> None:
     """Each caller has a bucket of its own: one that floods gets RESOURCE_EXHAUSTED, another not."""
     with (
-        mesh.gateway.channel("shop", NO_RETRIES) as flood,
-        mesh.gateway.channel("catalogue", NO_RETRIES) as other,
+        calm_mesh.gateway.channel("shop", NO_RETRIES) as flood,
+        calm_mesh.gateway.channel("catalogue", NO_RETRIES) as other,
     ):
         stub = v1.ProductSearchStub(flood)
         # Refused by the facade without a call to the upstream: cheap enough to flood with.
@@ -106,9 +106,9 @@ def test_a_flood_from_one_caller_is_refused_at_the_gateway(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", "/productsearch.v2.Other/Do"])
-def test_only_the_service_is_routed(mesh: Mesh, method: str) -> None:
+def test_only_the_service_is_routed(calm_mesh: Mesh, method: str) -> None:
     """Health, reflection and whatever else a facade has are not for callers: UNIMPLEMENTED."""
-    with mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
+    with calm_mesh.gateway.channel("catalogue", NO_RETRIES) as channel:
         call: Any = channel.unary_unary(method)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=10)

@@ -24,16 +24,16 @@ def _run(*command: str, given: str | None = None) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("probe", _PROBES, ids=["liveness", "readiness", "startup"])
-def test_the_kubelets_probes_are_answered(mesh: Mesh, probe: dict[str, str]) -> None:
+def test_the_kubelets_probes_are_answered(calm_mesh: Mesh, probe: dict[str, str]) -> None:
     """grpc-health-probe asks as the kubelet does, on the admin port, and hears SERVING."""
-    address = mesh.facades[0].admin
+    address = calm_mesh.facades[0].admin
     done = _run(tool("grpc-health-probe"), f"-addr={address}", f"-service={probe['service']}")
     assert (0, "status: SERVING") == (done.returncode, done.stdout.strip() or done.stderr.strip())
 
 
-def test_grpcurl_finds_its_way_by_reflection(mesh: Mesh) -> None:
+def test_grpcurl_finds_its_way_by_reflection(calm_mesh: Mesh) -> None:
     """The admin port lists the service and describes its methods to grpcurl."""
-    address = mesh.facades[0].admin
+    address = calm_mesh.facades[0].admin
     listed = _run(tool("grpcurl"), "-plaintext", address, "list")
     assert "productsearch.v1.ProductSearch" in listed.stdout.splitlines()
     service = "productsearch.v1.ProductSearch"
@@ -41,16 +41,16 @@ def test_grpcurl_finds_its_way_by_reflection(mesh: Mesh) -> None:
     assert "rpc AddImage" in described.stdout, described.stderr
 
 
-def test_grpcurl_calls_through_the_gateway(mesh: Mesh, certificates: Certificates) -> None:
+def test_grpcurl_calls_through_the_gateway(calm_mesh: Mesh, certificates: Certificates) -> None:
     """With the descriptors that Envoy uses, and a certificate, grpcurl makes a call."""
     body = json.dumps({"image": {"content": base64.b64encode(jpeg(1)).decode()}})
     done = _run(
         tool("grpcurl"),
-        *("-protoset", str(mesh.gateway.descriptors)),
+        *("-protoset", str(calm_mesh.gateway.descriptors)),
         *("-cacert", str(certificates.folder / "ca.crt")),
         *("-cert", str(certificates.folder / "shop.crt")),
         *("-key", str(certificates.folder / "shop.key")),
-        *("-d", "@", mesh.gateway.address),
+        *("-d", "@", calm_mesh.gateway.address),
         "productsearch.v1.ProductSearch/SearchImages",
         given=body,
     )
