@@ -15,6 +15,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.identity.authority import Authority, Issued
 from tests.mesh.gateway import DEPLOY, Certificates, Gateway, quick_health
 from tests.mesh.load import NO_RETRIES
+from tests.mesh.replicas import NO_DRAIN
 from tests.pictures import jpeg
 
 _CATALOGUE = "spiffe://productsearch.example/catalogue"
@@ -49,7 +50,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     _write(tls, "expired", ours.issue(uris=[_CATALOGUE], hours_ago=1))
     _write(tls, "other-ca", foreign.issue(uris=[_CATALOGUE]))
     (tls / "ca.crt").write_bytes(ours.pem)
-    environment = {
+    environment = NO_DRAIN | {
         "PRODUCTSEARCH_POLICY_FILE": str(DEPLOY / "compose" / "policy.toml"),
         "PRODUCTSEARCH_SIDECARS": '["127.0.0.1/32"]',
     }

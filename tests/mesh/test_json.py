@@ -15,6 +15,7 @@ from demo.facade import Facade
 from demo.processes import Engine
 from tests.conftest import library_of
 from tests.mesh.gateway import Certificates, Gateway, quick_health
+from tests.mesh.replicas import NO_DRAIN
 from tests.pictures import jpeg, noise_jpeg
 
 Curl = Callable[..., tuple[int, Any]]
@@ -29,7 +30,7 @@ def curl(
     library = library_of(engine)
     pair = (library["api_key"], library["secret_key"])
     with (
-        Facade(folder / "facade", engine.url, {"default": pair}) as facade,
+        Facade(folder / "facade", engine.url, {"default": pair}, environment=NO_DRAIN) as facade,
         Gateway(folder, certificates, [facade.url], quick_health) as gateway,
     ):
         gateway.wait_for_healthy(1)
