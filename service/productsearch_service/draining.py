@@ -29,11 +29,6 @@ class Drain:
         for listener in listeners:
             listener(_stopping())
 
-    @property
-    def begun(self) -> bool:
-        """Whether the replica is about to stop."""
-        return self._begun
-
     def check(self) -> None:
         """Raise ServerDraining if the replica is about to stop."""
         if self._begun:

@@ -48,7 +48,7 @@ BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; a picture takes about four times its size while it is under way."""
 THREAD_TURN_S: Final = 0.001
 """How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
-search wait that long, several times, for each large picture beside it."""
+search, or a health check, wait that long, several times, for each large picture beside it."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 OTHERS_SHARE: Final = 0.25
@@ -72,6 +72,8 @@ ADMIN_TIMEOUT_S: Final = 5.0
 READINESS_POLL_S: Final = 0.5
 TLS_POLL_S: Final = 1.0
 """Seconds between two looks for changed certificates and a changed policy."""
+CONNECTION_AGE_GRACE_MS: Final = 600_000
+"""For streams that are under way when their connection has reached its age."""
 PING_INTERVAL_MIN_MS: Final = 10_000
 KEEPALIVE_TIME_MS: Final = 60_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000

@@ -71,11 +71,18 @@ class Readiness:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            ready = self.look()
-            self.looks += 1
-            if ready != self.ready and not self._closed.is_set():
-                self.ready = ready
-                self._tell(ready)
-                said = "; ".join(f"{name}: {why}" for name, why in self.obstacles.items())
-                _log.info("%s%s", "ready" if ready else "not ready", said and f" ({said})")
+            try:
+                self._look_and_tell()
+            except Exception:  # noqa: BLE001 - without this thread, readiness would never change
+                _log.exception("looking whether this replica is ready failed in an unforeseen way")
             self._closed.wait(limits.READINESS_POLL_S)
+
+    def _look_and_tell(self) -> None:
+        ready = self.look()
+        self.looks += 1
+        if ready == self.ready or self._closed.is_set():
+            return
+        self.ready = ready
+        self._tell(ready)
+        said = "; ".join(f"{name}: {why}" for name, why in self.obstacles.items())
+        _log.info("%s%s", "ready" if ready else "not ready", said and f" ({said})")

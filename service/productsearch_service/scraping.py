@@ -6,14 +6,13 @@ and no caller's text; still it is for the pod and its node, not for the network.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
-import socketserver
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.exposition import choose_encoder
 
@@ -26,14 +25,17 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-_POLL_S: Final = 0.1
-"""How soon the port notices that it is closed."""
+_BACKLOG: Final = 64
+_PAUSE_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
 
 class Scraping:
-    """Serves ``registry`` and the probes. ``obstacle`` returns why it is not ready, or ""."""
+    """Serves ``registry`` and the probes. ``obstacle`` returns why it is not ready, or "".
+
+    Each thread accepts for itself: under load, handing a connection over costs a turn more.
+    """
 
     def __init__(
         self, setting: str, address: str, registry: CollectorRegistry, obstacle: Callable[[], str]
@@ -41,64 +43,52 @@ class Scraping:
         class Handler(_Handler):
             metrics, obstacle_now = registry, staticmethod(obstacle)
 
+        host, port = host_and_port(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._server = _Server(address, Handler)
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise CannotListen(f"{setting}: {address} {why_not(error)}") from None
-        self.port: int = self._server.server_address[1]
+        self._handler = Handler
+        self._closed = threading.Event()
+        self.port: int = self._socket.getsockname()[1]
 
     def start(self) -> None:
         """Begin to serve."""
-        Thread(
-            target=self._server.serve_forever, args=(0.1,), name="scrape-accept", daemon=True
-        ).start()
+        for _ in range(limits.ADMIN_THREADS):
+            threading.Thread(target=self._serve, name="scrape", daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving; only after start."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(HTTPServer):
-    """Answers with a few threads; each connection is one request."""
-
-    request_queue_size = 64
-
-    def __init__(self, address: str, handler: type[BaseHTTPRequestHandler]) -> None:
-        host, port = host_and_port(address)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._pool = ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="scrape")
-        super().__init__((host, port), handler)
-
-    def server_bind(self) -> None:
-        """Bind, without asking the name service for this machine's name."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "", self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Let a thread of the pool answer."""
-        self._pool.submit(self._answer, request, client_address)
-
-    def server_close(self) -> None:
         """Close the port; what is being answered goes on."""
-        super().server_close()
-        self._pool.shutdown(wait=False)
+        self._closed.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the threads that accept
+        self._socket.close()
 
-    def _answer(self, request: Any, client_address: Any) -> None:
-        try:
-            self.finish_request(request, client_address)
-        except OSError:  # who asked has left, or takes too long
-            pass
-        except Exception:  # noqa: BLE001 - the thread's end: nobody else would hear of it
-            _log.exception("answering a probe or a scrape failed in an unforeseen way")
-        finally:
-            self.shutdown_request(request)
+    def _serve(self) -> None:
+        while not self._closed.is_set():
+            try:
+                connection, address = self._socket.accept()
+            except OSError:  # closed, or out of descriptors for now
+                self._closed.wait(_PAUSE_S)
+                continue
+            try:
+                self._handler(connection, address, self)  # type: ignore[arg-type] # only kept
+            except OSError:  # who asked has left, or takes too long
+                pass
+            except Exception:  # noqa: BLE001 - the thread must outlive what one request does
+                _log.exception("answering a probe or a scrape failed in an unforeseen way")
+            finally:
+                connection.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     metrics: CollectorRegistry
     obstacle_now: Callable[[], str]
     timeout = limits.ADMIN_TIMEOUT_S
+    # Headers and body leave in one piece: each system call gives the interpreter away, and under
+    # load it takes long to get it back.
+    wbufsize = -1
 
     def do_GET(self) -> None:
         """Answer one of the three paths."""

@@ -163,7 +163,7 @@ class Server:
                     self._counts,
                 )
             ],
-            options=_OPTIONS,
+            options=(*_OPTIONS, *_age(settings.connection_age_max_s)),
         )
         v1.add_ProductSearchServicer_to_server(Servicer(self._libraries, self._drain), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
@@ -204,6 +204,16 @@ class Server:
             return ""
         found = self._readiness.obstacles
         return "\n".join(f"{name}: {why}" for name, why in found.items()) or "stopping"
+
+
+def _age(max_s: float) -> tuple[tuple[str, int], ...]:
+    """Return the options that end old connections; without the grace, gRPC would cut calls."""
+    if not max_s:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", int(max_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS),
+    )
 
 
 def _policy(settings: Settings) -> Reloaded[bytes, Policy] | None:

@@ -143,6 +143,8 @@ class Settings(BaseSettings):
     open_to_network: Annotated[bool, Field(validate_default=True)] = False
     """Lets the service listen beyond this machine without mTLS and without a policy."""
 
+    connection_age_max_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after which a connection is asked to end; 0: never."""
     drain_delay_s: Annotated[float, Field(ge=0)] = 10.0
     """Seconds of going on after a stop was asked for and health says so."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 CALLER: Final = "interop.example"
 """The name that the caller's certificate proves."""
@@ -25,7 +26,14 @@ class Certificates:
 def _issue(authority: trustme.CA, folder: Path, name: str) -> tuple[Path, Path]:
     leaf = authority.issue_cert(name)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    for blob in leaf.cert_chain_pems:
-        blob.write_to_path(str(certificate), append=True)
-    leaf.private_key_pem.write_to_path(str(key))
+    certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    # PKCS #8, the one form that every language reads.
+    loaded = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+    key.write_bytes(
+        loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     return certificate, key

@@ -98,6 +98,5 @@ LANGUAGES: Final = (
         source=_NODE / "run.js",
         builds=((_NODE, ("npm", "ci", "--silent")),),
         command=lambda: ("node", str(_NODE / "run.js")),
-        kinds=frozenset({"unary", "pages"}),
     ),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tomllib
 from pathlib import Path
 
 from productsearch import v1
-from productsearch.v1 import product_search_pb2
+from productsearch.v1 import aio, product_search_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,13 @@ def test_every_message_and_enum_is_exported() -> None:
     assert names <= {*v1.__all__}
     assert all(hasattr(v1, name) for name in v1.__all__)
     assert sorted(v1.__all__) == v1.__all__
+
+
+def test_asyncio_has_the_same_helpers() -> None:
+    """connect, bulk_add and search_all take the same parameters in both kinds."""
+    for name in ("connect", "bulk_add", "search_all"):
+        sync, asynchronous = (inspect.signature(getattr(module, name)) for module in (v1, aio))
+        assert [*sync.parameters] == [*asynchronous.parameters], name
 
 
 def test_the_client_depends_on_three_packages() -> None:

@@ -179,7 +179,7 @@ def _ages(
     callers: Callers, old: Facade, young: Facade, size: int, rounds: list[Tally]
 ) -> Iterator[Measure]:
     """Latency of plain calls: old beside young; first and last tenth for the record."""
-    tenth = len(rounds) // 10
+    tenth = max(1, len(rounds) // 10)
     first, last = (
         _p99_ms([s for one in some for s in one.latencies_s.get(old.url, ())])
         for some in (rounds[:tenth], rounds[-tenth:])

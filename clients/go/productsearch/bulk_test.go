@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -237,6 +238,36 @@ func TestBulkTakesNoItemWithoutRoom(t *testing.T) {
 	interrupted := interruption(t, seen.err)
 	if made != 64 || interrupted.Taken != 64 || len(interrupted.Unanswered) != 64 {
 		t.Errorf("%d made, %d taken, %d unanswered", made, interrupted.Taken, len(interrupted.Unanswered))
+	}
+}
+
+// A service that does not read holds the sequence back, long before there are 64 items.
+func TestBulkTakesWhatTheStreamTakes(t *testing.T) {
+	const count, tooMany = 20, 5
+	tooFar := make(chan struct{})
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		key, _ := take(stream)
+		select {
+		case <-tooFar:
+			t.Error("large items are taken and not sent")
+		case <-time.After(200 * time.Millisecond): // long enough to go too far
+		}
+		send(t, stream, added(key))
+		return echo(stream)
+	}})
+	seen := run(client.BulkAdd(within(t), nil, func(yield func(*productsearch.BulkItem) bool) {
+		for i := range count {
+			if i == tooMany {
+				close(tooFar)
+			}
+			large := &pb.NewImage{Image: image(make([]byte, 1<<20))}
+			if !yield(&productsearch.BulkItem{Key: fmt.Sprint(i), NewImage: large}) {
+				return
+			}
+		}
+	}))
+	if seen.err != nil || len(seen.results) != count {
+		t.Errorf("%d results, %v", len(seen.results), seen.err)
 	}
 }
 
@@ -473,7 +504,8 @@ func TestBulkRefusesAKeyInUse(t *testing.T) {
 		send(t, stream, added(key), summary(1, 0))
 		return nil
 	}})
-	seen := run(client.BulkAdd(within(t), nil, items("a", "a")))
+	both := slices.Collect(items("a", "a"))
+	seen := run(client.BulkAdd(within(t), nil, slices.Values(both)))
 	if seen.err != nil {
 		t.Fatal(seen.err)
 	}
@@ -482,6 +514,9 @@ func TestBulkRefusesAKeyInUse(t *testing.T) {
 	}
 	if got := seen.results[0].Err.FieldViolations[0].Field; got != "key" {
 		t.Errorf("field %q", got)
+	}
+	if seen.results[0].Item != both[1] || seen.results[1].Item != both[0] {
+		t.Error("a result has the other's item")
 	}
 }
 
@@ -519,6 +554,59 @@ func TestBulkSurvivesItsSequence(t *testing.T) {
 	}))
 	if got := interruption(t, seen.err).Taken; got != 0 {
 		t.Errorf("%d taken", got)
+	}
+}
+
+// A summary that comes before the sequence has ended does not pass for the whole.
+func TestBulkIsNotOverBeforeItsSequence(t *testing.T) {
+	ended := make(chan struct{})
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		defer close(ended)
+		key, _ := take(stream)
+		send(t, stream, added(key), summary(1, 0))
+		return nil
+	}})
+	seen := run(client.BulkAdd(within(t), nil, func(yield func(*productsearch.BulkItem) bool) {
+		yield(&productsearch.BulkItem{Key: "a"})
+		<-ended
+		time.Sleep(100 * time.Millisecond) // until the summary has arrived, most likely
+		runtime.Goexit()
+	}))
+	if got := interruption(t, seen.err); got.Taken != 1 || len(seen.results) != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+// After the summary the service may end the stream in peace.
+func TestBulkLetsTheStreamEnd(t *testing.T) {
+	ended := make(chan struct{})
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		defer close(ended)
+		err := echo(stream)
+		select {
+		case <-time.After(100 * time.Millisecond): // long enough for a cancellation to arrive
+		case <-stream.Context().Done():
+			t.Error("cancelled after the summary")
+		}
+		return err
+	}})
+	if seen := run(client.BulkAdd(within(t), nil, items("a"))); seen.err != nil {
+		t.Error(seen.err)
+	}
+	<-ended
+}
+
+// A service that does not end the stream after the summary does not keep the loop.
+func TestBulkLeavesALingeringStream(t *testing.T) {
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		err := echo(stream)
+		<-stream.Context().Done()
+		return err
+	}})
+	ctx := within(t)
+	seen := run(client.BulkAdd(ctx, nil, items("a")))
+	if seen.err != nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", seen.err, ctx.Err())
 	}
 }
 

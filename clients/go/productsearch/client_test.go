@@ -3,6 +3,7 @@ package productsearch_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/productsearch/productsearch/clients/go/productsearch"
 	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
@@ -105,7 +107,7 @@ func TestDefaultDeadlines(t *testing.T) {
 			if _, ok := stream.Context().Deadline(); ok {
 				t.Error("a bulk stream has a deadline")
 			}
-			return stream.Send(summary(0, 0))
+			return echo(stream)
 		},
 	})
 	between := func(low, high time.Duration) {
@@ -168,6 +170,25 @@ func TestOptionsOfTheCallerWin(t *testing.T) {
 	_, err := client.SearchImages(within(t), &pb.SearchImagesRequest{})
 	if got := caught(t, err).Code; got != codes.ResourceExhausted {
 		t.Errorf("code %s, want the one for an answer that is too large", got)
+	}
+}
+
+// An interceptor of the caller's sees gRPC's own errors, and its own error reaches the caller.
+func TestInterceptorsOfTheCaller(t *testing.T) {
+	mine := errors.New("mine")
+	client := dial(t, &service{}, grpc.WithChainUnaryInterceptor(func(
+		ctx context.Context, method string, request, response any,
+		conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+	) error {
+		err := invoke(ctx, method, request, response, conn, options...)
+		if got := status.Code(err); got != codes.Unimplemented {
+			t.Errorf("code %s", got)
+		}
+		return mine
+	}))
+	_, err := client.DeleteImage(within(t), &pb.DeleteImageRequest{})
+	if err != mine {
+		t.Errorf("%v", err)
 	}
 }
 

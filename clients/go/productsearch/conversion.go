@@ -6,8 +6,6 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
@@ -22,8 +20,9 @@ func convert(err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
-		return FromStatus(s.Proto())
+	s, ok := status.FromError(err)
+	if failed := FromStatus(s.Proto()); ok && failed != nil {
+		return failed
 	}
 	return err
 }
@@ -51,13 +50,8 @@ func convertStream(
 	return convertedStream{stream}, nil
 }
 
-// convertedStream is a stream whose methods fail with an *Error.
+// convertedStream is a stream whose methods fail with an *Error. Header tells of no failure.
 type convertedStream struct{ grpc.ClientStream }
-
-func (s convertedStream) Header() (metadata.MD, error) {
-	header, err := s.ClientStream.Header()
-	return header, convert(err)
-}
 
 func (s convertedStream) SendMsg(message any) error { return convert(s.ClientStream.SendMsg(message)) }
 

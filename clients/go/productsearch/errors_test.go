@@ -182,4 +182,35 @@ func TestErrorsOfTheTransport(t *testing.T) {
 	if got := caught(t, err).Code; got != codes.Canceled {
 		t.Errorf("after Close: %s", got)
 	}
+	_, err = client.BulkAddImages(context.Background())
+	if got := caught(t, err).Code; got != codes.Canceled {
+		t.Errorf("a stream after Close: %s", got)
+	}
+}
+
+// The generated stream fails with an Error too, whichever way it is going.
+func TestErrorsOfTheGeneratedStream(t *testing.T) {
+	client := dial(t, &service{bulk: func(stream bulkServer) error {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}})
+	ctx, cancel := context.WithCancel(within(t))
+	stream, err := client.BulkAddImages(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := &pb.BulkAddImagesRequest{Part: &pb.BulkAddImagesRequest_Item_{
+		Item: &productsearch.BulkItem{Key: "\xff"},
+	}}
+	if got := caught(t, stream.Send(broken)).Code; got != codes.Internal {
+		t.Errorf("Send: %s", got)
+	}
+	if stream, err = client.BulkAddImages(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	_, err = stream.Recv()
+	if got := caught(t, err).Code; got != codes.Canceled {
+		t.Errorf("Recv: %s", got)
+	}
 }

@@ -1,5 +1,6 @@
 // What a service in a language without a client of its own writes once: a channel with the right
-// options, and a reader of error details. docs/other-languages.md explains each line of it.
+// options, a reader of error details, and bulk adds that hold back. docs/other-languages.md has the
+// reasons.
 'use strict';
 
 const fs = require('node:fs');
@@ -15,7 +16,7 @@ const MEBIBYTE = 1024 * 1024;
 
 // Opens a client of the service at `target`. `protos` are the folders that hold the protos and
 // google/rpc.
-function connect(target, protos, credentials = grpc.credentials.createInsecure()) {
+function connect(target, protos, credentials = grpc.credentials.createInsecure(), options = {}) {
   const definition = protoLoader.loadSync([SERVICE, DETAILS], {
     includeDirs: protos,
     longs: String, // a log_id has 64 bits, a number of JavaScript 53
@@ -29,10 +30,11 @@ function connect(target, protos, credentials = grpc.credentials.createInsecure()
     'grpc.per_rpc_retry_buffer_size': 4 * MEBIBYTE, // one picture; 1 MiB is the default
     'grpc.keepalive_time_ms': 30_000, // the service allows a ping every 10 s
     'grpc.keepalive_timeout_ms': 10_000,
+    ...options,
   });
 }
 
-// Returns a function that tells what an error of a call says.
+// Returns a function that tells what an error of a call says, or the status of a bulk item.
 function errorReader(protos) {
   const root = new protobuf.Root();
   root.resolvePath = (_, file) =>
@@ -61,13 +63,73 @@ function errorReader(protos) {
 // Returns the details of an error by the last part of their type's name.
 function detailsOf(error, Status) {
   const [packed] = error.metadata?.get('grpc-status-details-bin') ?? [];
-  if (!packed) return {};
+  let status = error;
   try {
-    const { details } = Status.toObject(Status.decode(packed), { json: true, longs: String });
-    return Object.fromEntries((details ?? []).map((d) => [(d['@type'] ?? '').split('.').pop(), d]));
+    if (packed) status = Status.toObject(Status.decode(packed), { json: true, longs: String });
   } catch {
     return {}; // not the details of this service
   }
+  const details = Array.isArray(status.details) ? status.details : [];
+  return Object.fromEntries(details.map((each) => [(each['@type'] ?? '').split('.').pop(), each]));
 }
 
-module.exports = { connect, errorReader };
+// A bulk stream that ended without a summary: send `unanswered` again, with DUPLICATE_POLICY_KEEP.
+class BulkInterrupted extends Error {
+  constructor(unanswered, cause) {
+    super('the bulk stream ended without a summary', { cause });
+    this.unanswered = unanswered;
+  }
+}
+
+// Sends the items and yields {result} for each in the order of completion, then {summary}. Takes
+// items only as fast as the service does, and at most `unansweredMax` ahead of the results. Leaving
+// the loop cancels the stream, and so does aborting `signal`.
+async function* bulkAdd(client, items, { settings, unansweredMax = 64, signal } = {}) {
+  const stream = client.BulkAddImages();
+  const unanswered = new Map();
+  let over = false;
+  let wake = () => {};
+  const woken = () => new Promise((resolve) => (wake = resolve));
+  stream.on('drain', () => wake());
+  stream.on('error', () => {}); // whoever reads hears of it, but not after leaving
+  signal?.addEventListener('abort', () => stream.cancel());
+
+  async function send() {
+    if (settings) stream.write({ settings });
+    for await (const item of items) {
+      while (!over && (unanswered.size >= unansweredMax || stream.writableNeedDrain)) await woken();
+      unanswered.set(item.key, item);
+      if (over) return;
+      stream.write({ item });
+    }
+    stream.end();
+  }
+
+  const sending = send();
+  sending.catch((fault) => stream.destroy(fault)); // what the items threw, to the reader
+  let summary;
+  let cause;
+  try {
+    for await (const response of stream) {
+      if (response.result) {
+        unanswered.delete(response.result.key);
+        wake();
+        yield response;
+      }
+      summary = response.summary ?? summary;
+    }
+  } catch (error) {
+    cause = error;
+  } finally {
+    over = true;
+    stream.cancel(); // has no effect once it is over
+    wake();
+  }
+  if (summary && !unanswered.size) yield { summary };
+  else {
+    await sending; // the item that is being read is not lost
+    throw new BulkInterrupted([...unanswered.values()], cause);
+  }
+}
+
+module.exports = { connect, errorReader, bulkAdd, BulkInterrupted };

@@ -214,9 +214,10 @@ def bulk_add(
     them and at most ``unanswered_max`` items ahead of the results. An exception that it raises
     comes out after the results of the items before it.
 
-    The iterator raises BulkInterrupted if the stream ends early. Used as a context it cancels the
-    stream at the end of the block; so does dropping it. ``timeout`` in seconds is for the whole
-    stream, None for none.
+    The iterator raises BulkInterrupted if the stream ends early, as soon as ``items`` has given the
+    item that is being read: else that one would be lost. So what makes ``items`` wait must not be
+    the results. Used as a context it cancels the stream at the end of the block; so does dropping
+    it. ``timeout`` in seconds is for the whole stream, None for none.
     """
     if unanswered_max < 1:
         raise ValueError(f"unanswered_max is {unanswered_max}; use 1 or more")

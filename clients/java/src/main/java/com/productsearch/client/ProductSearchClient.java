@@ -61,7 +61,7 @@ public final class ProductSearchClient implements AutoCloseable {
                 channel, ProductSearchChannelBuilder.positive("timeout", timeout), credentials);
     }
 
-    /** Returns this client with credentials for each of its calls, such as a {@link BearerToken}. */
+    /** Returns this client with credentials for each call, such as a {@link BearerToken}. */
     public ProductSearchClient withCallCredentials(CallCredentials credentials) {
         return new ProductSearchClient(channel, timeout, Objects.requireNonNull(credentials));
     }

@@ -337,7 +337,7 @@ class BulkAddTest {
         assertTrue(stayed.get());
     }
 
-    /** Where the source breaks, what was read before is answered, then its own failure is thrown. */
+    /** Where the source breaks, what was read before is answered, then its failure is thrown. */
     @Test
     void aBrokenSourceLosesNothing() {
         for (Throwable broken :

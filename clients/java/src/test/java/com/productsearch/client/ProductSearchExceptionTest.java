@@ -153,7 +153,7 @@ class ProductSearchExceptionTest {
         }
     }
 
-    /** What is no gRPC failure has code UNKNOWN and stays as the cause; ours is not wrapped again. */
+    /** What is no gRPC failure is UNKNOWN and stays as the cause; ours is not wrapped again. */
     @Test
     void wrapsAnythingOnce() {
         RuntimeException other = new IllegalStateException("boom");

@@ -52,7 +52,7 @@ class ExamplesTest {
         Path picture = Files.writeString(folder.resolve("apple.jpg"), "an apple");
         try (TestServer server = new TestServer(new Memory())) {
             String[] arguments = {server.address(), picture.toString()};
-            String found = "0.900 apple.sign a red apple\n";
+            String found = "0.900 a red apple\n";
             assertEquals(
                     "added apple.sign\n" + found, output(() -> Quickstart.main(arguments)));
             assertEquals(

@@ -40,7 +40,7 @@ public final class Import {
             try (BulkAdd bulk = client.bulkAdd(settings, items)) {
                 for (ItemResult result : bulk) {
                     if (result.hasError()) {
-                        ProductSearchException error = ProductSearchException.from(result.getError());
+                        var error = ProductSearchException.from(result.getError());
                         System.out.println(result.getKey() + ": " + error.getMessage());
                     }
                 }

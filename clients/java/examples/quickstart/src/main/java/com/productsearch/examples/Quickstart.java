@@ -28,7 +28,7 @@ public final class Quickstart {
             SearchImagesRequest request =
                     SearchImagesRequest.newBuilder().setImage(picture).setPageSize(5).build();
             for (SearchResult hit : client.searchImages(request).getResultsList()) {
-                System.out.printf("%.3f %s %s%n", hit.getScore(), hit.getContSign(), hit.getBrief());
+                System.out.printf("%.3f %s%n", hit.getScore(), hit.getBrief());
             }
         }
     }

@@ -20,7 +20,7 @@ public final class Search {
             SearchImagesRequest request =
                     SearchImagesRequest.newBuilder().setImage(picture).setMinScore(0.5).build();
             for (SearchResult hit : client.searchAll(request)) {
-                System.out.printf("%.3f %s %s%n", hit.getScore(), hit.getContSign(), hit.getBrief());
+                System.out.printf("%.3f %s%n", hit.getScore(), hit.getBrief());
             }
         }
     }

@@ -27,8 +27,7 @@ public final class Secure {
                     client.withCallCredentials(
                             new BearerToken(() -> System.getenv("PRODUCTSEARCH_TOKEN")));
             ImageRef image = ImageRef.newBuilder().setContSign(arguments[4]).build();
-            DeleteImageRequest request =
-                    DeleteImageRequest.newBuilder().setImageRef(image).setAllowMissing(true).build();
+            DeleteImageRequest request = DeleteImageRequest.newBuilder().setImageRef(image).build();
             named.withTimeout(Duration.ofSeconds(5)).deleteImage(request);
             System.out.println("deleted");
         }
