@@ -111,6 +111,25 @@ def test_pods_are_restricted(overlay: str) -> None:
     )
 
 
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+def test_what_selects_pods_selects_the_facades(overlay: str) -> None:
+    """Services, budget and network policy name labels that the pods have; DNS is still DNS."""
+    template = _one(overlay, "Deployment")["spec"]["template"]
+    policy = _one(overlay, "NetworkPolicy")["spec"]
+    selectors = [r["spec"]["selector"] for r in _built(overlay) if r["kind"] == "Service"]
+    selectors += [
+        policy["podSelector"]["matchLabels"],
+        _one(overlay, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        _one(overlay, "Deployment")["spec"]["selector"]["matchLabels"],
+    ]
+    assert 5 == len(selectors)
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= template["metadata"]["labels"].items()
+    (dns,) = policy["egress"][0]["to"]
+    assert {"k8s-app": "kube-dns"} == dns["podSelector"]["matchLabels"]
+
+
 def _settings(overlay: str, folder: Path) -> Settings:
     """Return the settings of a pod, read as the facade reads them, with folders of this machine."""
     maps = {r["metadata"]["name"]: r["data"] for r in _built(overlay) if r["kind"] == "ConfigMap"}
