@@ -24,7 +24,7 @@ from productsearch_service.policy import Policy
 from productsearch_service.settings import Settings
 from tests.mesh.conftest import Mesh
 from tests.mesh.gateway import DEPLOY, Certificates, write_bootstrap
-from tests.mesh.tools import check, tool
+from tests.mesh.tools import check, need, tool
 
 _KUBERNETES = DEPLOY / "kubernetes"
 _OVERLAYS = ("base", "overlays/mtls", "overlays/istio", "overlays/linkerd")
@@ -137,6 +137,7 @@ def _settings(overlay: str, folder: Path) -> Settings:
     (folder / "policy.toml").write_text(maps["productsearch-policy"]["policy.toml"])
     for name in ("api_key", "secret_key"):
         (folder / name).write_text("s")
+    need("openssl")
     certificates = Certificates(folder)
     chosen = tomllib.loads(file)
     chosen["libraries"]["default"]["credentials_dir"] = str(certificates.folder)
@@ -202,9 +203,8 @@ def test_the_dockerfile_passes_the_linter() -> None:
     assert (0, "") == (done.returncode, done.stdout)
 
 
-def test_envoy_accepts_the_bootstrap_as_it_is(tmp_path: Path) -> None:
+def test_envoy_accepts_the_bootstrap_as_it_is(certificates: Certificates, tmp_path: Path) -> None:
     """`envoy --mode validate`, with folders of this machine and nothing else changed."""
-    certificates = Certificates(tmp_path / "tls")
     write_bootstrap(tmp_path, certificates.folder, ["facade-1:50051"])
     text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
     as_it_is = tmp_path / "as-it-is.yaml"
