@@ -43,7 +43,7 @@ RUN python -m pip uninstall --yes pip setuptools wheel
 COPY --from=service-app /app /app
 ENV PATH=/app/bin:$PATH
 USER 10001:10001
-EXPOSE 50051
+EXPOSE 50051 50052 9464
 # Settings: mount a file and name it in PRODUCTSEARCH_SETTINGS, or set PRODUCTSEARCH_... here.
 ENV PRODUCTSEARCH_LISTEN=0.0.0.0:50051
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \

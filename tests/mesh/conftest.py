@@ -13,6 +13,7 @@ from demo.facade import Facade
 from tests.fakes.upstream import FakeUpstream
 from tests.mesh.gateway import Certificates, Gateway, quick_health
 from tests.mesh.replicas import replicas
+from tests.mesh.tools import need
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Mesh:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Return the certificates that compose makes."""
+    need("openssl")
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
 
 from demo.facade import Facade
 from productsearch import v1
@@ -15,6 +17,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.identity.authority import Authority, Issued
 from tests.mesh.gateway import DEPLOY, Certificates, Gateway, quick_health
 from tests.mesh.load import NO_RETRIES
+from tests.mesh.replicas import NO_DRAIN
 from tests.pictures import jpeg
 
 _CATALOGUE = "spiffe://productsearch.example/catalogue"
@@ -31,6 +34,8 @@ class Guarded:
     upstream: FakeUpstream
     facade: Facade
     gateway: Gateway
+    authority: Authority
+    tls: Path
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     _write(tls, "expired", ours.issue(uris=[_CATALOGUE], hours_ago=1))
     _write(tls, "other-ca", foreign.issue(uris=[_CATALOGUE]))
     (tls / "ca.crt").write_bytes(ours.pem)
-    environment = {
+    environment = NO_DRAIN | {
         "PRODUCTSEARCH_POLICY_FILE": str(DEPLOY / "compose" / "policy.toml"),
         "PRODUCTSEARCH_SIDECARS": '["127.0.0.1/32"]',
     }
@@ -59,12 +64,20 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         Gateway(folder, Certificates(tls), [facade.url], quick_health) as gateway,
     ):
         gateway.wait_for_healthy(1)
-        yield Guarded(upstream, facade, gateway)
+        yield Guarded(upstream, facade, gateway, ours, tls)
 
 
 def _write(folder: Path, name: str, issued: Issued) -> None:
-    (folder / f"{name}.crt").write_bytes(issued.certificate)
-    (folder / f"{name}.key").write_bytes(issued.key)
+    for ending, content in (("crt", issued.certificate), ("key", issued.key)):
+        new = folder / f"{name}.new"
+        new.write_bytes(content)
+        new.rename(folder / f"{name}.{ending}")
+
+
+def _serial(address: str) -> int:
+    host, _, port = address.rpartition(":")
+    certificate = ssl.get_server_certificate((host, int(port)), timeout=10)
+    return x509.load_pem_x509_certificate(certificate.encode()).serial_number
 
 
 def _search(stub: v1.ProductSearchStub, *metadata: tuple[str, str]) -> None:
@@ -111,3 +124,18 @@ def test_a_forged_header_takes_nothing_from_the_right_caller(guarded: Guarded) -
     """What a caller sends as x-forwarded-client-cert is thrown away, not added to."""
     with guarded.gateway.channel("shop", NO_RETRIES) as channel:
         _search(v1.ProductSearchStub(channel), _FORGED)
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(guarded: Guarded) -> None:
+    """New files in the gateway's folder: connections that are there go on, new ones see them."""
+    gateway = guarded.gateway
+    with gateway.channel("shop", NO_RETRIES) as channel:
+        stub = v1.ProductSearchStub(channel)
+        _search(stub)
+        renewed = guarded.authority.issue(dns=["localhost"], ips=["127.0.0.1"])
+        assert renewed.serial != _serial(gateway.address)
+        _write(guarded.tls, "tls", renewed)
+        assert gateway.wait_for(lambda: renewed.serial == _serial(gateway.address))
+        _search(stub)
+    with gateway.channel("shop", NO_RETRIES) as channel:
+        _search(v1.ProductSearchStub(channel))

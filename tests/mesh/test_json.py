@@ -15,6 +15,8 @@ from demo.facade import Facade
 from demo.processes import Engine
 from tests.conftest import library_of
 from tests.mesh.gateway import Certificates, Gateway, quick_health
+from tests.mesh.replicas import NO_DRAIN
+from tests.mesh.tools import need
 from tests.pictures import jpeg, noise_jpeg
 
 Curl = Callable[..., tuple[int, Any]]
@@ -25,11 +27,12 @@ def curl(
     engine: Engine, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Curl]:
     """Return a function that sends JSON with curl and returns the status and the JSON answer."""
+    need("curl")
     folder = tmp_path_factory.mktemp("json")
     library = library_of(engine)
     pair = (library["api_key"], library["secret_key"])
     with (
-        Facade(folder / "facade", engine.url, {"default": pair}) as facade,
+        Facade(folder / "facade", engine.url, {"default": pair}, environment=NO_DRAIN) as facade,
         Gateway(folder, certificates, [facade.url], quick_health) as gateway,
     ):
         gateway.wait_for_healthy(1)

@@ -24,7 +24,7 @@ from productsearch_service.policy import Policy
 from productsearch_service.settings import Settings
 from tests.mesh.conftest import Mesh
 from tests.mesh.gateway import DEPLOY, Certificates, write_bootstrap
-from tests.mesh.tools import check, tool
+from tests.mesh.tools import check, need, tool
 
 _KUBERNETES = DEPLOY / "kubernetes"
 _OVERLAYS = ("base", "overlays/mtls", "overlays/istio", "overlays/linkerd")
@@ -111,6 +111,25 @@ def test_pods_are_restricted(overlay: str) -> None:
     )
 
 
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+def test_what_selects_pods_selects_the_facades(overlay: str) -> None:
+    """Services, budget and network policy name labels that the pods have; DNS is still DNS."""
+    template = _one(overlay, "Deployment")["spec"]["template"]
+    policy = _one(overlay, "NetworkPolicy")["spec"]
+    selectors = [r["spec"]["selector"] for r in _built(overlay) if r["kind"] == "Service"]
+    selectors += [
+        policy["podSelector"]["matchLabels"],
+        _one(overlay, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        _one(overlay, "Deployment")["spec"]["selector"]["matchLabels"],
+    ]
+    assert 5 == len(selectors)
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= template["metadata"]["labels"].items()
+    (dns,) = policy["egress"][0]["to"]
+    assert {"k8s-app": "kube-dns"} == dns["podSelector"]["matchLabels"]
+
+
 def _settings(overlay: str, folder: Path) -> Settings:
     """Return the settings of a pod, read as the facade reads them, with folders of this machine."""
     maps = {r["metadata"]["name"]: r["data"] for r in _built(overlay) if r["kind"] == "ConfigMap"}
@@ -118,6 +137,7 @@ def _settings(overlay: str, folder: Path) -> Settings:
     (folder / "policy.toml").write_text(maps["productsearch-policy"]["policy.toml"])
     for name in ("api_key", "secret_key"):
         (folder / name).write_text("s")
+    need("openssl")
     certificates = Certificates(folder)
     chosen = tomllib.loads(file)
     chosen["libraries"]["default"]["credentials_dir"] = str(certificates.folder)
@@ -183,9 +203,8 @@ def test_the_dockerfile_passes_the_linter() -> None:
     assert (0, "") == (done.returncode, done.stdout)
 
 
-def test_envoy_accepts_the_bootstrap_as_it_is(tmp_path: Path) -> None:
+def test_envoy_accepts_the_bootstrap_as_it_is(certificates: Certificates, tmp_path: Path) -> None:
     """`envoy --mode validate`, with folders of this machine and nothing else changed."""
-    certificates = Certificates(tmp_path / "tls")
     write_bootstrap(tmp_path, certificates.folder, ["facade-1:50051"])
     text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
     as_it_is = tmp_path / "as-it-is.yaml"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 _ROOT: Final = Path(__file__).parents[2]
 BIN: Final = _ROOT / "build" / "bin"
@@ -17,6 +20,12 @@ _TOOLS: Final = {
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }
+
+
+def need(program: str) -> None:
+    """Skip the test if this machine lacks a program that ``make test`` does not install."""
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
 
 
 def tool(name: str) -> str:
@@ -36,6 +45,7 @@ def check(name: str) -> str:
 
 
 def _go(*arguments: str, cwd: Path, **environment: str) -> None:
+    need("go")
     done = subprocess.run(
         ["go", *arguments],
         cwd=cwd,
