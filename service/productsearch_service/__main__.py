@@ -107,10 +107,14 @@ def _give_pictures_back() -> None:
     """
     from productsearch_service import limits
 
-    with contextlib.suppress(AttributeError):  # another C library has no such setting
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
-        library.mallopt(_M_TRIM_THRESHOLD, limits.FREE_BYTES_KEPT)
+    settings = (
+        (_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN),
+        (_M_TRIM_THRESHOLD, limits.FREE_BYTES_KEPT),
+    )
+    with contextlib.suppress(AttributeError):  # another C library has no such function
+        set_option = ctypes.CDLL(None).mallopt
+        for name, value in settings:
+            set_option(name, value)
 
 
 def _health(address: str) -> int:
