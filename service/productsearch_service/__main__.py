@@ -18,8 +18,9 @@ from pathlib import Path
 
 _EXIT_STOPPED = 0
 _EXIT_CANNOT_START = 2
+_M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-"""mallopt's name for it, in malloc.h."""
+"""mallopt's names for them, in malloc.h."""
 
 
 def main() -> int:
@@ -106,8 +107,14 @@ def _give_pictures_back() -> None:
     """
     from productsearch_service import limits
 
-    with contextlib.suppress(AttributeError):  # another C library has no such setting
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
+    settings = (
+        (_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN),
+        (_M_TRIM_THRESHOLD, limits.FREE_BYTES_KEPT),
+    )
+    with contextlib.suppress(AttributeError):  # another C library has no such function
+        set_option = ctypes.CDLL(None).mallopt
+        for name, value in settings:
+            set_option(name, value)
 
 
 def _health(address: str) -> int:

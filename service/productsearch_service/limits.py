@@ -51,6 +51,9 @@ THREAD_TURN_S: Final = 0.001
 search, or a health check, wait that long, several times, for each large picture beside it."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
+FREE_BYTES_KEPT: Final = 4 * 1024 * 1024
+"""As much of smaller blocks is kept for the next pictures: to give it back and fetch it anew for
+each was about a fifth of the CPU of an add of 300 KB."""
 OTHERS_SHARE: Final = 0.25
 """Part of the calls in flight that a caller of share 1 leaves to others while they call too."""
 SHARE_MAX: Final = 100
