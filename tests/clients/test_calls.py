@@ -79,6 +79,13 @@ def test_the_callers_channel_arguments_win(search: Search) -> None:
     assert 6 == next(attempts)
 
 
+@pytest.mark.parametrize("module", [v1, aio], ids=["sync", "asyncio"])
+def test_pings_that_the_service_does_not_allow_are_refused(module: Any) -> None:
+    """A keepalive below 10 s would be answered with GOAWAY: a ValueError says so at once."""
+    with pytest.raises(ValueError, match="keepalive_s is 5; use 10 or more"):
+        module.connect("127.0.0.1:1", keepalive_s=5)
+
+
 def test_errors_of_both_kinds_are_read_alike(search: Search) -> None:
     """The readers understand the sync error and the asyncio one."""
     with pytest.raises(grpc.RpcError) as caught:

@@ -88,7 +88,10 @@ class _Run:
         self._log = folder / "log"
         self._command = (*command, str(self._plan), str(self._report))
         codes = [case.library for case in cases if case.library.startswith("code-")]
-        self.servers = Servers(f"{language.name}-{part}", engine, folder, codes)
+        uses_engine = any(case.plan["target"] == "engine" for case in cases)
+        self.servers = Servers(
+            f"{language.name}-{part}", engine if uses_engine else None, folder, codes
+        )
 
     def __enter__(self) -> _Run:
         self.servers.__enter__()

@@ -38,9 +38,12 @@ _NOBODY: Final = "callers = {}"
 
 
 class Servers:
-    """The servers of one runner; a context manager. ``targets`` is what its plan needs."""
+    """The servers of one runner; a context manager. ``targets`` is what its plan needs.
 
-    def __init__(self, name: str, engine: Engine, folder: Path, codes: list[str]) -> None:
+    Without ``engine`` there is no target of that name.
+    """
+
+    def __init__(self, name: str, engine: Engine | None, folder: Path, codes: list[str]) -> None:
         self._name = name
         self._engine = engine
         self._folder = folder
@@ -73,7 +76,8 @@ class Servers:
         scripted["one-call-in-20-s"]["quota_qps"] = 0.05
         scripted["out-of-reach"]["base_url"] = _OUT_OF_REACH
         self._start("fake", scripted)
-        self._start("engine", self._at_engine())
+        if self._engine is not None:
+            self._start("engine", self._at_engine(self._engine))
         self._start("drained", {"once-each": self._at_fake("once-each")})
         self._start("draining", plain)._drain.begin()  # refuses calls, and serves on to say so
         with mock.patch.object(limits, "RPCS_IN_FLIGHT_MAX", 0):
@@ -115,12 +119,12 @@ class Servers:
         pair = {"api_key": library, "secret_key": "the-secret-key"}
         return {"base_url": self.upstream.url, "quota_qps": 0, **pair}
 
-    def _at_engine(self) -> dict[str, Any]:
+    def _at_engine(self, engine: Engine) -> dict[str, Any]:
         libraries = {}
         for name, options in (("default", ()), ("room-for-one", ("--capacity", "1"))):
-            pair = self._engine.create_library(f"{self._name}-{name}", *options)
+            pair = engine.create_library(f"{self._name}-{name}", *options)
             keys = {"api_key": pair[0], "secret_key": pair[1]}
-            libraries[name] = {"base_url": self._engine.url, "quota_qps": 0, **keys}
+            libraries[name] = {"base_url": engine.url, "quota_qps": 0, **keys}
         return libraries
 
     def _file(self, name: str, text: str) -> Path:

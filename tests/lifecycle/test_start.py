@@ -117,20 +117,20 @@ def test_every_port_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     """All three at once: two are taken, one is no address of this machine."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as two,
+        socket.create_server(("127.0.0.1", 0)) as two,
     ):
         service, metrics = one.getsockname()[1], two.getsockname()[1]
         code, said = start(
             tmp_path,
             listen=f"127.0.0.1:{service}",
             admin_listen="192.0.2.1:50052",
-            metrics_listen=f"[::1]:{metrics}",
+            metrics_listen=f"127.0.0.1:{metrics}",
         )
     assert 2 == code
     assert [
         f"listen: 127.0.0.1:{service} is taken",
         "admin_listen: 192.0.2.1:50052 is no address of this machine",
-        f"metrics_listen: [::1]:{metrics} is taken",
+        f"metrics_listen: 127.0.0.1:{metrics} is taken",
     ] == said
 
 

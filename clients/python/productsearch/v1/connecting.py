@@ -22,6 +22,7 @@ _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 _RETRY_BUFFER_BYTES: Final = 4 * 1024 * 1024
 # The service allows a ping every 10 s (reliability: "keepalive").
 KEEPALIVE_S: Final = 30.0
+_KEEPALIVE_MIN_S: Final = 10.0
 _KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
 
@@ -62,7 +63,12 @@ def channel_arguments(
     keepalive_without_calls: bool,
     options: Sequence[tuple[str, str | int]],
 ) -> list[tuple[str, str | int]]:
-    """Return the arguments that a channel to this service wants, then ``options``."""
+    """Return the arguments that a channel to this service wants, then ``options``.
+
+    Raises ValueError for pings that the service would answer by hanging up.
+    """
+    if not keepalive_s >= _KEEPALIVE_MIN_S:
+        raise ValueError(f"keepalive_s is {keepalive_s}; use {_KEEPALIVE_MIN_S:g} or more")
     arguments: dict[str, str | int] = {
         "grpc.service_config": service_config(),
         "grpc.per_rpc_retry_buffer_size": _RETRY_BUFFER_BYTES,
