@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2, http_pb2  # type: ignore[import-untyped] # has no stubs
 from google.protobuf import descriptor_pb2, json_format
 from google.rpc import error_details_pb2
 
