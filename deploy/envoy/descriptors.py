@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2, http_pb2  # type: ignore[import-untyped] # has no stubs
 from google.protobuf import descriptor_pb2, json_format
 from google.rpc import error_details_pb2
 
 from productsearch.v1 import product_search_pb2
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor, FileDescriptor
+    from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
 
 RULES = Path(__file__).with_name("http.json")
 
@@ -37,11 +37,12 @@ def descriptor_set(rules: Path = RULES) -> descriptor_pb2.FileDescriptorSet:
     # The details of errors travel as Any: without their types they could not become JSON.
     for wanted in (annotations_pb2, error_details_pb2, product_search_pb2):
         _collect(wanted.DESCRIPTOR, files)
+    services = files[product_search_pb2.DESCRIPTOR.name].service
     for rule in http.rules:
-        _check(rule)
-        _method(files[product_search_pb2.DESCRIPTOR.name], rule).options.Extensions[
-            annotations_pb2.http
-        ].CopyFrom(rule)
+        method = _method(rule.selector)
+        _check(rule, method.input_type)
+        options = services[method.containing_service.index].method[method.index].options
+        options.Extensions[annotations_pb2.http].CopyFrom(rule)
     return descriptor_pb2.FileDescriptorSet(file=files.values())
 
 
@@ -54,31 +55,23 @@ def _collect(file: FileDescriptor, into: dict[str, descriptor_pb2.FileDescriptor
         file.CopyToProto(into[file.name])
 
 
-def _method(
-    file: descriptor_pb2.FileDescriptorProto, rule: http_pb2.HttpRule
-) -> descriptor_pb2.MethodDescriptorProto:
-    for service in file.service:
-        for method in service.method:
-            if rule.selector == f"{file.package}.{service.name}.{method.name}":
+def _method(selector: str) -> MethodDescriptor:
+    for service in product_search_pb2.DESCRIPTOR.services_by_name.values():
+        for method in service.methods:
+            if selector == method.full_name:
                 return method
-    raise RuleError(f"{rule.selector}: no such method")
+    raise RuleError(f"{selector}: no such method")
 
 
-def _check(rule: http_pb2.HttpRule) -> None:
+def _check(rule: http_pb2.HttpRule, request: Descriptor) -> None:
     """Raise RuleError unless the fields that the rule names are fields of the request."""
-    service, _, name = rule.selector.rpartition(".")
-    method = product_search_pb2.DESCRIPTOR.services_by_name[
-        service.rpartition(".")[2]
-    ].methods_by_name.get(name)
-    if method is None:
-        raise RuleError(f"{rule.selector}: no such method")
     for binding in (rule, *rule.additional_bindings):
         path = getattr(binding, binding.WhichOneof("pattern"))
         fields = _VARIABLE.findall(path)
         if binding.body not in ("", "*"):
             fields.append(binding.body)
         for field in fields:
-            _check_field(method.input_type, field, f"{rule.selector}: {path}")
+            _check_field(request, field, f"{rule.selector}: {path}")
 
 
 def _check_field(message: Descriptor | None, path: str, where: str) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Final, Self
 import grpc
 
 from productsearch import v1
-from tests.fakes.cutting import sign_of
 from tests.pictures import numbered_jpeg
 
 # The client's own retries would hide what the gateway lets through.
@@ -180,9 +179,7 @@ class Bulk:
             item = v1.BulkAddImagesRequest(
                 item=v1.BulkAddImagesRequest.Item(
                     key=str(number),
-                    new_image=v1.NewImage(
-                        image=v1.ImageSource(content=picture), brief=sign_of(picture)
-                    ),
+                    new_image=v1.NewImage(image=v1.ImageSource(content=picture), brief=str(number)),
                 )
             )
             self._waiting[str(number)] = item

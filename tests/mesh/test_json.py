@@ -13,6 +13,8 @@ import pytest
 
 from demo.facade import Facade
 from demo.processes import Engine
+from deploy.envoy import descriptors
+from productsearch.v1 import product_search_pb2
 from tests.conftest import library_of
 from tests.mesh.gateway import Certificates, Gateway, quick_health
 from tests.mesh.replicas import NO_DRAIN
@@ -20,6 +22,8 @@ from tests.mesh.tools import need
 from tests.pictures import jpeg, noise_jpeg
 
 Curl = Callable[..., tuple[int, Any]]
+
+_SERVICE = "productsearch.v1.ProductSearch"
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,38 @@ def test_what_is_wrong_is_told_as_json(
     answered, error = curl(*request_)
     assert (status, code) == (answered, error["code"])
     assert told in json.dumps(error)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong"),
+    [
+        ({"selector": f"{_SERVICE}.Add", "post": "/v1/images"}, "Add: no such method"),
+        ({"selector": f"{_SERVICE}.AddImage", "post": "/v1/{shop}"}, "no such field: shop"),
+        ({"selector": f"{_SERVICE}.AddImage", "post": "/v1", "body": "it"}, "no such field: it"),
+        (
+            {
+                "selector": f"{_SERVICE}.DeleteImage",
+                "delete": "/v1/{library}",
+                "additionalBindings": [{"delete": "/v1/{image_ref.sign}"}],
+            },
+            "no such field: image_ref.sign",
+        ),
+    ],
+    ids=["method", "path", "body", "second binding"],
+)
+def test_a_rule_that_does_not_fit_the_proto_is_refused(
+    rule: dict[str, Any], wrong: str, tmp_path: Path
+) -> None:
+    """The descriptors are not written, and the message says what in which rule."""
+    rules = tmp_path / "http.json"
+    rules.write_text(json.dumps({"rules": [rule]}))
+    with pytest.raises(descriptors.RuleError, match=wrong):
+        descriptors.descriptor_set(rules)
+
+
+def test_every_unary_method_has_a_path() -> None:
+    """A method that is added to the proto is not forgotten in http.json."""
+    rules = json.loads(descriptors.RULES.read_text())["rules"]
+    service = product_search_pb2.DESCRIPTOR.services_by_name["ProductSearch"]
+    unary = {method.full_name for method in service.methods if not method.client_streaming}
+    assert unary == {rule["selector"] for rule in rules}
