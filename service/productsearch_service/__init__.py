@@ -4,26 +4,27 @@ Rooms, imports pointing downwards only::
 
     __main__                          parses, starts, signals
     server                            composes, serves, stops
-    admin  building  metrics  settings
-                                      the ports beside; a library from its settings; the numbers
-    health  scraping                  grpc.health.v1; /metrics and probes over HTTP
+    building  settings                a library from its settings
     servicer  interceptors            the RPCs; what surrounds each of them
-    identity  ports  readiness        who calls; listening, with TLS; whether calls should come
-    bulk  validation  libraries  status  admission  draining  policy
-    certificates  reloading  rpcs  logs
+    operations/                       health, readiness, metrics, and the ports for them
+    ports                             listening, with TLS
+    bulk  validation  libraries  status  admission  draining
+    certificates  reloading  logs
                                       the bounded pipeline; request to checked call; a library's
-                                      promises; error to google.rpc.Status; bounds; who may what;
-                                      files that change; counts
-    paging  images  searches          page tokens; headers and fit; searches answered once
+                                      promises; error to google.rpc.Status; bounds; reloaded files
+    access/                           who calls: identity; what they may do: policy
+    paging  headers  images  searches
+                                      page tokens; a picture's sides; fit; searches answered once
     upstream/                         typed calls over REST
       client  rotation                the four calls; new key pairs
       exchange  issuer                one call: token, slot, POST, answer, again; token endpoint
       gate  retry  pacer  token  transport
       answers  codes  connections  credentials  form
       latency  rate  sealed  punctual
-    calls  callers  deadline          the words of a call; who asks; until when
-    addresses  forwarded              hosts, peers, networks; x-forwarded-client-cert
-    tally  vitals                     counts by key; how a library is doing
+    calls  deadline                   the words of a call; until when
     errors  redaction                 the exception tree; secrets out of text
     limits                            every number, once
+
+The words that all rooms share stand low: ``access.callers``, ``access.addresses``, and the counts
+``operations.tally`` and ``operations.vitals``. tests/laws holds this picture, room by room.
 """

@@ -118,7 +118,7 @@ def _give_pictures_back() -> None:
 
 
 def _health(address: str) -> int:
-    from productsearch_service.health import ask
+    from productsearch_service.operations.health import ask
 
     status = ask(address)
     sys.stdout.write(f"{status}\n")
@@ -126,7 +126,7 @@ def _health(address: str) -> int:
 
 
 def _policy_check(file: Path, identity: str, method: str, library: str) -> int:
-    from productsearch_service.policy import METHODS, Policy, PolicyError, read_content
+    from productsearch_service.access.policy import METHODS, Policy, PolicyError, read_content
 
     try:
         policy = Policy.parse(read_content(file))

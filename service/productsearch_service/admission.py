@@ -13,7 +13,7 @@ from productsearch_service.errors import ServerOverloaded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from productsearch_service.callers import Caller
+    from productsearch_service.access.callers import Caller
 
 
 class Admission:

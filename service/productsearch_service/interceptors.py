@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import grpc
 from grpc_status import rpc_status
 
-from productsearch_service.callers import Caller, current_caller
+from productsearch_service.access.callers import Caller, current_caller
 from productsearch_service.errors import (
     ServerDraining,
     ServerFault,
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from productsearch_service.access.identity import Identification
+    from productsearch_service.access.policy import Policy
     from productsearch_service.admission import Admission
     from productsearch_service.draining import Drain
-    from productsearch_service.identity import Identification
     from productsearch_service.libraries import Libraries
-    from productsearch_service.policy import Policy
-    from productsearch_service.rpcs import RpcCounts
+    from productsearch_service.operations.rpcs import RpcCounts
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from productsearch_service.calls import Add, Ask, Page, Search
+    from productsearch_service.operations.vitals import Vitals
     from productsearch_service.searches import Searches
     from productsearch_service.upstream.client import UpstreamClient
-    from productsearch_service.vitals import Vitals
 
 
 _NAMES_TOLD: Final = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from productsearch_service.addresses import host_and_port
+from productsearch_service.access.addresses import host_and_port
 
 if TYPE_CHECKING:
     from productsearch_service.certificates import Pem

@@ -15,21 +15,22 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from productsearch import v1
-from productsearch_service import limits, metrics
-from productsearch_service.admin import REFLECTED, Admin
+from productsearch_service import limits
+from productsearch_service.access.identity import Identification
+from productsearch_service.access.policy import Policy, read_content
 from productsearch_service.admission import Admission
 from productsearch_service.building import build_library
 from productsearch_service.certificates import Pem
 from productsearch_service.draining import Drain
-from productsearch_service.health import Health
-from productsearch_service.identity import Identification
 from productsearch_service.interceptors import Surroundings
 from productsearch_service.libraries import Libraries
-from productsearch_service.policy import Policy, read_content
+from productsearch_service.operations import metrics
+from productsearch_service.operations.admin import REFLECTED, Admin
+from productsearch_service.operations.health import Health
+from productsearch_service.operations.readiness import Readiness
+from productsearch_service.operations.rpcs import RpcCounts
 from productsearch_service.ports import CannotListen, open_port, server_credentials
-from productsearch_service.readiness import Readiness
 from productsearch_service.reloading import Reloaded, Watch
-from productsearch_service.rpcs import RpcCounts
 from productsearch_service.servicer import Servicer
 
 if TYPE_CHECKING:

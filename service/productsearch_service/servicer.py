@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from productsearch import v1
 from productsearch_service import limits, paging, validation
+from productsearch_service.access.callers import current_caller
 from productsearch_service.bulk import Pipeline
-from productsearch_service.callers import current_caller
 from productsearch_service.calls import Ask
 from productsearch_service.deadline import Deadline
 from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from productsearch_service.callers import Caller
+    from productsearch_service.access.callers import Caller
     from productsearch_service.calls import Page, Search
     from productsearch_service.draining import Drain
     from productsearch_service.libraries import Libraries, Library

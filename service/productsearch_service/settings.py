@@ -34,9 +34,9 @@ from pydantic_settings import (
 )
 
 from productsearch_service import limits
-from productsearch_service.addresses import host_and_port, is_loopback
+from productsearch_service.access.addresses import host_and_port, is_loopback
+from productsearch_service.access.policy import Policy, read_content
 from productsearch_service.certificates import CertificateFiles, check_client_ca
-from productsearch_service.policy import Policy, read_content
 
 PREFIX = "PRODUCTSEARCH_"
 FILE_VARIABLE = "PRODUCTSEARCH_SETTINGS"

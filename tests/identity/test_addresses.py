@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from productsearch_service.addresses import host_and_port, host_of, is_within
+from productsearch_service.access.addresses import host_and_port, host_of, is_within
 
 LOCAL = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from productsearch_service.access.callers import Caller
 from productsearch_service.admission import Admission
-from productsearch_service.callers import Caller
 from productsearch_service.errors import RateLimited, ServerOverloaded
 from productsearch_service.upstream.pacer import Schedule
 from productsearch_service.upstream.rate import Rate

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"__main__"},
     {"server"},
-    {"admin", "building", "metrics", "settings"},
-    {"health", "scraping"},
+    {"operations.admin", "building", "operations.metrics", "settings"},
+    {"operations.health", "operations.scraping"},
     {"interceptors", "servicer"},
-    {"identity", "ports", "readiness"},
+    {"access.identity", "ports", "operations.readiness"},
     {
         "bulk",
         "validation",
@@ -26,9 +26,9 @@ LAYERS = [
         "certificates",
         "draining",
         "logs",
-        "policy",
+        "access.policy",
         "reloading",
-        "rpcs",
+        "operations.rpcs",
     },
     {"paging", "headers", "images", "searches"},
     {"upstream.client", "upstream.rotation"},
@@ -42,14 +42,22 @@ LAYERS = [
         "upstream.form",
     },
     {"upstream.latency", "upstream.punctual", "upstream.rate", "upstream.sealed"},
-    {"addresses", "calls", "callers", "deadline", "forwarded", "tally", "vitals"},
+    {
+        "access.addresses",
+        "calls",
+        "access.callers",
+        "deadline",
+        "access.forwarded",
+        "operations.tally",
+        "operations.vitals",
+    },
     {"errors", "redaction"},
     {"limits"},
 ]
 HTTP = {"requests", "urllib3", "http.client", "httpx", "aiohttp"}
 GRPC_ROOMS = {
-    *("server", "servicer", "interceptors", "identity", "status"),
-    *("admin", "health", "ports"),
+    *("server", "servicer", "interceptors", "access.identity", "status"),
+    *("operations.admin", "operations.health", "ports"),
 }
 
 

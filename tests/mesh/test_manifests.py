@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from productsearch_engine.metrics import Metrics
-from productsearch_service.policy import Policy
+from productsearch_service.access.policy import Policy
 from productsearch_service.settings import Settings
 from tests.mesh.conftest import Mesh
 from tests.mesh.gateway import DEPLOY, Certificates, write_bootstrap

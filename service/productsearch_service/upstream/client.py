@@ -13,8 +13,8 @@ from productsearch_service.upstream.exchange import Call, Exchange, Fields
 
 if TYPE_CHECKING:
     from productsearch_service.calls import Ask, Target
+    from productsearch_service.operations.vitals import Vitals
     from productsearch_service.upstream.answers import Answer
-    from productsearch_service.vitals import Vitals
 
 
 class UpstreamClient:

@@ -24,14 +24,14 @@ from productsearch_service.errors import (
     UpstreamUnavailable,
     UpstreamWords,
 )
-from productsearch_service.tally import Tally
+from productsearch_service.operations.tally import Tally
+from productsearch_service.operations.vitals import Vitals
 from productsearch_service.upstream import answers, codes, form
 from productsearch_service.upstream.codes import Action
 from productsearch_service.upstream.gate import Gate
 from productsearch_service.upstream.retry import RetryBudget, wait_before_retry
 from productsearch_service.upstream.sealed import SealedBytes, SealedText
 from productsearch_service.upstream.transport import Transport, TransportFailure
-from productsearch_service.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 from productsearch_service.errors import RateLimited
-from productsearch_service.tally import Tally
+from productsearch_service.operations.tally import Tally
+from productsearch_service.operations.vitals import PacerVitals
 from productsearch_service.upstream.latency import Latency
 from productsearch_service.upstream.rate import Rate
-from productsearch_service.vitals import PacerVitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,9 +24,9 @@ from productsearch_service import limits
 from productsearch_service.deadline import Deadline
 from productsearch_service.errors import ServiceError, UpstreamCredentialsRejected
 from productsearch_service.errors import UpstreamUnavailable as Unavailable
+from productsearch_service.operations.tally import Tally
+from productsearch_service.operations.vitals import TokenVitals
 from productsearch_service.redaction import hide
-from productsearch_service.tally import Tally
-from productsearch_service.vitals import TokenVitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

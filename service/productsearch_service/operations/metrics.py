@@ -22,7 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from productsearch_service.rpcs import BUCKETS_S
+from productsearch_service.operations.rpcs import BUCKETS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from productsearch_service.admission import Admission
     from productsearch_service.libraries import Library
-    from productsearch_service.readiness import Readiness
+    from productsearch_service.operations.readiness import Readiness
+    from productsearch_service.operations.rpcs import RpcCounts
+    from productsearch_service.operations.vitals import Vitals
     from productsearch_service.reloading import Reloaded
-    from productsearch_service.rpcs import RpcCounts
-    from productsearch_service.vitals import Vitals
 
 _PREFIX: Final = "productsearch_"
 _SAMPLE_S: Final = 2.0

@@ -16,15 +16,15 @@ from grpc_reflection.v1alpha import reflection
 
 from productsearch_service import limits
 from productsearch_service.interceptors import SERVICE
+from productsearch_service.operations.scraping import Scraping
 from productsearch_service.ports import CannotListen, open_port
-from productsearch_service.scraping import Scraping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prometheus_client import CollectorRegistry
 
-    from productsearch_service.health import Health
+    from productsearch_service.operations.health import Health
 
 REFLECTED: Final = (SERVICE.strip("/"), health.SERVICE_NAME, reflection.SERVICE_NAME)
 """Services that reflection lists."""

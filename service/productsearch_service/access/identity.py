@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from productsearch_service import forwarded
-from productsearch_service.addresses import Network, host_of, is_within
-from productsearch_service.callers import Caller
+from productsearch_service.access import forwarded
+from productsearch_service.access.addresses import Network, host_of, is_within
+from productsearch_service.access.callers import Caller
 from productsearch_service.errors import CallerUnauthenticated, quoted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from productsearch_service.policy import Policy
+    from productsearch_service.access.policy import Policy
 
 _SCHEME: Final = "spiffe://"
 _SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)*")

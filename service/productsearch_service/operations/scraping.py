@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.exposition import choose_encoder
 
 from productsearch_service import limits
-from productsearch_service.addresses import host_and_port
+from productsearch_service.access.addresses import host_and_port
 from productsearch_service.ports import CannotListen, why_not
 
 if TYPE_CHECKING:

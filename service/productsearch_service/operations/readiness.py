@@ -17,7 +17,7 @@ from productsearch_service import limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from productsearch_service.vitals import Vitals
+    from productsearch_service.operations.vitals import Vitals
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.callers import Caller
+from productsearch_service.access.callers import Caller
 from productsearch_service.errors import CallerForbidden, quoted
 
 if TYPE_CHECKING:
