@@ -53,7 +53,7 @@ bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; tab
 
 .PHONY: test-clients
 test-clients: $(installed) ## build and test the clients, then the interop matrix (Go, JDK 17 + Maven, Node)
-	$(bin)/python -m pytest tests/clients
+	$(bin)/python -m pytest tests/clients tests/laws/test_client_surface.py
 	cd clients/go && go vet ./... && go test -race ./...
 	cd clients/java && mvn -B -ntp -q clean verify
 	$(bin)/python -u -m tests.interop
@@ -94,7 +94,7 @@ lint: $(installed)
 .PHONY: types
 types: $(installed)
 	$(bin)/mypy clients/python/productsearch clients/python/examples service/productsearch_service \
-		engine/productsearch_engine demo
+		engine/productsearch_engine demo benchmarks deploy/envoy
 
 .PHONY: protos
 protos: $(installed) $(imports) ## lint the protos and compare them with main
@@ -116,6 +116,10 @@ generated: $(generator)
 		|| exit 1; done
 	@echo "generated files are current"
 
+.PHONY: descriptors
+descriptors: $(installed) ## what Envoy needs to speak JSON over HTTP, into build/
+	$(bin)/python deploy/envoy/descriptors.py build/product_search.binpb
+
 .PHONY: lock
 lock: ## resolve the lock files anew
 	./lock.sh
@@ -123,7 +127,7 @@ lock: ## resolve the lock files anew
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		clients/java/target tests/interop/node/node_modules
+		clients/java/target clients/java/examples/quickstart/target tests/interop/node/node_modules
 
 $(installed): requirements-dev.lock $(packages:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(venv)

@@ -79,6 +79,13 @@ def test_the_callers_channel_arguments_win(search: Search) -> None:
     assert 6 == next(attempts)
 
 
+def test_answers_larger_than_a_picture_arrive(search: Search) -> None:
+    """8 MB come through: a large batch with an error for each signature is as long."""
+    token = "t" * 8_000_000
+    answer = v1.SearchImagesResponse(next_page_token=token)
+    assert token == search(lambda *_: answer).next_page_token
+
+
 @pytest.mark.parametrize("module", [v1, aio], ids=["sync", "asyncio"])
 def test_pings_that_the_service_does_not_allow_are_refused(module: Any) -> None:
     """A keepalive below 10 s would be answered with GOAWAY: a ValueError says so at once."""

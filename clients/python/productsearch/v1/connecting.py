@@ -20,6 +20,8 @@ _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 
 # A request with one picture: a retry needs the whole of it in the buffer.
 _RETRY_BUFFER_BYTES: Final = 4 * 1024 * 1024
+# A batch delete of 15,000 signatures that are all unknown is answered with more than gRPC's 4 MiB.
+_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 # The service allows a ping every 10 s (reliability: "keepalive").
 KEEPALIVE_S: Final = 30.0
 _KEEPALIVE_MIN_S: Final = 10.0
@@ -72,6 +74,7 @@ def channel_arguments(
     arguments: dict[str, str | int] = {
         "grpc.service_config": service_config(),
         "grpc.per_rpc_retry_buffer_size": _RETRY_BUFFER_BYTES,
+        "grpc.max_receive_message_length": _ANSWER_BYTES_MAX,
         "grpc.keepalive_time_ms": round(keepalive_s * 1000),
         "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MS,
     }
