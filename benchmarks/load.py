@@ -36,13 +36,17 @@ _TIMEOUT_S: Final = 60
 
 @dataclass(kw_only=True)
 class Command:
-    """What to do. ``rpc`` is add or search; ``size`` the picture's, in bytes."""
+    """What to do. ``rpc`` is add or search; ``size`` the picture's, in bytes.
+
+    Each caller waits ``pause_s`` after each call.
+    """
 
     kind: str
     target: str
     size: int
     callers: int
     seconds: float
+    pause_s: float = 0.0
     rpc: str = "add"
     bundle: str = ""
     bearer: str = ""
@@ -141,6 +145,8 @@ async def _grpc_caller(
             await asyncio.sleep(_refused(error, tally))
         else:
             tally.waits_s.append(time.perf_counter() - began_s)
+            if command.pause_s:
+                await asyncio.sleep(command.pause_s)
 
 
 def _refused(error: Any, tally: _Tally) -> float:
@@ -211,6 +217,8 @@ def _threads(command: Command, tally: _Tally, call: Callable[[], None]) -> None:
                 tally.fail(type(error).__name__)
             else:
                 tally.waits_s.append(time.perf_counter() - began_s)
+                if command.pause_s:
+                    time.sleep(command.pause_s)
 
     threads = [threading.Thread(target=caller) for _ in range(command.callers)]
     for thread in threads:
