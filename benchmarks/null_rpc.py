@@ -1,7 +1,12 @@
-"""The floor of a gRPC server in Python: it takes the product's requests and does nothing."""
+"""The floor of a gRPC server in Python: it takes the product's requests and does nothing.
+
+With ``--wait-ms`` it does nothing for that long, as a facade does while its upstream works.
+"""
 
 from __future__ import annotations
 
+import argparse
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,18 +29,26 @@ _FOUND = v1.SearchImagesResponse(
 )
 
 
-def _nothing(answer: v1.AddImageResponse | v1.SearchImagesResponse) -> Any:
-    return lambda _request, _context: answer
+def _nothing(answer: v1.AddImageResponse | v1.SearchImagesResponse, wait_s: float) -> Any:
+    def handle(_request: Any, _context: grpc.ServicerContext) -> Any:
+        if wait_s:
+            time.sleep(wait_s)
+        return answer
+
+    return handle
 
 
 def _main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--wait-ms", type=float, default=0.0)
+    wait_s = arguments.parse_args().wait_ms / 1000
     server = grpc.server(
         ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
         options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],
     )
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(
-            _nothing(answer),
+            _nothing(answer, wait_s),
             request_deserializer=request.FromString,
             response_serializer=type(answer).SerializeToString,
         )

@@ -64,11 +64,13 @@ def facade(upstream_url: str, bundle: Path | None) -> Iterator[Facade]:
 
 
 @contextmanager
-def null_rpc() -> Iterator[Server]:
-    """Start the server that does nothing."""
+def null_rpc(wait_ms: float = 0) -> Iterator[Server]:
+    """Start the server that does nothing, for that long."""
     with (
         tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name,
-        _module("benchmarks.null_rpc", log=Path(name) / "log") as running,
+        _module(
+            "benchmarks.null_rpc", "--wait-ms", str(wait_ms), log=Path(name) / "log"
+        ) as running,
     ):
         yield running
 
