@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -22,7 +22,8 @@ from tests.pictures import numbered_jpeg
 # The client's own retries would hide what the gateway lets through.
 NO_RETRIES: Final = ("grpc.enable_retries", 0)
 
-_CALL_S: Final = 8.0
+DEADLINE_S: Final = 8.0
+"""Enough for a machine that is not starved."""
 _STREAM_ITEMS: Final = 100
 _ADD_EVERY: Final = 5
 _LAST_STREAMS: Final = 10
@@ -34,15 +35,20 @@ _numbers = itertools.count(1)
 class Unary:
     """Calls at ``per_second``, whatever becomes of those before: one add to four searches.
 
-    ``ended`` counts codes; ``failures`` has the texts. A context manager that waits for the last.
+    A call that is refused for now is made again after the time that the refusal names, as its
+    RetryInfo asks, and counts in ``refused``. ``ended`` counts the codes that calls came to;
+    ``failures`` has the texts. A context manager that waits for the last.
     """
 
-    def __init__(self, channel: grpc.Channel, per_second: float) -> None:
+    def __init__(
+        self, channel: grpc.Channel, per_second: float, deadline_s: float = DEADLINE_S
+    ) -> None:
         self._stub = v1.ProductSearchStub(channel)
         self._interval_s = 1 / per_second
+        self._deadline_s = deadline_s
         self._stop = threading.Event()
         self._changed = threading.Condition()
-        self.begun = 0
+        self.begun = self.refused = 0
         self._thread = threading.Thread(target=self._call, daemon=True)
         self.ended: Counter[str] = Counter()
         self.failures: list[tuple[float, str]] = []
@@ -75,26 +81,46 @@ class Unary:
             next_s += self._interval_s
             number = next(_numbers)
             image = v1.ImageSource(content=numbered_jpeg(number))
-            call: Any
+            make: Callable[[], Any]
             if number % _ADD_EVERY:
-                call = self._stub.SearchImages.future(
-                    v1.SearchImagesRequest(image=image), timeout=_CALL_S
+                make = partial(
+                    self._stub.SearchImages.future,
+                    v1.SearchImagesRequest(image=image),
+                    timeout=self._deadline_s,
                 )
             else:
                 new_image = v1.NewImage(image=image, brief=str(number))
-                call = self._stub.AddImage.future(
-                    v1.AddImageRequest(new_image=new_image), timeout=_CALL_S
+                make = partial(
+                    self._stub.AddImage.future,
+                    v1.AddImageRequest(new_image=new_image),
+                    timeout=self._deadline_s,
                 )
             with self._changed:
                 self.begun += 1
-            call.add_done_callback(partial(self._note, time.monotonic()))
+            self._make(make)
 
-    def _note(self, begun_s: float, call: Any) -> None:
+    def _make(self, make: Callable[[], Any]) -> None:
+        make().add_done_callback(partial(self._note, time.monotonic(), make))
+
+    def _note(self, begun_s: float, make: Callable[[], Any], call: Any) -> None:
+        wait_s = _refused_for_s(call)
         with self._changed:
-            self.ended[call.code().name] += 1
-            if call.code() != grpc.StatusCode.OK:
-                self.failures.append((begun_s, f"{call.code().name}: {call.details()}"))
-            self._changed.notify_all()
+            if wait_s is not None:
+                self.refused += 1
+            else:
+                self.ended[call.code().name] += 1
+                if call.code() != grpc.StatusCode.OK:
+                    self.failures.append((begun_s, f"{call.code().name}: {call.details()}"))
+                self._changed.notify_all()
+        if wait_s is not None:
+            threading.Timer(wait_s, self._make, (make,)).start()
+
+
+def _refused_for_s(call: Any) -> float | None:
+    """Return how long to wait where the replica has no place for the call; else None."""
+    if call.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    return v1.retry_delay_of(call)
 
 
 class Bulk:
