@@ -67,6 +67,7 @@ def _serve() -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     from productsearch_service import limits, logs
+    from productsearch_service.draining import wait_for_signal
     from productsearch_service.ports import CannotListen
     from productsearch_service.server import Server
     from productsearch_service.settings import SettingsError, read_settings
@@ -91,7 +92,7 @@ def _serve() -> int:
         if address:
             sys.stdout.write(f"{what} on {address.rpartition(':')[0]}:{port}\n")
     sys.stdout.flush()
-    stopping.wait()
+    wait_for_signal(stopping)
     server.stop(hurry)
     logging.shutdown()
     # Python would wait for threads that still wait for an upstream, half a minute at most;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,19 @@ from productsearch_service.errors import ServerDraining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def wait_for_signal(event: threading.Event, seconds: float = math.inf) -> bool:
+    """Wait until a signal's handler sets ``event``, or the time is over; return whether it is set.
+
+    For the main thread. The system may hand a signal to any thread, and Python then runs the
+    handler only when the main thread next does something: asleep for good, it would never.
+    """
+    until_s = time.monotonic() + seconds
+    while not event.wait(max(0.0, min(limits.SIGNAL_POLL_S, until_s - time.monotonic()))):
+        if time.monotonic() >= until_s:
+            return False
+    return True
 
 
 class Drain:

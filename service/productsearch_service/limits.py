@@ -60,6 +60,8 @@ SHARE_MAX: Final = 100
 """Largest weight of a caller: that many turns in a row where callers share."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
+SIGNAL_POLL_S: Final = 0.2
+"""How soon the main thread notices a signal that the system handed to another thread."""
 DRAIN_REFUSAL_S: Final = 1.0
 """After the drain delay: how long calls that still come are told SERVER_DRAINING."""
 BULK_STREAMS_MAX: Final = 16

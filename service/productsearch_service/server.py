@@ -21,7 +21,7 @@ from productsearch_service.access.policy import Policy, read_content
 from productsearch_service.admission import Admission
 from productsearch_service.building import build_library
 from productsearch_service.certificates import Pem
-from productsearch_service.draining import Drain
+from productsearch_service.draining import Drain, wait_for_signal
 from productsearch_service.interceptors import Surroundings
 from productsearch_service.libraries import Libraries
 from productsearch_service.operations import metrics
@@ -120,10 +120,10 @@ class Server:
         self._readiness.close()
         self._health.stop()
         _log.info("stopping: not ready any more, serving on for the drain delay")
-        hurry.wait(self._settings.drain_delay_s)
+        wait_for_signal(hurry, self._settings.drain_delay_s)
         self._drain.begin()
         # Calls that still come are refused in words, for a moment: grpc would cut them off.
-        hurry.wait(min(limits.DRAIN_REFUSAL_S, self._settings.drain_delay_s))
+        wait_for_signal(hurry, min(limits.DRAIN_REFUSAL_S, self._settings.drain_delay_s))
         ended = self._server.stop(0 if hurry.is_set() else self._settings.drain_grace_s)
         while not ended.wait(0.1):
             if hurry.is_set():

@@ -193,3 +193,14 @@ def test_threads_do_not_pile_up(upstream: FakeUpstream, stub: v1.ProductSearchSt
     for _ in range(100):
         stub.SearchImages(SEARCH)
     assert threading.active_count() <= before + 60
+
+
+def test_a_signal_that_another_thread_takes_stops_too(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The system may hand SIGTERM to any thread: the main one, asleep, must notice all the same."""
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=QUICK) as process:
+        others = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+        others.remove(process.pid)
+        os.kill(max(others), signal.SIGTERM)  # to the process, that thread first
+        assert 0 == process.wait(20)
