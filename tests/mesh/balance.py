@@ -45,7 +45,7 @@ class Size:
 
 
 FULL: Final = Size(10_000, off_the_mean_max=10)
-SMALL: Final = Size(500, off_the_mean_max=40)
+SMALL: Final = Size(500, off_the_mean_max=25)
 
 _PER_S: Final = 100.0
 _CALM_S: Final = 1.0

@@ -11,7 +11,6 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,18 +20,10 @@ from tests.mesh.load import NO_RETRIES, Bulk, Unary
 from tests.mesh.replicas import replicas
 from tests.soak.measures import Measure, report
 
+FULL: Final = 100
+SMALL: Final = 10
 
-@dataclass(frozen=True)
-class Size:
-    """How many stops, and the calls a second meanwhile."""
-
-    rolls: int
-    unary_per_s: float
-
-
-FULL: Final = Size(rolls=100, unary_per_s=180)
-SMALL: Final = Size(rolls=10, unary_per_s=80)  # others may use the machine too
-
+_UNARY_PER_S: Final = 180.0
 _ITEMS_PER_S: Final = 20.0
 _DEADLINE_S: Final = 30.0
 # As deployed: the delay is several health checks long (1 s apart there, 0.25 s here).
@@ -44,7 +35,7 @@ _TELLING: Final = re.compile(
 """What Envoy says of repeated tries and of health: prints that explain a failure."""
 
 
-def run(size: Size) -> list[Measure]:
+def run(rolls: int) -> list[Measure]:
     """Stop and start a replica so many times; count what callers noticed."""
     statuses = []
     with tempfile.TemporaryDirectory() as data, CuttingUpstream() as upstream:
@@ -57,10 +48,10 @@ def run(size: Size) -> list[Measure]:
         ):
             gateway.wait_for_healthy(2)
             with (
-                Unary(channel, size.unary_per_s, _DEADLINE_S) as unary,
+                Unary(channel, _UNARY_PER_S, _DEADLINE_S) as unary,
                 Bulk(channel, _ITEMS_PER_S) as bulk,
             ):
-                for number in range(size.rolls):
+                for number in range(rolls):
                     failed = len(unary.failures)
                     facade = facades[number % len(facades)]
                     statuses.append(facade.stop())
@@ -80,18 +71,18 @@ def run(size: Size) -> list[Measure]:
     )
     print({name: value for name, value in stats.items() if value and _TELLING.match(name)})
     return [
-        Measure(name="rolls", value=len(statuses), relation="==", bar=size.rolls),
+        Measure(name="rolls", value=len(statuses), relation="==", bar=rolls),
         Measure(
             name="exit codes other than 0", value=sum(map(bool, statuses)), relation="==", bar=0
         ),
         Measure(name="unary calls failed", value=unary.failed, relation="==", bar=0),
         Measure(name="bulk streams failed", value=len(bulk.failures), relation="==", bar=0),
         Measure(name="bulk items lost", value=lost, relation="==", bar=0),
-        Measure(name="bulk items", value=bulk.items, relation=">=", bar=size.rolls),
+        Measure(name="bulk items", value=bulk.items, relation=">=", bar=rolls),
     ]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rolls", type=int, default=FULL.rolls)
-    sys.exit(report(run(Size(parser.parse_args().rolls, FULL.unary_per_s))))
+    parser.add_argument("--rolls", type=int, default=FULL)
+    sys.exit(report(run(parser.parse_args().rolls)))
