@@ -1,8 +1,8 @@
 """What the facade adds to an upstream that takes 50 ms, beside two floors.
 
-Raw urllib3 adds what this machine's threads and sockets add. An RPC that only sleeps for 50 ms
-adds what any gRPC server in Python does: the answers of a crowd come together, so do its next
-calls, and the interpreter takes one after the other.
+Raw urllib3 adds what this machine's threads and sockets add. An RPC that only posts a ready form
+adds what any gRPC server in Python does that calls an upstream: the answers of a crowd come
+together, so do its next calls, and the interpreter takes one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run(rounds: int) -> Findings:
         with (
             stage.upstream(delay_ms=_DELAY_S * 1000) as (url, bundle),
             stage.facade(url, bundle) as facade,
-            stage.null_rpc(wait_ms=_DELAY_S * 1000) as sleeper,
+            stage.null_rpc("--post", url, "--size", str(pictures.SIZES[size])) as null_rpc,
             stage.Load() as load,
             stage.Load() as posts,
         ):
@@ -37,12 +37,12 @@ def run(rounds: int) -> Findings:
                 Command, size=pictures.SIZES[size], callers=_CALLERS, seconds=_SECONDS
             )
             through = command(kind="grpc", target=facade.url, bearer=stage.BEARER)
-            asleep = command(kind="grpc", target=sleeper.url)
+            bare = command(kind="grpc", target=null_rpc.url)
             floor = command(kind="urllib3", target=url)
             results = clocks.in_turns(
                 {
                     "facade": partial(load.run, through),
-                    "an RPC that sleeps": partial(load.run, asleep),
+                    "an RPC that posts": partial(load.run, bare),
                     "urllib3": partial(posts.run, floor),
                 },
                 max(2, rounds // 2),

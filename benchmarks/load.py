@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 import grpc
@@ -165,24 +166,31 @@ def _refused(error: Any, tally: _Tally) -> float:
 def _urllib3(command: Command, tally: _Tally) -> None:
     trusted: dict[str, Any] = {"ca_certs": command.bundle} if command.bundle else {}
     pool = urllib3.connection_from_url(command.target, maxsize=command.callers, **trusted)
-    body = form.encode({"image": pictures.of_size(command.size), "brief": "a brief"})
-    heads = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    target = f"{_PATH}{command.rpc}?access_token={_TOKEN}"
-
-    def post() -> None:
-        answer = pool.urlopen("POST", target, body=body, headers=heads, retries=False)
-        if answer.status != 200:
-            raise AssertionError(f"HTTP {answer.status}")
-
-    _threads(command, tally, post)
+    _threads(command, tally, poster(pool, command.size, command.rpc))
     pool.close()
 
 
+def poster(
+    pool: urllib3.HTTPConnectionPool, size_bytes: int, rpc: str = "add"
+) -> Callable[[], None]:
+    """Return what posts the ready form of a picture, and raises unless it is answered well."""
+    body = form.encode({"image": pictures.of_size(size_bytes), "brief": "a brief"})
+    heads = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    target = f"{_PATH}{rpc}?access_token={_TOKEN}"
+
+    def post() -> None:
+        answer = pool.urlopen("POST", target, body=body, headers=heads, retries=False)
+        if answer.status != HTTPStatus.OK:
+            raise AssertionError(f"HTTP {answer.status}")
+
+    return post
+
+
 def _sdk(command: Command, tally: _Tally) -> None:
-    with warnings.catch_warnings():
-        # The SDK's sources hold escapes that Python warns about when it compiles them.
-        warnings.simplefilter("ignore")
-        from aip import AipImageSearch
+    # Its sources hold escapes that Python warns about, and it verifies no certificate.
+    warnings.simplefilter("ignore")
+    from aip import AipImageSearch
+
     client = AipImageSearch("1", "key", "secret")
     client._AipBase__accessTokenUrl = f"{command.target}/oauth/2.0/token"
     for method in ("Add", "Search"):

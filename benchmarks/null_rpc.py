@@ -1,17 +1,20 @@
 """The floor of a gRPC server in Python: it takes the product's requests and does nothing.
 
-With ``--wait-ms`` it does nothing for that long, as a facade does while its upstream works.
+With ``--post URL`` it posts a ready form of ``--size`` bytes of picture to that upstream with raw
+urllib3 first: what is left of a facade without anything that it is for.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import urllib3
 
+from benchmarks import load, pictures
 from productsearch import v1
 from productsearch_service import limits
 
@@ -29,10 +32,11 @@ _FOUND = v1.SearchImagesResponse(
 )
 
 
-def _nothing(answer: v1.AddImageResponse | v1.SearchImagesResponse, wait_s: float) -> Any:
+def _nothing(
+    answer: v1.AddImageResponse | v1.SearchImagesResponse, first: Callable[[], None]
+) -> Any:
     def handle(_request: Any, _context: grpc.ServicerContext) -> Any:
-        if wait_s:
-            time.sleep(wait_s)
+        first()
         return answer
 
     return handle
@@ -40,15 +44,23 @@ def _nothing(answer: v1.AddImageResponse | v1.SearchImagesResponse, wait_s: floa
 
 def _main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--wait-ms", type=float, default=0.0)
-    wait_s = arguments.parse_args().wait_ms / 1000
+    arguments.add_argument("--post", metavar="URL")
+    arguments.add_argument("--size", type=int, default=pictures.SIZES["1 KB"])
+    chosen = arguments.parse_args()
+
+    def first() -> None:
+        pass
+
+    if chosen.post:
+        pool = urllib3.connection_from_url(chosen.post, maxsize=limits.CONNECTIONS_MAX)
+        first = load.poster(pool, chosen.size)
     server = grpc.server(
         ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
         options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],
     )
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(
-            _nothing(answer, wait_s),
+            _nothing(answer, first),
             request_deserializer=request.FromString,
             response_serializer=type(answer).SerializeToString,
         )

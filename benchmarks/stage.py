@@ -64,13 +64,11 @@ def facade(upstream_url: str, bundle: Path | None) -> Iterator[Facade]:
 
 
 @contextmanager
-def null_rpc(wait_ms: float = 0) -> Iterator[Server]:
-    """Start the server that does nothing, for that long."""
+def null_rpc(*arguments: str) -> Iterator[Server]:
+    """Start the server that does nothing, or next to nothing (see null_rpc)."""
     with (
         tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name,
-        _module(
-            "benchmarks.null_rpc", "--wait-ms", str(wait_ms), log=Path(name) / "log"
-        ) as running,
+        _module("benchmarks.null_rpc", *arguments, log=Path(name) / "log") as running,
     ):
         yield running
 

@@ -9,9 +9,10 @@ Rooms, imports pointing downwards only::
     operations/                       health, readiness, metrics, and the ports for them
     ports                             listening, with TLS
     bulk  validation  libraries  status  admission  draining
-    certificates  reloading  logs
+    certificates  reloading  logs  affinity
                                       the bounded pipeline; request to checked call; a library's
-                                      promises; error to google.rpc.Status; bounds; reloaded files
+                                      promises; error to google.rpc.Status; bounds; reloaded
+                                      files; the interpreter's core
     access/                           who calls: identity; what they may do: policy
     paging  headers  images  searches
                                       page tokens; a picture's sides; fit; searches answered once

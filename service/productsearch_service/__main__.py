@@ -67,8 +67,10 @@ def _serve() -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     from productsearch_service import limits, logs
+    from productsearch_service.affinity import OneCore
     from productsearch_service.draining import wait_for_signal
     from productsearch_service.ports import CannotListen
+    from productsearch_service.reloading import Watch
     from productsearch_service.server import Server
     from productsearch_service.settings import SettingsError, read_settings
 
@@ -83,6 +85,7 @@ def _serve() -> int:
     _give_pictures_back()
     sys.setswitchinterval(limits.THREAD_TURN_S)
     server.start()
+    Watch([OneCore()] if settings.one_core else [], limits.CORE_LOOK_S)
     # Whoever started this process waits for the last line; with port 0 it has the real ones.
     for what, address, port in (
         ("admin", settings.admin_listen, server.admin_port),

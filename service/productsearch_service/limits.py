@@ -49,6 +49,12 @@ BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 THREAD_TURN_S: Final = 0.001
 """How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
 search, or a health check, wait that long, several times, for each large picture beside it."""
+CORE_LOOK_S: Final = 1.0
+"""Between two looks at how busy the cores are."""
+CORE_OTHERS_MAX: Final = 0.25
+"""Part of the time for which others may take the core of the interpreter's threads."""
+CORE_GAIN_MIN: Final = 0.10
+"""A core that others take for so much less of the time is worth a move."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 FREE_BYTES_KEPT: Final = 4 * 1024 * 1024

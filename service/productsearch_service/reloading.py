@@ -87,4 +87,4 @@ class Watch:
                 try:
                     reloaded.look()
                 except Exception:  # noqa: BLE001 - the watch outlives whatever one look finds
-                    _log.error("looking for a changed file failed in an unforeseen way")
+                    _log.error("looking for a change failed in an unforeseen way")

@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     """Seconds of going on after a stop was asked for and health says so."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
+    one_core: bool = True
+    """Keep the interpreter's threads on one core, the least busy; gRPC's own have all."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

@@ -23,6 +23,7 @@ LAYERS = [
         "libraries",
         "status",
         "admission",
+        "affinity",
         "certificates",
         "draining",
         "logs",

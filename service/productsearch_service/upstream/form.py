@@ -16,8 +16,11 @@ import pybase64
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CHUNK_BYTES: Final = 3 * 8192
-"""A multiple of three: chunks of base64 join without padding. Fits the L2 cache."""
+_BLOCK_BYTES: Final = 3 * 131_072
+"""Encoded at once; a multiple of three: blocks of base64 join without padding. The encoder lets
+other threads have the interpreter each time, and whoever lets go waits for it again."""
+_CHUNK_BYTES: Final = 32_768
+"""Escaped at once; fits the near caches."""
 
 
 def encode(fields: Mapping[str, str | bytes]) -> bytes:
@@ -51,6 +54,8 @@ def encoded_length(content: bytes, at_most: int) -> int:
 
 def _escaped_base64(content: bytes) -> Iterator[bytes]:
     view = memoryview(content)
-    for start in range(0, len(view), _CHUNK_BYTES):
-        chunk = pybase64.b64encode(view[start : start + _CHUNK_BYTES])
-        yield chunk.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
+    for start in range(0, len(view), _BLOCK_BYTES):
+        block = pybase64.b64encode(view[start : start + _BLOCK_BYTES])
+        for begin in range(0, len(block), _CHUNK_BYTES):
+            chunk = block[begin : begin + _CHUNK_BYTES]
+            yield chunk.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
