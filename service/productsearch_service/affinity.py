@@ -1,8 +1,9 @@
-"""Keeps the interpreter's threads on one core, and moves them where others need that core.
+"""Keeps the threads of a busy interpreter on one core, if there is one that others leave alone.
 
 Python runs one thread at a time, so a second core makes none of them faster. But a thread that
 is woken on another core wakes that core first and finds its caches cold: with 32 callers that
-was a third of the CPU of a call. Threads of C code, gRPC's above all, keep every core.
+was a third of the CPU of a call. Threads of C code, gRPC's above all, keep every core; and all
+have every core while there is little to do, or where others take a part of each.
 
 Linux only; elsewhere, and where there is but one core, nothing is done.
 """
@@ -54,10 +55,10 @@ class OneCore:
         self._chance = chance
         self._last = Sight(0.0)
         self.home: int | None = None
-        """The core; None while there is no choice."""
+        """The core; None: all of them."""
 
     def look(self) -> None:
-        """See how busy the cores are, move if that is better, and gather the threads."""
+        """See how busy the cores are, choose, and gather or free the threads."""
         allowed = _allowed()
         threads = _python_threads()
         now = _sight(threads)
@@ -67,26 +68,33 @@ class OneCore:
             return  # there is no choice, or nobody tells what is busy
         home = self.choose(allowed, before, now)
         if home != self.home:
-            _log.debug("the interpreter's threads go to core %d", home)
+            _log.debug("the interpreter's threads go to core %s", "any" if home is None else home)
             self.home = home
-        _gather(threads, home, allowed)
+        _gather(threads, allowed if home is None else {home}, allowed)
 
-    def choose(self, allowed: set[int], before: Sight, now: Sight) -> int:
-        """Return the core to be on: the present one, unless others need it more than another.
+    def choose(self, allowed: set[int], before: Sight, now: Sight) -> int | None:
+        """Return the core to be on: the present one as long as others leave it; None: all.
 
-        Of two processes that meet on a core one should stay: each moves at every other look.
+        Of two processes that meet on a core one should stay: each leaves at every other look.
         """
         elapsed_s = max(now.at_s - before.at_s, 0.001)
+        own = (now.own_s - before.own_s) / elapsed_s
+        if own < (limits.CORE_OWN_MIN if self.home is None else limits.CORE_OWN_MIN / 2):
+            return None
         others = {core: (now.busy_s[core] - before.busy_s[core]) / elapsed_s for core in allowed}
         if self.home in others:
-            others[self.home] -= (now.own_s - before.own_s) / elapsed_s
-        least = min(others.values())
-        quiet = sorted(core for core in others if others[core] <= least + limits.CORE_GAIN_MIN)
-        if self.home in others:
-            crowded = others[self.home] > limits.CORE_OTHERS_MAX and self.home not in quiet
-            if not crowded or self._chance() < _STAY:
+            others[self.home] -= own
+            if others[self.home] <= limits.CORE_OTHERS_MAX or self._chance() < _STAY:
                 return self.home
-        return quiet[int(self._chance() * len(quiet))]
+        else:
+            # Nobody tells on which cores our own work was done: on the busiest, for all we know.
+            spent = own
+            for core in sorted(others, key=others.__getitem__, reverse=True):
+                taken = min(spent, others[core])
+                others[core] -= taken
+                spent -= taken
+        left = sorted(core for core in others if others[core] <= limits.CORE_OTHERS_MAX)
+        return left[int(self._chance() * len(left))] if left else None
 
 
 def _allowed() -> set[int]:
@@ -122,11 +130,11 @@ def _busy_s() -> dict[int, float]:
     return busy_s
 
 
-def _gather(threads: set[int], home: int, allowed: set[int]) -> None:
-    """Send the interpreter's threads home, and let those free that were begun by one of them."""
+def _gather(threads: set[int], cores: set[int], allowed: set[int]) -> None:
+    """Send the interpreter's threads there, and let those free that were begun by one of them."""
     for path in _TASKS.iterdir():
         number = int(path.name)
-        wanted = {home} if number in threads else allowed
+        wanted = cores if number in threads else allowed
         with contextlib.suppress(OSError):  # it has ended, or the cores have changed: next time
             if os.sched_getaffinity(number) != wanted:
                 os.sched_setaffinity(number, wanted)

@@ -51,10 +51,10 @@ THREAD_TURN_S: Final = 0.001
 search, or a health check, wait that long, several times, for each large picture beside it."""
 CORE_LOOK_S: Final = 1.0
 """Between two looks at how busy the cores are."""
+CORE_OWN_MIN: Final = 0.30
+"""Part of the time for which the interpreter must be busy to get a core; half of it to keep it."""
 CORE_OTHERS_MAX: Final = 0.25
-"""Part of the time for which others may take the core of the interpreter's threads."""
-CORE_GAIN_MIN: Final = 0.10
-"""A core that others take for so much less of the time is worth a move."""
+"""Part of the time for which others may take that core."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 FREE_BYTES_KEPT: Final = 4 * 1024 * 1024

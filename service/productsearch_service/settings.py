@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
     one_core: bool = True
-    """Keep the interpreter's threads on one core, the least busy; gRPC's own have all."""
+    """Keep a busy interpreter's threads on one core that others leave; gRPC's own have all."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

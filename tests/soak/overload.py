@@ -286,9 +286,14 @@ def _rss(pid: int) -> int:
 
 
 def _held(pid: int) -> tuple[int, int]:
-    """Return how many threads and descriptors a process holds."""
+    """Return how many threads and descriptors a process holds.
+
+    Without the threads of gRPC's own pool, which grows and shrinks as it likes: the mixed
+    soak bounds them.
+    """
     process = Path(f"/proc/{pid}")
-    return len([*(process / "task").iterdir()]), len([*(process / "fd").iterdir()])
+    names = [path.read_text("utf-8").strip() for path in process.glob("task/*/comm")]
+    return len(names) - names.count("event_engine"), len([*(process / "fd").iterdir()])
 
 
 def _settled(pid: int, still_s: float = 1.5) -> tuple[int, int, int]:
