@@ -149,6 +149,13 @@ def test_no_rules_allow_nothing() -> None:
     assert not Policy.parse(b"").explain("a", "AddImage", "default").allowed
 
 
+def _replace(file: Path, text: str) -> None:
+    """Put another file in its place: one that is written in place is empty for a moment."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
+
+
 def test_a_changed_policy_is_in_use_without_a_restart(
     server: ServerFactory,
     upstream: FakeUpstream,
@@ -169,11 +176,11 @@ def test_a_changed_policy_is_in_use_without_a_restart(
             return outcome(lambda: search(SEARCH, metadata=(("authorization", "Bearer token"),)))
 
         assert OK == now()
-        file.write_text(entry)
+        _replace(file, entry)
         until(lambda: now() == FORBIDDEN, "the rule is gone")
-        file.write_text(entry + rule)
+        _replace(file, entry + rule)
         until(lambda: now() == OK, "the rule is back")
-        file.write_text(entry + rule + "methods = 7")
+        _replace(file, entry + rule + "methods = 7")
         until(lambda: "stays as it was" in caplog.text, "told")
         looks = 0
         while looks < 10:  # as many as the watch would have taken to tell again
