@@ -1,7 +1,8 @@
 """The floor of a gRPC server in Python: it takes the product's requests and does nothing.
 
-With ``--post URL`` it posts a ready form of ``--size`` bytes of picture to that upstream with raw
-urllib3 first: what is left of a facade without anything that it is for.
+With ``--post URL`` it first posts a ready form to that upstream with raw urllib3, of ``--size``
+bytes of picture for an add and 1 KB for a search: what is left of a facade without anything that
+it is for.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _FOUND = v1.SearchImagesResponse(
 )
 
 
-def _nothing(
-    answer: v1.AddImageResponse | v1.SearchImagesResponse, first: Callable[[], None]
+def _after(
+    first: Callable[[], None], answer: v1.AddImageResponse | v1.SearchImagesResponse
 ) -> Any:
     def handle(_request: Any, _context: grpc.ServicerContext) -> Any:
         first()
@@ -48,25 +49,27 @@ def _main() -> None:
     arguments.add_argument("--size", type=int, default=pictures.SIZES["1 KB"])
     chosen = arguments.parse_args()
 
-    def first() -> None:
+    def nothing() -> None:
         pass
 
+    add = search = nothing
     if chosen.post:
         pool = urllib3.connection_from_url(chosen.post, maxsize=limits.CONNECTIONS_MAX)
-        first = load.poster(pool, chosen.size)
+        add = load.poster(pool, chosen.size)
+        search = load.poster(pool, pictures.SIZES["1 KB"], "search")
     server = grpc.server(
         ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
         options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],
     )
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(
-            _nothing(answer, first),
+            _after(first, answer),
             request_deserializer=request.FromString,
             response_serializer=type(answer).SerializeToString,
         )
-        for method, request, answer in (
-            ("AddImage", v1.AddImageRequest, _ADDED),
-            ("SearchImages", v1.SearchImagesRequest, _FOUND),
+        for method, request, first, answer in (
+            ("AddImage", v1.AddImageRequest, add, _ADDED),
+            ("SearchImages", v1.SearchImagesRequest, search, _FOUND),
         )
     }
     service = "productsearch.v1.ProductSearch"

@@ -17,7 +17,6 @@ CORES = os.sched_getaffinity(0)
 # In a process of its own: it moves its threads for real.
 MOVES = """
 import os, threading
-from pathlib import Path
 from productsearch_service.affinity import OneCore
 
 wanted = None
@@ -27,9 +26,7 @@ class Told(OneCore):
         return wanted
 
 def cores():
-    here = threading.get_native_id()
-    tasks = [int(path.name) for path in Path("/proc/self/task").iterdir()]
-    return [sorted(os.sched_getaffinity(task)) for task in tasks if task != here]
+    return [sorted(os.sched_getaffinity(other.native_id)) for other in others]
 
 def look():
     looking = threading.Thread(target=told.look)
@@ -37,7 +34,7 @@ def look():
     looking.join()
 
 stop = threading.Event()
-others = [threading.Thread(target=stop.wait) for _ in range(3)]
+others = [threading.Thread(target=stop.wait, daemon=True) for _ in range(3)]
 for other in others: other.start()
 allowed = sorted(os.sched_getaffinity(0))
 told = Told()
