@@ -97,7 +97,7 @@ def measure(
                 "facade": partial(rpcs, "facade", facade),
                 "null RPC": partial(rpcs, "null RPC", null_rpc),
                 "encoder": partial(
-                    clocks.cpu_s, partial(form.encode, {"image": picture, "brief": "b"}), times
+                    clocks.cpu_s, partial(form.pieces, {"image": picture, "brief": "b"}), times
                 ),
                 "urllib3": posted,
             },

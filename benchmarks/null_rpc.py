@@ -33,9 +33,7 @@ _FOUND = v1.SearchImagesResponse(
 )
 
 
-def _after(
-    first: Callable[[], None], answer: v1.AddImageResponse | v1.SearchImagesResponse
-) -> Any:
+def _after(first: Callable[[], None], answer: v1.AddImageResponse | v1.SearchImagesResponse) -> Any:
     def handle(_request: Any, _context: grpc.ServicerContext) -> Any:
         first()
         return answer

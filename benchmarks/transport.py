@@ -47,7 +47,7 @@ def run(rounds: int) -> Findings:
     for tls in (False, True):
         with stage.upstream(tls=tls) as (url, bundle):
             for size, size_bytes in pictures.SIZES.items():
-                body = form.encode({"image": pictures.of_size(size_bytes), "brief": "a brief"})
+                body = form.pieces({"image": pictures.of_size(size_bytes), "brief": "a brief"})
                 values = measure(url, bundle, body, rounds)
                 ratio = statistics.median(ratios(values["ours"], values["urllib3"]))
                 medians = [statistics.median(of_name) for of_name in values.values()]
@@ -66,20 +66,25 @@ def run(rounds: int) -> Findings:
 
 
 def measure(
-    url: str, bundle: Path | None, body: bytes, rounds: int, calls_a_turn: int = _CALLS_A_TURN
+    url: str,
+    bundle: Path | None,
+    body: form.Pieces,
+    rounds: int,
+    calls_a_turn: int = _CALLS_A_TURN,
 ) -> dict[str, list[float]]:
     """Return the CPU seconds of one call, for each way of making it."""
-    times = max(20, min(calls_a_turn, _BYTES_A_TURN // len(body)))
+    times = max(20, min(calls_a_turn, _BYTES_A_TURN // sum(map(len, body))))
     with _ways(url, bundle, body) as ways:
         return in_turns({name: partial(cpu_s, way, times) for name, way in ways.items()}, rounds)
 
 
 @contextmanager
 def _ways(
-    url: str, bundle: Path | None, body: bytes
+    url: str, bundle: Path | None, pieces: form.Pieces
 ) -> Iterator[Mapping[str, Callable[[], object]]]:
     transport = Transport(url, bundle)
     query, target = SealedText(QUERY), PATH + QUERY
+    body = b"".join(pieces)
     trusted = {"ca_certs": str(bundle)} if bundle else {}
     pool = urllib3.connection_from_url(url, **trusted)
     with requests.Session() as plain, requests.Session() as session:
@@ -88,7 +93,7 @@ def _ways(
         verify: bool | str = str(bundle) if bundle else True
 
         def ours() -> None:
-            status, answer = transport.post(PATH, query, body, Deadline.after(30))
+            status, answer = transport.post(PATH, query, pieces, Deadline.after(30))
             _check(status, answer)
 
         def raw() -> None:

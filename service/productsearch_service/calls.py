@@ -31,17 +31,20 @@ class Ask:
 class Picture:
     """A picture by its bytes or by its address; exactly one of the two is set.
 
-    ``field`` is the path of the request field it came from, which errors name.
+    ``field`` is the path of the request field it came from, which errors name. ``escaped`` is
+    the content as a form holds it, where validation had to make that to know its length.
     """
 
     content: bytes = dataclasses.field(default=b"", repr=False)
     url: str = ""
     field: str = "image"
+    escaped: tuple[bytes, ...] | None = dataclasses.field(default=None, repr=False)
 
-    def take_content(self) -> bytes:
-        """Return the bytes and hold them no longer: a call is made once, and waits long."""
-        content, self.content = self.content, b""
-        return content
+    def take(self) -> bytes | tuple[bytes, ...]:
+        """Return content or form and hold them no longer: a call is made once, and waits long."""
+        content, escaped = self.content, self.escaped
+        self.content, self.escaped = b"", None
+        return content if escaped is None else escaped
 
 
 Target = Picture | str

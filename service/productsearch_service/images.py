@@ -64,9 +64,12 @@ def inspect(content: bytes) -> Header:
         return Header(picture.format or "", *picture.size)
 
 
-def check(content: bytes) -> None:
-    """Raise Unreadable or SizeInvalid unless the upstream takes this picture as it is."""
-    length = form.encoded_length(content, limits.IMAGE_ENCODED_BYTES_MAX)
+def check(content: bytes) -> form.Pieces | None:
+    """Raise Unreadable or SizeInvalid unless the upstream takes this picture as it is.
+
+    Returns the picture as a form holds it, if that had to be made to know its length.
+    """
+    length, escaped = form.measure(content, limits.IMAGE_ENCODED_BYTES_MAX)
     if length > limits.IMAGE_ENCODED_BYTES_MAX:
         raise SizeInvalid(
             f"{length} bytes after base64 and urlencoding; "
@@ -78,6 +81,7 @@ def check(content: bytes) -> None:
             f"{header.width} x {header.height} pixels; the shortest side must be at least "
             f"{limits.IMAGE_SIDE_MIN_PX}, the longest at most {limits.IMAGE_SIDE_MAX_PX}"
         )
+    return escaped
 
 
 def fit(content: bytes) -> bytes:
@@ -90,10 +94,9 @@ def fit(content: bytes) -> bytes:
     with _open(content, (*_SENT_AS_IS, *_TRANSCODED)) as picture:
         target = _target(picture)
         turn = _orientation(picture)
-        if picture.format in _SENT_AS_IS and target == picture.size and turn == _UPRIGHT:
-            length = form.encoded_length(content, limits.IMAGE_ENCODED_BYTES_MAX)
-            if length <= limits.IMAGE_ENCODED_BYTES_MAX:
-                return content
+        as_it_is = picture.format in _SENT_AS_IS and target == picture.size and turn == _UPRIGHT
+        if as_it_is and _short_enough(content):
+            return content
         with _decoding:
             return _encode_within(_upright_rgb(picture, target))
 
@@ -190,10 +193,12 @@ def _encode_within(picture: Image.Image) -> bytes:
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG", quality=quality, optimize=False)
             encoded = buffer.getvalue()
-            if (
-                form.encoded_length(encoded, limits.IMAGE_ENCODED_BYTES_MAX)
-                <= limits.IMAGE_ENCODED_BYTES_MAX
-            ):
+            if _short_enough(encoded):
                 return encoded
         smaller = _scaled(picture.size, _SHRINK)
         picture = picture.resize(smaller, Image.Resampling.LANCZOS)
+
+
+def _short_enough(content: bytes) -> bool:
+    most = limits.IMAGE_ENCODED_BYTES_MAX
+    return form.measure(content, most)[0] <= most

@@ -12,14 +12,17 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from productsearch_service.access.callers import Caller, current_caller
 from productsearch_service.errors import (
+    FieldInvalid,
     ServerDraining,
     ServerFault,
     ServiceError,
     UpstreamUnavailable,
+    Violation,
     quoted,
 )
 from productsearch_service.status import status_of
@@ -93,18 +96,24 @@ class Surroundings(grpc.ServerInterceptor):
         if handler.unary_unary is None or handler.request_deserializer is None:
             raise AssertionError(f"{method} is of a kind that nothing surrounds")
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
-            _Parcel.opened_by(handler.request_deserializer),
+            self._unary(method, handler.unary_unary, handler.request_deserializer),
+            _Parcel,
             handler.response_serializer,
         )
 
-    def _unary(self, method: str, handle: Callable[..., Message]) -> Callable[..., Message]:
+    def _unary(
+        self,
+        method: str,
+        handle: Callable[..., Message],
+        deserialize: Callable[[bytes], Message],
+    ) -> Callable[..., Message]:
         def surrounded(parcel: _Parcel, context: grpc.ServicerContext) -> Message:
             call = _Call(method, self._counts)
             try:
                 self._drain.check()
                 self._identify(call, context)
                 with self._calls.admitted(call.caller, parcel.size_bytes):
+                    parcel.open(deserialize)
                     self._allow(call, parcel.library)
                     response = handle(parcel.take(), context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
@@ -158,18 +167,31 @@ class Surroundings(grpc.ServerInterceptor):
 class _Parcel:
     """A request that is handed on, not kept: grpc and its callers here hold the parcel alone.
 
-    A picture in flight then costs the memory of its form, not of its request as well.
+    A picture in flight then costs the memory of its form, not of its request as well. It is
+    opened in the call's own thread: grpc has one for the events of all calls, and would keep them
+    waiting for each large message.
     """
 
-    def __init__(self, request: Any, size_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self.library: str = request.library
-        self._request = request
+    def __init__(self, content: bytes) -> None:
+        self.size_bytes = len(content)
+        self._content = content
+        self._request: Any = None
 
-    @classmethod
-    def opened_by(cls, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], _Parcel]:
-        """Return a function that makes a parcel of a request's bytes."""
-        return lambda data: cls(deserialize(data), len(data))
+    def open(self, deserialize: Callable[[bytes], Any]) -> None:
+        """Decode the request; raise FieldInvalid if it is none."""
+        content, self._content = self._content, b""
+        try:
+            self._request = deserialize(content)
+        except DecodeError:
+            described = "no message of this method; send what its generated client makes"
+            raise FieldInvalid(
+                f"request: {described}", violations=(Violation("request", described),)
+            ) from None
+
+    @property
+    def library(self) -> str:
+        """The library that the request names."""
+        return str(self._request.library)
 
     def take(self) -> Any:
         """Return the request, once."""

@@ -169,7 +169,8 @@ def _picture(source: ImageSource, path: str, found: _Findings) -> Picture:
     if kind is None:
         found.add(path, "no picture; set content or url")
     elif kind == "content":
-        return Picture(content=_content(source.content, source.fit, path, found), field=path)
+        content, escaped = _content(source.content, source.fit, path, found)
+        return Picture(content=content, escaped=escaped, field=path)
     else:
         if source.fit:
             found.add(f"{path}.fit", "has no meaning for url; send the content, or drop fit")
@@ -177,19 +178,22 @@ def _picture(source: ImageSource, path: str, found: _Findings) -> Picture:
     return Picture(url=source.url, field=path)
 
 
-def _content(content: bytes, fit: bool, path: str, found: _Findings) -> bytes:
+def _content(
+    content: bytes, fit: bool, path: str, found: _Findings
+) -> tuple[bytes, tuple[bytes, ...] | None]:
+    """Return the picture to send, and its form where that was made."""
     if not content:
         found.add(f"{path}.content", "empty; send a picture", errors.ImageUnreadable.reason)
-        return content
+        return content, None
     try:
         if fit:
-            return images.fit(content)
-        images.check(content)
+            return images.fit(content), None
+        return content, images.check(content)
     except images.Unreadable as wrong:
         found.add(f"{path}.content", str(wrong), errors.ImageUnreadable.reason)
     except images.SizeInvalid as wrong:
         found.add(f"{path}.content", _with_hint(wrong, fit), errors.ImageSizeInvalid.reason)
-    return content
+    return content, None
 
 
 def _with_hint(wrong: images.SizeInvalid, fit: bool) -> str:

@@ -134,12 +134,19 @@ BAD_FIELDS |= {
 
 
 @pytest.fixture(scope="module")
-def counted(engine: Engine) -> Any:
-    """Return a stub and a function that tells how many API calls the engine has answered."""
+def channel(engine: Engine) -> Any:
+    """Return a channel to a facade over the engine."""
     library = library_of(engine) | {"quota_qps": "0"}
     server = Server(Settings(listen="127.0.0.1:0", libraries={"default": library}, drain_delay_s=0))
     server.start()
-    channel = v1.connect(f"127.0.0.1:{server.port}")
+    with v1.connect(f"127.0.0.1:{server.port}") as channel:
+        yield channel
+    server.stop(threading.Event())
+
+
+@pytest.fixture(scope="module")
+def counted(engine: Engine, channel: grpc.Channel) -> Any:
+    """Return a stub and a function that tells how many API calls the engine has answered."""
 
     def calls() -> int:
         with urllib.request.urlopen(f"{engine.url}/metrics") as answer:
@@ -149,9 +156,7 @@ def counted(engine: Engine) -> Any:
         )
         return sum(int(number) for method, number in found if method != "token")
 
-    yield v1.ProductSearchStub(channel), calls
-    channel.close()
-    server.stop(threading.Event())
+    return v1.ProductSearchStub(channel), calls
 
 
 @pytest.mark.parametrize("case", BAD_FIELDS)
@@ -166,6 +171,16 @@ def test_a_wrong_field_is_named_and_nothing_is_sent(case: str, counted: Any) -> 
     assert [field] == [*v1.field_violations_of(caught.value)]
     assert R.Name(reason) == R.Name(v1.reason_of(caught.value) or 0)
     assert before == calls()
+
+
+@pytest.mark.parametrize("method", ["AddImage", "SearchImages", "BatchDeleteImages"])
+def test_bytes_that_are_no_message_are_a_typed_error(method: str, channel: grpc.Channel) -> None:
+    """INVALID_ARGUMENT and FIELD_INVALID with a violation, not grpc's bare INTERNAL."""
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(f"/productsearch.v1.ProductSearch/{method}")(b"\xff\xff\xff")
+    assert grpc.StatusCode.INVALID_ARGUMENT == caught.value.code()
+    assert R.FIELD_INVALID == v1.reason_of(caught.value)
+    assert ["request"] == [*v1.field_violations_of(caught.value)]
 
 
 def test_all_wrong_fields_are_told_at_once(counted: Any) -> None:

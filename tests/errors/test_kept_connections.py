@@ -97,7 +97,7 @@ def _forgetful(reads: str, together: int = 1) -> Iterator[tuple[Forgetful, Trans
 
 
 def _post(transport: Transport, body: bytes = b"a=b") -> bytes:
-    return transport.post("/path", SealedText(), body, Deadline.after(_PATIENCE_S))[1]
+    return transport.post("/path", SealedText(), (body,), Deadline.after(_PATIENCE_S))[1]
 
 
 def test_a_request_that_went_out_whole_may_have_been_done() -> None:

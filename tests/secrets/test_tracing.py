@@ -30,7 +30,7 @@ with ExitStack() as stack:
     for scheme in ("http", "https"):
         with suppress(TransportFailure):
             query = SealedText(f"?access_token={secrets.tokens[0]}")
-            Transport(f"{scheme}://{url}").post("/", query, b"x", Deadline.after(10))
+            Transport(f"{scheme}://{url}").post("/", query, (b"x",), Deadline.after(10))
 ears.flush()
 print(ears.texts[SINK], *ears.heard)
 """

@@ -33,7 +33,9 @@ _METHODS: Final[tuple[tuple[str, type[Message]], ...]] = (
 )
 _DOCUMENTED: Final = frozenset(CODES.values())
 _UNREADABLE: Final = "Exception deserializing request!"
-"""grpc's own answer, with INTERNAL and without details, to bytes that are no message."""
+"""grpc's own answer to bytes in a stream that are no message: INTERNAL, without details."""
+_NO_MESSAGE: Final = "request: no message"
+"""How ours begins, with FIELD_INVALID, where a call has but one."""
 
 
 def feed_requests(size: int, seed: int) -> Iterator[Measure]:
@@ -91,8 +93,11 @@ def _ask(channel: grpc.Channel, chance: random.Random) -> str:
 
 def _outcome(error: Any, *, surely_messages: bool) -> str:
     code, details = error.code(), error.details()
-    if code == grpc.StatusCode.INTERNAL and details == _UNREADABLE:
-        return "WRONG: a message was not read" if surely_messages else "unreadable"
+    in_stream = code == grpc.StatusCode.INTERNAL and details == _UNREADABLE
+    if surely_messages and (in_stream or details.startswith(_NO_MESSAGE)):
+        return "WRONG: a message was not read"
+    if in_stream:
+        return "unreadable"
     if "metadata size exceeds" in details:
         return "WRONG: the status is too long for the client"
     status = v1.status_of(error)

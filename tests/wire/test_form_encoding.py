@@ -24,9 +24,11 @@ def test_every_size_up_to_4096_is_byte_identical_to_urlencode() -> None:
         assert _reference(content[:size]) == form.encode({"image": content[:size]})
 
 
-@pytest.mark.parametrize("size", [24_575, 24_576, 24_577, 49_152, 1_000_001, 3_141_592])
+@pytest.mark.parametrize(
+    "size", [98_303, 98_304, 98_305, 393_216, 393_217, 491_521, 884_736, 884_737, 3_141_592]
+)
 def test_large_sizes_are_byte_identical_to_urlencode(size: int) -> None:
-    """Sizes around the chunk and large ones: the same bytes."""
+    """Sizes around what is encoded and joined at once, and large ones: the same bytes."""
     content = random.Random(size).randbytes(size)
     assert _reference(content) == form.encode({"image": content})
 
@@ -42,6 +44,17 @@ def test_text_fields_are_byte_identical_to_urlencode(fields: dict[str, str]) -> 
 def test_length_is_exact_up_to_the_bound(content: bytes, bound: int) -> None:
     """Whether a picture is within a bound is told exactly, without encoding the body."""
     exact = len(form.encode({"": content})) - len("=")
-    told = form.encoded_length(content, bound)
+    told, escaped = form.measure(content, bound)
     assert (exact <= bound) == (told <= bound)
     assert told in (exact, 4 * ((len(content) + 2) // 3))
+    assert escaped in (None, form.escape(content))
+
+
+@pytest.mark.parametrize("size", [1, 500_000])
+def test_a_picture_that_was_escaped_before_is_not_escaped_again(size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    fields = {"brief": "a&b", "image": content, "rn": "5"}
+    made_before = fields | {"image": form.escape(content)}
+    assert form.pieces(made_before) == form.pieces(fields)
+    assert b"".join(form.pieces(fields)) == form.encode(fields)
+    assert form.encode(fields) == urlencode(fields | {"image": base64.b64encode(content)}).encode()

@@ -87,7 +87,7 @@ class UpstreamClient:
 
 
 def _picture_fields(picture: Picture) -> Fields:
-    return {"url": picture.url} if picture.url else {"image": picture.take_content()}
+    return {"url": picture.url} if picture.url else {"image": picture.take()}
 
 
 def _target_fields(target: Target) -> Fields:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 _SMALL_BYTES: Final = 65_536
+"""Pieces up to this size leave together."""
 
 
 class UnansweredError(HTTPError):
@@ -47,14 +48,12 @@ class _Kept:
     _held: list[bytes] | None = None
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Send a request; head and body in one piece if they are small."""
+        """Send a request; its head and small pieces of its body leave together."""
         self.sent = False
-        self._held = [] if len(options["body"]) <= _SMALL_BYTES else None
+        self._held = []
         try:
             super().request(*args, **options)  # type: ignore[misc]
-            pieces, self._held = self._held, None
-            if pieces:
-                super().send(b"".join(pieces))  # type: ignore[misc]
+            self._send_held()
         finally:
             self._held = None
         self.sent = True
@@ -63,8 +62,16 @@ class _Kept:
         """Send, or hold back what is to go with the rest."""
         if self._held is None:
             super().send(data)  # type: ignore[misc]
-        else:
+        elif len(data) <= _SMALL_BYTES:
             self._held.append(data)
+        else:
+            self._send_held()
+            super().send(data)  # type: ignore[misc]
+
+    def _send_held(self) -> None:
+        if self._held:
+            super().send(b"".join(self._held))  # type: ignore[misc]
+            self._held.clear()
 
 
 class _Connection(_Kept, punctual.Connection):

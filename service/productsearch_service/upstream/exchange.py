@@ -7,8 +7,6 @@ and what stays open is said to be open.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -43,16 +41,13 @@ if TYPE_CHECKING:
     from productsearch_service.upstream.token import Token, TokenSource
 
 Value = TypeVar("Value")
-Fields = dict[str, str | bytes]
+Fields = dict[str, str | bytes | form.Pieces]
 
 _PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
 _HTTP_OK: Final = 200
 _HTTP_SERVER_FAULT: Final = 500
-
-# More pictures encoded at a time than there are cores make all of them late.
-_encoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +104,7 @@ class Exchange:
 
     def call(self, call: Call[Value], ask: Ask) -> Value:
         """Make one call, with a new token or again where that helps."""
-        with _encoding:
-            body = form.encode(call.fields)
+        body = form.pieces(call.fields)
         call.fields.clear()  # the picture is in the body now; it need not be there twice
         self._budget.save()
         maybe_done = replayed = reconnected = False
@@ -160,7 +154,7 @@ class Exchange:
         self._transport.close()
 
     def _attempt(
-        self, call: Call[Value], body: bytes, ask: Ask, maybe_done: bool
+        self, call: Call[Value], body: form.Pieces, ask: Ask, maybe_done: bool
     ) -> Value | _Failure:
         """Make one attempt; ``maybe_done``: an earlier one may have been carried out."""
         try:
@@ -185,7 +179,7 @@ class Exchange:
             limits.QPS_BACKOFF_MIN_S if answer.words.code == codes.QPS_EXCEEDED else 0.0,
         )
 
-    def _answer(self, method: str, body: bytes, ask: Ask) -> Answer:
+    def _answer(self, method: str, body: form.Pieces, ask: Ask) -> Answer:
         """Return what the upstream answered, an error code too, and learn from it."""
         self._quota.check()
         self._breaker.check()
@@ -200,7 +194,7 @@ class Exchange:
         self._learn(answer)
         return answer
 
-    def _post(self, method: str, token: Token, body: bytes, deadline: Deadline) -> Answer:
+    def _post(self, method: str, token: Token, body: form.Pieces, deadline: Deadline) -> Answer:
         query = SealedText(f"?access_token={quote(token.value, safe='')}")
         outcome = _UNREACHABLE
         began_s = time.monotonic()

@@ -109,11 +109,11 @@ class TokenIssuer:
         deadline = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
         try:
             try:
-                status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
+                status, answer = self._transport.post(_PATH, SealedText(), (body,), deadline)
             except TransportFailure as failure:
                 if not failure.stale:
                     raise
-                status, answer = self._transport.post(_PATH, SealedText(), body, deadline)
+                status, answer = self._transport.post(_PATH, SealedText(), (body,), deadline)
         except TransportFailure as failure:
             return _no_token(f"the token endpoint {failure.what}")
         if status not in _TOKEN_STATUSES:

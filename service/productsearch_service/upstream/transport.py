@@ -22,6 +22,7 @@ from productsearch_service.upstream.connections import OneHostAdapter, Unanswere
 from productsearch_service.upstream.sealed import SealedBytes, SealedText
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from requests.structures import CaseInsensitiveDict
@@ -67,18 +68,18 @@ class Transport:
         return f"Transport({self._base_url!r})"
 
     def post(
-        self, path: str, query: SealedText, body: bytes, deadline: Deadline
+        self, path: str, query: SealedText, body: Sequence[bytes], deadline: Deadline
     ) -> tuple[int, SealedBytes]:
-        """POST a form and return HTTP status and body, both whatever they are.
+        """POST a form, given in pieces, and return HTTP status and body, both whatever they are.
 
         Raises TransportFailure where no whole answer came before the deadline.
         """
         request = requests.PreparedRequest()
         request.method = "POST"
         request.url = SealedText(f"{self._base_url}{path}{query}")
-        headers = _HEADERS | {"Content-Length": str(len(body))}
+        headers = _HEADERS | {"Content-Length": str(sum(map(len, body)))}
         request.headers = cast("CaseInsensitiveDict[str]", headers)
-        request.body = body
+        request.body = cast("bytes", body)  # iterables of bytes are written piece by piece
         outcome = self._send(request, deadline)
         # Raised here, where no foreign exception is being handled: it would be kept as the
         # context of ours, and its text holds the URL.
