@@ -29,6 +29,8 @@ three: blocks of base64 join without padding."""
 _PIECE_BYTES: Final = 9 * _BLOCK_BYTES
 """Joined to a piece, which is then a block of memory of its own (limits.OWN_BLOCK_BYTES_MIN)."""
 
+_ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
+
 # Escaping keeps the interpreter: two large pictures at a time would only make both late, and all
 # small calls with them.
 _large = threading.Lock()
@@ -83,8 +85,10 @@ def measure(content: bytes, at_most: int) -> tuple[int, Pieces | None]:
 
 
 def _escaped(block: bytes | memoryview) -> bytes:
-    plain = pybase64.b64encode(block)
-    return plain.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
+    escaped = pybase64.b64encode(block)
+    for character, code in _ESCAPES:  # each replaces the last: no more than two at a time
+        escaped = escaped.replace(character, code)
+    return escaped
 
 
 def _cut(view: memoryview, size: int) -> Iterator[memoryview]:
