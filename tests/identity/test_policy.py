@@ -110,6 +110,7 @@ WRONG = {
         "[callers.a]\nshare = 0",
         "callers.a.share: Input should be greater than or equal to 1",
     ),
+    "empty": ("\n", "is empty; write a rule, or a comment if nobody may do anything"),
     "not TOML": ("callers = ", "is not TOML: Invalid value (at end of document)"),
 }
 
@@ -145,8 +146,8 @@ def test_patterns_are_not_regular_expressions() -> None:
 
 
 def test_no_rules_allow_nothing() -> None:
-    """An empty policy denies everyone everything."""
-    assert not Policy.parse(b"").explain("a", "AddImage", "default").allowed
+    """A policy without rules denies everyone everything."""
+    assert not Policy.parse(b"# nobody").explain("a", "AddImage", "default").allowed
 
 
 def _replace(file: Path, text: str) -> None:
@@ -189,6 +190,9 @@ def test_a_changed_policy_is_in_use_without_a_restart(
         file.unlink()
         until(lambda: caplog.text.count("stays as it was") == 2, "told that it is gone")
         assert OK == now()
+        file.write_text("")  # so far has whoever writes it in place
+        until(lambda: caplog.text.count("stays as it was") == 3, "told that it is empty")
+        assert OK == now()
         file.write_text(rule)
         until(lambda: now() == STRANGER, "the caller is gone")
-    assert 2 == caplog.text.count("stays as it was")
+    assert 3 == caplog.text.count("stays as it was")

@@ -94,7 +94,12 @@ class Policy:
 
     @classmethod
     def parse(cls, content: bytes) -> Policy:
-        """Return the policy of a TOML file's content; raise PolicyError."""
+        """Return the policy of a TOML file's content; raise PolicyError.
+
+        A file of nothing is refused: whoever writes one in place empties it first.
+        """
+        if not content.strip():
+            raise PolicyError("is empty; write a rule, or a comment if nobody may do anything")
         try:
             return cls(PolicyFile.model_validate(tomllib.loads(content.decode("utf-8"))))
         except ValidationError as error:
