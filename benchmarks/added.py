@@ -41,9 +41,9 @@ def run(rounds: int) -> Findings:
             floor = command(kind="urllib3", target=url)
             results = clocks.in_turns(
                 {
-                    "facade": partial(load.run, through),
-                    "an RPC that posts": partial(load.run, bare),
-                    "urllib3": partial(posts.run, floor),
+                    "facade": partial(load.run_warm, through),
+                    "an RPC that posts": partial(load.run_warm, bare),
+                    "urllib3": partial(posts.run_warm, floor),
                 },
                 max(2, rounds // 2),
             )

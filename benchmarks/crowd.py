@@ -66,17 +66,17 @@ def _measure(size_bytes: int, rounds: int) -> dict[int, list[tuple[float, Result
     ):
 
         def point(callers: int) -> tuple[float, Result]:
-            before_s = stage.cpu_s(facade)
-            made = load.run(
-                Command(
-                    kind="grpc",
-                    target=facade.url,
-                    bearer=stage.BEARER,
-                    size=size_bytes,
-                    callers=callers,
-                    seconds=_SECONDS,
-                )
+            command = Command(
+                kind="grpc",
+                target=facade.url,
+                bearer=stage.BEARER,
+                size=size_bytes,
+                callers=callers,
+                seconds=_SECONDS,
             )
+            load.warm(command)
+            before_s = stage.cpu_s(facade)
+            made = load.run(command)
             return (stage.cpu_s(facade) - before_s) / made.calls, made
 
         turns = clocks.in_turns({str(n): partial(point, n) for n in _CALLERS}, rounds)

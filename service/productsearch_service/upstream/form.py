@@ -31,6 +31,9 @@ _PIECE_BYTES: Final = 9 * _BLOCK_BYTES
 
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 
+_JOINED_BYTES: Final = 600_000
+"""Up to here a body is joined: another piece to send costs more than another copy of it."""
+
 # Escaping keeps the interpreter: two large pictures at a time would only make both late, and all
 # small calls with them.
 _large = threading.Lock()
@@ -57,7 +60,10 @@ def pieces(fields: Mapping[str, str | bytes | Pieces]) -> Pieces:
             body.append(words.encode())
             body += escape(value) if isinstance(value, bytes) else value
             words = ""
-    return (*body, words.encode()) if words else tuple(body)
+    if words:
+        body.append(words.encode())
+    small = sum(map(len, body)) <= _JOINED_BYTES
+    return (b"".join(body),) if small else tuple(body)
 
 
 def escape(content: bytes) -> Pieces:
