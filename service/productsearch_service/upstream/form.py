@@ -1,9 +1,9 @@
 """Encodes a form body: byte for byte what ``urllib.parse.urlencode`` makes, many times faster.
 
 requests and urlencode look at each character of a base64 text in Python. Base64 needs only
-three of its 65 characters escaped, so here the picture is encoded and escaped in chunks by
-C code. A picture stays in the pieces it was made in, and goes to the socket so: joined, it would
-be copied once more. Knows no field names and no HTTP.
+three of its 65 characters escaped, so here the picture is encoded and escaped in blocks by
+C code. A large one stays in the pieces it was made in, and goes to the socket so: joined, it
+would be copied once more. Knows no field names and no HTTP.
 """
 
 from __future__ import annotations
