@@ -38,9 +38,9 @@ class Picture:
     content: bytes = dataclasses.field(default=b"", repr=False)
     url: str = ""
     field: str = "image"
-    escaped: tuple[bytes, ...] | None = dataclasses.field(default=None, repr=False)
+    escaped: tuple[bytes | memoryview, ...] | None = dataclasses.field(default=None, repr=False)
 
-    def take(self) -> bytes | tuple[bytes, ...]:
+    def take(self) -> bytes | tuple[bytes | memoryview, ...]:
         """Return content or form and hold them no longer: a call is made once, and waits long."""
         content, escaped = self.content, self.escaped
         self.content, self.escaped = b"", None

@@ -180,7 +180,7 @@ def _picture(source: ImageSource, path: str, found: _Findings) -> Picture:
 
 def _content(
     content: bytes, fit: bool, path: str, found: _Findings
-) -> tuple[bytes, tuple[bytes, ...] | None]:
+) -> tuple[bytes, tuple[bytes | memoryview, ...] | None]:
     """Return the picture to send, and its form where that was made."""
     if not content:
         found.add(f"{path}.content", "empty; send a picture", errors.ImageUnreadable.reason)

@@ -33,6 +33,27 @@ def test_large_sizes_are_byte_identical_to_urlencode(size: int) -> None:
     assert _reference(content) == form.encode({"image": content})
 
 
+@pytest.mark.parametrize("size", [393_219, 3_145_728, 3_145_731])
+def test_a_picture_of_nothing_but_escapes_is_encoded_whole(size: int) -> None:
+    """Each character of its base64 becomes three: the longest form that a size can have."""
+    content = b"\xfb\xef\xbe" * (size // 3)
+    assert form.encode({"image": content}) == b"image=" + b"%2B" * (4 * size // 3)
+
+
+def test_a_buffer_is_used_again_and_never_by_two_forms() -> None:
+    """What was given back can no longer be read; what was kept, and what comes next, is right."""
+    contents = [random.Random(number).randbytes(500_000 + 9 * number) for number in range(4)]
+    kept = form.pieces({"image": contents[0]})
+    for content in contents[1:] * 3:
+        body = form.pieces({"image": content})
+        assert b"".join(body) == _reference(content)
+        form.release(body)
+        for again in (lambda body=body: b"".join(body), lambda body=body: form.release(body)):
+            with pytest.raises((TypeError, ValueError)):
+                again()
+    assert b"".join(kept) == _reference(contents[0])
+
+
 @given(st.dictionaries(st.text(min_size=1), st.text()))
 def test_text_fields_are_byte_identical_to_urlencode(fields: dict[str, str]) -> None:
     """Any text, any number of fields, in order: the same bytes."""

@@ -45,7 +45,7 @@ class _Kept:
 
     idle_since_s = 0.0
     sent = False
-    _held: list[bytes] | None = None
+    _held: list[bytes | memoryview] | None = None
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request; its head and small pieces of its body leave together."""

@@ -106,6 +106,35 @@ class Exchange:
         """Make one call, with a new token or again where that helps."""
         body = form.pieces(call.fields)
         call.fields.clear()  # the picture is in the body now; it need not be there twice
+        try:
+            return self._settled(call, body, ask)
+        finally:
+            form.release(body)
+
+    def prepare(self) -> None:
+        """Begin to fetch a token if one is needed."""
+        self._tokens.prepare()
+
+    def vitals(self) -> Vitals:
+        """Return how this upstream is doing."""
+        return Vitals(
+            token=self._tokens.vitals,
+            pacer=self._pacer.vitals,
+            breaker_open=self._breaker.closed,  # a closed gate is an open breaker
+            probe_due=self._breaker.probe_due,
+            quota_exhausted=self._quota.closed,
+            calls=self._calls.counts(),
+            call_s=self._calls.seconds(),
+            retries=sum(self._retries.counts().values()),
+        )
+
+    def close(self) -> None:
+        """Close the connections and the pacer."""
+        self._pacer.close()
+        self._transport.close()
+
+    def _settled(self, call: Call[Value], body: form.Pieces, ask: Ask) -> Value:
+        """Make attempts until one of them settles the call."""
         self._budget.save()
         maybe_done = replayed = reconnected = False
         attempt = 1
@@ -130,28 +159,6 @@ class Exchange:
             else:
                 outcome.error.maybe_done = maybe_done
                 raise outcome.error
-
-    def prepare(self) -> None:
-        """Begin to fetch a token if one is needed."""
-        self._tokens.prepare()
-
-    def vitals(self) -> Vitals:
-        """Return how this upstream is doing."""
-        return Vitals(
-            token=self._tokens.vitals,
-            pacer=self._pacer.vitals,
-            breaker_open=self._breaker.closed,  # a closed gate is an open breaker
-            probe_due=self._breaker.probe_due,
-            quota_exhausted=self._quota.closed,
-            calls=self._calls.counts(),
-            call_s=self._calls.seconds(),
-            retries=sum(self._retries.counts().values()),
-        )
-
-    def close(self) -> None:
-        """Close the connections and the pacer."""
-        self._pacer.close()
-        self._transport.close()
 
     def _attempt(
         self, call: Call[Value], body: form.Pieces, ask: Ask, maybe_done: bool

@@ -2,22 +2,26 @@
 
 requests and urlencode look at each character of a base64 text in Python. Base64 needs only
 three of its 65 characters escaped, so here the picture is encoded and escaped in blocks by
-C code. A large one stays in the pieces it was made in, and goes to the socket so: joined, it
-would be copied once more. Knows no field names and no HTTP.
+C code. A large one is written into a buffer that is used again (``release``): fresh memory for
+it would cost as much as encoding it. Knows no field names and no HTTP.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote_plus
 
 import pybase64
 
+from productsearch_service import limits
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Pieces = tuple[bytes, ...]
+Pieces = tuple[bytes | memoryview, ...]
 """What makes a body, or the value of one of its fields, when joined."""
 
 _WHOLE_BYTES: Final = 3 * 131_072
@@ -26,17 +30,17 @@ each time, and whoever lets go waits for it again."""
 _BLOCK_BYTES: Final = 3 * 32_768
 """Encoded at once of a larger one, so that others get the interpreter in between; a multiple of
 three: blocks of base64 join without padding."""
-_PIECE_BYTES: Final = 9 * _BLOCK_BYTES
-"""Joined to a piece, which is then a block of memory of its own (limits.OWN_BLOCK_BYTES_MIN)."""
+_BUFFER_BYTES: Final = 3 * limits.IMAGE_ENCODED_BYTES_MAX
+"""Enough for any picture. Only what was written to has memory, so this much costs nothing."""
 
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
-
-_JOINED_BYTES: Final = 600_000
-"""Up to here a body is joined: another piece to send costs more than another copy of it."""
 
 # Escaping keeps the interpreter: two large pictures at a time would only make both late, and all
 # small calls with them.
 _large = threading.Lock()
+
+_buffers: deque[mmap.mmap] = deque(maxlen=limits.FORM_BUFFERS_KEPT)
+"""Those that wait for their next picture; taken under the lock of large ones."""
 
 
 def encode(fields: Mapping[str, str | bytes]) -> bytes:
@@ -50,7 +54,7 @@ def pieces(fields: Mapping[str, str | bytes | Pieces]) -> Pieces:
     A str is escaped as UTF-8; bytes are base64-encoded first, as the upstream wants pictures;
     pieces are what ``escape`` made of a picture before.
     """
-    body: list[bytes] = []
+    body: list[bytes | memoryview] = []
     words = ""
     for name, value in fields.items():
         words += f"{'&' if body or words else ''}{quote_plus(name)}="
@@ -62,19 +66,32 @@ def pieces(fields: Mapping[str, str | bytes | Pieces]) -> Pieces:
             words = ""
     if words:
         body.append(words.encode())
-    small = sum(map(len, body)) <= _JOINED_BYTES
-    return (b"".join(body),) if small else tuple(body)
+    if any(isinstance(piece, memoryview) for piece in body):
+        return tuple(body)
+    return (b"".join(body),)
 
 
 def escape(content: bytes) -> Pieces:
     """Return a picture as the value of a field: base64, escaped."""
     if len(content) <= _WHOLE_BYTES:
         return (_escaped(content),)
-    view = memoryview(content)
     with _large:
-        return tuple(
-            b"".join(map(_escaped, _cut(piece, _BLOCK_BYTES))) for piece in _cut(view, _PIECE_BYTES)
-        )
+        buffer = _buffer(3 * _plain_length(content))
+        for block in _cut(memoryview(content), _BLOCK_BYTES):
+            buffer.write(_escaped(block))
+        return (memoryview(buffer)[: buffer.tell()],)
+
+
+def release(body: Pieces) -> None:
+    """Give back the buffer of a body that was sent. Nobody can read the body after that.
+
+    A body that is not given back only costs the next picture fresh memory.
+    """
+    for piece in body:
+        if isinstance(piece, memoryview):
+            buffer = cast("mmap.mmap", piece.obj)
+            piece.release()  # whoever reads it now gets an error, and not another's picture
+            _buffers.append(buffer)
 
 
 def measure(content: bytes, at_most: int) -> tuple[int, Pieces | None]:
@@ -83,11 +100,24 @@ def measure(content: bytes, at_most: int) -> tuple[int, Pieces | None]:
     The length is exact up to ``at_most``. Where base64 alone is longer, that shorter length is
     returned: it is too long already. Nothing is made where even the longest escaping stays within.
     """
-    plain = 4 * ((len(content) + 2) // 3)
+    plain = _plain_length(content)
     if plain > at_most or 3 * plain <= at_most:
         return plain, None
     escaped = escape(content)
     return sum(map(len, escaped)), escaped
+
+
+def _plain_length(content: bytes) -> int:
+    """Return the length of its base64, of which each character can become three."""
+    return 4 * ((len(content) + 2) // 3)
+
+
+def _buffer(at_least: int) -> mmap.mmap:
+    if _buffers and at_least <= _BUFFER_BYTES:
+        buffer = _buffers.pop()
+        buffer.seek(0)
+        return buffer
+    return mmap.mmap(-1, max(at_least, _BUFFER_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _escaped(block: bytes | memoryview) -> bytes:

@@ -68,7 +68,7 @@ class Transport:
         return f"Transport({self._base_url!r})"
 
     def post(
-        self, path: str, query: SealedText, body: Sequence[bytes], deadline: Deadline
+        self, path: str, query: SealedText, body: Sequence[bytes | memoryview], deadline: Deadline
     ) -> tuple[int, SealedBytes]:
         """POST a form, given in pieces, and return HTTP status and body, both whatever they are.
 
