@@ -33,11 +33,14 @@ class Spread:
 def in_turns(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Run A B C A B C ...; return each candidate's values. A first round is not counted."""
     values: dict[str, list[T]] = {name: [] for name in candidates}
+    gc.collect()
+    gc.freeze()  # what was there before need not be looked through before each turn
     for number in range(rounds + 1):
         for name, measure in candidates.items():
             value = measure()
             if number:
                 values[name].append(value)
+    gc.unfreeze()
     return values
 
 

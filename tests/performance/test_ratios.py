@@ -24,7 +24,7 @@ def test_the_transport_costs_little_more_than_urllib3() -> None:
     """At most twice its CPU for 1 KB, where the bar is 1.45 and session.post takes three."""
     body = form.pieces({"image": pictures.of_size(pictures.SIZES["1 KB"])})
     with stage.upstream() as (url, bundle):
-        values = transport.measure(url, bundle, body, _ROUNDS, calls_a_turn=200)
+        values = transport.measure(url, bundle, body, _ROUNDS, calls_a_round=200)
     assert statistics.median(clocks.ratios(values["ours"], values["urllib3"])) <= 2
 
 
