@@ -23,7 +23,8 @@ Rooms, imports pointing downwards only::
       answers  codes  connections  credentials  form
       latency  rate  sealed  punctual
     calls  deadline                   the words of a call; until when
-    errors  redaction                 the exception tree; secrets out of text
+    errors  redaction  preparing      the exception tree; secrets out of text; one large picture at
+                                      a time
     limits                            every number, once
 
 The words that all rooms share stand low: ``access.callers``, ``access.addresses``, and the counts

@@ -201,4 +201,6 @@ def _encode_within(picture: Image.Image) -> bytes:
 
 def _short_enough(content: bytes) -> bool:
     most = limits.IMAGE_ENCODED_BYTES_MAX
-    return form.measure(content, most)[0] <= most
+    length, escaped = form.measure(content, most)
+    form.release(escaped or ())
+    return length <= most

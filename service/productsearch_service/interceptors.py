@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from productsearch_service import preparing
 from productsearch_service.access.callers import Caller, current_caller
 from productsearch_service.errors import (
     FieldInvalid,
@@ -112,7 +113,8 @@ class Surroundings(grpc.ServerInterceptor):
             try:
                 self._drain.check()
                 self._identify(call, context)
-                with self._calls.admitted(call.caller, parcel.size_bytes):
+                size = parcel.size_bytes
+                with self._calls.admitted(call.caller, size), preparing.alone(size):
                     parcel.open(deserialize)
                     self._allow(call, parcel.library)
                     response = handle(parcel.take(), context)

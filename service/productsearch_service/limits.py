@@ -60,6 +60,8 @@ OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 FREE_BYTES_KEPT: Final = 4 * 1024 * 1024
 """As much of smaller blocks is kept for the next pictures: to give it back and fetch it anew for
 each was about a fifth of the CPU of an add of 300 KB."""
+LARGE_BYTES_MIN: Final = 3 * 128 * 1024
+"""Pictures above this size are made ready one at a time (``preparing``)."""
 FORM_BUFFERS_KEPT: Final = 4
 """Buffers for forms of large pictures that wait for the next one; up to 4 MB each."""
 OTHERS_SHARE: Final = 0.25

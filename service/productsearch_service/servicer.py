@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from productsearch import v1
-from productsearch_service import limits, paging, validation
+from productsearch_service import limits, paging, preparing, validation
 from productsearch_service.access.callers import current_caller
 from productsearch_service.bulk import Pipeline
 from productsearch_service.calls import Ask
@@ -51,6 +51,7 @@ class Servicer(v1.ProductSearchServicer):
         policy, validate_only = request.duplicate_policy, request.validate_only
         call = validation.new_image(request.new_image, policy)
         del request  # a copy of the picture that nobody needs while the upstream works
+        preparing.done()
         if validate_only:
             return v1.AddImageResponse(outcome=v1.AddOutcome.ADD_OUTCOME_VALIDATED)
         stored = library.add(call, policy, ask)
@@ -67,6 +68,7 @@ class Servicer(v1.ProductSearchServicer):
         call, mark = validation.search(request, self._libraries.name(request.library))
         min_score = request.min_score
         del request  # as in AddImage
+        preparing.done()
         page = library.search(call, mark, ask)
         return v1.SearchImagesResponse(
             results=[
@@ -86,6 +88,7 @@ class Servicer(v1.ProductSearchServicer):
         ask = _ask(context, current_caller.get())
         call, validate_only = validation.update(request), request.validate_only
         del request  # as in AddImage
+        preparing.done()
         if validate_only:
             return v1.UpdateImageResponse()
         return v1.UpdateImageResponse(log_id=library.update(call, ask))
@@ -98,6 +101,7 @@ class Servicer(v1.ProductSearchServicer):
         ask = _ask(context, current_caller.get())
         call, allow_missing = validation.delete(request), request.allow_missing
         del request  # as in AddImage
+        preparing.done()
         return v1.DeleteImageResponse(log_id=library.delete(call, allow_missing, ask))
 
     def BatchDeleteImages(  # noqa: N802

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from productsearch.v1 import ClassFilter, DuplicatePolicy, ImageRef, ImageSource, NewImage
-from productsearch_service import errors, images, limits, paging
+from productsearch_service import errors, images, limits, paging, preparing
 from productsearch_service.calls import Add, Delete, Picture, Search, Update
 from productsearch_service.errors import RequestError, Violation
 
@@ -187,6 +187,7 @@ def _content(
         return content, None
     try:
         if fit:
+            preparing.done()  # it takes long, and needs the interpreter for little of it
             return images.fit(content), None
         return content, images.check(content)
     except images.Unreadable as wrong:

@@ -52,7 +52,7 @@ LAYERS = [
         "operations.tally",
         "operations.vitals",
     },
-    {"errors", "redaction"},
+    {"errors", "preparing", "redaction"},
     {"limits"},
 ]
 HTTP = {"requests", "urllib3", "http.client", "httpx", "aiohttp"}

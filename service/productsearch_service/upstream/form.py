@@ -9,14 +9,13 @@ it would cost as much as encoding it. Knows no field names and no HTTP.
 from __future__ import annotations
 
 import mmap
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote_plus
 
 import pybase64
 
-from productsearch_service import limits
+from productsearch_service import limits, preparing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,23 +23,17 @@ if TYPE_CHECKING:
 Pieces = tuple[bytes | memoryview, ...]
 """What makes a body, or the value of one of its fields, when joined."""
 
-_WHOLE_BYTES: Final = 3 * 131_072
-"""Up to here a picture is encoded at once. The encoder lets other threads have the interpreter
-each time, and whoever lets go waits for it again."""
 _BLOCK_BYTES: Final = 3 * 32_768
-"""Encoded at once of a larger one, so that others get the interpreter in between; a multiple of
-three: blocks of base64 join without padding."""
+"""Encoded at once of a large picture, so that others get the interpreter in between; a multiple of
+three: blocks of base64 join without padding. Small ones are encoded whole: the encoder lets go of
+the interpreter each time, and whoever lets go waits for it again."""
 _BUFFER_BYTES: Final = 3 * limits.IMAGE_ENCODED_BYTES_MAX
 """Enough for any picture. Only what was written to has memory, so this much costs nothing."""
 
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 
-# Escaping keeps the interpreter: two large pictures at a time would only make both late, and all
-# small calls with them.
-_large = threading.Lock()
-
 _buffers: deque[mmap.mmap] = deque(maxlen=limits.FORM_BUFFERS_KEPT)
-"""Those that wait for their next picture; taken under the lock of large ones."""
+"""Those that wait for their next picture; taken while it is made ready alone."""
 
 
 def encode(fields: Mapping[str, str | bytes]) -> bytes:
@@ -73,9 +66,9 @@ def pieces(fields: Mapping[str, str | bytes | Pieces]) -> Pieces:
 
 def escape(content: bytes) -> Pieces:
     """Return a picture as the value of a field: base64, escaped."""
-    if len(content) <= _WHOLE_BYTES:
+    if len(content) <= limits.LARGE_BYTES_MIN:
         return (_escaped(content),)
-    with _large:
+    with preparing.alone(len(content)):
         buffer = _buffer(3 * _plain_length(content))
         for block in _cut(memoryview(content), _BLOCK_BYTES):
             buffer.write(_escaped(block))
