@@ -111,6 +111,7 @@ class Servicer(v1.ProductSearchServicer):
         library = self._libraries[request.library]
         ask = _ask(context, current_caller.get())
         signs = validation.batch_delete(request)
+        preparing.done()
         outcomes = library.delete_all(signs, request.allow_missing, ask)
         return v1.BatchDeleteImagesResponse(
             results=[

@@ -11,6 +11,7 @@ import pytest
 
 from productsearch.v1 import (
     AddImageRequest,
+    BatchDeleteImagesRequest,
     DeleteImageRequest,
     ImageRef,
     ImageSource,
@@ -45,6 +46,15 @@ def _update(content: bytes) -> UpdateImageRequest:
 
 def _delete(content: bytes) -> DeleteImageRequest:
     return DeleteImageRequest(image_ref=ImageRef(image=ImageSource(content=content)))
+
+
+def _batch_delete(content: bytes) -> BatchDeleteImagesRequest:
+    """A signature, and ``content`` in a field of a later version, which is passed over."""
+    size = len(content)  # as three bytes of seven bits each: up to 2 MB
+    length = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14])
+    later = b"\xc2\x3e" + length + content
+    known = BatchDeleteImagesRequest(cont_signs=["1,2"])
+    return BatchDeleteImagesRequest.FromString(known.SerializeToString() + later)
 
 
 def _large(seed: int) -> bytes:
@@ -98,12 +108,13 @@ def test_small_calls_pass_while_a_large_one_waits_for_its_turn(stub: ProductSear
 
 
 @pytest.mark.parametrize(
-    ("rpc", "request_of", "answer"),
+    ("rpc", "method", "request_of", "answer"),
     [
-        ("AddImage", _add, {"log_id": 1, "cont_sign": "1,2"}),
-        ("SearchImages", _search, search_answer()),
-        ("UpdateImage", _update, {"log_id": 1}),
-        ("DeleteImage", _delete, {"log_id": 1}),
+        ("AddImage", "add", _add, {"log_id": 1, "cont_sign": "1,2"}),
+        ("SearchImages", "search", _search, search_answer()),
+        ("UpdateImage", "update", _update, {"log_id": 1}),
+        ("DeleteImage", "delete", _delete, {"log_id": 1}),
+        ("BatchDeleteImages", "delete", _batch_delete, {"log_id": 1}),
     ],
 )
 @pytest.mark.parametrize("size", [450_000, 1_500_000])
@@ -111,6 +122,7 @@ def test_no_large_call_waits_for_anothers_upstream(
     stub: ProductSearchStub,
     upstream: FakeUpstream,
     rpc: str,
+    method: str,
     request_of: Callable[[bytes], Any],
     answer: dict[str, Any],
     size: int,
@@ -122,7 +134,7 @@ def test_no_large_call_waits_for_anothers_upstream(
         together.wait()
         return answer
 
-    upstream.always(rpc.removesuffix("Images").removesuffix("Image").lower(), answer_both)
+    upstream.always(method, answer_both)
     requests = [request_of(pictures.noise_jpeg(size, seed)) for seed in (1, 2)]
     calls = [getattr(stub, rpc).future(request, timeout=_PATIENCE_S) for request in requests]
     for call in calls:
