@@ -28,8 +28,6 @@ from tests.fakes.upstream import FakeUpstream, Received, search_answer
 _LARGE = limits.LARGE_BYTES_MIN + 1
 _PATIENCE_S = 30
 
-Facades = Callable[..., ProductSearchStub]
-
 
 def _add(content: bytes, **source: Any) -> AddImageRequest:
     image = ImageSource(content=content, **source)

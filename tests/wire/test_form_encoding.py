@@ -10,11 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from productsearch_service import limits
 from productsearch_service.upstream import form
 
 
 def _reference(content: bytes) -> bytes:
     return urlencode({"image": base64.b64encode(content)}).encode()
+
+
+def _buffer_of(body: form.Pieces) -> object:
+    return next(piece.obj for piece in body if isinstance(piece, memoryview))
 
 
 def test_every_size_up_to_4096_is_byte_identical_to_urlencode() -> None:
@@ -44,14 +49,27 @@ def test_a_buffer_is_used_again_and_never_by_two_forms() -> None:
     """What was given back can no longer be read; what was kept, and what comes next, is right."""
     contents = [random.Random(number).randbytes(500_000 + 9 * number) for number in range(4)]
     kept = form.pieces({"image": contents[0]})
+    buffers = set()
     for content in contents[1:] * 3:
         body = form.pieces({"image": content})
         assert b"".join(body) == _reference(content)
+        buffers.add(_buffer_of(body))
         form.release(body)
         for again in (lambda body=body: b"".join(body), lambda body=body: form.release(body)):
             with pytest.raises((TypeError, ValueError)):
                 again()
     assert b"".join(kept) == _reference(contents[0])
+    assert len(buffers) == 1
+    assert _buffer_of(kept) not in buffers
+
+
+def test_a_buffer_with_more_memory_than_a_picture_needs_is_not_used_again() -> None:
+    """A form above the upstream's limit, as ``fit`` makes to learn its length, leaves nothing."""
+    too_long = form.pieces({"image": b"\xfb\xef\xbe" * 1_000_000})
+    assert sum(map(len, too_long)) > limits.IMAGE_ENCODED_BYTES_MAX
+    buffer = _buffer_of(too_long)
+    form.release(too_long)
+    assert _buffer_of(form.pieces({"image": b"a" * 500_000})) is not buffer
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()))
