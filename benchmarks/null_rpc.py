@@ -2,12 +2,14 @@
 
 With ``--post URL`` it first posts a ready form to that upstream with raw urllib3, of ``--size``
 bytes of picture for an add and 1 KB for a search: what is left of a facade without anything that
-it is for.
+it is for. Its interpreter then has the facade's turns and the facade's one core, because what the
+facade's threads gain by these is not to be taken for a virtue of its code.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +20,8 @@ import urllib3
 from benchmarks import load, pictures
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.affinity import OneCore
+from productsearch_service.reloading import Watch
 
 _ADDED = v1.AddImageResponse(
     cont_sign="123456789,987654321",
@@ -55,6 +59,8 @@ def _main() -> None:
         pool = urllib3.connection_from_url(chosen.post, maxsize=limits.CONNECTIONS_MAX)
         add = load.poster(pool, chosen.size)
         search = load.poster(pool, pictures.SIZES["1 KB"], "search")
+        sys.setswitchinterval(limits.THREAD_TURN_S)
+        Watch([OneCore()], limits.CORE_LOOK_S)
     server = grpc.server(
         ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
         options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],

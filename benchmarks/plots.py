@@ -32,7 +32,11 @@ def draw_load(sizes: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     """Draw CPU per call, and calls a second, against the number of callers."""
     figure, (cost, rate) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for size, points in sizes.items():
-        cost.plot(points["callers"], [s * 1e6 for s in points["cpu_seconds"]], "o-", label=size)
+        cpu_us = [s * 1e6 for s in points["cpu_seconds"]]
+        floor_us = [s * 1e6 for s in points["floor_cpu_seconds"]]
+        (line,) = cost.plot(points["callers"], cpu_us, "o-", label=size)
+        colour, label = line.get_color(), f"{size}, an RPC that only posts"
+        cost.plot(points["floor_callers"], floor_us, "o--", color=colour, label=label)
         rate.plot(points["callers"], points["per_s"], "o-", label=size)
     for axes, label in ((cost, "CPU for one call [us]"), (rate, "calls/s")):
         axes.set(xscale="log", xlabel="callers", ylabel=label, ylim=(0, None))

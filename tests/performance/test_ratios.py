@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks import clocks, encoder, facade, pictures, stage, transport
+import pytest
+
+from benchmarks import clocks, crowd, encoder, facade, pictures, stage, transport
 from productsearch_service.upstream import form
 
 _ROUNDS = 3
@@ -33,3 +35,12 @@ def test_the_facade_costs_little_more_than_its_floor() -> None:
     size = pictures.SIZES["300 KB"]
     values = facade.measure("add", size, _ROUNDS, seconds=0.5)
     assert statistics.median(facade.over_floor(values)) <= 2.6
+
+
+def test_a_curve_is_told_from_its_own_rounds() -> None:
+    """A minute in which all is dearer, and one point that went wrong, do not bend a curve."""
+    curve, slow, disturbed = [3.0, 2.0, 2.0, 2.0], [6.0, 4.0, 4.0, 4.0], [3.0, 2.0, 9.0, 2.0]
+    assert crowd.most_over_least([curve, slow, disturbed]) == pytest.approx(1.5)
+    assert crowd.most_over_least([[2.0, 2.0, 2.0, 2.5], slow, [2.0, 2.0, 2.0, 2.5]]) == (
+        pytest.approx(1.25)
+    )
