@@ -34,16 +34,20 @@ def run(rounds: int) -> Findings:
             stage.Load() as posts,
         ):
             command = partial(
-                Command, size=pictures.SIZES[size], callers=_CALLERS, seconds=_SECONDS
+                Command,
+                size=pictures.SIZES[size],
+                callers=_CALLERS,
+                seconds=_SECONDS,
+                warm_s=stage.WARM_S,
             )
             through = command(kind="grpc", target=facade.url, bearer=stage.BEARER)
             bare = command(kind="grpc", target=null_rpc.url)
             floor = command(kind="urllib3", target=url)
             results = clocks.in_turns(
                 {
-                    "facade": partial(load.run_warm, through),
-                    "an RPC that posts": partial(load.run_warm, bare),
-                    "urllib3": partial(posts.run_warm, floor),
+                    "facade": partial(load.run, through),
+                    "an RPC that posts": partial(load.run, bare),
+                    "urllib3": partial(posts.run, floor),
                 },
                 max(2, rounds // 2),
             )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -25,20 +24,13 @@ from demo.processes import Server
 _CALLERS: Final = (1, 8, 32, 64, 256, 512)
 _CURVE: Final = (1, 8, 64, 512)
 _SECONDS: Final = 1.0
+_WARM_S: Final = 1.0
 _FACADE: Final = "facade"
 _POSTS: Final = "an RPC that only posts"
 
 
-@dataclass(frozen=True)
-class _Point:
-    """What so many callers found: the server's CPU seconds for a call, and the calls."""
-
-    cpu_s: float
-    made: Result
-
-
-_Round = Mapping[int, _Point]
-"""The points of one server, by the number of callers."""
+_Round = Mapping[int, Result]
+"""What one server did, by the number of callers."""
 
 
 def run(rounds: int) -> Findings:
@@ -50,7 +42,7 @@ def run(rounds: int) -> Findings:
         measured = _measure(pictures.SIZES[size], rounds)
         facade, posts = measured[_FACADE], measured[_POSTS]
         for n in _CALLERS:
-            results = [points[n].made for points in facade]
+            results = [points[n] for points in facade]
             rows.append(
                 (
                     str(n),
@@ -64,7 +56,7 @@ def run(rounds: int) -> Findings:
             )
         unevenness, floor = most_over_least(_costs(facade)), most_over_least(_costs(posts))
         rows.append(("most / least", size, "", "", "", f"{unevenness:.2f}", f"{floor:.2f}"))
-        many_over_some = [points[256].made.per_s / points[32].made.per_s for points in facade]
+        many_over_some = [points[256].per_s / points[32].per_s for points in facade]
         measures += [
             at_least(
                 f"{size}: calls/s of 256 callers / of 32", statistics.median(many_over_some), 0.85
@@ -74,9 +66,7 @@ def run(rounds: int) -> Findings:
         numbers[size] = {
             "callers": list(_CALLERS),
             "cpu_seconds": [_cpu_s(facade, n) for n in _CALLERS],
-            "per_s": [
-                statistics.median(points[n].made.per_s for points in facade) for n in _CALLERS
-            ],
+            "per_s": [statistics.median(points[n].per_s for points in facade) for n in _CALLERS],
             "rounds_cpu_seconds": _costs(facade),
             "floor_callers": list(_CURVE),
             "floor_cpu_seconds": [_cpu_s(posts, n) for n in _CURVE],
@@ -98,11 +88,16 @@ def most_over_least(rounds: Sequence[Sequence[float]]) -> float:
 
 
 def _costs(rounds: Sequence[_Round]) -> list[list[float]]:
-    return [[points[n].cpu_s for n in _CURVE] for points in rounds]
+    return [[_cost(points[n]) for n in _CURVE] for points in rounds]
 
 
 def _cpu_s(rounds: Sequence[_Round], callers: int) -> float:
-    return statistics.median(points[callers].cpu_s for points in rounds)
+    return statistics.median(_cost(points[callers]) for points in rounds)
+
+
+def _cost(result: Result) -> float:
+    """Return the server's CPU seconds for one successful call."""
+    return result.server_cpu_s / result.calls
 
 
 def _measure(size_bytes: int, rounds: int) -> dict[str, list[_Round]]:
@@ -115,14 +110,14 @@ def _measure(size_bytes: int, rounds: int) -> dict[str, list[_Round]]:
         command = partial(Command, kind="grpc", bearer=stage.BEARER, size=size_bytes)
 
         def sweep(server: Server, crowds: Sequence[int]) -> _Round:
-            point = partial(command, target=server.url, seconds=_SECONDS)
-            load.warm(point(callers=crowds[0]))
-            points: dict[int, _Point] = {}
+            points = {}
+            warm_s = stage.WARM_S
             for callers in crowds:
-                load.run(point(callers=callers))  # the next number finds the server used to it
-                before_s = stage.cpu_s(server)
-                made = load.run(point(callers=callers))
-                points[callers] = _Point((stage.cpu_s(server) - before_s) / made.calls, made)
+                points[callers] = load.run(
+                    command(target=server.url, callers=callers, warm_s=warm_s, seconds=_SECONDS),
+                    server,
+                )
+                warm_s = _WARM_S
             return points
 
         return clocks.in_turns(

@@ -78,12 +78,12 @@ def measure(
             return max(0.0, waits_s["facade"] - waits_s[name])
 
         def rpcs(name: str, server: Server) -> float:
-            before_s = stage.cpu_s(server)
             made = load.run(
-                command(kind="grpc", target=server.url, bearer=stage.BEARER, pause_s=pause_s(name))
+                command(kind="grpc", target=server.url, bearer=stage.BEARER, pause_s=pause_s(name)),
+                server,
             )
             waits_s[name] = made.p50_s
-            return (stage.cpu_s(server) - before_s) / made.calls
+            return made.server_cpu_s / made.calls
 
         def posted() -> float:
             made = posts.run(

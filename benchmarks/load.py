@@ -3,6 +3,10 @@
 A command names a kind (``grpc`` callers, ``urllib3`` posts of a ready body, the vendor's ``sdk``),
 a target, how many callers make calls one after the other, and for how long. Callers whom the
 service refuses for now wait as its RetryInfo says and call again, as they should.
+
+All callers begin at once, and a crowd that does so waits in a queue of its own making for a few
+calls. What ends before ``warm_s`` is not counted. Before its result the process says, in a line
+each, when it begins to count and when it has counted, so that others can be measured meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +43,8 @@ _TIMEOUT_S: Final = 60
 class Command:
     """What to do. ``rpc`` is add or search; ``size`` the picture's, in bytes.
 
-    Each caller waits ``pause_s`` after each call.
+    Each caller waits ``pause_s`` after each call. Calls that end in the ``seconds`` after
+    ``warm_s`` are counted.
     """
 
     kind: str
@@ -47,6 +52,7 @@ class Command:
     size: int
     callers: int
     seconds: float
+    warm_s: float = 0.0
     pause_s: float = 0.0
     rpc: str = "add"
     bundle: str = ""
@@ -55,10 +61,14 @@ class Command:
 
 @dataclass(kw_only=True)
 class Result:
-    """What came of it: seconds, successful calls, refusals, failures, and the spread of waits."""
+    """What came of it: successful calls, refusals, failures, and the spread of waits.
+
+    ``cpu_s`` is the caller's own; ``server_cpu_s`` that of the server, if it was watched.
+    """
 
     seconds: float = 0.0
     cpu_s: float = 0.0
+    server_cpu_s: float = 0.0
     calls: int = 0
     refused: int = 0
     failed: dict[str, int] = field(default_factory=dict)
@@ -74,24 +84,56 @@ class Result:
 class _Tally:
     """Counts what callers report. Thread-safe enough: appends and increments under the GIL."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._counts = False
+        self._clock = threading.Thread(target=self._count)
         self.waits_s: list[float] = []
         self.refused = 0
         self.failed: dict[str, int] = {}
+        self.seconds = 0.0
+        self.cpu_s = 0.0
+
+    def begin(self) -> float:
+        """Start the clock; return when callers are to stop, as time.perf_counter has it."""
+        self._clock.start()
+        return time.perf_counter() + self._command.warm_s + self._command.seconds
+
+    def end(self) -> None:
+        """Wait for the clock."""
+        self._clock.join()
+
+    def succeed(self, wait_s: float) -> None:
+        if self._counts:
+            self.waits_s.append(wait_s)
+
+    def refuse(self) -> None:
+        self.refused += self._counts
 
     def fail(self, why: str) -> None:
         self.failed[why] = self.failed.get(why, 0) + 1
 
+    def _count(self) -> None:
+        time.sleep(self._command.warm_s)
+        cpu_s, began_s = time.process_time(), time.perf_counter()
+        self._counts = True
+        print("counting", flush=True)
+        time.sleep(self._command.seconds)
+        self._counts = False
+        print("counted", flush=True)
+        self.seconds = time.perf_counter() - began_s
+        self.cpu_s = time.process_time() - cpu_s
+
 
 def carry_out(command: Command) -> Result:
     """Make the calls and return what came of them."""
-    tally = _Tally()
+    tally = _Tally(command)
     kinds = {"grpc": _grpc, "urllib3": _urllib3, "sdk": _sdk}
-    cpu_s, began_s = time.process_time(), time.perf_counter()
     kinds[command.kind](command, tally)
+    tally.end()
     result = Result(
-        seconds=time.perf_counter() - began_s,
-        cpu_s=time.process_time() - cpu_s,
+        seconds=tally.seconds,
+        cpu_s=tally.cpu_s,
         calls=len(tally.waits_s),
         refused=tally.refused,
         failed=tally.failed,
@@ -113,7 +155,7 @@ async def _grpc_callers(command: Command, tally: _Tally) -> None:
         for _ in range(min(command.callers, _CHANNELS_MAX))
     ]
     picture = v1.ImageSource(content=pictures.of_size(command.size, random.randrange(10**6)))
-    end_s = time.perf_counter() + command.seconds
+    end_s = tally.begin()
     await asyncio.gather(
         *(
             _grpc_caller(
@@ -145,7 +187,7 @@ async def _grpc_caller(
         except grpc.RpcError as error:
             await asyncio.sleep(_refused(error, tally))
         else:
-            tally.waits_s.append(time.perf_counter() - began_s)
+            tally.succeed(time.perf_counter() - began_s)
             if command.pause_s:
                 await asyncio.sleep(command.pause_s)
 
@@ -156,7 +198,7 @@ def _refused(error: Any, tally: _Tally) -> float:
     for detail in status.details if status else ():
         retry = error_details_pb2.RetryInfo()
         if detail.Unpack(retry):
-            tally.refused += 1
+            tally.refuse()
             # As the client library's retry policies do: nobody comes back all at once.
             return retry.retry_delay.ToNanoseconds() / 1e9 * random.uniform(0.8, 1.2)
     tally.fail(error.code().name)
@@ -215,7 +257,7 @@ def _sdk(command: Command, tally: _Tally) -> None:
 
 
 def _threads(command: Command, tally: _Tally, call: Callable[[], None]) -> None:
-    end_s = time.perf_counter() + command.seconds
+    end_s = tally.begin()
 
     def caller() -> None:
         while (began_s := time.perf_counter()) < end_s:
@@ -224,7 +266,7 @@ def _threads(command: Command, tally: _Tally, call: Callable[[], None]) -> None:
             except Exception as error:  # noqa: BLE001 - counted, and told at the end
                 tally.fail(type(error).__name__)
             else:
-                tally.waits_s.append(time.perf_counter() - began_s)
+                tally.succeed(time.perf_counter() - began_s)
                 if command.pause_s:
                     time.sleep(command.pause_s)
 

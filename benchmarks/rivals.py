@@ -56,7 +56,14 @@ def _turns(rounds: int, *, callers: int, tls: bool) -> dict[str, list[Result]]:
         stage.Load() as load,
         stage.Load() as sdk,
     ):
-        command = partial(Command, size=_SIZE, callers=callers, seconds=_SECONDS, rpc="search")
+        command = partial(
+            Command,
+            size=_SIZE,
+            callers=callers,
+            seconds=_SECONDS,
+            warm_s=stage.WARM_S,
+            rpc="search",
+        )
         through = command(kind="grpc", target=facade.url, bearer=stage.BEARER)
         direct = command(kind="sdk", target=url)
         return clocks.in_turns(

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -22,8 +22,8 @@ from demo.facade import Facade
 from demo.processes import Server
 
 BEARER: Final = "a-token-of-the-benchmark"
-_WARM_S: Final = 2.2
-"""More than two looks of productsearch_service.affinity."""
+WARM_S: Final = 2.2
+"""More than two looks of productsearch_service.affinity: a server that gets busy has settled."""
 
 
 @contextmanager
@@ -96,30 +96,27 @@ class Load:
         stream.write(json.dumps(asdict(command)) + "\n")
         stream.flush()
 
-    def end(self) -> Result:
+    def end(self, watched: Server | None = None) -> Result:
         """Wait for the calls and return what came of them; raise if one failed."""
-        result = Result(**json.loads(cast("IO[str]", self._process.stdout).readline()))
+        lines = cast("IO[str]", self._process.stdout)
+        cpu_s = []
+        for mark in ("counting", "counted"):
+            if (line := lines.readline().strip()) != mark:
+                raise AssertionError(f"the load said {line!r}, not {mark}")
+            cpu_s.append(_cpu_s(watched) if watched else 0.0)
+        result = Result(**json.loads(lines.readline()))
         if result.failed:
             raise AssertionError(f"calls failed: {result.failed}")
+        result.server_cpu_s = cpu_s[1] - cpu_s[0]
         return result
 
-    def warm(self, command: Command) -> None:
-        """Make calls that do not count: a server that gets busy settles on a core."""
-        self.run(replace(command, seconds=_WARM_S))
-
-    def run_warm(self, command: Command) -> Result:
-        """Make calls like these, and then those that count."""
-        self.warm(command)
-        return self.run(command)
-
-    def run(self, command: Command) -> Result:
+    def run(self, command: Command, watched: Server | None = None) -> Result:
         """Make calls and wait for them."""
         self.begin(command)
-        return self.end()
+        return self.end(watched)
 
 
-def cpu_s(server: Server) -> float:
-    """Return the CPU seconds that a server process has used so far."""
+def _cpu_s(server: Server) -> float:
     times = psutil.Process(server.pid).cpu_times()
     return times.user + times.system
 
