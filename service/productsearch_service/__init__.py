@@ -21,7 +21,7 @@ Rooms, imports pointing downwards only::
       exchange  issuer                one call: token, slot, POST, answer, again; token endpoint
       gate  retry  pacer  token  transport
       answers  codes  connections  credentials  form
-      latency  rate  sealed  punctual
+      latency  rate  sealed  punctual  heads
     calls  deadline                   the words of a call; until when
     errors  redaction  preparing      the exception tree; secrets out of text; one large picture at
                                       a time

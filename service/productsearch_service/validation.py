@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SIGN: Final = re.compile(r"([0-9]{1,10}),([0-9]{1,10})", re.ASCII)
 _UINT32_MAX: Final = 2**32 - 1
+_POLICIES: Final = frozenset(DuplicatePolicy.values())
 _BY_REASON: Final[dict[str, type[RequestError]]] = {
     kind.reason: kind
     for kind in (errors.ImageUnreadable, errors.ImageSizeInvalid, errors.PageTokenInvalid)
@@ -262,5 +263,5 @@ def _check_brief(brief: str, path: str, found: _Findings) -> None:
 
 
 def _check_policy(policy: DuplicatePolicy.ValueType, path: str, found: _Findings) -> None:
-    if policy not in DuplicatePolicy.values():
+    if policy not in _POLICIES:
         found.add(path, f"{policy} is no DuplicatePolicy")

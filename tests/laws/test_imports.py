@@ -49,6 +49,7 @@ LAYERS = [
         "access.callers",
         "deadline",
         "access.forwarded",
+        "upstream.heads",
         "operations.tally",
         "operations.vitals",
     },
@@ -123,7 +124,7 @@ def test_the_service_imports_downwards_only() -> None:
 def test_only_the_transport_knows_http_and_only_the_top_knows_grpc(room: str) -> None:
     """HTTP libraries end in the transport, gRPC in the rooms that face callers."""
     imported = _rooms()[room]
-    if room not in ("upstream.transport", "upstream.connections", "upstream.punctual"):
+    if room.removeprefix("upstream.") not in ("transport", "connections", "punctual", "heads"):
         assert set() == _imports_any(imported, HTTP)
     if room not in GRPC_ROOMS:
         assert set() == _imports_any(imported, {"grpc", "grpc_status", "grpc_health"})

@@ -57,18 +57,17 @@ class Identification:
         if self._certificates:
             names = context.auth_context()
             return _name(_texts(names, "peer_uri"), _texts(names, "peer_dns"))
-        host = host_of(context.peer())
         if policy is None and not self._sidecars:
-            return host
+            return host_of(context.peer())
         # Header names may come more than once; an HTTP list of them is one list.
         headers: dict[str, list[str]] = {}
         for key, value in context.invocation_metadata():
             headers.setdefault(key, []).append(str(value))
         told = headers.get(forwarded.HEADER)
-        if told is not None and is_within(host, self._sidecars):
+        if told is not None and is_within(host_of(context.peer()), self._sidecars):
             return _forwarded_name(",".join(told))
         if policy is None:
-            return host
+            return host_of(context.peer())
         return _bearer_name(policy, headers.get("authorization", []))
 
 

@@ -3,6 +3,6 @@
 ``client`` the four calls · ``exchange`` one call, with everything around it · ``form`` the encoder
 · ``answers`` reads JSON · ``codes`` the one table from code to error · ``token``, ``issuer``,
 ``credentials``, ``rotation`` · ``pacer``, ``rate``, ``latency`` · ``retry``, ``gate`` ·
-``transport`` and ``punctual`` the only HTTP imports · ``sealed`` values that do not show
-themselves. Knows nothing of gRPC or generated code.
+``transport``, ``connections``, ``punctual`` and ``heads`` the only HTTP imports · ``sealed`` values
+that do not show themselves. Knows nothing of gRPC or generated code.
 """

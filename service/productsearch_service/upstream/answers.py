@@ -24,6 +24,7 @@ _MESSAGE_CHARS_MAX: Final = 200
 _SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{12,}")
 _SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
 _TRUE_WORDS: Final = frozenset({"true", "1"})
+_DECODER: Final = json.JSONDecoder(object_hook=SealedMembers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def read(body: SealedBytes) -> Answer:
 
 def _members(body: SealedBytes) -> SealedMembers | None:
     try:
-        members = json.loads(body, object_hook=SealedMembers)
+        members = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, SealedMembers) else None

@@ -134,6 +134,16 @@ class _TlsPool(_Keeping, HTTPSConnectionPool):
     urlopen = _urlopen
 
 
+class _Answer(Response):
+    """An answer's status, headers and raw body, without the cookies and the history."""
+
+    def __init__(self, resp: BaseHTTPResponse) -> None:
+        self._content_consumed = False
+        self.status_code = resp.status
+        self.headers = cast("Any", resp.headers)
+        self.raw = resp
+
+
 class OneHostAdapter(HTTPAdapter):
     """requests' adapter for one host, without what it works out anew for each request.
 
@@ -169,9 +179,5 @@ class OneHostAdapter(HTTPAdapter):
         return (request.url or "")[self._host_length :]
 
     def build_response(self, req: PreparedRequest, resp: BaseHTTPResponse) -> Response:  # noqa: ARG002
-        """Return the answer without cookies, encoding and history."""
-        response = Response()
-        response.status_code = resp.status
-        response.headers = cast("Any", resp.headers)
-        response.raw = resp
-        return response
+        """Return the answer."""
+        return _Answer(resp)

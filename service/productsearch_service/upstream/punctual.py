@@ -10,9 +10,11 @@ from __future__ import annotations
 import http.client
 import io
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from productsearch_service.upstream import heads
 
 if TYPE_CHECKING:
     import socket
@@ -60,11 +62,37 @@ class _PunctualReads(io.RawIOBase):
         super().close()
 
 
+class _Source:
+    """What an answer takes its stream from."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
+        """Return the stream of the socket."""
+        raw = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_PunctualReads(raw, self._sock))
+
+
 class _PunctualResponse(http.client.HTTPResponse):
+    fp: io.BufferedReader
+
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        raw = self.fp.detach()  # the stream of the socket
-        self.fp = io.BufferedReader(_PunctualReads(raw, sock))
+        super().__init__(cast("socket.socket", _Source(sock)), *args, **options)
+
+    def begin(self) -> None:
+        """Read the head: a plain one in one step, any other as the base class does."""
+        head = heads.read(self.fp.peek())
+        if head is None:
+            super().begin()
+            return
+        self.fp.read(head.head_bytes)
+        self.code = self.status = head.status
+        self.reason = head.reason
+        self.version = 11
+        self.headers = self.msg = head.headers
+        self.chunked = self.will_close = False
+        self.length = head.body_bytes
 
 
 class Connection(HTTPConnection):
