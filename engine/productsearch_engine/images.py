@@ -10,11 +10,12 @@ from __future__ import annotations
 import binascii
 import hashlib
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
+import pybase64
 from PIL import Image
 
 from productsearch_engine import codes
@@ -61,6 +62,8 @@ def from_base64(encoded: bytes) -> bytes:
             raise ApiError(codes.IMAGE_SIZE)
     if encoded.startswith(b"data:") or b"%" in encoded:
         raise ApiError(codes.IMAGE_FORMAT)
+    with suppress(binascii.Error):  # it refuses more, such as padding that is too long
+        return pybase64.b64decode(encoded, validate=True)
     try:
         return binascii.a2b_base64(encoded, strict_mode=True)
     except binascii.Error:

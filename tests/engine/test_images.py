@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import io
 import random
 import resource
@@ -10,10 +11,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from productsearch_engine.codes import ApiError
-from productsearch_engine.images import Picture
+from productsearch_engine.images import Picture, from_base64
 from tests.engine.pictures import draw, encoded, jpeg, png_claiming
 
 
@@ -21,6 +24,19 @@ def close(expected: Image.Image, found: np.ndarray, within: float = 6) -> bool:
     """Return whether the mean difference of two pictures is small."""
     pixels = np.asarray(expected.convert("RGB"), dtype=np.int16)
     return pixels.shape == found.shape and bool(np.abs(pixels - found).mean() < within)
+
+
+@settings(max_examples=2000)
+@given(st.text("ABab01+/=\n é", min_size=1).map(str.encode))
+def test_base64_is_read_as_the_standard_library_reads_it(value: bytes) -> None:
+    """The fast decoder and the strict one of Python take the same texts for the same bytes."""
+    try:
+        expected = binascii.a2b_base64(value.replace(b" ", b"+"), strict_mode=True)
+    except binascii.Error:
+        with pytest.raises(ApiError, match="216203"):
+            from_base64(value)
+    else:
+        assert expected == from_base64(value)
 
 
 @pytest.mark.parametrize(
