@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from productsearch.v1.deadlines import set_timeouts
+from productsearch.v1.deadlines import DefaultDeadlines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,7 @@ def connect(
         channel = grpc.insecure_channel(target, options=arguments)
     else:
         channel = grpc.secure_channel(target, credentials, options=arguments)
-    set_timeouts(channel, service_config())
-    return channel
+    return grpc.intercept_channel(channel, DefaultDeadlines(service_config()))
 
 
 def service_config() -> str:

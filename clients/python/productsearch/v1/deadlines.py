@@ -1,20 +1,21 @@
-"""Gives unary calls without a timeout the one that the service config names.
+"""Interceptors that give a unary call without a timeout the one that the service config names.
 
-gRPC's C core reads these timeouts, but rounds them down by up to a second and keeps them to
-itself: the server never hears of them. Setting them with the call does both. gRPC's own
-interceptors could do it too, for 35 us on each call.
+gRPC's C core reads these timeouts too, but it rounds them down by up to a second and does not send
+them to the server. A timeout that is set with the call is exact and reaches the server. Streams
+have no default timeout, so they are not intercepted.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import grpc
+import grpc.aio
 
-    import grpc
-    import grpc.aio
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
 
 
 def timeouts_of(service_config: str) -> dict[str, float]:
@@ -27,41 +28,73 @@ def timeouts_of(service_config: str) -> dict[str, float]:
     return timeouts
 
 
-def timeout_of(method: str, timeouts: Mapping[str, float]) -> float | None:
+def timeout_of(method: str | bytes, timeouts: Mapping[str, float]) -> float | None:
     """Return the seconds that a method's calls have by default; None for no end."""
-    service = method[: method.rindex("/") + 1]
-    seconds = timeouts.get(method, timeouts.get(service, float("inf")))
+    # grpc.aio hands its interceptors the path as bytes, which its types do not tell.
+    path = method.decode() if isinstance(method, bytes) else method
+    service = path[: path.rindex("/") + 1]
+    seconds = timeouts.get(path, timeouts.get(service, float("inf")))
     return None if seconds == float("inf") else seconds
 
 
-def set_timeouts(channel: grpc.Channel | grpc.aio.Channel, service_config: str) -> None:
-    """Let the unary calls of a new channel have the timeouts of ``service_config``."""
-    timeouts, unary_unary = timeouts_of(service_config), channel.unary_unary
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _CallDetails(grpc.ClientCallDetails):
+    """What an interceptor hands on; gRPC has no public class with these fields."""
 
-    def punctual(method: str, *rest: Any, **named: Any) -> _PunctualCalls:
-        return _PunctualCalls(unary_unary(method, *rest, **named), timeout_of(method, timeouts))
+    method: str
+    timeout: float | None
+    metadata: tuple[tuple[str, str | bytes], ...] | None
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
 
-    # Its class is gRPC's secret, and a channel around it would have to repeat it all, twice.
-    setattr(channel, "unary_unary", punctual)  # noqa: B010 - mypy forbids the plain assignment
+
+class DefaultDeadlines(grpc.UnaryUnaryClientInterceptor):
+    """Sets the default deadline of the calls of a ``grpc.Channel``."""
+
+    def __init__(self, service_config: str) -> None:
+        self._timeouts = timeouts_of(service_config)
+
+    def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.ClientCallDetails, Any], Any],
+        client_call_details: grpc.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        """Continue the call, with the default timeout if it has none."""
+        asked = client_call_details
+        if asked.timeout is None:
+            asked = _CallDetails(
+                method=asked.method,
+                timeout=timeout_of(asked.method, self._timeouts),
+                metadata=asked.metadata,
+                credentials=asked.credentials,
+                wait_for_ready=asked.wait_for_ready,
+                compression=asked.compression,
+            )
+        return continuation(asked, request)
 
 
-class _PunctualCalls:
-    """The calls of one method, sync or asyncio."""
+class AsyncDefaultDeadlines(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sets the default deadline of the calls of a ``grpc.aio.Channel``."""
 
-    def __init__(self, calls: Any, timeout_s: float | None) -> None:
-        self._calls = calls
-        self._timeout_s = timeout_s
+    def __init__(self, service_config: str) -> None:
+        self._timeouts = timeouts_of(service_config)
 
-    def __call__(self, request: Any, timeout: float | None = None, **named: Any) -> Any:
-        return self._calls(request, timeout=self._timeout(timeout), **named)
-
-    def with_call(self, request: Any, timeout: float | None = None, **named: Any) -> Any:
-        """Call and return response and call."""
-        return self._calls.with_call(request, timeout=self._timeout(timeout), **named)
-
-    def future(self, request: Any, timeout: float | None = None, **named: Any) -> Any:
-        """Call without waiting."""
-        return self._calls.future(request, timeout=self._timeout(timeout), **named)
-
-    def _timeout(self, asked_s: float | None) -> float | None:
-        return self._timeout_s if asked_s is None else asked_s
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        """Continue the call, with the default timeout if it has none."""
+        asked = client_call_details
+        if asked.timeout is None:
+            asked = grpc.aio.ClientCallDetails(
+                asked.method,
+                timeout_of(asked.method, self._timeouts),
+                asked.metadata,
+                asked.credentials,
+                asked.wait_for_ready,
+            )
+        return await continuation(asked, request)
