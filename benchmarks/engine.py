@@ -26,9 +26,10 @@ from psycopg_pool import ConnectionPool
 from benchmarks import clocks
 from benchmarks.findings import Findings, at_most, milliseconds
 from demo.processes import Engine
-from productsearch_engine import database, settings
+from productsearch_engine import settings
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import load
-from productsearch_engine.images import Picture
+from productsearch_engine.images.image_file import Picture
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library, partition
 from productsearch_engine.store.statements import ClassFilter
@@ -47,7 +48,7 @@ def run(rounds: int) -> Findings:
     """Search with a picture of 300 KB, 10 results, one caller."""
     with Engine(_DATA.resolve()) as engine:
         key_pair = _library(engine)
-        with database.opened(settings.load({}, {"data": str(engine.data)}), 2) as pool:
+        with open_pool(settings.load({}, {"data": str(engine.data)}), 2) as pool:
             library = _filled(pool)
             picture = _photograph()
             values, means_s = _measure(engine, key_pair, pool, library, picture, rounds)

@@ -1,1 +1,13 @@
-"""Self-hosted product image search over PostgreSQL that speaks the vendor's REST contract."""
+"""Self-hosted product image search over PostgreSQL that speaks the vendor's REST contract.
+
+Imports point downwards only; folders of one line do not import each other::
+
+    cli                                   the commands
+    server                                composes the engine and runs it
+    api                                   the REST contract (a console for people stands beside it)
+    images     store        database      image bytes · SQL of images and libraries · PostgreSQL
+    embedding                             pixels to vectors
+    settings   limits       metrics       no imports from the engine
+
+tests/laws/test_engine_rooms.py reads the imports and checks this.
+"""

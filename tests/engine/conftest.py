@@ -10,7 +10,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
-from productsearch_engine import database, settings
+from productsearch_engine import settings
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import load
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import Caller
@@ -21,7 +22,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """Connections to the engine's database, as the engine itself has them."""
-    with database.opened(settings.load({}, {"data": str(engine.data)}), 8) as opened:
+    with open_pool(settings.load({}, {"data": str(engine.data)}), 8) as opened:
         yield opened
 
 

@@ -9,7 +9,7 @@ import threading
 import requests
 
 from productsearch_engine import limits
-from productsearch_engine.bodies import Allowance
+from productsearch_engine.api.bodies import Allowance
 from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.pictures import jpeg
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, seed
 from hypothesis import strategies as st
 
-from productsearch_engine import codes, forms
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes, forms
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
 
 URLENCODED = "application/x-www-form-urlencoded"

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from productsearch_engine.codes import ApiError
-from productsearch_engine.images import Picture, from_base64
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.images.image_file import Picture, from_base64
 from tests.engine.pictures import draw, encoded, jpeg, png_claiming
 
 

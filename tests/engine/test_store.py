@@ -14,8 +14,10 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
-from productsearch_engine import database, settings, signs
+from productsearch_engine import settings
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import Vector
+from productsearch_engine.store import signs
 from productsearch_engine.store.images import (
     DuplicateError,
     Images,
@@ -36,7 +38,7 @@ def indexed_pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
         host = connection.info.host
     dsn = f"host={host} user=postgres dbname=postgres options='-c enable_sort=off'"
     chosen = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
-    with database.opened(chosen, 1) as opened:
+    with open_pool(chosen, 1) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from demo.processes import Engine
-from productsearch_engine.auth import Tokens
+from productsearch_engine.api.auth import Tokens
 from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.pictures import jpeg
 

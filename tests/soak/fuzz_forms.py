@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from productsearch_engine import forms
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import forms
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
 from productsearch_service.upstream import form
 from tests.soak.fuzz_told import tell

@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from productsearch_engine.codes import ApiError
-from productsearch_engine.images import Picture
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.images.image_file import Picture
 from productsearch_service import images, limits
 from tests.pictures import encode
 from tests.soak.fuzz_files import claiming, damage, files_of_all_kinds

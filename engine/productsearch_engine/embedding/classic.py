@@ -13,7 +13,7 @@ import numpy as np
 
 from productsearch_engine.embedding import Pixels, Vector, colour, shape, texture
 from productsearch_engine.embedding.colour import Floats
-from productsearch_engine.embedding.leaves import dead_leaves
+from productsearch_engine.embedding.dead_leaves import dead_leaves
 
 _SIDE = 192  # working pictures have the area of a square of this side, in pixels
 _SIDE_MIN = 32

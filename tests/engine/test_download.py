@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from productsearch_engine import fetch
-from productsearch_engine.codes import ApiError
-from productsearch_engine.fetch import Fetcher, is_public
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.images import download
+from productsearch_engine.images.download import Fetcher, is_public
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.pictures import jpeg
 
@@ -150,7 +150,7 @@ def test_private_is_refused_before_connecting(shared_caller: Caller, site: Site)
 
 def test_every_hop_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A redirect from an admitted host to a private one is refused before connecting."""
-    monkeypatch.setattr(fetch, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(download, "is_public", lambda address: address == "127.0.0.1")
     port = site.url.rpartition(":")[2]
     fetcher = Fetcher(allow_private=False)
     assert jpeg(1) == fetcher.fetch(site.url + "/jpg/1")
@@ -177,7 +177,7 @@ def test_the_address_is_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPat
 
 def test_a_slow_host_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that drips bytes for ever is 282112 at the total time, not at each byte's."""
-    monkeypatch.setattr(fetch, "DOWNLOAD_S", 0.3)
+    monkeypatch.setattr(download, "DOWNLOAD_S", 0.3)
     with pytest.raises(ApiError, match="282112"):
         Fetcher(allow_private=True).fetch(site.url + "/drip")
     assert ["/drip"] == site.asked
@@ -185,7 +185,7 @@ def test_a_slow_host_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_silent_host_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that accepts and says nothing is 282112, over TLS too."""
-    monkeypatch.setattr(fetch, "DOWNLOAD_S", 0.3)
+    monkeypatch.setattr(download, "DOWNLOAD_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):
             with pytest.raises(ApiError, match="282112"):
@@ -237,8 +237,8 @@ def test_public(address: str) -> None:
 def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of exactly the bound is taken, one byte more is not."""
     picture = jpeg(1)
-    monkeypatch.setattr(fetch, "DOWNLOAD_BYTES_MAX", len(picture))
+    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture))
     assert picture == Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
-    monkeypatch.setattr(fetch, "DOWNLOAD_BYTES_MAX", len(picture) - 1)
+    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture) - 1)
     with pytest.raises(ApiError, match="216202"):
         Fetcher(allow_private=True).fetch(site.url + "/jpg/1")

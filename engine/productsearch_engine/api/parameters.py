@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from productsearch_engine import codes, signs
-from productsearch_engine.codes import ApiError, missing
-from productsearch_engine.forms import Fields
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError, missing
+from productsearch_engine.api.forms import Fields
 from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     CLASS_ID_MAX,
@@ -22,6 +22,7 @@ from productsearch_engine.limits import (
     URL_BYTES_MAX,
     WINDOW,
 )
+from productsearch_engine.store import signs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ contract's codes. Does not know HTTP, forms or tokens.
 
 from __future__ import annotations
 
-from productsearch_engine import codes, images, signs
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
 from productsearch_engine.embedding import Embedding
-from productsearch_engine.images import Picture
-from productsearch_engine.parameters import Add, Delete, Request, Search, Source, Update
+from productsearch_engine.images.image_file import Picture, from_base64
+from productsearch_engine.store import signs
 from productsearch_engine.store.images import (
     DuplicateError,
     Images,
@@ -128,7 +129,7 @@ def _duplicate(sign: int) -> ApiError:
 
 def _picture(source: Source, download: bytes | None) -> Picture:
     if source.image is not None:
-        return Picture.of(images.from_base64(source.image))
+        return Picture.of(from_base64(source.image))
     assert download is not None  # noqa: S101 - app downloads every url before it calls
     return Picture.of(download)
 

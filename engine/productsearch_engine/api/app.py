@@ -24,11 +24,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from productsearch_engine import bodies, codes, forms, metrics
-from productsearch_engine.auth import Tokens, token_answer
-from productsearch_engine.calls import Calls
-from productsearch_engine.codes import ApiError
-from productsearch_engine.fetch import Fetcher
+from productsearch_engine import metrics
+from productsearch_engine.api import bodies, codes, forms
+from productsearch_engine.api.auth import Tokens, token_answer
+from productsearch_engine.api.calls import Calls
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.parameters import READERS
+from productsearch_engine.images.download import Fetcher
 from productsearch_engine.limits import (
     BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
@@ -38,7 +40,6 @@ from productsearch_engine.limits import (
     HEALTH_WAIT_S,
     TOKEN_BODY_BYTES_MAX,
 )
-from productsearch_engine.parameters import READERS
 from productsearch_engine.store.libraries import Libraries, UnknownClientError, WrongSecretError
 
 _log = logging.getLogger(__name__)

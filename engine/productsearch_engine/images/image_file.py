@@ -18,8 +18,8 @@ import numpy as np
 import pybase64
 from PIL import Image
 
-from productsearch_engine import codes
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.embedding import Pixels
 from productsearch_engine.limits import (
     EMBEDDED_SIDE_PX_MIN,

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from productsearch_engine import codes
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import BODY_READ_S
 
 

@@ -14,8 +14,8 @@ import re
 import secrets
 import time
 
-from productsearch_engine import codes
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import TOKEN_LIFETIME_S
 
 # Bound to a purpose: the key may sign something else one day.

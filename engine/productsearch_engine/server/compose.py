@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import uvicorn
 
-from productsearch_engine import database
-from productsearch_engine.app import Engine
-from productsearch_engine.auth import Tokens
-from productsearch_engine.calls import Calls
+from productsearch_engine.api.app import Engine
+from productsearch_engine.api.auth import Tokens
+from productsearch_engine.api.calls import Calls
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import Embedding, load
-from productsearch_engine.fetch import Fetcher
+from productsearch_engine.images.download import Fetcher
 from productsearch_engine.limits import KEEP_ALIVE_S, STOP_GRACE_S
 from productsearch_engine.settings import Settings, signing_key
 from productsearch_engine.store.images import Images
@@ -41,7 +41,7 @@ def serve(settings: Settings) -> None:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with (
         socket.create_server((settings.host, settings.port), family=family, backlog=512) as door,
-        database.opened(settings, settings.workers + 1) as pool,
+        open_pool(settings, settings.workers + 1) as pool,
     ):
         # Inherited by its connections. asyncio sets it only on sockets made with an explicit
         # protocol number; without it an answer's body waits 40 ms for its head's receipt.

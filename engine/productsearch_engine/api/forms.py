@@ -13,8 +13,8 @@ import numpy as np
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from productsearch_engine import codes
-from productsearch_engine.codes import ApiError
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
 
 Fields: TypeAlias = dict[bytes, bytes]

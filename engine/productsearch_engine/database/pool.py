@@ -15,9 +15,9 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine import migrations
+from productsearch_engine.database import migrations
+from productsearch_engine.database.postgres import Embedded
 from productsearch_engine.limits import DATABASE_WAIT_S, EF_SEARCH, STATEMENT_S
-from productsearch_engine.postgres import Embedded
 from productsearch_engine.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ set work_mem = '32MB';
 
 
 @contextmanager
-def opened(settings: Settings, connections: int) -> Iterator[ConnectionPool[Any]]:
+def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[Any]]:
     """Yield a pool of at most ``connections`` to the migrated database.
 
     Raises EmbeddedError, psycopg.Error, migrations.SchemaTooNewError.

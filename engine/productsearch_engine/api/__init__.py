@@ -1,0 +1,9 @@
+"""The REST contract: from an HTTP request to one call on the store, and back to JSON.
+
+A request passes ``app`` (routes, error boundary), ``auth`` (token), ``bodies`` (size, time,
+memory), ``forms`` (fields), ``parameters`` (typed request) and ``calls`` (the answer).
+``codes`` holds the contract's error codes.
+
+Knows the contract's fields, codes and texts. Does not know how an image is decoded, how a
+vector is made, or which SQL runs. Nothing below this folder knows an error code.
+"""

@@ -1,0 +1,165 @@
+"""The command line: ``productsearch-engine serve`` and ``library create|grow|list|delete``.
+
+Parses, starts, and turns failures into one line and an exit status: 1 refused or failed,
+2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import psycopg
+
+from productsearch_engine import settings
+from productsearch_engine.database.migrations import SchemaTooNewError
+from productsearch_engine.database.pool import open_pool
+from productsearch_engine.database.postgres import EmbeddedError
+from productsearch_engine.embedding import UnknownEmbeddingError, load
+from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.libraries import Libraries, LibraryError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    flags = {name: getattr(options, name, None) for name in settings.FLAGS}
+    try:
+        chosen = settings.load(os.environ, flags)
+        _start_logging(chosen.log_level)
+        chosen.data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        options.run(chosen, options)
+    except (SettingsError, UnknownEmbeddingError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (LibraryError, EmbeddedError, SchemaTooNewError, OSError) as error:
+        print(f"productsearch-engine: {error}", file=sys.stderr)
+        return 1
+    except psycopg.Error as error:
+        # Its text can hold the connection string.
+        print(f"productsearch-engine: database: {type(error).__name__}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(chosen: Settings, _options: argparse.Namespace) -> None:
+    # The commands about libraries need no HTTP server in memory.
+    from productsearch_engine.server.compose import serve
+
+    serve(chosen)
+
+
+def _create(chosen: Settings, options: argparse.Namespace) -> None:
+    embedding = load(chosen.embedding)
+    with open_pool(chosen, 1) as pool:
+        made = Libraries(pool).create(
+            options.name,
+            capacity=options.capacity,
+            embedding=embedding.name,
+            dimensions=embedding.dimensions,
+            api_key=options.api_key,
+        )
+    if options.json:
+        print(json.dumps({"name": options.name, **asdict(made)}))
+        return
+    print(f"library     {options.name}\nAPI key     {made.api_key}")
+    print(f"secret key  {made.secret_key or '(as before)'}")
+    if made.secret_key:
+        print("The secret key is shown this once; only a digest of it is stored.")
+
+
+def _grow(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        library = Libraries(pool).grow(options.name, options.by)
+    print(f"{library.name}: room for {library.capacity} pictures, {library.image_count} stored")
+
+
+def _list(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        libraries = Libraries(pool).list()
+    if options.json:
+        print(json.dumps([asdict(library) for library in libraries]))
+        return
+    print(f"{'LIBRARY':24} {'PICTURES':>10} {'CAPACITY':>10}  {'EMBEDDING':12} API KEY")
+    for library in libraries:
+        print(
+            f"{library.name:24} {library.image_count:10} {library.capacity:10}"
+            f"  {library.embedding:12} {library.api_key}"
+        )
+
+
+def _delete(chosen: Settings, options: argparse.Namespace) -> None:
+    if not options.yes:
+        raise LibraryError(f"this deletes every picture of {options.name!r}: confirm with --yes")
+    with open_pool(chosen, 1) as pool:
+        Libraries(pool).delete(options.name)
+    print(f"library {options.name} deleted; its key pair remains")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", metavar="FOLDER", help="data directory")
+    common.add_argument("--embedding", metavar="NAME", help="embedding (default classic)")
+    common.add_argument("--log-level", choices=settings.LOG_LEVELS)
+    parser = argparse.ArgumentParser(
+        prog="productsearch-engine",
+        description="Self-hosted product image search that speaks the vendor's REST contract.",
+        epilog=f"Every setting can also be given as {settings.PREFIX}NAME in the environment.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serving = commands.add_parser("serve", parents=[common], help="answer calls until stopped")
+    serving.add_argument("--listen", metavar="ADDRESS:PORT", help="default 127.0.0.1:8190")
+    serving.add_argument("--workers", metavar="NUMBER", help="calls worked on at the same time")
+    serving.add_argument(
+        "--allow-private-urls",
+        action="store_const",
+        const="true",
+        help="let url fields name private, loopback and link-local addresses",
+    )
+    serving.set_defaults(run=_serve)
+
+    library = commands.add_parser("library", help="create, grow, list and delete libraries")
+    actions = library.add_subparsers(required=True, metavar="ACTION")
+    create = actions.add_parser("create", parents=[common], help="create one and its key pair")
+    create.add_argument("name")
+    create.add_argument("--capacity", type=_positive, default=CAPACITY_DEFAULT, help="pictures")
+    create.add_argument("--api-key", help="reuse the key pair of a deleted library")
+    create.add_argument("--json", action="store_true")
+    create.set_defaults(run=_create)
+    grow = actions.add_parser("grow", parents=[common], help="add room")
+    grow.add_argument("name")
+    grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="pictures")
+    grow.set_defaults(run=_grow)
+    listing = actions.add_parser("list", parents=[common], help="show all")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(run=_list)
+    delete = actions.add_parser("delete", parents=[common], help="drop one with its pictures")
+    delete.add_argument("name")
+    delete.add_argument("--yes", action="store_true")
+    delete.set_defaults(run=_delete)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 10**12:
+        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
+    return int(text)
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    logging.captureWarnings(True)
+    # Below this level these print what they send: pictures, keys, connection strings.
+    for name in ("psycopg", "python_multipart", "PIL", "asyncio"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
