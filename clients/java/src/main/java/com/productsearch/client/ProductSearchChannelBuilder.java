@@ -90,7 +90,7 @@ public final class ProductSearchChannelBuilder {
      * Encrypts, and proves who the caller is (mutual TLS).
      *
      * @param certificates the caller's certificate and those between it and the authority, PEM
-     * @param key its private key, PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1
+     * @param key its private key: PKCS #8 without a password, PEM (BEGIN PRIVATE KEY)
      * @throws IllegalArgumentException if a file cannot be read or holds something else
      */
     public ProductSearchChannelBuilder identity(Path certificates, Path key) {
