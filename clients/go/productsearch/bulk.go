@@ -12,19 +12,19 @@ import (
 
 // Names of the generated messages without the stub's prefix.
 type (
-	// BulkSettings holds for all items of a bulk add.
+	// BulkSettings apply to all items of a bulk add.
 	BulkSettings = productsearchv1.BulkAddImagesRequest_Settings
-	// BulkItem is one picture to store, under a key of the caller's.
+	// BulkItem is one image to store, under a key of the caller's.
 	BulkItem = productsearchv1.BulkAddImagesRequest_Item
-	// BulkSummary counts what became of the items.
+	// BulkSummary counts the items by outcome.
 	BulkSummary = productsearchv1.BulkAddImagesResponse_Summary
 )
 
-// BulkResult is what became of one item. Either Added or Err is set.
+// BulkResult is the outcome of one item. Either Added or Err is set.
 type BulkResult struct {
 	// Key is the item's.
 	Key string
-	// Item is the one that was sent; nil if the service answers a key that waits for nothing.
+	// Item is the one that was sent; nil if no unanswered item has this key.
 	Item *BulkItem
 	// Added is what AddImage would have answered.
 	Added *productsearchv1.AddImageResponse
@@ -40,7 +40,7 @@ type BulkInterrupted struct {
 	Unanswered []*BulkItem
 	// Taken is how many items were taken from the sequence, answered or not.
 	Taken int
-	// Cause is the *Error that ended the stream. With UNAVAILABLE it pays to go on.
+	// Cause is the *Error that ended the stream. After UNAVAILABLE a new stream can succeed.
 	Cause error
 }
 
@@ -63,23 +63,23 @@ type Bulk struct {
 	summary  *BulkSummary
 }
 
-// BulkAdd stores the pictures of items. Nothing happens until its Results are ranged over.
+// BulkAdd stores the images of items. Nothing happens until its Results are ranged over.
 //
 // The service answers in the order of completion; settings may be nil. Items are taken from the
 // sequence only as fast as the service takes them, with at most 64 sent and unanswered: these
 // are held in memory. The sequence runs in a goroutine of its own, one item at a time, and has
-// ended when the loop over the results has: one that can wait for long should watch ctx, since
-// nothing can end the loop while it waits.
+// ended when the loop over the results has. The loop cannot end while the sequence waits for its
+// next item, so a sequence that can wait for long should watch ctx.
 func (c *Client) BulkAdd(ctx context.Context, settings *BulkSettings, items iter.Seq[*BulkItem]) *Bulk {
 	return &Bulk{client: c, ctx: ctx, settings: settings, items: items}
 }
 
-// Summary returns the counts of a bulk add that was carried through; nil before its end.
+// Summary returns the counts of a bulk add that was completed; nil before its end.
 func (b *Bulk) Summary() *BulkSummary { return b.summary }
 
-// Results sends the items and yields what became of each, in the order of completion. An error
-// of the whole is yielded once, as the last thing: a *BulkInterrupted. Leaving the loop early
-// cancels the stream. It can be ranged over once.
+// Results sends the items and yields the result of each, in the order of completion. If the
+// stream ends early, the last value is a *BulkInterrupted. Leaving the loop early cancels the
+// stream. Results can be ranged over once.
 func (b *Bulk) Results() iter.Seq2[*BulkResult, error] {
 	return func(yield func(*BulkResult, error) bool) {
 		if !b.started.CompareAndSwap(false, true) {

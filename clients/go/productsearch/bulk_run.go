@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// Items taken whose results were not taken yet: several times what the service works on
-	// at once, so that it never waits for us.
+	// Items taken whose results were not taken yet. The service works on 8 at once, so it never
+	// waits for this client.
 	unansweredMax = 64
-	// How long a stream may go on after its summary.
-	farewell = time.Second
+	// How long a stream may go on after its summary before it is cancelled.
+	drainTimeout = time.Second
 )
 
 var errNoSummary = &Error{
@@ -29,14 +29,14 @@ type bulkStream = grpc.BidiStreamingClient[
 	productsearchv1.BulkAddImagesRequest, productsearchv1.BulkAddImagesResponse,
 ]
 
-// bulkRun is a bulk add under way: one goroutine sends, one receives, and both hand results to
-// the caller's loop, which alone counts an item as answered.
+// bulkRun is a bulk add under way. One goroutine sends, one receives, and both hand results to
+// the caller's loop. Only that loop marks an item as answered.
 type bulkRun struct {
 	ctx        context.Context
 	cancel     context.CancelFunc
 	stream     bulkStream
 	results    chan *BulkResult
-	room       chan struct{} // holds one for each unanswered item
+	room       chan struct{} // a semaphore: one element for each unanswered item
 	unanswered unansweredItems
 
 	// Written by send, to be read when sent is closed.
@@ -98,8 +98,8 @@ func (r *bulkRun) all() iter.Seq[*BulkResult] {
 	}
 }
 
-// stop ends both goroutines and waits for them. What the sequence of items panicked with goes
-// on in the loop's goroutine, where the caller can recover it.
+// stop ends both goroutines and waits for them. If the sequence of items panicked, stop panics
+// with the same value in the goroutine of the caller's loop, where it can be recovered.
 func (r *bulkRun) stop() {
 	r.cancel()
 	<-r.sent
@@ -110,7 +110,7 @@ func (r *bulkRun) stop() {
 	}
 }
 
-// outcome returns how it ended, after stop.
+// outcome returns the summary or a *BulkInterrupted. It is called after stop.
 func (r *bulkRun) outcome() (*BulkSummary, error) {
 	unanswered := r.unanswered.items()
 	if r.summary != nil && r.allSent && len(unanswered) == 0 {
@@ -140,7 +140,7 @@ func (r *bulkRun) send(settings *BulkSettings, items iter.Seq[*BulkItem]) {
 		}
 	}()
 	err := r.sendAll(settings, items)
-	if err != io.EOF { // which means: receive is told why
+	if err != io.EOF { // After io.EOF, receive gets the status that ended the stream.
 		r.sendErr = err
 	}
 	returned = true
@@ -161,7 +161,7 @@ func (r *bulkRun) sendAll(settings *BulkSettings, items iter.Seq[*BulkItem]) err
 		if err := r.sendItem(item); err != nil {
 			return err
 		}
-		// Before the sequence goes on, since what it made next would only wait here.
+		// Wait before the sequence makes its next item, so that none is held beyond the limit.
 		if !r.waitForRoom() {
 			return nil
 		}
@@ -215,15 +215,16 @@ func (r *bulkRun) receive() {
 			}
 		case *productsearchv1.BulkAddImagesResponse_Summary_:
 			r.summary = part.Summary
-			r.bidFarewell()
+			r.drain()
 			return
 		}
 	}
 }
 
-// bidFarewell reads the stream to its end, so that the service sees it end well.
-func (r *bulkRun) bidFarewell() {
-	defer time.AfterFunc(farewell, r.cancel).Stop()
+// drain reads the stream to its end. A stream that is cancelled before its status has arrived
+// counts as failed at the service.
+func (r *bulkRun) drain() {
+	defer time.AfterFunc(drainTimeout, r.cancel).Stop()
 	for {
 		if _, err := r.stream.Recv(); err != nil {
 			return

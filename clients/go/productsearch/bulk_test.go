@@ -539,13 +539,13 @@ func TestBulkSurvivesItsSequence(t *testing.T) {
 	client := dial(t, &service{bulk: echo})
 	func() {
 		defer func() {
-			if got := recover(); got != "out of pictures" {
+			if got := recover(); got != "out of images" {
 				t.Errorf("recovered %v", got)
 			}
 		}()
 		run(client.BulkAdd(within(t), nil, func(yield func(*productsearch.BulkItem) bool) {
 			yield(&productsearch.BulkItem{Key: "a"})
-			panic("out of pictures")
+			panic("out of images")
 		}))
 		t.Error("no panic")
 	}()

@@ -6,7 +6,7 @@ import (
 )
 
 // unansweredItems are the items of a bulk add without a result, in the order in which they were
-// taken. They are few: a search from the front is quick.
+// taken. There are at most unansweredMax of them, so a linear search is cheap.
 type unansweredItems struct {
 	mutex   sync.Mutex
 	entries []unansweredItem
@@ -27,8 +27,9 @@ func (u *unansweredItems) add(item *BulkItem) (unique bool) {
 	return unique
 }
 
-// settle strikes off the result's item and sets it in the result; it returns false if no item
-// waits for this result. A result that has its item already was made on this side.
+// settle removes the item of a result and sets it in the result; it returns false if no
+// unanswered item belongs to the result. A result that has its item already was made by this
+// client.
 func (u *unansweredItems) settle(result *BulkResult) bool {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()

@@ -1,6 +1,7 @@
-// Package productsearch calls the product image search service, productsearch.v1, as a native:
-// a connection with the right options, errors for errors.As, and iterators for bulk adds and
-// for paging. The messages and the generated stub are in package productsearchv1.
+// Package productsearch is the client of the product image search service, productsearch.v1:
+// a connection with the options that the service needs, an error type for errors.As, and
+// iterators for bulk adds and for paging. The messages and the generated stub are in package
+// productsearchv1.
 package productsearch
 
 import (
@@ -21,8 +22,8 @@ import (
 var serviceConfig string
 
 const (
-	// A retry needs the whole request in the buffer; gRPC's own 256 KiB hold no picture, and
-	// a call that does not fit is silently not retried.
+	// A retry needs the whole request in the buffer. gRPC's default of 256 KiB is smaller than
+	// an image, and gRPC does not retry a call that does not fit.
 	retryBufferBytes = requestBytesMax + 1<<20
 	// The answer to the longest batch delete that fits a request, with an error for each
 	// signature, is several times gRPC's own 4 MiB.
@@ -35,7 +36,7 @@ const (
 
 // Client calls the service. It has the methods of the generated stub (AddImage, SearchImages,
 // UpdateImage, DeleteImage, BatchDeleteImages, BulkAddImages) and, on top of them, BulkAdd and
-// SearchAll. What fails, fails with an *Error. A Client can be used by many goroutines at once.
+// SearchAll. Every call fails with an *Error. A Client can be used by many goroutines at once.
 type Client struct {
 	productsearchv1.ProductSearchClient
 
@@ -43,7 +44,7 @@ type Client struct {
 }
 
 // Dial returns a client for the service at target, such as "127.0.0.1:50051" or any other gRPC
-// target. It connects with the first call and again by itself after a connection was lost.
+// target. It connects with the first call and reconnects after a connection was lost.
 //
 // Unary calls end after the service config's deadline, or after the context's if that is
 // earlier; searches, updates and deletes are tried again on UNAVAILABLE, adds never.

@@ -18,16 +18,16 @@ import (
 	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
 )
 
-// A search is tried three times, also with a picture that gRPC's own retry buffer cannot hold.
-func TestSearchIsRetriedWithPicturesOfAnySize(t *testing.T) {
+// A search is tried three times, also with an image that gRPC's own retry buffer cannot hold.
+func TestSearchIsRetriedWithImagesOfAnySize(t *testing.T) {
 	for _, size := range []int{64 << 10, 300 << 10, 1_100_000, 2_900_000, 6_000_000} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
-			picture := bytes.Repeat([]byte("p"), size)
+			content := bytes.Repeat([]byte("p"), size)
 			var calls atomic.Int32
 			client := dial(t, &service{search: func(
 				_ context.Context, r *pb.SearchImagesRequest,
 			) (*pb.SearchImagesResponse, error) {
-				if !bytes.Equal(picture, r.GetImage().GetContent()) {
+				if !bytes.Equal(content, r.GetImage().GetContent()) {
 					t.Errorf("attempt with %d bytes", len(r.GetImage().GetContent()))
 				}
 				if calls.Add(1) < 3 {
@@ -35,7 +35,7 @@ func TestSearchIsRetriedWithPicturesOfAnySize(t *testing.T) {
 				}
 				return &pb.SearchImagesResponse{LogId: 1}, nil
 			}})
-			request := &pb.SearchImagesRequest{Image: image(picture)}
+			request := &pb.SearchImagesRequest{Image: image(content)}
 			if _, err := client.SearchImages(within(t), request); err != nil {
 				t.Fatal(err)
 			}

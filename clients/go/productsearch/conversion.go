@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// convert turns gRPC's error into an *Error. What is no failure of the call stays as it is: the
-// end of a stream, and an error of somebody else's interceptor.
+// convert turns gRPC's error into an *Error. Other errors stay as they are: io.EOF at the end of
+// a stream, and the errors of other interceptors.
 func convert(err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -50,7 +50,8 @@ func convertStream(
 	return convertedStream{stream}, nil
 }
 
-// convertedStream is a stream whose methods fail with an *Error. Header tells of no failure.
+// convertedStream is a stream whose methods fail with an *Error. Header is not
+// converted: the status of a failed stream comes from RecvMsg.
 type convertedStream struct{ grpc.ClientStream }
 
 func (s convertedStream) SendMsg(message any) error { return convert(s.ClientStream.SendMsg(message)) }

@@ -27,13 +27,13 @@ type Error struct {
 	ReasonName string
 	// Code is the gRPC status code.
 	Code codes.Code
-	// Message is the sentence for people.
+	// Message is the status message, one sentence for people.
 	Message string
 	// UpstreamCode is the upstream's error_code, for its error table; 0 if it sent none.
 	UpstreamCode int
 	// LogID is the upstream's log_id of the failed call, for its support; 0 if it sent none.
 	LogID uint64
-	// ContSign is the signature of the picture that is stored already, with
+	// ContSign is the signature of the image that is stored already, with
 	// IMAGE_ALREADY_EXISTS.
 	ContSign string
 	// FieldViolations are all wrong fields of the request, in the service's order.
@@ -52,15 +52,14 @@ type FieldViolation struct {
 	Description string
 }
 
-// FromStatus returns what a status says: that of one bulk item or of one batch-deleted
-// signature. It returns nil for a nil or OK status.
+// FromStatus converts a status, such as that of one batch-deleted signature, to an *Error. It returns nil for a nil or OK status.
 func FromStatus(s *rpcstatus.Status) *Error {
 	if s.GetCode() == int32(codes.OK) {
 		return nil
 	}
 	e := &Error{Code: codes.Code(s.GetCode()), Message: s.GetMessage(), proto: s}
 	for _, packed := range s.GetDetails() {
-		// Details of an unknown type and bytes that are no message say nothing to us.
+		// Details of an unknown type, or that cannot be decoded, are skipped.
 		detail, err := packed.UnmarshalNew()
 		if err != nil {
 			continue

@@ -14,8 +14,8 @@ import (
 	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
 )
 
-// exampleService starts what the examples call, and returns its address and a picture.
-func exampleService() (address string, picture []byte) {
+// exampleService starts what the examples call, and returns its address and an image.
+func exampleService() (address string, content []byte) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)

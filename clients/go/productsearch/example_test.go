@@ -20,7 +20,7 @@ import (
 )
 
 func Example() {
-	address, picture := exampleService()
+	address, content := exampleService()
 
 	client, err := productsearch.Dial(address)
 	if err != nil {
@@ -29,7 +29,7 @@ func Example() {
 	defer client.Close()
 
 	found, err := client.SearchImages(context.Background(), &pb.SearchImagesRequest{
-		Image:    &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}, Fit: true},
+		Image:    &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true},
 		PageSize: 5,
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func ExampleFromStatus() {
 }
 
 func ExampleClient_BulkAdd() {
-	address, picture := exampleService()
+	address, content := exampleService()
 	client, err := productsearch.Dial(address)
 	if err != nil {
 		log.Fatal(err)
@@ -109,7 +109,7 @@ func ExampleClient_BulkAdd() {
 	items := func(yield func(*productsearch.BulkItem) bool) {
 		for _, name := range []string{"apple", "pear", ""} {
 			item := &productsearch.BulkItem{Key: "key of " + name, NewImage: &pb.NewImage{
-				Image: &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}},
+				Image: &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}},
 				Brief: name,
 			}}
 			if !yield(item) {
@@ -185,14 +185,14 @@ func ExampleBulkInterrupted() {
 }
 
 func ExampleClient_SearchAll() {
-	address, picture := exampleService()
+	address, content := exampleService()
 	client, err := productsearch.Dial(address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx := context.Background()
-	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: picture}}
+	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}}
 
 	for hit, err := range client.SearchAll(ctx, &pb.SearchImagesRequest{Image: image}) {
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // SearchAll yields all results of a search, best first, and asks for the next page only when
-// the loop gets there. page_size is the size of one page; results end where the service's do,
-// after the first 1000. An error is yielded once, as the last thing.
+// the loop gets there. page_size is the size of one page. The service gives the first 1000 results
+// at most. An error is yielded once and ends the loop.
 func (c *Client) SearchAll(
 	ctx context.Context, request *productsearchv1.SearchImagesRequest,
 ) iter.Seq2[*productsearchv1.SearchResult, error] {
@@ -41,13 +41,13 @@ func (c *Client) SearchAll(
 				return
 			}
 			page.PageToken = next
-			// It counts from the token, and was passed over already.
+			// skip counts from the token, and the first page has applied it.
 			page.Skip = 0
 		}
 	}
 }
 
-// shallowCopy returns a message of its own that shares the picture with the caller's.
+// shallowCopy returns a message of its own that shares the image with the caller's.
 func shallowCopy(request *productsearchv1.SearchImagesRequest) *productsearchv1.SearchImagesRequest {
 	page := &productsearchv1.SearchImagesRequest{}
 	request.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {

@@ -83,7 +83,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	if len(programs) != 1 {
 		t.Fatalf("%d programs in the README, want 1", len(programs))
 	}
-	address, picture := exampleService()
+	address, content := exampleService()
 	folder := t.TempDir()
 	clone, err := filepath.Abs("..")
 	if err != nil {
@@ -93,12 +93,12 @@ func TestReadmeProgramRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{
-		"main.go":     []byte(strings.ReplaceAll(programs[0], "127.0.0.1:50051", address)),
-		"picture.jpg": picture,
-		"go.sum":      sums, // so that nothing is asked of the network
+	for name, written := range map[string][]byte{
+		"main.go":   []byte(strings.ReplaceAll(programs[0], "127.0.0.1:50051", address)),
+		"image.jpg": content,
+		"go.sum":    sums, // so that nothing is asked of the network
 	} {
-		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), written, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	}
 }
 
-// The quickstart adds and finds, and the second time says that the picture is there.
+// The quickstart adds and finds, and the second time says that the image is there.
 func TestQuickstartRuns(t *testing.T) {
 	var adds atomic.Int32
 	_, address := serve(t, &service{search: findApples, add: func(
@@ -129,12 +129,12 @@ func TestQuickstartRuns(t *testing.T) {
 			})},
 		})
 	}})
-	picture := filepath.Join(t.TempDir(), "picture.jpg")
-	if err := os.WriteFile(picture, []byte("picture"), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "image.jpg")
+	if err := os.WriteFile(file, []byte("image"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"added 1,1\n", "already there as 1,1\n"} {
-		out := goCommand(t, "..", "run", "./examples/quickstart", "-address", address, "-picture", picture)
+		out := goCommand(t, "..", "run", "./examples/quickstart", "-address", address, "-image", file)
 		if want += "1.000 1,1 a red apple\n0.750 2,2 a green apple\n"; out != want {
 			t.Errorf("printed %q, want %q", out, want)
 		}

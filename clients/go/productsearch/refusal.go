@@ -20,8 +20,8 @@ const requestBytesMax = 6 << 20
 // What a message of a bulk stream needs beside its item.
 const envelopeBytes = 16
 
-// refusalOf returns why a message cannot be sent at all, or nil. gRPC would say so too, but
-// not which field is meant, and it would end a whole bulk stream for one item.
+// refusalOf returns why a message cannot be sent at all, or nil. gRPC's own error does not name
+// the field, and it ends a whole bulk stream for one item.
 func refusalOf(message proto.Message) *Error {
 	if field := invalidText(message.ProtoReflect()); field != "" {
 		return refuse(field, "is not valid UTF-8")

@@ -1,6 +1,6 @@
-// Quickstart adds a picture, finds it again, and reads what an error says.
+// Quickstart adds an image, finds it again, and reads what an error says.
 //
-// Run: go run ./examples/quickstart -address 127.0.0.1:50051 -picture picture.jpg
+// Run: go run ./examples/quickstart -address 127.0.0.1:50051 -image image.jpg
 package main
 
 import (
@@ -17,9 +17,9 @@ import (
 
 func main() {
 	address := flag.String("address", "127.0.0.1:50051", "host:port of the service")
-	picture := flag.String("picture", "picture.jpg", "file with the picture")
+	image := flag.String("image", "image.jpg", "file with the image")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, *address, *picture); err != nil {
+	if err := run(context.Background(), os.Stdout, *address, *image); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -36,9 +36,9 @@ func run(ctx context.Context, out io.Writer, address, file string) error {
 	}
 	defer client.Close()
 
-	picture := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true}
+	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true}
 	added, err := client.AddImage(ctx, &pb.AddImageRequest{
-		NewImage: &pb.NewImage{Image: picture, Brief: "a red apple"},
+		NewImage: &pb.NewImage{Image: image, Brief: "a red apple"},
 	})
 	var failed *productsearch.Error
 	switch {
@@ -50,7 +50,7 @@ func run(ctx context.Context, out io.Writer, address, file string) error {
 		return err
 	}
 
-	found, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: picture, PageSize: 5})
+	found, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: image, PageSize: 5})
 	if err != nil {
 		return err
 	}
