@@ -52,7 +52,8 @@ type FieldViolation struct {
 	Description string
 }
 
-// FromStatus converts a status, such as that of one batch-deleted signature, to an *Error. It returns nil for a nil or OK status.
+// FromStatus converts a status to an *Error: that of one bulk item or of one batch-deleted
+// signature. It returns nil for a nil or OK status.
 func FromStatus(s *rpcstatus.Status) *Error {
 	if s.GetCode() == int32(codes.OK) {
 		return nil

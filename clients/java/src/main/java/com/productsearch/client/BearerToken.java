@@ -8,10 +8,10 @@ import java.util.concurrent.Executor;
 import java.util.function.Supplier;
 
 /**
- * Tells the service who calls, where it has a policy.
+ * Sends a bearer token with each call, for a service with a caller policy.
  *
- * <p>The token is asked for with each call, so that a new one is used at once. It goes out on
- * plaintext channels too, for a mesh's sidecar: use TLS where there is none.
+ * <p>The supplier is asked for the token with each call, so that a new one is used at once. The
+ * token goes out on plaintext channels too, for a mesh's sidecar: use TLS where there is none.
  */
 public final class BearerToken extends CallCredentials {
     private static final Metadata.Key<String> AUTHORIZATION =
@@ -35,7 +35,7 @@ public final class BearerToken extends CallCredentials {
                     } catch (RuntimeException e) {
                         applier.fail(
                                 Status.UNAUTHENTICATED
-                                        .withDescription("no bearer token was to be had")
+                                        .withDescription("the bearer token supplier failed")
                                         .withCause(e));
                     }
                 });

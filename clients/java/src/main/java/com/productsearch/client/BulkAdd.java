@@ -22,17 +22,17 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * One bulk stream: iterate over it for the results, as they are done, in any order; then there is a
- * {@link #summary}.
+ * One bulk stream. Iterate over it for the results, which come in the order of completion; after
+ * the last one there is a {@link #summary}.
  *
- * <p>A thread of its own reads the caller's items, only as far as the stream takes them and never
- * more than 64 ahead of the results that were taken from here; so neither a slow service nor a slow
- * reader of results makes it grow. Where reading the items fails, the results of those before are
- * still given, then that failure is thrown.
+ * <p>A thread of its own reads the caller's items, only as fast as the stream takes them and at
+ * most 64 ahead of the results that were taken. A slow service or a slow reader of results
+ * therefore does not fill the memory. If reading the items fails, the results of the items before
+ * come first, then that failure is thrown.
  *
- * <p>Iterating throws {@link BulkInterruptedException} where the stream ends without a summary.
- * Close it unless it was read to its end: that cancels what is under way. Results are for one
- * thread; {@link #close} may come from any.
+ * <p>Iterating throws {@link BulkInterruptedException} if the stream ends without a summary. Close
+ * the stream unless it was read to its end: that cancels what is under way. Results are read by one
+ * thread; {@link #close} can be called by any.
  */
 public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
     /** Items between being read and having their result taken; the service works on 8 at once. */

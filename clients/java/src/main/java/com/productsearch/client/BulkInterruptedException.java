@@ -35,8 +35,8 @@ public final class BulkInterruptedException extends ProductSearchException {
     }
 
     /**
-     * All that is still to be sent: the unanswered items, then what was not read yet of the items
-     * that the stream was given. Can be read once.
+     * All that is still to be sent: the unanswered items, then the items that were not yet read
+     * from the caller's iterator. Can be read once.
      */
     public Iterator<Item> rest() {
         Spliterator<Item> later = Spliterators.spliteratorUnknownSize(unread, Spliterator.ORDERED);

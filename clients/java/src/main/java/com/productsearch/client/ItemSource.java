@@ -6,7 +6,7 @@ import java.util.NoSuchElementException;
 import java.util.Objects;
 import java.util.function.Predicate;
 
-/** The caller's items, read by one thread after another; an item that is not taken stays first. */
+/** The caller's items, for several threads; an item that was not taken is the next one again. */
 final class ItemSource implements Iterator<Item> {
     private final Iterator<? extends Item> items;
     private Item refused;

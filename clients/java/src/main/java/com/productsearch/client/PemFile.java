@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
 
-/** Reads PEM files and says at once what is wrong with one; gRPC would say it without the name. */
+/** Reads PEM files. Its errors name the file and what is wrong with it; gRPC's own do not. */
 final class PemFile {
     private PemFile() {}
 

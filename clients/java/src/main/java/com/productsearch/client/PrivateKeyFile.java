@@ -10,8 +10,9 @@ import java.util.regex.Pattern;
 /**
  * Reads a private key in PKCS #8 (RFC 5208), the one form that gRPC takes.
  *
- * <p>openssl and cert-manager also write PKCS #1 for RSA keys and SEC 1 for elliptic ones. These are
- * refused with the command that converts them: gRPC's own error names neither the file nor the form.
+ * <p>openssl and cert-manager also write PKCS #1 for RSA keys and SEC 1 for elliptic curve keys.
+ * These are refused with the command that converts them: gRPC's own error names neither the file
+ * nor the form.
  */
 final class PrivateKeyFile {
     private static final Pattern BEGIN = Pattern.compile("-----BEGIN ([A-Z ]*)PRIVATE KEY-----");

@@ -17,19 +17,19 @@ import java.util.function.Consumer;
 /**
  * Builds a channel with the options that this service wants; knows no RPC.
  *
- * <p>The defaults of gRPC lose calls here: no deadline at all, a retry buffer of 1 MiB that a
- * picture overflows, and dead connections that are noticed after minutes. With this builder, calls
- * without a deadline of their own end after the service config's (30 s for unary calls), and
- * searches, updates and deletes are tried again on UNAVAILABLE, adds never.
+ * <p>gRPC's defaults are no deadline, a retry buffer of 1 MiB, which is smaller than an image can
+ * be, and minutes until a dead connection is noticed. With this builder, calls without a deadline
+ * of their own end after the service config's (30 s for unary calls). Searches, updates and deletes
+ * are retried on UNAVAILABLE, adds never.
  *
  * <p>Without {@link #tls}, {@link #trust} or {@link #identity} the channel is plaintext: for
  * loopback and for a mesh's sidecar.
  */
 public final class ProductSearchChannelBuilder {
-    /** One request with one picture: a retry needs the whole of it in the buffer. */
+    /** The largest request with one image: a retry needs all of it in the buffer. */
     private static final long RETRY_BUFFER_BYTES = 4L * 1024 * 1024;
 
-    /** As many of those as the service works on at once. */
+    /** Room for 64 requests, all that the service works on at once. */
     private static final long RETRY_BUFFERS_BYTES = 64 * RETRY_BUFFER_BYTES;
 
     /** An answer for each signature of the largest batch of deletes that a request has room for. */
@@ -106,8 +106,9 @@ public final class ProductSearchChannelBuilder {
     }
 
     /**
-     * Sets after how long without a sign from the server it is asked for one, 10 s or more (default
-     * 30 s), and how long the answer may take (default 10 s) before the connection is given up.
+     * Sets the keepalive: after how long without data from the server it is pinged, 10 s or more
+     * (default 30 s), and how long the answer may take (default 10 s) before the connection is
+     * closed.
      */
     public ProductSearchChannelBuilder keepAlive(Duration interval, Duration timeout) {
         if (interval.compareTo(KEEPALIVE_MIN) < 0) {
@@ -120,7 +121,7 @@ public final class ProductSearchChannelBuilder {
     }
 
     /**
-     * Sets whether the server is asked for signs while no call is under way. Default: false; a dead
+     * Sets whether the server is pinged while no call is under way. Default: false; a dead
      * connection is then noticed with the next call.
      */
     public ProductSearchChannelBuilder keepAliveWithoutCalls(boolean enable) {
@@ -134,7 +135,10 @@ public final class ProductSearchChannelBuilder {
         return this;
     }
 
-    /** Has the last word on the channel: interceptors, executor, load balancing, buffer sizes. */
+    /**
+     * Changes gRPC's channel builder after all other settings: interceptors, executor, load
+     * balancing, buffer sizes.
+     */
     public ProductSearchChannelBuilder customize(Consumer<ManagedChannelBuilder<?>> change) {
         customization = customization.andThen(Objects.requireNonNull(change));
         return this;

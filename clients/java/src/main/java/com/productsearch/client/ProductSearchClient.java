@@ -25,8 +25,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 
 /**
- * Adds, finds, changes and deletes pictures. Calls block; failures are {@link
- * ProductSearchException}. One client serves all threads and is made once.
+ * Adds, finds, changes and deletes images. Calls block and fail with {@link
+ * ProductSearchException}. One client serves all threads.
  */
 public final class ProductSearchClient implements AutoCloseable {
     private static final Duration CLOSE_TIMEOUT = Duration.ofSeconds(5);
@@ -42,7 +42,7 @@ public final class ProductSearchClient implements AutoCloseable {
         this.credentials = credentials;
     }
 
-    /** Calls over {@code channel}, best one of {@link ProductSearchChannelBuilder}'s. */
+    /** Calls over {@code channel}, which {@link ProductSearchChannelBuilder} makes. */
     public ProductSearchClient(ManagedChannel channel) {
         this(channel, null, null);
     }
@@ -66,42 +66,42 @@ public final class ProductSearchClient implements AutoCloseable {
         return new ProductSearchClient(channel, timeout, Objects.requireNonNull(credentials));
     }
 
-    /** Stores one picture with its brief and class ids. */
+    /** Stores one image with its brief and class ids. */
     public AddImageResponse addImage(AddImageRequest request) {
         return call(stub -> stub.addImage(request));
     }
 
-    /** Finds one page of the stored pictures most like the given one, best first. */
+    /** Finds one page of the stored images most like the given one, best first. */
     public SearchImagesResponse searchImages(SearchImagesRequest request) {
         return call(stub -> stub.searchImages(request));
     }
 
-    /** Finds all of them, page by page as they are read; {@code page_size} is a page's size. */
+    /** Finds all results, page by page as they are read; {@code page_size} is a page's size. */
     public SearchResults searchAll(SearchImagesRequest request) {
         return new SearchResults(request, this::searchImages);
     }
 
-    /** Changes the fields that are set of one stored picture. */
+    /** Changes the fields that are set of one stored image. */
     public UpdateImageResponse updateImage(UpdateImageRequest request) {
         return call(stub -> stub.updateImage(request));
     }
 
-    /** Deletes one stored picture. */
+    /** Deletes one stored image. */
     public DeleteImageResponse deleteImage(DeleteImageRequest request) {
         return call(stub -> stub.deleteImage(request));
     }
 
     /**
-     * Deletes any number of stored pictures. What became of each stands in its result; {@link
-     * ProductSearchException#from(com.google.rpc.Status)} reads an error there.
+     * Deletes any number of stored images. Each has a result of its own; {@link
+     * ProductSearchException#from(com.google.rpc.Status)} reads the error of one.
      */
     public BatchDeleteImagesResponse batchDeleteImages(BatchDeleteImagesRequest request) {
         return call(stub -> stub.batchDeleteImages(request));
     }
 
     /**
-     * Stores a stream of pictures; see {@link BulkAdd}. The items are read by another thread, and
-     * their keys should differ.
+     * Stores a stream of images; see {@link BulkAdd}. The items are read by another thread. Each
+     * should have its own key.
      */
     public BulkAdd bulkAdd(Settings settings, Iterator<? extends Item> items) {
         return BulkAdd.start(

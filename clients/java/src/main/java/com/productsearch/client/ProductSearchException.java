@@ -22,9 +22,8 @@ import java.util.OptionalLong;
 /**
  * Says why a call, or one item of a bulk stream, or one signature of a batch failed.
  *
- * <p>The accessors read the {@code google.rpc} details of the status. They are empty where the
- * error says nothing of the kind, as with gRPC's own errors (no connection, deadline), and none of
- * them throws.
+ * <p>The accessors read the {@code google.rpc} details of the status. They are empty if the error
+ * has no such detail, as with gRPC's own errors (no connection, deadline). None of them throws.
  */
 public class ProductSearchException extends RuntimeException {
     private static final String DOMAIN = "productsearch.v1";
@@ -81,7 +80,7 @@ public class ProductSearchException extends RuntimeException {
         return info(status).map(ProductSearchException::reasonOf);
     }
 
-    /** After how long trying again can help; empty: waiting does not help. */
+    /** After how long a retry can succeed; empty: waiting does not help. */
     public Optional<Duration> retryDelay() {
         return detail(status, RetryInfo.getDefaultInstance())
                 .map(RetryInfo::getRetryDelay)
@@ -97,7 +96,7 @@ public class ProductSearchException extends RuntimeException {
         return Collections.unmodifiableMap(violations);
     }
 
-    /** The signature of the picture that is stored already (IMAGE_ALREADY_EXISTS). */
+    /** The signature of the image that is stored already (IMAGE_ALREADY_EXISTS). */
     public Optional<String> contSign() {
         return metadata("contSign");
     }
@@ -145,7 +144,7 @@ public class ProductSearchException extends RuntimeException {
             try {
                 return com.google.rpc.Status.parseFrom(details);
             } catch (InvalidProtocolBufferException e) {
-                // Garbage from a proxy must not hide the code and message that came with it.
+                // Details that cannot be decoded must not hide the code and message beside them.
             }
         }
         String message = plain.getDescription() == null ? "" : plain.getDescription();

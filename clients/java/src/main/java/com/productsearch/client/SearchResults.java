@@ -11,10 +11,10 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * All results of a search, best first. A page is asked for when its first result is; each {@link
- * #iterator} and {@link #stream} searches anew.
+ * All results of a search, best first. A page is requested when its first result is read. Each
+ * {@link #iterator} and {@link #stream} searches anew.
  *
- * <p>Iterating throws {@link ProductSearchException} where a page fails.
+ * <p>Iterating throws {@link ProductSearchException} if a page fails.
  */
 public final class SearchResults implements Iterable<SearchResult> {
     private final SearchImagesRequest first;
@@ -43,7 +43,7 @@ public final class SearchResults implements Iterable<SearchResult> {
 
         @Override
         public boolean hasNext() {
-            // A page can be empty and still have a successor.
+            // A page can be empty and still not be the last one.
             while (!page.hasNext() && next != null) {
                 SearchImagesResponse response = search.apply(next);
                 page = response.getResultsList().iterator();
@@ -60,7 +60,7 @@ public final class SearchResults implements Iterable<SearchResult> {
             return page.next();
         }
 
-        /** The request for the page after; {@code skip} counts from the token, so it goes. */
+        /** The request for the next page; {@code skip} counts from the token, so it is cleared. */
         private SearchImagesRequest after(String token) {
             if (token.isEmpty()) {
                 return null;

@@ -9,7 +9,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
-/** Reads the service config that the protos ship: deadlines, and which calls may be repeated. */
+/** Reads the service config of the protos: default deadlines, and which calls are retried. */
 final class ServiceConfig {
     private static final String RESOURCE = "product_search_grpc_service_config.json";
 

@@ -1,6 +1,5 @@
 /**
- * The Java client of {@code productsearch.v1.ProductSearch}: everything that generated code does
- * not give.
+ * The Java client of {@code productsearch.v1.ProductSearch}, beside the generated code.
  *
  * <p>Start at {@link com.productsearch.client.ProductSearchClient}. The messages are in {@code
  * com.productsearch.v1}.

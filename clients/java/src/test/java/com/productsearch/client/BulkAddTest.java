@@ -142,18 +142,18 @@ class BulkAddTest {
     @Test
     void holdsBackForTheTransport() throws InterruptedException {
         service.reading = false;
-        ImageSource picture =
+        ImageSource image =
                 ImageSource.newBuilder()
                         .setContent(ByteString.copyFrom(new byte[1_000_000]))
                         .build();
-        Item large = item(0).toBuilder().setNewImage(newImage(picture)).build();
+        Item large = item(0).toBuilder().setNewImage(newImage(image)).build();
         Counted source = new Counted(Collections.nCopies(64, large).iterator());
         try (BulkAdd bulk = client.bulkAdd(DEFAULT, source)) {
             Thread sender = senders().get(0);
             while (source.read.get() == 0 || sender.getState() != Thread.State.WAITING) {
                 Thread.sleep(10);
             }
-            assertTrue(source.read.get() < 16, source.read + " of 64 pictures were read");
+            assertTrue(source.read.get() < 16, source.read + " of 64 images were read");
             assertThrows(IllegalStateException.class, bulk::summary);
         }
     }

@@ -58,15 +58,15 @@ class ChannelTest {
         server.close();
     }
 
-    /** A search is repeated on UNAVAILABLE, with a picture of any size that the service takes. */
+    /** A search is repeated on UNAVAILABLE, with an image of any size that the service takes. */
     @ParameterizedTest
     @ValueSource(ints = {64_000, 300_000, 1_100_000, 2_900_000})
-    void aSearchIsRepeated(int pictureBytes) {
+    void aSearchIsRepeated(int imageBytes) {
         service.failures.set(2);
-        byte[] picture = new byte[pictureBytes];
-        picture[pictureBytes - 1] = 1;
+        byte[] content = new byte[imageBytes];
+        content[imageBytes - 1] = 1;
         ImageSource image =
-                ImageSource.newBuilder().setContent(ByteString.copyFrom(picture)).build();
+                ImageSource.newBuilder().setContent(ByteString.copyFrom(content)).build();
         client.searchImages(SearchImagesRequest.newBuilder().setImage(image).build());
         assertEquals(3, arrivals.calls.size());
         assertEquals(image, service.answered.getImage());
@@ -144,9 +144,9 @@ class ChannelTest {
         assertEquals(Code.UNAVAILABLE, codeOf(c -> c.addImage(add(10))));
     }
 
-    /** A picture of 5 MB reaches the service, whose own error says that it is too large. */
+    /** An image of 5 MB reaches the service, whose own error says that it is too large. */
     @Test
-    void anOversizedPictureGetsTheServicesError() {
+    void anOversizedImageGetsTheServicesError() {
         service.tooLarge = true;
         ProductSearchException error =
                 assertThrows(ProductSearchException.class, () -> client.addImage(add(5_000_000)));
@@ -186,9 +186,9 @@ class ChannelTest {
         assertTrue(left <= limit.toMillis(), left + " ms left");
     }
 
-    private static AddImageRequest add(int pictureBytes) {
+    private static AddImageRequest add(int imageBytes) {
         ImageSource image =
-                ImageSource.newBuilder().setContent(ByteString.copyFrom(new byte[pictureBytes]))
+                ImageSource.newBuilder().setContent(ByteString.copyFrom(new byte[imageBytes]))
                         .build();
         return AddImageRequest.newBuilder()
                 .setNewImage(NewImage.newBuilder().setImage(image).setBrief("zeros"))

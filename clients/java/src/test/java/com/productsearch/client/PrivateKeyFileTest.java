@@ -32,7 +32,7 @@ class PrivateKeyFileTest {
         }
     }
 
-    /** A key in another form is refused under its field and file, with the command to convert it. */
+    /** Another form is refused under the field and the file, with the command to convert it. */
     @ParameterizedTest
     @ValueSource(strings = {"RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
     void namesTheConversion(String form) throws IOException {
@@ -42,8 +42,9 @@ class PrivateKeyFileTest {
                 "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
                         + ("-----BEGIN " + form + "-----\nAQ==\n-----END " + form + "-----\n"));
         assertEquals(
-                "key: " + file + " holds a BEGIN " + form + "; use PKCS #8 without a password (BEGIN"
-                        + " PRIVATE KEY): openssl pkcs8 -topk8 -nocrypt -in old.pem -out new.pem",
+                "key: " + file + " holds a BEGIN " + form + "; use PKCS #8 without a password"
+                        + " (BEGIN PRIVATE KEY): openssl pkcs8 -topk8"
+                        + " -nocrypt -in old.pem -out new.pem",
                 messageOf(file));
     }
 

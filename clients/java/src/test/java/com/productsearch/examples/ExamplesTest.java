@@ -46,12 +46,12 @@ class ExamplesTest {
 
     @TempDir Path folder;
 
-    /** The quickstart adds a picture, finds it, and the second time says that it is there. */
+    /** The quickstart adds an image, finds it, and the second time says that it is there. */
     @Test
     void quickstart() throws Exception {
-        Path picture = Files.writeString(folder.resolve("apple.jpg"), "an apple");
+        Path file = Files.writeString(folder.resolve("apple.jpg"), "an apple");
         try (TestServer server = new TestServer(new Memory())) {
-            String[] arguments = {server.address(), picture.toString()};
+            String[] arguments = {server.address(), file.toString()};
             String found = "0.900 a red apple\n";
             assertEquals(
                     "added apple.sign\n" + found, output(() -> Quickstart.main(arguments)));
@@ -142,7 +142,7 @@ class ExamplesTest {
         void run() throws Exception;
     }
 
-    /** Remembers one picture, and interrupts the first bulk stream after its first item. */
+    /** Remembers one image, and interrupts the first bulk stream after its first item. */
     private static final class Memory extends ProductSearchImplBase {
         private final Map<String, SearchResult> stored = new LinkedHashMap<>();
         volatile int streams;

@@ -19,7 +19,7 @@ import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.stream.Stream;
 
-/** Stores all pictures of a folder: {@code Import HOST:PORT FOLDER}. */
+/** Stores all images of a folder: {@code Import HOST:PORT FOLDER}. */
 public final class Import {
     private Import() {}
 
@@ -30,7 +30,7 @@ public final class Import {
         }
     }
 
-    /** Sends what a replica that stopped left unanswered to the next one, three times at most. */
+    /** Sends the items again that an interrupted stream left unanswered; three streams at most. */
     private static void store(ProductSearchClient client, Iterator<Item> items) {
         Settings settings =
                 Settings.newBuilder()

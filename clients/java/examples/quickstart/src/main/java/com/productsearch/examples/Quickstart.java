@@ -14,27 +14,27 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Adds a picture, finds it again, and reads what an error says: {@code Quickstart HOST:PORT
- * PICTURE}.
+ * Adds an image, finds it again, and reads what an error says: {@code Quickstart HOST:PORT
+ * IMAGE}.
  */
 public final class Quickstart {
     private Quickstart() {}
 
     public static void main(String[] arguments) throws IOException {
         ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
-        ImageSource picture = ImageSource.newBuilder().setContent(content).setFit(true).build();
+        ImageSource image = ImageSource.newBuilder().setContent(content).setFit(true).build();
         try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
-            add(client, picture);
+            add(client, image);
             SearchImagesRequest request =
-                    SearchImagesRequest.newBuilder().setImage(picture).setPageSize(5).build();
+                    SearchImagesRequest.newBuilder().setImage(image).setPageSize(5).build();
             for (SearchResult hit : client.searchImages(request).getResultsList()) {
                 System.out.printf("%.3f %s%n", hit.getScore(), hit.getBrief());
             }
         }
     }
 
-    private static void add(ProductSearchClient client, ImageSource picture) {
-        NewImage apple = NewImage.newBuilder().setImage(picture).setBrief("a red apple").build();
+    private static void add(ProductSearchClient client, ImageSource image) {
+        NewImage apple = NewImage.newBuilder().setImage(image).setBrief("a red apple").build();
         try {
             AddImageRequest request = AddImageRequest.newBuilder().setNewImage(apple).build();
             System.out.println("added " + client.addImage(request).getContSign());

@@ -9,16 +9,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** Finds all stored pictures that are like one: {@code Search HOST:PORT PICTURE}. */
+/** Finds all stored images that are like one: {@code Search HOST:PORT IMAGE}. */
 public final class Search {
     private Search() {}
 
     public static void main(String[] arguments) throws IOException {
         try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
             ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
-            ImageSource picture = ImageSource.newBuilder().setContent(content).setFit(true).build();
+            ImageSource image = ImageSource.newBuilder().setContent(content).setFit(true).build();
             SearchImagesRequest request =
-                    SearchImagesRequest.newBuilder().setImage(picture).setMinScore(0.5).build();
+                    SearchImagesRequest.newBuilder().setImage(image).setMinScore(0.5).build();
             for (SearchResult hit : client.searchAll(request)) {
                 System.out.printf("%.3f %s%n", hit.getScore(), hit.getBrief());
             }

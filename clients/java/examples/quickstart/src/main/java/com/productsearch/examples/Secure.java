@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Deletes a picture over mutual TLS: {@code Secure HOST:PORT CA.PEM CERTIFICATE.PEM KEY.PEM
+ * Deletes an image over mutual TLS: {@code Secure HOST:PORT CA.PEM CERTIFICATE.PEM KEY.PEM
  * CONT_SIGN}, with the caller's token in PRODUCTSEARCH_TOKEN.
  */
 public final class Secure {
