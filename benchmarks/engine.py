@@ -29,7 +29,7 @@ from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import load
-from productsearch_engine.images.image_file import Picture
+from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library, partition
 from productsearch_engine.store.statements import ClassFilter
@@ -100,7 +100,7 @@ def _measure(
 
     def parts() -> None:
         began_s = time.perf_counter()
-        pixels = Picture.of(picture).pixels()
+        pixels = ImageFile.checked(picture).pixels()
         decoded_s = time.perf_counter()
         vector = embedding.embed(pixels)
         embedded_s = time.perf_counter()

@@ -1,30 +1,29 @@
-"""Every setting: its name, its default, its check; read from the environment and flags.
+"""Every setting: its name, its default, its check.
 
-A flag beats the environment. Does not know what the settings are for.
+Settings are read from the environment and from command-line flags; a flag wins. Does not know
+what the settings are for and opens no file.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PREFIX = "PRODUCTSEARCH_ENGINE_"
 
-_KEY_BYTES_MIN = 32
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "embedding", "log_level")
-"""Settings that can be flags; a connection string or a key's file would show in ``ps``."""
+"""Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
 _NAMES = (*FLAGS, "database", "signing_key_file")
 
 
 class SettingsError(Exception):
-    """All that is wrong with the settings, a line each."""
+    """The settings are wrong; the text has one line for each fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Settings:
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
-    """Return the settings. Raises SettingsError with everything that is wrong."""
+    """Return the settings. Raises SettingsError with every fault."""
     values = {
         name: environment[PREFIX + name.upper()]
         for name in _NAMES
@@ -74,38 +73,6 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
-
-
-def signing_key(settings: Settings) -> bytes:
-    """Return the key that signs tokens, made once if its file is in the data directory.
-
-    Raises SettingsError if the file cannot be read or holds fewer than 32 bytes.
-    """
-    file = settings.signing_key_file
-    if file.parent == settings.data and not file.exists():
-        _make_key(file)
-    try:
-        key = file.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(f"signing_key_file: {error.strerror}: {file}") from None
-    if len(key) < _KEY_BYTES_MIN:
-        raise SettingsError(f"signing_key_file: fewer than {_KEY_BYTES_MIN} bytes: {file}")
-    return key
-
-
-def _make_key(file: Path) -> None:
-    # Complete under another name first: whoever links it second finds the first one's key.
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as made:
-        made.write(secrets.token_hex(32))
-        made.flush()
-        os.fsync(made.fileno())
-    try:
-        os.link(new, file)
-    except FileExistsError:
-        pass
-    finally:
-        new.unlink()
 
 
 def _default_data() -> Path:

@@ -12,9 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from productsearch_engine.api.codes import ApiError
 from productsearch_engine.images import download
-from productsearch_engine.images.download import Fetcher, is_public
+from productsearch_engine.images.download import Downloader
+from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError, UrlTimeoutError
+from productsearch_engine.images.public_address import is_public
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.pictures import jpeg
 
@@ -152,11 +153,11 @@ def test_every_hop_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
     """A redirect from an admitted host to a private one is refused before connecting."""
     monkeypatch.setattr(download, "is_public", lambda address: address == "127.0.0.1")
     port = site.url.rpartition(":")[2]
-    fetcher = Fetcher(allow_private=False)
-    assert jpeg(1) == fetcher.fetch(site.url + "/jpg/1")
+    downloader = Downloader(allow_private=False)
+    assert jpeg(1) == downloader.download(site.url + "/jpg/1")
     site.asked.clear()
-    with pytest.raises(ApiError, match="282113"):
-        fetcher.fetch(f"{site.url}/to/http://127.0.0.2:{port}/jpg/1")
+    with pytest.raises(UrlRefusedError):
+        downloader.download(f"{site.url}/to/http://127.0.0.2:{port}/jpg/1")
     assert [f"/to/http://127.0.0.2:{port}/jpg/1"] == site.asked
 
 
@@ -169,43 +170,43 @@ def test_the_address_is_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPat
         return real(next(answers) if host == "rebind.example" else host, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", changing)
-    with pytest.raises(ApiError, match="282113"):
-        Fetcher(allow_private=False).fetch(f"http://rebind.example:{port}/jpg/1")
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=False).download(f"http://rebind.example:{port}/jpg/1")
     assert [] == site.asked
     assert "127.0.0.1" == next(answers)
 
 
 def test_a_slow_host_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that drips bytes for ever is 282112 at the total time, not at each byte's."""
+    """A host that drips bytes for ever is cut off at the total time, not at each byte's."""
     monkeypatch.setattr(download, "DOWNLOAD_S", 0.3)
-    with pytest.raises(ApiError, match="282112"):
-        Fetcher(allow_private=True).fetch(site.url + "/drip")
+    with pytest.raises(UrlTimeoutError):
+        Downloader(allow_private=True).download(site.url + "/drip")
     assert ["/drip"] == site.asked
 
 
 def test_a_silent_host_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that accepts and says nothing is 282112, over TLS too."""
+    """A host that accepts and says nothing is cut off, over TLS too."""
     monkeypatch.setattr(download, "DOWNLOAD_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):
-            with pytest.raises(ApiError, match="282112"):
-                Fetcher(allow_private=True).fetch(
+            with pytest.raises(UrlTimeoutError):
+                Downloader(allow_private=True).download(
                     f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
                 )
 
 
 def test_nobody_there() -> None:
-    """A port where nobody listens is 282113."""
+    """A port where nobody listens is refused."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(ApiError, match="282113"):
-        Fetcher(allow_private=True).fetch(f"http://127.0.0.1:{port}/")
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=True).download(f"http://127.0.0.1:{port}/")
 
 
 def test_nothing_of_ours_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of the environment is used and no credentials are sent."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert jpeg(1) == Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
+    assert jpeg(1) == Downloader(allow_private=True).download(site.url + "/jpg/1")
     assert {"Host", "Accept", "Accept-Encoding", "User-Agent", "Connection"} == site.headers[
         0
     ].keys()
@@ -238,7 +239,7 @@ def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     """A picture of exactly the bound is taken, one byte more is not."""
     picture = jpeg(1)
     monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture))
-    assert picture == Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
+    assert picture == Downloader(allow_private=True).download(site.url + "/jpg/1")
     monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture) - 1)
-    with pytest.raises(ApiError, match="216202"):
-        Fetcher(allow_private=True).fetch(site.url + "/jpg/1")
+    with pytest.raises(ImageSizeError):
+        Downloader(allow_private=True).download(site.url + "/jpg/1")

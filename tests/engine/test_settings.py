@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from productsearch_engine import settings
+from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import SettingsError
 
 
@@ -82,9 +83,9 @@ def test_secrets_are_not_shown() -> None:
 def test_signing_key_is_made_once(tmp_path: Path) -> None:
     """The key in the data directory is made at the first start, for its owner alone."""
     chosen = settings.load({}, {"data": str(tmp_path)})
-    key = settings.signing_key(chosen)
+    key = read_signing_key(chosen)
     assert 32 <= len(key)
-    assert key == settings.signing_key(chosen)
+    assert key == read_signing_key(chosen)
     assert 0o600 == (tmp_path / "signing.key").stat().st_mode & 0o777
     assert ["signing.key"] == [file.name for file in tmp_path.iterdir()]
 
@@ -94,9 +95,9 @@ def test_signing_key_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "key"
     chosen = settings.load({"PRODUCTSEARCH_ENGINE_SIGNING_KEY_FILE": str(file)}, {})
     with pytest.raises(SettingsError, match="No such file"):
-        settings.signing_key(chosen)
+        read_signing_key(chosen)
     file.write_text("x" * 31 + "\n")
     with pytest.raises(SettingsError, match="fewer than 32 bytes"):
-        settings.signing_key(chosen)
+        read_signing_key(chosen)
     file.write_text("x" * 32)
-    assert b"x" * 32 == settings.signing_key(chosen)
+    assert b"x" * 32 == read_signing_key(chosen)

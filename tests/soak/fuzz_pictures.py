@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from productsearch_engine.api.codes import ApiError
-from productsearch_engine.images.image_file import Picture
+from productsearch_engine.images.errors import ImageError
+from productsearch_engine.images.image_file import ImageFile
 from productsearch_service import images, limits
 from tests.pictures import encode
 from tests.soak.fuzz_files import claiming, damage, files_of_all_kinds
@@ -54,7 +54,7 @@ def _fit(file: bytes) -> str:
 
 
 def _pixels(file: bytes) -> str:
-    pixels = Picture.of(file).pixels()
+    pixels = ImageFile.checked(file).pixels()
     sound = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     return "" if sound else f"pixels of {pixels.dtype} {pixels.shape}"
 
@@ -62,7 +62,7 @@ def _pixels(file: bytes) -> str:
 _READERS: Final[tuple[tuple[str, Callable[[bytes], Any], Any], ...]] = (
     ("check", images.check, (images.Unreadable, images.SizeInvalid)),
     ("fit", _fit, (images.Unreadable, images.SizeInvalid)),
-    ("engine", _pixels, ApiError),
+    ("engine", _pixels, ImageError),
 )
 
 
@@ -74,7 +74,7 @@ def look_at_pictures(size: int, seed: int) -> dict[str, Any]:
     for kind, file in files.items():
         outcomes.update(f"{reader}: {outcome}" for reader, outcome in _look(file))
         for reader, outcome in _look(claiming(kind, file, _SIDE_PX, _SIDE_PX)):
-            if outcome not in ("Unreadable", "SizeInvalid", "ApiError"):
+            if not outcome.startswith(("Unreadable", "SizeInvalid", "Image")):
                 giants.append(f"{kind}, {reader}: {outcome}")
     giants_mb = _rss_max_mb()
     wrong: list[str] = []

@@ -1,26 +1,21 @@
-"""What the four calls do, from a typed request to the answer's JSON object.
+"""The four calls: from a typed request to the answer's JSON object.
 
-Joins pictures, the embedding and the store, and turns the store's refusals into the
-contract's codes. Does not know HTTP, forms or tokens.
+Joins images, the embedding and the store. Lets their exceptions pass: ``api.error_mapping``
+gives them codes. Does not know HTTP, forms or tokens.
 """
 
 from __future__ import annotations
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
 from productsearch_engine.embedding import Embedding
-from productsearch_engine.images.image_file import Picture, from_base64
+from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.store import signs
-from productsearch_engine.store.images import (
-    DuplicateError,
-    Images,
-    LibraryFullError,
-    LibraryGoneError,
-    NewImage,
-)
+from productsearch_engine.store.images import DuplicateError, Images, LibraryGoneError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library
-from productsearch_engine.store.statements import ClassFilter, Key
+from productsearch_engine.store.statements import Key
 
 Answer = dict[str, object]
 
@@ -32,27 +27,29 @@ class Calls:
         self._libraries = libraries
         self._stored = stored
         self._embedding = embedding
-        self._of_app: dict[int, Library] = {}
+        self._library_of_app: dict[int, Library] = {}
 
     def answer(self, app_id: int, request: Request, download: bytes | None) -> Answer:
-        """Do the call and return its answer, without ``log_id``; ``download`` is the url's.
+        """Do the call and return its answer without ``log_id``.
 
-        Raises ApiError, and psycopg.Error when the database fails.
+        ``download`` is the content of the request's URL, if it has one. Raises ApiError,
+        ImageError, DuplicateError, LibraryFullError, and psycopg.Error when the database
+        fails.
         """
         try:
             return self._do(self._library(app_id), request, download)
         except LibraryGoneError:
-            # Deleted, and perhaps made again, since it was remembered.
-            self._of_app.pop(app_id, None)
+            # The library was deleted, and perhaps created again, since it was remembered.
+            self._library_of_app.pop(app_id, None)
             return self._do(self._library(app_id), request, download)
 
     def _library(self, app_id: int) -> Library:
-        library = self._of_app.get(app_id)
+        library = self._library_of_app.get(app_id)
         if library is None:
             exists, library = self._libraries.of_app(app_id)
             if library is None:
                 raise ApiError(codes.NOT_INITIALIZED if exists else codes.APP_UNKNOWN)
-            self._of_app[app_id] = library
+            self._library_of_app[app_id] = library
         if library.embedding != self._embedding.name:
             raise ApiError(codes.EMBEDDING_MISMATCH)
         return library
@@ -60,42 +57,33 @@ class Calls:
     def _do(self, library: Library, request: Request, download: bytes | None) -> Answer:
         match request:
             case Add():
-                return self._add(library, request, _picture(request.source, download))
+                return self._add(library, request, _image(request.source, download))
             case Search():
-                return self._search(library, request, _picture(request.source, download))
+                return self._search(library, request, _image(request.source, download))
             case Update():
                 return self._update(library, request, _key(request.source, download))
             case Delete():
                 return self._delete(library, _key(request.source, download))
 
-    def _add(self, library: Library, request: Add, picture: Picture) -> Answer:
-        # Imports are run again: a picture that is there is not embedded once more.
-        known = self._stored.find(library, picture.digest)
+    def _add(self, library: Library, request: Add, image: ImageFile) -> Answer:
+        # Imports are often run twice: a stored image is not embedded a second time.
+        known = self._stored.find(library, image.digest)
         if known is not None:
-            raise _duplicate(known)
+            raise DuplicateError(known)
         new = NewImage(
-            digest=picture.digest,
+            digest=image.digest,
             brief=request.brief,
-            class_id1=request.classes.first,
-            class_id2=request.classes.second,
-            embedding=self._embedding.embed(picture.pixels()),
+            class_id1=request.class_id1,
+            class_id2=request.class_id2,
+            embedding=self._embedding.embed(image.pixels()),
         )
-        try:
-            return {"cont_sign": signs.to_text(self._stored.add(library, new))}
-        except DuplicateError as duplicate:
-            raise _duplicate(duplicate.sign) from None
-        except LibraryFullError:
-            raise ApiError(codes.LIBRARY_FULL) from None
+        return {"cont_sign": signs.to_text(self._stored.add(library, new))}
 
-    def _search(self, library: Library, request: Search, picture: Picture) -> Answer:
+    def _search(self, library: Library, request: Search, image: ImageFile) -> Answer:
         hits, more = self._stored.search(
             library,
-            self._embedding.embed(picture.pixels()),
-            ClassFilter(
-                class_id1=request.classes.first,
-                class_id2=request.classes.second,
-                any_class=request.any_class,
-            ),
+            self._embedding.embed(image.pixels()),
+            request.class_filter,
             request.start,
             request.count,
         )
@@ -106,14 +94,14 @@ class Calls:
         return {"result_num": len(result), "result": result, "has_more": more}
 
     def _update(self, library: Library, request: Update, key: Key) -> Answer:
-        there = self._stored.update(
+        updated = self._stored.update(
             library,
             key,
             brief=request.brief,
-            class_id1=request.classes.first,
-            class_id2=request.classes.second,
+            class_id1=request.class_id1,
+            class_id2=request.class_id2,
         )
-        if not there:
+        if not updated:
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
 
@@ -123,16 +111,12 @@ class Calls:
         return {}
 
 
-def _duplicate(sign: int) -> ApiError:
-    return ApiError(codes.ITEM_EXISTS, cont_sign=signs.to_text(sign))
-
-
-def _picture(source: Source, download: bytes | None) -> Picture:
+def _image(source: Source, download: bytes | None) -> ImageFile:
     if source.image is not None:
-        return Picture.of(from_base64(source.image))
+        return ImageFile.checked(decode_base64(source.image))
     assert download is not None  # noqa: S101 - app downloads every url before it calls
-    return Picture.of(download)
+    return ImageFile.checked(download)
 
 
 def _key(source: Source, download: bytes | None) -> Key:
-    return list(source.signs) if source.signs else _picture(source, download).digest
+    return list(source.signs) if source.signs else _image(source, download).digest

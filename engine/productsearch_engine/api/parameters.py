@@ -1,7 +1,7 @@
-"""From form fields to typed requests, checked field by field as the contract says.
+"""Form fields to typed requests, each field checked as the contract says.
 
-Knows every field's rule and the order of precedence image > url > cont_sign. Spends
-nothing: no picture is decoded, no address asked, before all of this has passed.
+Knows every field's rule and the precedence image > url > cont_sign. The checks cost little:
+no image is decoded and no host is contacted before all of them have passed.
 """
 
 from __future__ import annotations
@@ -23,39 +23,34 @@ from productsearch_engine.limits import (
     WINDOW,
 )
 from productsearch_engine.store import signs
+from productsearch_engine.store.statements import ClassFilter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a call is about: exactly one of the three is set."""
+    """The image that a call is about: exactly one of the three is set."""
 
     image: bytes | None = field(default=None, repr=False)
-    """Base64, unchecked."""
+    """The base64 text, not checked yet."""
     url: str | None = None
     signs: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassIds:
-    """The two independent class ids; None is not sent."""
-
-    first: int | None
-    second: int | None
+    """Only update (one) and delete (up to 100) take signs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Add:
+    """A class id is None if it was not sent."""
+
     source: Source
     brief: bytes
-    classes: ClassIds
+    class_id1: int | None
+    class_id2: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
     source: Source
-    classes: ClassIds
-    any_class: bool
-    """True joins two class ids with OR (``tag_logic`` "1")."""
+    class_filter: ClassFilter
     start: int
     count: int
     """Ranks ``start`` to ``start + count``, never past the 1000th; count may be 0."""
@@ -63,11 +58,12 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What is None keeps its stored value."""
+    """A field that is None keeps its stored value."""
 
     source: Source
     brief: bytes | None
-    classes: ClassIds
+    class_id1: int | None
+    class_id2: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +79,21 @@ def add(fields: Fields) -> Add:
     brief = _brief(fields)
     if brief is None:
         raise missing("brief")
-    return Add(brief=brief, classes=_classes(fields), source=_source(fields))
+    return Add(
+        brief=brief,
+        class_id1=_class_id(fields, b"class_id1"),
+        class_id2=_class_id(fields, b"class_id2"),
+        source=_source(fields),
+    )
 
 
 def search(fields: Fields) -> Search:
-    """Read a search; what reaches past the 1000th rank is cut off there."""
+    """Read a search; a page that reaches past the 1000th rank is cut off there."""
     start = min(_number(fields, b"pn", least=0) or 0, WINDOW)
     count = _number(fields, b"rn", least=1)
-    logic = fields.get(b"tag_logic", b"0").strip()
-    if logic not in (b"0", b"1"):
-        raise ApiError(codes.PARAM_INVALID)
     return Search(
-        classes=_classes(fields),
+        class_filter=_class_filter(fields),
         source=_source(fields),
-        any_class=logic == b"1",
         start=start,
         count=min(RESULTS_DEFAULT if count is None else count, WINDOW - start),
     )
@@ -105,12 +102,15 @@ def search(fields: Fields) -> Search:
 def update(fields: Fields) -> Update:
     """Read an update."""
     return Update(
-        brief=_brief(fields), classes=_classes(fields), source=_source(fields, signs_max=1)
+        brief=_brief(fields),
+        class_id1=_class_id(fields, b"class_id1"),
+        class_id2=_class_id(fields, b"class_id2"),
+        source=_source(fields, signs_max=1),
     )
 
 
 def delete(fields: Fields) -> Delete:
-    """Read a delete; class ids and whatever else an SDK sends along are ignored."""
+    """Read a delete; class ids and other fields that an SDK sends are ignored."""
     return Delete(source=_source(fields, signs_max=CONT_SIGNS_MAX))
 
 
@@ -120,12 +120,13 @@ READERS: Mapping[str, Callable[[Fields], Request]] = {
     "update": update,
     "delete": delete,
 }
-"""The last part of a call's path -> how its fields are read. They raise ApiError 216100,
-216101, 216103, 282111 or 282114."""
+"""The last part of a call's path and the function that reads its fields.
+
+They raise ApiError 216100, 216101, 216103, 282111 or 282114."""
 
 
 def _source(fields: Fields, signs_max: int = 0) -> Source:
-    """Take the first of image, url and cont_sign that was sent, even if it was sent empty."""
+    """Return the first of image, url and cont_sign that was sent, even if it is empty."""
     if b"image" in fields:
         return Source(image=fields[b"image"])
     if b"url" in fields:
@@ -169,11 +170,19 @@ def _brief(fields: Fields) -> bytes | None:
     return brief
 
 
-def _classes(fields: Fields) -> ClassIds:
-    return ClassIds(
-        first=_number(fields, b"class_id1", least=CLASS_ID_MIN, most=CLASS_ID_MAX),
-        second=_number(fields, b"class_id2", least=CLASS_ID_MIN, most=CLASS_ID_MAX),
+def _class_filter(fields: Fields) -> ClassFilter:
+    logic = fields.get(b"tag_logic", b"0").strip()
+    if logic not in (b"0", b"1"):
+        raise ApiError(codes.PARAM_INVALID)
+    return ClassFilter(
+        class_id1=_class_id(fields, b"class_id1"),
+        class_id2=_class_id(fields, b"class_id2"),
+        any_class=logic == b"1",
     )
+
+
+def _class_id(fields: Fields, name: bytes) -> int | None:
+    return _number(fields, name, least=CLASS_ID_MIN, most=CLASS_ID_MAX)
 
 
 def _number(fields: Fields, name: bytes, *, least: int, most: int = 10**10) -> int | None:
@@ -181,7 +190,7 @@ def _number(fields: Fields, name: bytes, *, least: int, most: int = 10**10) -> i
     if value is None:
         return None
     digits = value.strip()
-    # bytes.isdigit() takes ASCII alone; the length keeps int() cheap.
+    # bytes.isdigit() accepts ASCII digits only; the length limit keeps int() cheap.
     if not digits.isdigit() or len(digits) > 10 or not least <= int(digits) <= most:
         raise ApiError(codes.PARAM_INVALID)
     return int(digits)

@@ -1,6 +1,6 @@
-"""The connection pool: over the embedded PostgreSQL or any other, migrated and set up.
+"""Opens a connection pool to a migrated database: the embedded PostgreSQL or any other.
 
-Knows connections and their settings. Does not know tables.
+Knows connections and their session settings. Does not know tables.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from productsearch_engine.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+# A generic plan of a prepared statement does not know the page's limit and would scan and
+# sort; hence plan_cache_mode.
 _SESSION = f"""
 set synchronous_commit = on;
 set statement_timeout = '{STATEMENT_S}s';
@@ -53,7 +55,7 @@ def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[A
             configure=_configure,
             check=_check,
             timeout=DATABASE_WAIT_S,
-            # Tries double their distance: short series find a database that is back sooner.
+            # The pause between tries doubles; a short series notices a restart sooner.
             reconnect_timeout=DATABASE_WAIT_S,
             name="engine",
         ) as pool:
@@ -63,20 +65,26 @@ def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[A
             embedded.stop()
 
 
+def ping(pool: ConnectionPool[Any], wait_s: float) -> None:
+    """Run a statement. Raises psycopg.Error if the database does not answer in time."""
+    with pool.connection(timeout=wait_s) as connection:
+        connection.execute("select 1")
+
+
 def _configure(connection: psycopg.Connection[Any]) -> None:
-    # A prepared statement's generic plan does not know the limit, and would scan and sort.
     connection.execute(_SESSION)
     register_vector(connection)
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:
-    """Refuse a connection whose server has gone, without a round trip.
+    """Refuse a connection that the server has closed, without a round trip.
 
-    Nothing is due on an idle connection: what can be read is a goodbye or the end.
+    The server sends nothing on an idle connection. If there is something to read, it is the
+    server's last message or the end of the stream.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
-        # Else the pool, which has not heard of it, would keep the connection.
+        # The pool discards only connections that are closed.
         connection.close()
         raise psycopg.OperationalError("the server closed this idle connection")

@@ -1,14 +1,15 @@
-"""Downloads a picture from a caller's URL, guarded: the caller chooses whom we talk to.
+"""Downloads an image from a URL that a caller chose (guarded against SSRF).
 
-Answers for http(s) alone, public addresses alone (checked on the address that is then
-connected to, at every redirect, so that no second lookup can change it), bounded size,
-time and redirects, no proxies and no credentials. Does not know pictures.
+Only http and https are followed, and only to public addresses. The address that is checked
+is the one that is connected to, at every redirect, so a second name lookup cannot change it.
+Size, time and redirects are bounded. No proxy is used and no credentials are sent.
+
+Knows HTTP as a client. Does not know image formats.
 """
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
@@ -18,14 +19,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
-from productsearch_engine.api import codes
-from productsearch_engine.api.codes import ApiError
+from productsearch_engine.images.errors import (
+    ImageSizeError,
+    UrlIllegalError,
+    UrlRefusedError,
+    UrlTimeoutError,
+)
+from productsearch_engine.images.public_address import is_public
 from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE = "/:?#[]@!$&'()*+,;=%~"
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +40,18 @@ class _Target:
     path: str
 
 
-class Fetcher:
-    """Downloads; ``allow_private`` also admits addresses that are not public."""
+class Downloader:
+    """Downloads images; ``allow_private`` also admits addresses that are not public."""
 
     def __init__(self, *, allow_private: bool):
         self._allow_private = allow_private
         self._tls = ssl.create_default_context()
 
-    def fetch(self, url: str) -> bytes:
+    def download(self, url: str) -> bytes:
         """Return the bytes at ``url``.
 
-        Raises ApiError: 282111 illegal url, 282112 too slow, 282113 refused, private or not
-        status 200, 216202 more than 4 MiB.
+        Raises UrlIllegalError, UrlTimeoutError, UrlRefusedError, and ImageSizeError for more
+        than 4 MiB.
         """
         deadline = time.monotonic() + DOWNLOAD_S
         try:
@@ -57,11 +61,11 @@ class Fetcher:
                     return found
                 url = urljoin(url, found)
         except TimeoutError:
-            raise ApiError(codes.URL_TIMEOUT) from None
+            raise UrlTimeoutError from None
         except (OSError, http.client.HTTPException):
             late = time.monotonic() >= deadline
-            raise ApiError(codes.URL_TIMEOUT if late else codes.URL_REFUSED) from None
-        raise ApiError(codes.URL_REFUSED)
+            raise (UrlTimeoutError if late else UrlRefusedError) from None
+        raise UrlRefusedError
 
     def _get(self, url: str, deadline: float) -> bytes | str:
         """Return the content, or where a redirect points."""
@@ -78,7 +82,7 @@ class Fetcher:
                 if response.status in _REDIRECTS and location:
                     return location
                 if response.status != http.client.OK:
-                    raise ApiError(codes.URL_REFUSED)
+                    raise UrlRefusedError
                 return _content(response)
 
     @contextmanager
@@ -115,32 +119,18 @@ class Fetcher:
         raise failure
 
 
-def is_public(address: str) -> bool:
-    """Return whether ``address`` is a host on the public internet, whatever it is wrapped in."""
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if found in _NAT64:
-            inner = ipaddress.IPv4Address(found.packed[-4:])
-        if inner is not None:
-            return is_public(str(inner))
-        if found.teredo or found not in _GLOBAL_UNICAST:
-            return False
-    return found.is_global and not found.is_multicast
-
-
 def _target(url: str) -> _Target:
-    """Take a URL apart. Raises ApiError 282111."""
+    """Parse a URL. Raises UrlIllegalError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         name = host.encode("idna").decode() if host and not host.isascii() else host
     except ValueError:  # also UnicodeError, of a name that cannot be one
-        raise ApiError(codes.URL_ILLEGAL) from None
+        raise UrlIllegalError from None
     scheme = parts.scheme.lower()
     odd = any(ord(letter) <= 0x20 or ord(letter) == 0x7F for letter in url)
     if scheme not in ("http", "https") or not name or "@" in parts.netloc or odd or port == 0:
-        raise ApiError(codes.URL_ILLEGAL)
+        raise UrlIllegalError
     path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
     https = scheme == "https"
     return _Target(https=https, host=name, port=port or (443 if https else 80), path=path)
@@ -149,7 +139,7 @@ def _target(url: str) -> _Target:
 def _content(response: http.client.HTTPResponse) -> bytes:
     content = response.read(DOWNLOAD_BYTES_MAX + 1)
     if len(content) > DOWNLOAD_BYTES_MAX:
-        raise ApiError(codes.IMAGE_SIZE)
+        raise ImageSizeError
     if response.length:
         raise http.client.IncompleteRead(content, response.length)
     return content

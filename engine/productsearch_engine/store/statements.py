@@ -20,11 +20,12 @@ Key: TypeAlias = bytes | list[int]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFilter:
-    """Which pictures a search may return; None does not filter."""
+    """The images that a search may return; a class id that is None does not filter."""
 
     class_id1: int | None
     class_id2: int | None
     any_class: bool
+    """True joins two class ids with OR (``tag_logic`` "1"), False with AND."""
 
 
 def find(library: Library) -> bytes:

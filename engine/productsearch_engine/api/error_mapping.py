@@ -1,0 +1,54 @@
+"""Gives every exception that a call can end with its error of the contract.
+
+This is the one place where exceptions of ``images``, ``store`` and the database driver become
+error codes. A fault of the engine is logged with its ``log_id``; its text never reaches the
+caller.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import psycopg
+
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.images import errors
+from productsearch_engine.store import signs
+from productsearch_engine.store.images import DuplicateError, LibraryFullError
+
+_log = logging.getLogger(__name__)
+
+CODES: Mapping[type[Exception], int] = {
+    errors.ImageEmptyError: codes.IMAGE_EMPTY,
+    errors.ImageUnreadableError: codes.IMAGE_FORMAT,
+    errors.ImageSizeError: codes.IMAGE_SIZE,
+    errors.UrlIllegalError: codes.URL_ILLEGAL,
+    errors.UrlTimeoutError: codes.URL_TIMEOUT,
+    errors.UrlRefusedError: codes.URL_REFUSED,
+    LibraryFullError: codes.LIBRARY_FULL,
+    DuplicateError: codes.ITEM_EXISTS,
+}
+"""The refusals of a call. Every other exception but ApiError is a fault of the engine."""
+
+
+def api_error(error: Exception, log_id: int) -> ApiError:
+    """Return the contract's error for ``error``; log it if it is a fault of the engine."""
+    if isinstance(error, ApiError):
+        return error
+    code = CODES.get(type(error))
+    if code is None:
+        return _fault(error, log_id)
+    cont_sign = signs.to_text(error.sign) if isinstance(error, DuplicateError) else None
+    return ApiError(code, cont_sign=cont_sign)
+
+
+def _fault(error: Exception, log_id: int) -> ApiError:
+    # Callers retry code 2, and a database that is away comes back. The error's text can hold
+    # the connection string.
+    if isinstance(error, psycopg.OperationalError):
+        _log.error("log_id=%d database: %s", log_id, type(error).__name__)
+        return ApiError(codes.UNAVAILABLE)
+    _log.error("log_id=%d internal error", log_id, exc_info=error)
+    return ApiError(codes.INTERNAL)
