@@ -1,7 +1,7 @@
-"""How a stream of grpc.aio ended, as the server said.
+"""Finds the status that the server ended a stream of grpc.aio with.
 
-grpc.aio ends a call with an INTERNAL of its own when a write meets the end of the stream, and the
-server's code and details are lost or late. Knows no messages.
+If a write fails because the stream has ended, grpc.aio sets the status INTERNAL of its own. The
+server's status is then overwritten, or set later. Knows no messages.
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ if TYPE_CHECKING:
 
     Call: TypeAlias = grpc.aio.StreamStreamCall[Any, Any]
 
-_WRITE_FAILED: Final = "Internal error from Core"
-"""What grpc.aio says where a write fails."""
-_LOOK_S: Final = 0.01
-_LOOKS_MAX: Final = 200
+WRITE_FAILED: Final = "Internal error from Core"
+"""The details of grpc.aio's own INTERNAL; test_aio_endings.py fails if they change."""
+_POLL_S: Final = 0.01
+_POLLS_MAX: Final = 200
 
 
 class Ended(grpc.RpcError):
-    """How a call ended, OK included."""
+    """The status that a call ended with, OK included."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
         super().__init__(code, details)
-        self._told = code, details, trailers
+        self._status = code, details, trailers
 
     def code(self) -> grpc.StatusCode:
         """Return the status code."""
-        return self._told[0]
+        return self._status[0]
 
     def details(self) -> str:
         """Return the status message."""
-        return self._told[1]
+        return self._status[1]
 
     def trailing_metadata(self) -> Any:
         """Return the trailers."""
-        return self._told[2]
+        return self._status[2]
 
 
 def first_ending(call: Call) -> asyncio.Future[Ended]:
-    """Return how ``call`` will have ended, as it is announced first."""
+    """Return a future of the status at the time of the call's done callback."""
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
-    def announced(_: object) -> None:
+    def on_done(_: object) -> None:
         if not ended.done():
             ended.set_result(_ending(call))
 
-    call.add_done_callback(announced)
+    call.add_done_callback(on_done)
     return ended
 
 
 async def true_ending(call: Call, first: asyncio.Future[Ended]) -> Ended:
-    """Return how the server ended ``call``.
+    """Return the status that the server ended ``call`` with.
 
-    grpc.aio's own INTERNAL can come behind the server's status, which is announced first then, or
-    in front of it, and then the status takes its place a moment later, unannounced.
+    If the server's status arrived before grpc.aio's own INTERNAL, it is in ``first``. If it arrives
+    after, it replaces the INTERNAL without another callback, so it is polled for.
     """
     ended = await first
-    for _ in range(_LOOKS_MAX):
-        if ended.details() != _WRITE_FAILED:
+    for _ in range(_POLLS_MAX):
+        if ended.details() != WRITE_FAILED:
             break
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
         ended = _ending(call)
     return ended
 
@@ -77,7 +77,7 @@ def _ending(call: Call) -> Ended:
 
 
 def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return what a coroutine returns that has nothing to wait for."""
+    """Return the result of a coroutine that does not wait: the call is done."""
     try:
         coroutine.send(None)
     except StopIteration as returned:
