@@ -51,8 +51,8 @@ def serving(
 
 
 def item(key: str) -> Request.Item:
-    """Return an item; its picture is no picture, which nobody looks at here."""
-    image = v1.NewImage(image=v1.ImageSource(content=b"picture"), brief=key)
+    """Return an item; the server here does not decode its image."""
+    image = v1.NewImage(image=v1.ImageSource(content=b"image"), brief=key)
     return Request.Item(key=key, new_image=image)
 
 

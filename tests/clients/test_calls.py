@@ -79,7 +79,7 @@ def test_the_callers_channel_arguments_win(search: Search) -> None:
     assert 6 == next(attempts)
 
 
-def test_answers_larger_than_a_picture_arrive(search: Search) -> None:
+def test_answers_larger_than_an_image_arrive(search: Search) -> None:
     """8 MB come through: a large batch with an error for each signature is as long."""
     token = "t" * 8_000_000
     answer = v1.SearchImagesResponse(next_page_token=token)

@@ -30,7 +30,7 @@ PROGRAMS = _programs(CLIENT / "README.md")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that the programs run in, with the files that they read."""
     made = tmp_path_factory.mktemp("readme")
-    (made / "picture.jpg").write_bytes(jpeg(2))
+    (made / "image.jpg").write_bytes(jpeg(2))
     files = Certificates(made)
     files.authority.rename(made / "ca.pem")
     files.caller_certificate.rename(made / "caller.pem")
@@ -81,14 +81,14 @@ def test_the_programs_pass_mypy_strict(clean: Path, tmp_path: Path) -> None:
 def test_the_programs_do_what_they_say(run: Program) -> None:
     """One after another: bulk add, search in each way, the duplicate's error, TLS."""
     stored = run(_program_with("bulk_add(")).splitlines()
-    assert stored[0].startswith("picture.jpg is stored as ")
+    assert stored[0].startswith("image.jpg is stored as ")
     sign = stored[0].rpartition(" ")[2]
     assert "received_count: 1" in stored[1]
-    hit = f"1.000 {sign} picture.jpg"
-    (ten_lines,) = _programs(ROOT / "README.md")[:1]
+    hit = f"1.000 {sign} image.jpg"
+    ten_lines = _programs(ROOT / "README.md")[0].replace("picture.jpg", "image.jpg")
     for program in (ten_lines, PROGRAMS[0], _program_with("await stub.SearchImages")):
         assert hit == run(program).strip()
-    assert f"{sign} picture.jpg" == run(_program_with("search_all(")).strip()
+    assert f"{sign} image.jpg" == run(_program_with("search_all(")).strip()
     assert f"already there as {sign}" == run(_program_with("except grpc.RpcError")).strip()
     assert sign in run(_program_with("ssl_channel_credentials"))
     assert "" == run(_program_with("keepalive_without_calls=True"))

@@ -39,14 +39,14 @@ def test_the_sample_passes_mypy_strict(clean: Path, tmp_path: Path) -> None:
 
 
 def test_the_sample_runs(clean: Path, engine: Engine, tmp_path: Path) -> None:
-    """The example adds a picture, finds it, and the second time says that it is there."""
+    """The example adds an image, finds it, and the second time says that it is there."""
     pair = engine.create_library("sample")
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(jpeg(1, 200, 200))
+    image = tmp_path / "image.jpg"
+    image.write_bytes(jpeg(1, 200, 200))
     quick = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
     with Facade(tmp_path, engine.url, {"default": pair}, environment=quick) as facade:
-        first, found = output_of(clean, EXAMPLE, facade.url, picture).splitlines()
-        again, _ = output_of(clean, EXAMPLE, facade.url, picture).splitlines()
+        first, found = output_of(clean, EXAMPLE, facade.url, image).splitlines()
+        again, _ = output_of(clean, EXAMPLE, facade.url, image).splitlines()
     sign = first.removeprefix("added ")
     assert f"1.000 {sign} a red apple" == found
     assert f"already there as {sign}" == again

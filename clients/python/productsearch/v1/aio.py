@@ -1,8 +1,8 @@
-"""The same helpers for asyncio: ``connect``, ``bulk_add`` and ``search_all``.
+"""``connect``, ``bulk_add`` and ``search_all`` for asyncio.
 
-One generated stub serves both kinds: over a channel of this module the methods of
-``ProductSearchStub`` are awaited. Errors are ``grpc.aio.AioRpcError``, which is a
-``grpc.RpcError``, and are read with the same functions.
+The generated stub is the same: over a channel of this module the methods of ``ProductSearchStub``
+are awaited. Errors are ``grpc.aio.AioRpcError``, which is a ``grpc.RpcError``, and the same
+functions read them.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def connect(
 ) -> grpc.aio.Channel:
     """Return a channel for asyncio to the service at ``target``; see ``productsearch.v1.connect``.
 
-    It belongs to the event loop that runs when it is made. ``time_remaining`` of a unary call
-    raises NotImplementedError: gRPC does not offer it for calls with an interceptor.
+    The channel belongs to the event loop that runs when it is made. ``time_remaining`` of a unary
+    call raises NotImplementedError: gRPC does not offer it for calls with an interceptor.
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     interceptors = [AsyncDefaultDeadlines(service_config())]
@@ -79,7 +79,7 @@ async def search_all(
 
 
 class _Sender:
-    """Sends settings, then items as far as there are places; knows nobody who reads results."""
+    """Sends settings, then items while there are free places; does not read results."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Sender:
         self._sending = asyncio.create_task(self._send(call), name="bulk-send")
 
     async def _send(self, call: _Call) -> None:
-        # The call is over: whoever reads the results hears why.
+        # The call has ended: reading the results raises the reason.
         with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
             if self._settings is not None:
                 await call.write(BulkAddImagesRequest(settings=self._settings))
@@ -120,7 +120,7 @@ class _Sender:
         except StopAsyncIteration:
             return None
         except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
-            # The stream ends in order: what was sent is answered, then the caller hears.
+            # The stream is closed in order: what was sent is answered, then this is raised.
             self.failure = failure
             return None
 
@@ -135,9 +135,9 @@ class _Sender:
         self._places.release()
 
     async def left(self) -> list[BulkAddImagesRequest.Item]:
-        """Return the items that are out, once nothing is taken from the iterable any more.
+        """Take no further item and return the unanswered ones.
 
-        An item that is being read meanwhile is waited for: else it would be lost.
+        An item that the iterable is just about to give is waited for: else it would be lost.
         """
         self.stop()
         if self._sending is not None:
@@ -150,9 +150,9 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
 
     def __init__(self, call: _Call, sender: _Sender) -> None:
         self.summary: BulkAddImagesResponse.Summary | None = None
-        """What the stream came to, once there are no further results."""
+        """The service's counts, after the last result."""
         self._call = call
-        # Not read(): it gives nothing more once a write has failed, results that came included.
+        # Not read(): after a failed write it does not return the results that have arrived.
         self._responses = aiter(call)
         self._sender = sender
         self._closed = False
@@ -179,7 +179,7 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
             raise BulkInterrupted(unanswered, None)
         self.summary = response.summary
         with contextlib.suppress(grpc.RpcError):
-            await anext(self._responses, None)  # the end, so that it leaves nothing behind
+            await anext(self._responses, None)  # the status: else the call ends as cancelled
         if self._sender.failure is not None:
             raise self._sender.failure
         raise StopAsyncIteration
@@ -206,7 +206,7 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         self.close()
 
     def __del__(self) -> None:
-        # The sender holds the call, so gRPC does not see that nobody reads any more.
+        # The sender's task refers to the call, so gRPC would not cancel it when this is dropped.
         self._call.cancel()
 
 
@@ -219,10 +219,10 @@ def bulk_add(
     timeout: float | None = None,
     metadata: _Metadata | None = None,
 ) -> BulkAdd:
-    """Store the pictures of ``items`` and return an async iterator over their results.
+    """Store the images of ``items`` and return an async iterator over their results.
 
-    All is as in ``productsearch.v1.bulk_add``; ``items`` can also be asynchronous. It is called
-    where an event loop runs.
+    See ``productsearch.v1.bulk_add``; ``items`` can also be asynchronous. It is read in the event
+    loop that runs when this is called.
     """
     if unanswered_max < 1:
         raise ValueError(f"unanswered_max is {unanswered_max}; use 1 or more")

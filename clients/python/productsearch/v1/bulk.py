@@ -1,8 +1,7 @@
-"""Sends any number of pictures over BulkAddImages and hands out what became of each.
+"""Sends any number of images over BulkAddImages and yields the result of each.
 
-The stream itself neither limits how many items are out without a result nor remembers which
-they are. Both are needed to go on after an interruption without losing or repeating anything,
-and both are here. The asyncio counterpart is in ``aio``.
+This module limits how many items are sent without a result, and keeps those items. Both are needed
+to continue after an interruption without losing an item. The asyncio counterpart is in ``aio``.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
     from productsearch.v1.product_search_pb2_grpc import ProductSearchStub
 
 UNANSWERED_MAX: Final = 64
-"""Items out without a result, unless the caller says otherwise; the service works on 8."""
+"""Default of ``unanswered_max``; the service works on 8 items of a stream at once."""
 
 
 class BulkInterrupted(grpc.RpcError):
     """The stream ended without a summary.
 
-    ``unanswered`` are the items that were taken and have no result: they may have been stored,
-    so send them again with DUPLICATE_POLICY_KEEP. The error is also the one that ended the
-    stream: ``code()``, ``details()`` and the readers of errors tell why, and UNAVAILABLE says
-    that a new stream can help.
+    ``unanswered`` are the items that were taken and have no result. They may have been stored, so
+    send them again with DUPLICATE_POLICY_KEEP. ``code()``, ``details()`` and the functions that
+    read errors tell why the stream ended. After UNAVAILABLE a new stream can succeed.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class BulkInterrupted(grpc.RpcError):
 
 
 class Unanswered:
-    """The items that are out, by key, in the order in which they were sent."""
+    """The items that were sent and have no result, by key, in the order of sending."""
 
     def __init__(self) -> None:
         self._items: dict[str, BulkAddImagesRequest.Item] = {}
@@ -79,16 +77,16 @@ class Unanswered:
         return BulkAddImagesRequest(item=item)
 
     def remove(self, key: str) -> bool:
-        """Forget an item that has its result; whether it was out."""
+        """Remove an item that has its result; return whether it was unanswered."""
         return self._items.pop(key, None) is not None
 
     def items(self) -> list[BulkAddImagesRequest.Item]:
-        """Return the items that are out."""
+        """Return the unanswered items."""
         return [*self._items.values()]
 
 
 class _Requests(Iterator[BulkAddImagesRequest]):
-    """What gRPC's thread sends: settings, then items as far as there are places."""
+    """The messages that gRPC's thread sends: settings, then items while there are free places."""
 
     def __init__(
         self,
@@ -118,7 +116,7 @@ class _Requests(Iterator[BulkAddImagesRequest]):
             except StopIteration:
                 raise
             except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
-                # The stream ends in order: what was sent is answered, then the caller hears.
+                # The stream is closed in order: what was sent is answered, then this is raised.
                 self.failure = failure
                 raise StopIteration from None
 
@@ -133,9 +131,9 @@ class _Requests(Iterator[BulkAddImagesRequest]):
         self._places.release()
 
     def left(self) -> list[BulkAddImagesRequest.Item]:
-        """Return the items that are out, once nothing is taken from the iterable any more.
+        """Take no further item and return the unanswered ones.
 
-        An item that is being read meanwhile is waited for: else it would be lost.
+        An item that the iterable is just about to give is waited for: else it would be lost.
         """
         self.stop()
         with self._reading:
@@ -153,7 +151,7 @@ class BulkAdd(Iterator[BulkAddImagesResponse.ItemResult]):
         metadata: Sequence[tuple[str, str | bytes]] | None,
     ) -> None:
         self.summary: BulkAddImagesResponse.Summary | None = None
-        """What the stream came to, once there are no further results."""
+        """The service's counts, after the last result."""
         self._requests = requests
         sent = tuple(metadata) if metadata is not None else None
         self._call = stub.BulkAddImages(requests, timeout=timeout, metadata=sent)
@@ -177,7 +175,7 @@ class BulkAdd(Iterator[BulkAddImagesResponse.ItemResult]):
             raise BulkInterrupted(unanswered, None)
         self.summary = response.summary
         with contextlib.suppress(grpc.RpcError):
-            next(self._call, None)  # the end of the call, so that it leaves nothing behind
+            next(self._call, None)  # the status: else the call ends as cancelled
         if self._requests.failure is not None:
             raise self._requests.failure
         raise StopIteration
@@ -207,17 +205,17 @@ def bulk_add(
     timeout: float | None = None,
     metadata: Sequence[tuple[str, str | bytes]] | None = None,
 ) -> BulkAdd:
-    """Store the pictures of ``items`` and return an iterator over their results.
+    """Store the images of ``items`` and return an iterator over their results.
 
     Results come in the order of completion, one for each item, under its key; ``summary`` is set
-    after the last one. ``items`` is read in a thread of gRPC, only as far as the service takes
-    them and at most ``unanswered_max`` items ahead of the results. An exception that it raises
-    comes out after the results of the items before it.
+    after the last one. ``items`` is read in a thread of gRPC, only as fast as the service takes
+    them and at most ``unanswered_max`` items ahead of the results. An exception that ``items``
+    raises is raised here after the results of the items before it.
 
-    The iterator raises BulkInterrupted if the stream ends early, as soon as ``items`` has given the
-    item that is being read: else that one would be lost. So what makes ``items`` wait must not be
-    the results. Used as a context it cancels the stream at the end of the block; so does dropping
-    it. ``timeout`` in seconds is for the whole stream, None for none.
+    The iterator raises BulkInterrupted if the stream ends early. It first waits for the item that
+    ``items`` is just about to give: else that item would be lost. So ``items`` must not wait for
+    results. Leaving the iterator's ``with`` block cancels the stream, and so does dropping the
+    iterator. ``timeout`` in seconds is for the whole stream, None for none.
     """
     if unanswered_max < 1:
         raise ValueError(f"unanswered_max is {unanswered_max}; use 1 or more")

@@ -1,7 +1,7 @@
-"""Opens a channel with the options that this service wants; knows no RPC.
+"""Opens a channel with the options that this service needs; knows no RPC.
 
-The defaults of gRPC lose calls here: no deadline at all, a retry buffer of 256 KiB that a
-picture overflows, and dead connections that are noticed after minutes.
+gRPC's defaults are no deadline, a retry buffer of 256 KiB, which is smaller than an image, and
+minutes until a dead connection is noticed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 
-# A request with one picture: a retry needs the whole of it in the buffer.
+# The largest request with one image: a retry needs all of it in the buffer.
 _RETRY_BUFFER_BYTES: Final = 4 * 1024 * 1024
 # A batch delete of 15,000 signatures that are all unknown is answered with more than gRPC's 4 MiB.
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -38,13 +38,13 @@ def connect(
 ) -> grpc.Channel:
     """Return a channel to the service at ``target``, such as ``127.0.0.1:50051``.
 
-    Calls without a timeout of their own end after the service config's (30 s for unary
-    calls); searches, updates and deletes are tried again on UNAVAILABLE, adds never.
+    Unary calls end after the service config's timeout (30 s, batch deletes 300 s) or after their
+    own if that is shorter. Searches, updates and deletes are retried on UNAVAILABLE, adds never.
     ``credentials`` of None means plaintext, for loopback and for a mesh's sidecar. A connection
-    is pinged every ``keepalive_s`` seconds, 10 or more, while calls are under way, and with
-    ``keepalive_without_calls`` always, which keeps idle ones open through what forgets them.
-    ``options`` are further channel arguments; they win over the ones set here. The channel
-    connects on first use and can be shared by all threads.
+    is pinged every ``keepalive_s`` seconds, 10 or more, while calls are under way. With
+    ``keepalive_without_calls`` it is always pinged, which keeps idle connections open through load
+    balancers that close silent ones. ``options`` are further channel arguments; they win over the
+    ones set here. The channel connects on first use and can be shared by all threads.
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     if credentials is None:
@@ -64,9 +64,9 @@ def channel_arguments(
     keepalive_without_calls: bool,
     options: Sequence[tuple[str, str | int]],
 ) -> list[tuple[str, str | int]]:
-    """Return the arguments that a channel to this service wants, then ``options``.
+    """Return the arguments of a channel to this service; ``options`` win over them.
 
-    Raises ValueError for pings that the service would answer by hanging up.
+    Raises ValueError for a keepalive so short that the service would close the connection.
     """
     if not keepalive_s >= _KEEPALIVE_MIN_S:
         raise ValueError(f"keepalive_s is {keepalive_s}; use {_KEEPALIVE_MIN_S:g} or more")
@@ -80,5 +80,5 @@ def channel_arguments(
     if keepalive_without_calls:
         arguments |= {"grpc.keepalive_permit_without_calls": 1}
         arguments |= {"grpc.http2.max_pings_without_data": 0}
-    # Of an argument that stands twice, gRPC takes the first.
+    # gRPC takes the first of an argument that is given twice, so each is given once.
     return [*(arguments | dict(options)).items()]

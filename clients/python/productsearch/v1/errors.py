@@ -1,8 +1,8 @@
-"""Reads what an error says: the google.rpc details behind a failed call.
+"""Reads the google.rpc details of an error.
 
-Each function takes what the caller has in hand, a ``grpc.RpcError`` of a unary call or
-stream, or the ``google.rpc.Status`` of one bulk item or one batch-deleted signature, and
-answers ``None`` (or nothing) where the error says nothing of the kind. None of them raises.
+Each function takes a ``grpc.RpcError`` of a unary call or stream, or the ``google.rpc.Status`` of
+one bulk item or of one batch-deleted signature. It returns ``None``, or an empty dict, if the error
+has no such detail. None of them raises.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def reason_of(error: Failure) -> ErrorReason.ValueType | None:
 
 
 def retry_delay_of(error: Failure) -> float | None:
-    """Return after how many seconds trying again can help; None: waiting does not help."""
+    """Return after how many seconds a retry can succeed; None: waiting does not help."""
     retry = _detail(error, error_details_pb2.RetryInfo)
     if retry is None:
         return None
@@ -81,7 +81,7 @@ def log_id_of(error: Failure) -> int | None:
 
 
 def cont_sign_of(error: Failure) -> str | None:
-    """Return the signature of the picture that is stored already (IMAGE_ALREADY_EXISTS)."""
+    """Return the signature of the image that is stored already (IMAGE_ALREADY_EXISTS)."""
     info = _error_info(error)
     return info.metadata.get("contSign") if info is not None else None
 

@@ -22,8 +22,8 @@ def search_all(
 ) -> Iterator[SearchResult]:
     """Yield the results of all pages from ``request`` on; at most 1000 can be reached.
 
-    A page is asked for when its first result is wanted. ``timeout`` in seconds is for each page.
-    ``request`` is left as it is. Raises grpc.RpcError.
+    A page is requested when its first result is read. ``timeout`` in seconds is for each page.
+    ``request`` is not changed. Raises grpc.RpcError.
     """
     page = SearchImagesRequest()
     page.CopyFrom(request)
@@ -36,7 +36,7 @@ def search_all(
 
 
 def turn(page: SearchImagesRequest, response: SearchImagesResponse) -> bool:
-    """Make ``page`` ask for the page after ``response``; whether there is one."""
+    """Make ``page`` the request for the page after ``response``; return whether there is one."""
     page.page_token = response.next_page_token
-    page.skip = 0  # counted from the token from now on
+    page.skip = 0  # it counts from the token, and the first page has applied it
     return bool(response.next_page_token)
