@@ -1,7 +1,7 @@
 """The command line: ``productsearch-engine serve`` and ``library create|grow|list|delete``.
 
-Parses, starts, and turns failures into one line and an exit status: 1 refused or failed,
-2 wrong usage or settings.
+Parses the arguments, runs the command, and turns a failure into one line and an exit status: 1
+for a command that was refused or failed, 2 for wrong usage or settings.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        # Its text can hold the connection string.
+        # The text of the error can hold the connection string.
         print(f"productsearch-engine: database: {type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 
 
 def _serve(chosen: Settings, _options: argparse.Namespace) -> None:
-    # The commands about libraries need no HTTP server in memory.
+    # Imported here: the commands about libraries need no HTTP server in memory.
     from productsearch_engine.server.compose import serve
 
     serve(chosen)
@@ -77,7 +77,7 @@ def _create(chosen: Settings, options: argparse.Namespace) -> None:
 def _grow(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
         library = Libraries(pool).grow(options.name, options.by)
-    print(f"{library.name}: room for {library.capacity} pictures, {library.image_count} stored")
+    print(f"{library.name}: room for {library.capacity} images, {library.image_count} stored")
 
 
 def _list(chosen: Settings, options: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def _list(chosen: Settings, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([asdict(library) for library in libraries]))
         return
-    print(f"{'LIBRARY':24} {'PICTURES':>10} {'CAPACITY':>10}  {'EMBEDDING':12} API KEY")
+    print(f"{'LIBRARY':24} {'IMAGES':>10} {'CAPACITY':>10}  {'EMBEDDING':12} API KEY")
     for library in libraries:
         print(
             f"{library.name:24} {library.image_count:10} {library.capacity:10}"
@@ -96,7 +96,7 @@ def _list(chosen: Settings, options: argparse.Namespace) -> None:
 
 def _delete(chosen: Settings, options: argparse.Namespace) -> None:
     if not options.yes:
-        raise LibraryError(f"this deletes every picture of {options.name!r}: confirm with --yes")
+        raise LibraryError(f"this deletes every image of {options.name!r}: confirm with --yes")
     with open_pool(chosen, 1) as pool:
         Libraries(pool).delete(options.name)
     print(f"library {options.name} deleted; its key pair remains")
@@ -113,38 +113,43 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Every setting can also be given as {settings.PREFIX}NAME in the environment.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))
+    library = commands.add_parser("library", help="create, grow, list and delete libraries")
+    _add_library_actions(library, common)
+    return parser
 
-    serving = commands.add_parser("serve", parents=[common], help="answer calls until stopped")
-    serving.add_argument("--listen", metavar="ADDRESS:PORT", help="default 127.0.0.1:8190")
-    serving.add_argument("--workers", metavar="NUMBER", help="calls worked on at the same time")
-    serving.add_argument(
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--listen", metavar="ADDRESS:PORT", help="default 127.0.0.1:8190")
+    serve.add_argument("--workers", metavar="NUMBER", help="calls worked on at the same time")
+    serve.add_argument(
         "--allow-private-urls",
         action="store_const",
         const="true",
         help="let url fields name private, loopback and link-local addresses",
     )
-    serving.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve)
 
-    library = commands.add_parser("library", help="create, grow, list and delete libraries")
+
+def _add_library_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = library.add_subparsers(required=True, metavar="ACTION")
     create = actions.add_parser("create", parents=[common], help="create one and its key pair")
     create.add_argument("name")
-    create.add_argument("--capacity", type=_positive, default=CAPACITY_DEFAULT, help="pictures")
+    create.add_argument("--capacity", type=_positive, default=CAPACITY_DEFAULT, help="images")
     create.add_argument("--api-key", help="reuse the key pair of a deleted library")
     create.add_argument("--json", action="store_true")
     create.set_defaults(run=_create)
-    grow = actions.add_parser("grow", parents=[common], help="add room")
+    grow = actions.add_parser("grow", parents=[common], help="raise the capacity")
     grow.add_argument("name")
-    grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="pictures")
+    grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="images")
     grow.set_defaults(run=_grow)
     listing = actions.add_parser("list", parents=[common], help="show all")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=_list)
-    delete = actions.add_parser("delete", parents=[common], help="drop one with its pictures")
+    delete = actions.add_parser("delete", parents=[common], help="drop one with its images")
     delete.add_argument("name")
     delete.add_argument("--yes", action="store_true")
     delete.set_defaults(run=_delete)
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -160,6 +165,6 @@ def _start_logging(level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.captureWarnings(True)
-    # Below this level these print what they send: pictures, keys, connection strings.
+    # At level debug these libraries log what they send: images, keys, connection strings.
     for name in ("psycopg", "python_multipart", "PIL", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -1,6 +1,7 @@
-"""Counts what was answered, in Prometheus' text format.
+"""Counts answers and their time, in Prometheus' text format.
 
-Knows calls and codes. Counts a call once its answer is made, whatever the answer is.
+It imports nothing of the engine because ``api`` writes it and ``server`` reads it. Knows the
+names of methods and the numbers of codes. Does not know HTTP.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counters of one process; used from the event loop alone."""
+    """Counters of one process; used from the event loop only."""
 
     def __init__(self) -> None:
         self._calls: Counter[tuple[str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
 
     def count(self, method: str, code: int, seconds: float) -> None:
-        """Count one answer: ``code`` 0 is success, 401 and 400 are the token endpoint's."""
+        """Count one answer. ``code`` 0 is success; 400, 401 and 503 are the token endpoint's."""
         self._calls[method, code] += 1
         self._seconds[method] += seconds  # type: ignore[assignment]
 
     def text(self) -> str:
-        """Return all counters."""
+        """Return all counters in Prometheus' text format."""
         lines = [
             "# HELP productsearch_engine_requests_total Answers by method and error code.",
             "# TYPE productsearch_engine_requests_total counter",

@@ -15,7 +15,7 @@ _log = logging.getLogger("productsearch_engine.access")
 
 
 class AccessLog:
-    """Writes to the log and to ``metrics``; used from the event loop alone."""
+    """Writes to the log and to ``metrics``; used from the event loop only."""
 
     def __init__(self, metrics: Metrics):
         self._metrics = metrics

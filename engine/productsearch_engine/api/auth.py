@@ -1,9 +1,10 @@
-"""Issues access tokens and tells whose they are, without storing any.
+"""Issues and checks access tokens, without storing any.
 
 A token is ``24.<32 hex>.2592000.<unix expiry>.<number>-<app id>``, the vendor's shape. The
 hex part is the first 128 bits of HMAC-SHA256 over the rest, so every replica with the
-signing key can check it; the number is random, so that every call gives another token.
-Knows keys and clocks. Does not know credentials (``store.apps``) or HTTP.
+signing key can check it. The number is random, so every call gives another token.
+
+Knows keys and clocks. Does not know key pairs (``store.libraries``) or HTTP.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import TOKEN_LIFETIME_S
 
-# Bound to a purpose: the key may sign something else one day.
+# Part of what is signed, so that a signature made for another purpose is no token.
 _PURPOSE = b"productsearch-engine access token 1\0"
 _SHAPE = re.compile(
     rf"24\.([0-9a-f]{{32}})\.({TOKEN_LIFETIME_S}\.([0-9]{{1,12}})\.[0-9]{{1,20}}-([0-9]{{1,18}}))"
@@ -40,8 +41,8 @@ class Tokens:
     def app_of(self, token: str, now: float | None = None) -> int:
         """Return the app id a token was issued to.
 
-        Raises ApiError: 100 missing or malformed, 110 not ours, 111 expired. What follows
-        a ``?`` is cut: the Node SDK sends ``access_token=<token>?aipSdk=node``.
+        Raises ApiError: 100 missing or malformed, 110 wrong signature, 111 expired. The token
+        is cut at a ``?``: the Node SDK sends ``access_token=<token>?aipSdk=node``.
         """
         shape = _SHAPE.fullmatch(token.partition("?")[0])
         if shape is None:
@@ -60,8 +61,8 @@ class Tokens:
 def token_answer(token: str) -> dict[str, object]:
     """Return the token endpoint's JSON object.
 
-    ``brain_all_scope`` makes the official SDKs send the token at all. The refresh token and
-    the session values are random and mean nothing: no call of the contract takes them.
+    Without ``brain_all_scope`` the official SDKs do not send the token. The refresh token and
+    the session values are random: no call of the contract takes them.
     """
     return {
         "access_token": token,

@@ -1,7 +1,7 @@
-"""Reads request bodies within bounds of size, time and total memory.
+"""Reads request bodies within limits of size, time and total memory.
 
-Answers for many large bodies at once not filling the memory: a body is read only once its
-size has been granted, and waits unread in its socket until then. Does not know forms.
+A body is read only after its size has been reserved in an ``Allowance``. Until then it waits
+unread in its socket, so many large bodies cannot fill the memory. Does not know forms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from productsearch_engine.limits import BODY_READ_S
 
 
 class Allowance:
-    """Bytes that may be held at the same time, granted in the order of asking."""
+    """A number of bytes that may be held at the same time, granted in FIFO order."""
 
     def __init__(self, size: int):
         self._free = size
@@ -54,13 +54,16 @@ class Allowance:
 
 
 def announced(request: Request, most: int) -> int:
-    """Return how many bytes the body can have; ``most`` if it does not say, or says more."""
+    """Return the announced length, at most ``most``; ``most`` if no length is announced."""
     length = request.headers.get("content-length", "")
     return min(int(length), most) if length.isdecimal() and len(length) < 16 else most
 
 
 async def read(request: Request, most: int) -> bytes:
-    """Return the body. Raises ApiError 216202 past ``most`` bytes, 2 if it does not arrive."""
+    """Return the body.
+
+    Raises ApiError 216202 if it is longer than ``most`` bytes, 2 if it does not arrive in time.
+    """
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 15 or int(length) > most):
         raise ApiError(codes.IMAGE_SIZE)

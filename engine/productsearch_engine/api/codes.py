@@ -1,7 +1,7 @@
-"""Every error code the engine answers with, its message, and the one exception that carries it.
+"""Every error code of the engine with its message, and the exception that carries one.
 
-Answers for numbers and texts (the upstream contract's section 2, and two codes of our
-own). Does not know HTTP: every API answer is status 200 and the body says the rest.
+The numbers and texts are the contract's, and two codes are our own. Does not know HTTP:
+every answer of a call has status 200, and its body has the code.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ URL_ILLEGAL = 282111
 URL_TIMEOUT = 282112
 URL_REFUSED = 282113
 URL_LENGTH = 282114
-# The contract does not say what a full library or a changed model answers; numbers
-# far from the vendor's ranges cannot be mistaken for one of its own.
+# The contract has no code for a full library or for another embedding. These numbers are far
+# from the vendor's ranges.
 LIBRARY_FULL = 990001
 EMBEDDING_MISMATCH = 990002
 
@@ -66,7 +66,7 @@ _GATEWAY_CODE_LAST = 111
 
 
 class ApiError(Exception):
-    """A call that ends with an error answer; ``cont_sign`` is the first add's, of a duplicate."""
+    """An error answer; ``cont_sign`` is that of the stored image if an add is a duplicate."""
 
     def __init__(self, code: int, message: str | None = None, *, cont_sign: str | None = None):
         self.code = code
@@ -86,5 +86,5 @@ class ApiError(Exception):
 
 
 def missing(name: str) -> ApiError:
-    """Return the error of an absent required field, worded as the upstream words it."""
+    """Return the error of an absent required field, with the vendor's wording."""
     return ApiError(PARAM_MISSING, f"param {name} not exist")

@@ -1,8 +1,8 @@
-"""Reads a form body into fields, as leniently as the vendor's own samples need.
+"""Parses a form body into fields, as leniently as the vendor's own samples need.
 
-Takes application/x-www-form-urlencoded (also when no type is named) and
-multipart/form-data; values stay bytes, for only the reader of a field knows whether it
-must be UTF-8. Does not know which fields exist, nor how large a body may be.
+Accepts multipart/form-data, and reads every other type as application/x-www-form-urlencoded.
+Values stay bytes: only the reader of a field knows whether it must be UTF-8. Does not know
+which fields exist, nor how long a body may be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
 
 Fields: TypeAlias = dict[bytes, bytes]
-"""Field name -> value; of a repeated name the last value, as PHP and Python read it."""
+"""Values by field name; of a repeated name the last value, as PHP and Python read it."""
 
 _HEX = np.full(256, -1, dtype=np.int8)
 for _digit in b"0123456789abcdefABCDEF":
@@ -26,7 +26,7 @@ for _digit in b"0123456789abcdefABCDEF":
 
 
 def parse(content_type: str, body: bytes) -> Fields:
-    """Return the fields of a body. Raises ApiError 216100 if it cannot be read."""
+    """Return the fields of a body. Raises ApiError 216100 if it cannot be parsed."""
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data":
         return _multipart(options.get(b"boundary", b""), body)
@@ -45,10 +45,10 @@ def _urlencoded(body: bytes) -> Fields:
 
 
 def _unquote(quoted: bytes) -> bytes:
-    """Undo urlencoding; a ``%`` without two hex digits stays what it is.
+    """Undo urlencoding; a ``%`` without two hex digits stays as it is.
 
-    Over arrays: the standard library makes an object of every escape, which costs a
-    hostile 4 MiB value half a second with the interpreter locked.
+    It works on arrays: the standard library makes an object of every escape, which takes half
+    a second under the GIL for a hostile 4 MiB value.
     """
     quoted = quoted.replace(b"+", b" ")
     if b"%" not in quoted:

@@ -1,8 +1,9 @@
-"""Turns a picture into a vector; the one interface between retrieval and storage.
+"""Turns the pixels of an image into a vector, behind one interface (``Embedding``).
 
-Knows pixels and vectors. Does not know files, HTTP or SQL. A library remembers the
-``name`` of the embedding that it was built with, so a name stands for one exact
-mapping: whoever changes the numbers an embedding produces gives it a new name.
+A library remembers the ``name`` of the embedding that it was built with. A name therefore
+stands for one exact mapping: an embedding whose numbers change gets a new name.
+
+Knows pixels and vectors. Does not know files, HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-"""RGB picture, shape (height, width, 3), dtype uint8."""
+"""RGB image, shape (height, width, 3), dtype uint8."""
 
 Vector = NDArray[np.float32]
 """L2-normalised embedding, shape (dimensions,), dtype float32."""
 
 
 class Embedding(Protocol):
-    """A deterministic mapping from a picture to a point on the unit sphere."""
+    """A deterministic mapping from an image to a point on the unit sphere."""
 
     @property
     def name(self) -> str:
@@ -31,7 +32,7 @@ class Embedding(Protocol):
         """Length of the vectors."""
 
     def embed(self, pixels: Pixels) -> Vector:
-        """Return the vector of one picture of any size; thread-safe."""
+        """Return the vector of an image of any size; thread-safe."""
 
 
 class UnknownEmbeddingError(Exception):
@@ -41,7 +42,7 @@ class UnknownEmbeddingError(Exception):
 def load(name: str) -> Embedding:
     """Return the embedding that settings call ``name``. Raises UnknownEmbeddingError."""
     if name == "classic":
-        # Imported when asked for: the next embedding brings another library with it.
+        # Imported here: each embedding needs other libraries.
         from productsearch_engine.embedding.classic import Classic
 
         return Classic()

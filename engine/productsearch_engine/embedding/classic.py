@@ -1,7 +1,7 @@
 """The default embedding: colour, texture and local shape, without weights or downloads.
 
-Knows how the three descriptors are brought together. Does not know where a picture
-came from, and has learned nothing from any photograph.
+Knows how the three descriptors are joined. Does not know where an image came from. No
+parameter was learned from photographs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from productsearch_engine.embedding import Pixels, Vector, colour, shape, textur
 from productsearch_engine.embedding.colour import Floats
 from productsearch_engine.embedding.dead_leaves import dead_leaves
 
-_SIDE = 192  # working pictures have the area of a square of this side, in pixels
+_SIDE = 192  # working images have the area of a square of this side, in pixels
 _SIDE_MIN = 32
-_PRIOR_PICTURES = 24
+_PRIOR_IMAGES = 24
 
-# Colour says most about a product; texture and shape settle what colour leaves open.
+# Colour says most about a product, so it weighs most.
 _WEIGHTS = (1.0, 0.7, 0.8)
 
 
@@ -30,12 +30,12 @@ class Classic:
     dimensions = colour.DIMENSIONS + texture.DIMENSIONS + shape.DIMENSIONS
 
     def __init__(self) -> None:
-        # Calls run side by side already; threads within each would only wait for each other.
+        # Calls already run in parallel; threads inside each call would only wait for each other.
         cv2.setNumThreads(1)
-        _common()  # a fraction of a second, better at start than within the first call
+        _common()  # takes a fraction of a second, which the first call would wait for
 
     def embed(self, pixels: Pixels) -> Vector:
-        """Return the unit vector of an RGB picture, shape (dimensions,).
+        """Return the unit vector of an RGB image, shape (dimensions,).
 
         pixels: shape (height, width, 3), uint8, any size. Thread-safe; equal pixels
         give equal vectors. The cosine of photographs of the same product is mostly above
@@ -47,16 +47,16 @@ class Classic:
 
 
 def _blocks(pixels: Pixels) -> tuple[Floats, Floats, Floats]:
-    lab = _working_picture(pixels)
+    lab = _working_image(pixels)
     cells = colour.colour_cells(lab)
     weight = colour.foreground(cells)
-    # The root of a histogram makes the cosine Bhattacharyya's coefficient: large plain
-    # areas no longer drown the small ones.
+    # The cosine of the roots of two histograms is the Bhattacharyya coefficient, in which large
+    # plain areas weigh less.
     shares = np.sqrt(colour.colour_shares(cells, weight))
     return shares, _unit(texture.texture(lab, weight)), _unit(shape.shape(lab, weight))
 
 
-def _working_picture(pixels: Pixels) -> Floats:
+def _working_image(pixels: Pixels) -> Floats:
     height, width = pixels.shape[:2]
     scale = _SIDE / np.sqrt(height * width)
     size = (max(_SIDE_MIN, round(width * scale)), max(_SIDE_MIN, round(height * scale)))
@@ -67,12 +67,12 @@ def _working_picture(pixels: Pixels) -> Floats:
 
 @cache
 def _common() -> tuple[Floats, ...]:
-    """Return each block's mean over pictures of nothing in particular.
+    """Return each block's mean over synthetic images (``dead_leaves``).
 
-    Without it unrelated photographs are 0.79 alike: all have edges and grey. A model
-    of natural pictures gives the mean, so no set of photographs is favoured.
+    The mean is subtracted. Without that, unrelated photographs have a cosine of 0.79, because
+    all have edges and grey. Synthetic images favour no set of photographs.
     """
-    drawn = [_blocks(dead_leaves(seed, _SIDE)) for seed in range(_PRIOR_PICTURES)]
+    drawn = [_blocks(dead_leaves(seed, _SIDE)) for seed in range(_PRIOR_IMAGES)]
     return tuple(np.mean(block, axis=0, dtype=np.float32) for block in zip(*drawn, strict=True))
 
 

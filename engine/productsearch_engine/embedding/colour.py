@@ -1,6 +1,6 @@
-"""Where the product is, by its colours, and which colours it has.
+"""Finds the product in an image by its colours, and describes its colours.
 
-Knows CIELAB pictures. Does not know texture, shape, or what the numbers are used for.
+Knows CIELAB images. Does not know texture, shape, or what the numbers are used for.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Lab = NDArray[np.float32]
-"""CIELAB picture, shape (height, width, 3): lightness 0..100, a and b about -110..110."""
+"""CIELAB image, shape (height, width, 3): lightness 0..100, a and b about -110..110."""
 
 _LIGHTNESS_CELLS = 8
 _CHROMA_CELLS = 24
-_CHROMA_MAX = 60.0  # products rarely go beyond; what does falls into the outermost cell
+_CHROMA_MAX = 60.0  # higher chroma is rare in products and falls into the outermost cell
 
 # Anchors are denser in chroma than in lightness: shade and exposure change lightness
 # from one photograph to the next, the hue and saturation of a product stay.
@@ -26,8 +26,8 @@ _ANCHOR_REACH = (14.0, 4.0, 4.0)
 
 DIMENSIONS = len(_ANCHOR_LIGHTNESS) * sum(spokes for _, spokes in _ANCHOR_RINGS)
 
-_RIM = 8  # pixels of the working picture that count as its border
-_DOUBT = 2e-4  # share of a colour below which its place says nothing
+_RIM = 8  # pixels of the working image that count as its border
+_SHARE_PRIOR = 2e-4  # added to each share: a rarer colour says nothing about foreground
 
 
 @cache
@@ -78,18 +78,18 @@ def foreground(cells: NDArray[np.int32]) -> Floats:
 
     A colour that is common in the middle and rare along the border is likely the
     product's: Bayes' rule with the border as sample of the background (boundary
-    prior: Wei et al., ECCV 2012). A picture without background keeps equal weights.
+    prior: Wei et al., ECCV 2012). An image without background keeps equal weights.
     """
     height, width = cells.shape
     border = np.ones(cells.shape, np.float32)
     border[_RIM:-_RIM, _RIM:-_RIM] = 0
-    inside = colour_shares(cells, _window(height, width, 0.5)) + _DOUBT
-    outside = colour_shares(cells, border) + _DOUBT
+    inside = colour_shares(cells, _window(height, width, 0.5)) + _SHARE_PRIOR
+    outside = colour_shares(cells, border) + _SHARE_PRIOR
     likelihood = np.einsum("ca,a->c", _assignment(), inside / (inside + outside))
     return np.asarray(likelihood[cells] ** 2 * _window(height, width, 0.8))
 
 
 def _window(height: int, width: int, spread: float) -> Floats:
-    """Return a Gaussian over the picture; ``spread`` in halves of its height and width."""
+    """Return a Gaussian over the image; ``spread`` in halves of its height and width."""
     y, x = (((np.arange(n) + 0.5) / n * 2 - 1) / spread for n in (height, width))
     return np.asarray(np.outer(np.exp(-(y**2) / 2), np.exp(-(x**2) / 2)), np.float32)

@@ -1,4 +1,4 @@
-"""Sums up the features of many places of a picture in one vector.
+"""Summarises the features of many positions of an image in one vector.
 
 Knows feature vectors and weights. Does not know what the features measure.
 """
@@ -14,8 +14,8 @@ Floats = NDArray[np.float32]
 def log_covariance(features: Floats, weight: Floats, noise: float) -> Floats:
     """Return the logarithm of the weighted covariance as a vector of d(d+1)/2 numbers.
 
-    features: shape (places, d); weight: shape (places,), sum above 0; noise: variance
-    added to each feature, which bounds the logarithm where a picture has no structure.
+    features: shape (positions, d); weight: shape (positions,), sum above 0; noise: variance
+    added to each feature, which bounds the logarithm where an image has no structure.
     The logarithm flattens the curved space of covariances, so that cosine and
     Euclidean comparison make sense (region covariance: Tuzel et al., ECCV 2006;
     log-Euclidean metric: Arsigny et al., 2006).
@@ -26,6 +26,6 @@ def log_covariance(features: Floats, weight: Floats, noise: float) -> Floats:
     scale, axes = np.linalg.eigh(covariance + noise * np.eye(len(covariance)))
     logarithm = (axes * np.log(scale)) @ axes.T
     rows, columns = np.triu_indices(len(logarithm))
-    # Off the diagonal each number stands for two, hence the root of two.
+    # A number off the diagonal stands for two entries of the matrix, hence the root of two.
     twice = np.where(rows == columns, 1.0, np.sqrt(2))
     return np.asarray(logarithm[rows, columns] * twice, np.float32)

@@ -1,6 +1,6 @@
-"""Draws pictures of nothing in particular, to learn what all pictures have in common.
+"""Draws synthetic images with the statistics of natural ones: the dead leaves model.
 
-Knows the statistics of natural pictures. Does not know any photograph.
+They give the mean that all images have in common. Reads no photograph.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _WARMTH = (20, 0, -20)  # most surfaces, and the light in most rooms, lean towar
 def dead_leaves(seed: int, side: int) -> Pixels:
     """Return discs of random colour fallen over each other, shape (side, side, 3).
 
-    The dead leaves model has the edges, scales and occlusions of natural pictures
+    The dead leaves model has the edges, scales and occlusions of natural images
     when radii follow a power law of exponent -3 (Lee, Mumford, Huang, IJCV 2001).
     Colours are uniform in brightness, mostly pale and a little warm. Equal seeds give
-    equal pictures: numpy froze the stream of ``RandomState`` (NEP 19).
+    equal images: numpy froze the stream of ``RandomState`` (NEP 19).
     """
     random = np.random.RandomState(seed)
-    picture = np.full((side, side, 3), _colour(random), np.uint8)
+    image = np.full((side, side, 3), _colour(random), np.uint8)
     for _ in range(_LEAVES):
         radius = _RADIUS_MIN / np.sqrt(random.uniform((_RADIUS_MIN / side) ** 2, 1))
         x, y = random.randint(-side // 10, side + side // 10, 2).tolist()
-        cv2.circle(picture, (x, y), round(radius), _colour(random), cv2.FILLED)
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _LENS_BLUR), np.uint8)
+        cv2.circle(image, (x, y), round(radius), _colour(random), cv2.FILLED)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), _LENS_BLUR), np.uint8)
 
 
 def _colour(random: np.random.RandomState) -> list[int]:

@@ -1,6 +1,6 @@
-"""Which edges lie beside which: corners, strokes and print on the product.
+"""Describes which edges lie next to each other: corners, strokes and print on the product.
 
-Knows the lightness of a picture and weights. Does not know colours.
+Knows the lightness of an image and weights. Does not know colours.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from productsearch_engine.embedding.colour import Floats, Lab
 from productsearch_engine.embedding.covariance import log_covariance
 
 _DIRECTIONS = 6
-_CELL = 8  # pixels of the working picture between the four cells of a patch
+_CELL = 8  # pixels of the working image between the four cells of a patch
 _STRIDE = 4
-_FAINT = 1.0  # edge strength below which noise would be blown up by the normalisation
+_NOISE_STRENGTH = 1.0  # added to the norm, so that noise of this strength is not amplified
 _FEATURES = 4 * _DIRECTIONS
 
 DIMENSIONS = _FEATURES * (_FEATURES + 1) // 2
@@ -26,7 +26,7 @@ def shape(lab: Lab, weight: Floats) -> Floats:
     Each patch is a small SIFT: edge directions pooled in cells, normalised, square
     root taken (Lowe, IJCV 2004; Arandjelovic and Zisserman, CVPR 2012). Their
     covariance takes the place of a learned vocabulary. Mirrored patches count as well,
-    so that a mirrored picture stays the same.
+    so that mirroring an image does not change it.
     """
     energy = np.dstack([_pooled(e) for e in _directed_edges(lab)])[::_STRIDE, ::_STRIDE]
     step = _CELL // _STRIDE
@@ -35,14 +35,14 @@ def shape(lab: Lab, weight: Floats) -> Floats:
         [energy[y : y + height, x : x + width] for y in (0, step) for x in (0, step)], -1
     ).reshape(-1, _FEATURES)
     strength = np.linalg.norm(patches, axis=1, keepdims=True)
-    roots = np.sqrt(patches / (strength + _FAINT))
+    roots = np.sqrt(patches / (strength + _NOISE_STRENGTH))
     middle = weight[_CELL // 2 :: _STRIDE, _CELL // 2 :: _STRIDE][:height, :width].ravel()
     both = np.concatenate([roots, roots[:, _mirrored()]])
     return log_covariance(both, np.concatenate([middle, middle]), noise=1e-3)
 
 
 def _mirrored() -> list[int]:
-    """Return where each feature of a patch goes when the picture is mirrored."""
+    """Return where each feature of a patch goes when the image is mirrored."""
     return [
         (2 * row + 1 - column) * _DIRECTIONS + (_DIRECTIONS // 2 - direction) % _DIRECTIONS
         for row in (0, 1)

@@ -1,6 +1,6 @@
-"""How colours vary together from fine to coarse: the texture of the product.
+"""Describes how colours vary together at three scales: the texture of the product.
 
-Knows CIELAB pictures and weights. Does not know single colours or outlines.
+Knows CIELAB images and weights. Does not know single colours or outlines.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 from productsearch_engine.embedding.colour import Floats, Lab
 from productsearch_engine.embedding.covariance import log_covariance
 
-_SPREADS = (1.0, 2.0, 4.0)  # pixels of the working picture, an octave apart
-_STRIDE = 2  # every feature is smoothed, neighbours say nearly the same
+_SPREADS = (1.0, 2.0, 4.0)  # pixels of the working image, an octave apart
+_STRIDE = 2  # features are smoothed, so neighbours are nearly equal
 _FEATURES = 3 + len(_SPREADS) * 6
 
 DIMENSIONS = _FEATURES * (_FEATURES + 1) // 2
@@ -22,7 +22,7 @@ def texture(lab: Lab, weight: Floats) -> Floats:
     """Return the log-covariance of colour, edge strength and blobs, shape (DIMENSIONS,).
 
     Edge strength and difference of Gaussians in each of the three channels, at three
-    scales. None of them changes when the picture is turned or mirrored.
+    scales. None of them changes when the image is rotated or mirrored.
     """
     unit = lab / np.float32(20)  # brings all features to variances around 1
     planes = [unit]

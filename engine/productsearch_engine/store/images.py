@@ -1,8 +1,8 @@
-"""The pictures of a library: add, find, search, update, delete, each one round trip.
+"""The images of a library: add, find, search, update, delete, each in one round trip.
 
 Answers for duplicates (a unique constraint on the digest), for collisions of signs, for
 capacity, and for pages that neither overlap nor leave gaps. Statements name the library's
-own partition: a dropped library is an error of the database, never an empty answer.
+own partition, so a dropped library is an error of the database, never an empty answer.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class LibraryGoneError(Exception):
 
 
 class LibraryFullError(Exception):
-    """The library has no room for another picture."""
+    """The library has no room for another image."""
 
 
 class DuplicateError(Exception):
-    """The library has this very picture; ``sign`` is its sign."""
+    """The library already has this image; ``sign`` is its sign."""
 
     def __init__(self, sign: int):
         self.sign = sign
@@ -43,7 +43,7 @@ class DuplicateError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class NewImage:
-    """A picture to store. ``digest`` is the SHA-256 of its bytes, ``brief`` is UTF-8."""
+    """An image to store. ``digest`` is the SHA-256 of its bytes, ``brief`` is UTF-8."""
 
     digest: bytes
     brief: bytes
@@ -62,9 +62,9 @@ class Hit:
 
 
 class Images:
-    """The pictures of one database's libraries.
+    """The images of one database's libraries.
 
-    ``derive`` makes signs; a test that needs collisions gives a narrow one.
+    ``derive`` makes signs; a test that needs collisions replaces it.
     """
 
     def __init__(self, pool: ConnectionPool[Any], derive: signs.Derivation = signs.derive):
@@ -72,13 +72,13 @@ class Images:
         self._derive = derive
 
     def find(self, library: Library, digest: bytes) -> int | None:
-        """Return the sign of a stored picture, or None. Raises LibraryGoneError."""
+        """Return the sign of a stored image, or None. Raises LibraryGoneError."""
         with self._connection() as connection:
             row = connection.execute(statements.find(library), [digest]).fetchone()
         return None if row is None else int(row[0])
 
     def add(self, library: Library, image: NewImage) -> int:
-        """Store a picture and return its sign, committed and flushed.
+        """Store an image and return its sign, committed and flushed.
 
         Raises DuplicateError, LibraryFullError, LibraryGoneError.
         """
@@ -94,8 +94,8 @@ class Images:
                 raise LibraryGoneError
             if room < 1:
                 raise LibraryFullError
-            # Neither stored nor refused: the sign belongs to another picture, or the same
-            # picture was committed by another call while this one waited for it.
+            # Neither stored nor refused: the sign belongs to another image, or the same
+            # image was committed by another call while this one waited for it.
             attempt += 1 if taken else 0
         raise RuntimeError("no free sign found")
 
@@ -133,7 +133,7 @@ class Images:
             "class_id1": classes.class_id1,
             "class_id2": classes.class_id2,
             "start": start,
-            # One row more than asked tells whether there are more.
+            # One row more than asked for shows whether more follow.
             "count": max(last - start, 0) + 1,
         }
         statement = statements.search(library, classes)
@@ -154,7 +154,7 @@ class Images:
         class_id1: int | None,
         class_id2: int | None,
     ) -> bool:
-        """Change what is not None of one picture; returns whether there is such a picture.
+        """Change the values of one image that are not None; return whether it is stored.
 
         Raises LibraryGoneError.
         """
@@ -163,7 +163,7 @@ class Images:
             return connection.execute(statements.update(library, key), values).rowcount > 0
 
     def delete(self, library: Library, key: Key) -> int:
-        """Delete all of some pictures, or none if one is not there; returns how many.
+        """Delete all of the images, or none if one is not stored; return how many.
 
         Raises LibraryGoneError.
         """

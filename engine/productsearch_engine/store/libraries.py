@@ -1,7 +1,7 @@
 """Apps (credential pairs) and libraries: creating, growing, listing, deleting, finding.
 
-Answers for secrets being stored only as digests. Does not know pictures: the partition
-that holds a library's pictures is made and dropped here, and used in ``store.images``.
+Secret keys are stored only as digests. The partition that holds a library's images is created
+and dropped here, and used in ``store.images``. Does not know images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Library:
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """A key pair, in the vendor's lengths; the secret exists only here, then as a digest."""
+    """A key pair, as long as the vendor's. ``secret_key`` is None for an existing pair: only its
+    digest is stored."""
 
     api_key: str
     secret_key: str | None
@@ -44,7 +45,7 @@ class Credentials:
 
 
 class LibraryError(Exception):
-    """What a command about libraries was refused for; the text is for its user."""
+    """A command about libraries is refused; the text is for its user."""
 
 
 class UnknownClientError(Exception):
@@ -52,7 +53,7 @@ class UnknownClientError(Exception):
 
 
 class WrongSecretError(Exception):
-    """The API key exists and the secret key is not its."""
+    """The API key exists and has another secret key."""
 
 
 class Libraries:
@@ -64,7 +65,7 @@ class Libraries:
     def create(
         self, name: str, *, capacity: int, embedding: str, dimensions: int, api_key: str | None
     ) -> Credentials:
-        """Create a library and its app; with ``api_key``, for an app that lost its library.
+        """Create a library and its app, or a library for the existing app of ``api_key``.
 
         Raises LibraryError.
         """
@@ -93,7 +94,7 @@ class Libraries:
         return credentials
 
     def grow(self, name: str, by: int) -> Library:
-        """Add room for ``by`` pictures. Raises LibraryError."""
+        """Raise the capacity by ``by`` images. Raises LibraryError."""
         with self._pool.connection() as connection:
             done = connection.execute(
                 "update libraries set capacity = capacity + %s where name = %s", [by, name]
@@ -103,7 +104,7 @@ class Libraries:
         return next(library for library in self.list() if library.name == name)
 
     def delete(self, name: str) -> None:
-        """Drop a library with its pictures; its key pair stays. Raises LibraryError."""
+        """Drop a library with its images; its key pair stays. Raises LibraryError."""
         with self._pool.connection() as connection, connection.transaction():
             row = connection.execute("select id from libraries where name = %s", [name]).fetchone()
             if row is None:
@@ -147,7 +148,7 @@ _SELECT_APP: LiteralString = _COLUMNS + "apps a left join libraries l on a.id = 
 
 
 def partition(library_id: int) -> sql.Identifier:
-    """Return the name of the table that holds a library's pictures."""
+    """Return the name of the table that holds a library's images."""
     return sql.Identifier(f"images_{library_id}")
 
 

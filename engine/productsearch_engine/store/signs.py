@@ -1,7 +1,8 @@
-"""The sign of a picture: two uint32 made from its content, written ``uint32,uint32``.
+"""The sign of an image: a 64-bit number made from its content.
 
-Knows digests, numbers and their text. Does not know what is stored: the store asks for
-the next derivation when another picture already has the sign.
+The contract's ``cont_sign`` is the sign written as ``uint32,uint32``; the database stores the
+number. Knows digests, numbers and their text. Does not know which signs are taken:
+``store.images`` asks for the next derivation when another image has the sign.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from collections.abc import Callable
 
 Derivation = Callable[[bytes, int], int]
-"""(SHA-256 of a picture, attempt from 0) -> sign as a signed 64-bit number."""
+"""Takes the SHA-256 of an image and the attempt, from 0; returns the sign, signed."""
 
 _SHAPE = re.compile(rb"[ \t]*([0-9]{1,10})[ \t]*,[ \t]*([0-9]{1,10})[ \t]*")
 _UINT32_MAX = 0xFFFFFFFF
@@ -27,13 +28,13 @@ def derive(digest: bytes, attempt: int) -> int:
 
 
 def to_text(sign: int) -> str:
-    """Return ``uint32,uint32`` for a sign, as the contract writes it."""
+    """Return the ``cont_sign`` of a sign."""
     high, low = struct.unpack(">II", struct.pack(">q", sign))
     return f"{high},{low}"
 
 
 def from_text(text: bytes) -> int | None:
-    """Return the sign that ``text`` writes, blanks trimmed, or None for another shape."""
+    """Return the sign of a ``cont_sign``, blanks trimmed, or None if it has another shape."""
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         return None

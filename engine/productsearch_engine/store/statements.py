@@ -1,6 +1,6 @@
-"""The SQL about pictures: one text an operation, made out for a library's own partition.
+"""The SQL of images: one text for each operation, composed for a library's own partition.
 
-Knows tables and plans. Does not run anything: ``store.images`` does.
+Knows tables and query plans. Runs nothing: ``store.images`` does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from productsearch_engine.limits import WINDOW
 from productsearch_engine.store.libraries import Library, partition
 
 Key: TypeAlias = bytes | list[int]
-"""Which pictures: one by its digest, or some by their signs."""
+"""The images meant: one by its digest, or some by their signs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +30,27 @@ class ClassFilter:
 
 def find(library: Library) -> bytes:
     """Return a select of the sign of a digest."""
-    return _made_out(_FIND, library.id)
+    return _composed(_FIND, library.id)
 
 
 def add(library: Library) -> bytes:
-    """Return an insert that tells: stored, the sign of a duplicate, room left, sign taken."""
-    return _made_out(_ADD, library.id)
+    """Return an insert whose row is: stored, the sign of a duplicate, room left, sign taken."""
+    return _composed(_ADD, library.id)
 
 
 def update(library: Library, key: Key) -> bytes:
-    """Return an update of what is not null."""
-    return _made_out(_keyed(_UPDATE, key), library.id)
+    """Return an update of the columns whose value is not null."""
+    return _composed(_keyed(_UPDATE, key), library.id)
 
 
 def delete(library: Library, key: Key) -> bytes:
-    """Return a delete that tells how many there were."""
-    return _made_out(_keyed(_DELETE, key), library.id)
+    """Return a delete whose row is the number of deleted images."""
+    return _composed(_keyed(_DELETE, key), library.id)
 
 
 def search(library: Library, classes: ClassFilter) -> bytes:
     """Return a select of sign, cosine distance and brief of one page, nearest first."""
-    return _made_out(_SEARCH.replace("FILTER", _condition(classes)), library.id, library.dimensions)
+    return _composed(_SEARCH.replace("FILTER", _condition(classes)), library.id, library.dimensions)
 
 
 def _keyed(statement: LiteralString, key: Key) -> LiteralString:
@@ -69,8 +69,8 @@ def _condition(classes: ClassFilter) -> LiteralString:
 
 
 @lru_cache(maxsize=4096)
-def _made_out(text: LiteralString, library_id: int, dimensions: int = 0) -> bytes:
-    """Name the library's partition; equal text is prepared once a connection."""
+def _composed(text: LiteralString, library_id: int, dimensions: int = 0) -> bytes:
+    """Insert the library's partition; psycopg prepares an equal text once a connection."""
     composed = sql.SQL(text).format(
         images=partition(library_id),
         library=sql.Literal(library_id),
@@ -82,9 +82,9 @@ def _made_out(text: LiteralString, library_id: int, dimensions: int = 0) -> byte
 
 _FIND: LiteralString = "select sign from {images} where library_id = {library} and digest = %s"
 
-# The picture and the count change in one statement; the counter's row is locked last and
-# so only while the transaction flushes. Conflicts are left to the caller's next attempt,
-# whose snapshot sees what this one waited for.
+# The image and the count change in one statement. The counter's row is locked last, so only
+# while the transaction flushes. A conflict stores nothing; the caller tries again, and the
+# snapshot of that attempt sees the row that this one waited for.
 _ADD: LiteralString = """
 with known as (
     select sign from {images} where library_id = {library} and digest = %(digest)s
@@ -115,8 +115,8 @@ update {images} set brief = coalesce(%(brief)s, brief),
 where library_id = {library} and KEY
 """
 
-# All or none: a caller who hears of an unknown sign can then ask for each and learn the truth.
-# Rows are locked in the order of their signs: overlapping batches wait instead of deadlocking.
+# All or none, so that a caller can delete one by one after the error for an unknown sign.
+# Rows are locked in the order of their signs, so overlapping batches do not deadlock.
 _DELETE: LiteralString = """
 with found as (
     select sign from {images} where library_id = {library} and KEY order by sign for update
@@ -134,9 +134,9 @@ counted as (
 select count(*) from deleted
 """
 
-# One plan and one ranking for all pages of a query: the window's limit and hnsw.ef_search
-# are always the same, MATERIALIZED keeps the planner from choosing by the page's own limit,
-# and the sign tells equal distances apart. A page still reads no further than its end.
+# All pages of a query have one plan and one ranking: the window's limit and hnsw.ef_search
+# are always the same, MATERIALIZED keeps the page's own limit from the planner, and the sign
+# orders equal distances. A page still reads no further than its end.
 _SEARCH: LiteralString = """
 with ranked as materialized (
     select sign, brief, embedding::halfvec({dimensions}) <=> %(embedding)b as distance

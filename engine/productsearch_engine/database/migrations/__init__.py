@@ -1,8 +1,8 @@
-"""Brings a database to this version's schema, one numbered SQL file at a time.
+"""Brings a database to this version's schema by numbered SQL files.
 
-Each file runs once, in order, all pending ones in one transaction under an advisory lock,
-so that replicas may start together. Knows file names and ``schema_migrations``; the
-schema itself is in the files beside this one.
+Each file runs once, in order. All pending files run in one transaction under an advisory lock,
+so replicas may start together. Knows file names and the table ``schema_migrations``; the
+schema itself is in the files of this folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-# Any number, the same in every replica: advisory locks share one space a database.
+# Any number, the same in every replica, that nothing else in the database uses as a lock.
 _LOCK = 7_201_190_002
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
