@@ -1,4 +1,4 @@
-"""Measures how well vectors rank pictures of the same product first."""
+"""Measures how well vectors rank images of the same product first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def leave_one_out(vectors: NDArray[np.float32], products: NDArray[np.int_]) -> tuple[float, float]:
     """Return (share of first hits of the same product, mean average precision).
 
-    Each picture searches among all the others.
+    Each image searches among all the others.
     """
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -np.inf)

@@ -1,4 +1,4 @@
-"""The classic embedding: valid for any picture, steady, and ranking the same product first."""
+"""The classic embedding: valid for any image, steady, and ranking the same product first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def classic() -> Embedding:
 
 
 def pattern(height: int, width: int) -> Pixels:
-    """Return a picture made of integer arithmetic alone, the same on every machine."""
+    """Return an image made of integer arithmetic alone, the same on every machine."""
     y, x = np.mgrid[:height, :width]
     planes = [x * x // 97 + y, (x // 23 + y // 31) % 5 * 60, x * y // 61]
     return (np.stack(planes, -1) % 256).astype(np.uint8)
@@ -42,7 +42,7 @@ def pattern(height: int, width: int) -> Pixels:
 
 @pytest.mark.parametrize("size", [(300, 300), (480, 640), (4096, 300), (300, 4096), (5, 1)])
 def test_any_size_gives_a_unit_vector(classic: Embedding, size: tuple[int, int]) -> None:
-    """A picture of any size and shape has a vector of length 1 and the declared dimensions."""
+    """An image of any size and shape has a vector of length 1 and the declared dimensions."""
     vector = classic.embed(pattern(*size))
     assert (classic.dimensions,) == vector.shape
     assert np.float32 == vector.dtype
@@ -50,14 +50,14 @@ def test_any_size_gives_a_unit_vector(classic: Embedding, size: tuple[int, int])
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_a_blank_picture_gives_a_unit_vector(classic: Embedding, level: int) -> None:
-    """A picture without any structure is no division by zero."""
+def test_a_blank_image_gives_a_unit_vector(classic: Embedding, level: int) -> None:
+    """An image without any structure is no division by zero."""
     vector = classic.embed(np.full((320, 300, 3), level, np.uint8))
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
 
 
-def test_the_picture_is_left_alone(classic: Embedding) -> None:
-    """Embedding reads a picture that may not be written to, and changes nothing in it."""
+def test_the_image_is_left_alone(classic: Embedding) -> None:
+    """Embedding reads an image that may not be written to, and changes nothing in it."""
     pixels = pattern(300, 400)
     pixels.setflags(write=False)
     before = pixels.tobytes()
@@ -66,12 +66,12 @@ def test_the_picture_is_left_alone(classic: Embedding) -> None:
 
 
 def test_threads_agree_to_the_last_bit(classic: Embedding) -> None:
-    """Many threads embedding different pictures at once get what one thread gets."""
+    """Many threads embedding different images at once get what one thread gets."""
     # Different shapes, so that arrays lie elsewhere in memory in each call.
-    pictures = [scene(product, 0)[: 400 - 17 * product] for product in range(12)]
-    expected = [classic.embed(picture).tobytes() for picture in pictures]
+    images = [scene(product, 0)[: 400 - 17 * product] for product in range(12)]
+    expected = [classic.embed(image).tobytes() for image in images]
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda i: classic.embed(pictures[i % 12]).tobytes(), range(240)))
+        found = list(threads.map(lambda i: classic.embed(images[i % 12]).tobytes(), range(240)))
     assert [expected[i % 12] for i in range(240)] == found
 
 
@@ -146,7 +146,7 @@ CHANGES = [
 def test_an_edited_drawing_stays_itself(
     classic: Embedding, change: Callable[[Pixels], Pixels], floor: float
 ) -> None:
-    """Recompressing, scaling, cropping, mirroring and lighting hardly move a picture."""
+    """Recompressing, scaling, cropping, mirroring and lighting hardly move an image."""
     for product in range(0, len(PRODUCTS), 3):
         pixels = scene(product, 0)
         similarity = float(classic.embed(pixels) @ classic.embed(change(pixels)))
@@ -182,7 +182,7 @@ def test_print_tells_products_of_equal_colours_apart(
 
 
 def test_similarity_spreads(drawings: tuple[Vector, Products]) -> None:
-    """Unrelated pictures score well below the same product: a score means something."""
+    """Unrelated images score well below the same product: a score means something."""
     vectors, products = drawings
     scores = vectors @ vectors.T
     same = products[:, None] == products
@@ -194,7 +194,7 @@ def test_similarity_spreads(drawings: tuple[Vector, Products]) -> None:
 
 @pytest.fixture(scope="module")
 def photos(classic: Embedding) -> tuple[Vector, Products, NDArray[np.bool_]]:
-    """Vectors of the real photographs, their products, and which are catalogue pictures."""
+    """Vectors of the real photographs, their products, and which are catalogue images."""
     if not (PHOTOS / "photos.csv").is_file():
         pytest.skip("no real photographs: ../shared/photos is absent")
     with (PHOTOS / "photos.csv").open(newline="") as file:
@@ -214,10 +214,10 @@ def test_photographs_find_their_product(photos: tuple[Vector, Products, NDArray[
     assert precision >= 0.805
 
 
-def test_catalogue_pictures_find_photographs(
+def test_catalogue_images_find_photographs(
     photos: tuple[Vector, Products, NDArray[np.bool_]],
 ) -> None:
-    """24 pictures on white, searched among shop photographs: measured 0.92 within five hits."""
+    """24 images on white, searched among shop photographs: measured 0.92 within five hits."""
     vectors, products, catalogue = photos
     scores = vectors[catalogue] @ vectors[~catalogue].T
     five = products[~catalogue][np.argsort(-scores, axis=1)[:, :5]]

@@ -30,7 +30,7 @@ class Caller:
         return requests.post(self.url + "/oauth/2.0/token", data=form | changes, timeout=30)
 
     def call(self, method: str, *, image: bytes | None = None, **fields: str) -> dict[str, Any]:
-        """Send a call as a urlencoded form; ``image`` is the picture's file."""
+        """Send a call as a urlencoded form; ``image`` is the image's file."""
         form: dict[str, str | bytes] = dict(fields)
         if image is not None:
             form["image"] = base64.b64encode(image)
@@ -60,9 +60,9 @@ def code_of(body: dict[str, Any]) -> int:
     return code
 
 
-def image_field(picture: bytes) -> str:
-    """Return the ``image`` value of a picture's file."""
-    return base64.b64encode(picture).decode()
+def image_field(image: bytes) -> str:
+    """Return the ``image`` value of an image's file."""
+    return base64.b64encode(image).decode()
 
 
 def signs_of(body: dict[str, Any]) -> list[str]:

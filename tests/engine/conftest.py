@@ -15,6 +15,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import load
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import Caller
+from tests.engine.copies import Template, made_template
 
 _numbers = itertools.count(1)
 
@@ -24,6 +25,13 @@ def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """Connections to the engine's database, as the engine itself has them."""
     with open_pool(settings.load({}, {"data": str(engine.data)}), 8) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """The data directory that engines of a test's own are copied from."""
+    with made_template() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 def fill(caller: Caller, number: int) -> list[str]:
-    """Add pictures 0 to ``number`` and return their signs."""
+    """Add images 0 to ``number`` and return their signs."""
     return [
         caller.call("add", image=jpeg(seed), brief=str(seed))["cont_sign"] for seed in range(number)
     ]
@@ -50,15 +50,15 @@ def test_brief_is_returned_verbatim(caller: Caller, brief: str) -> None:
     assert brief == caller.call("search", image=jpeg(1))["result"][0]["brief"]
 
 
-def test_sign_depends_on_the_picture_alone(new_caller: Callable[..., Caller]) -> None:
-    """Two libraries give one picture the same sign, and two pictures different ones."""
+def test_sign_depends_on_the_image_alone(new_caller: Callable[..., Caller]) -> None:
+    """Two libraries give one image the same sign, and two images different ones."""
     one, other = new_caller(), new_caller()
     assert fill(one, 2) == fill(other, 2)
     assert 2 == len(set(fill(new_caller(), 2)))
 
 
 def test_libraries_do_not_see_each_other(new_caller: Callable[..., Caller]) -> None:
-    """A picture is found, changed and deleted in its own library alone."""
+    """An image is found, changed and deleted in its own library alone."""
     one, other = new_caller(), new_caller()
     (sign,) = fill(one, 1)
     assert [] == signs_of(other.call("search", image=jpeg(0)))
@@ -74,13 +74,13 @@ def test_sixty_four_identical_adds(caller: Caller) -> None:
         response = requests.post(
             caller.url + CALLS + "add",
             params={"access_token": caller.token},
-            data={"image": picture, "brief": str(number)},
+            data={"image": image, "brief": str(number)},
             timeout=60,
         )
         body: dict[str, object] = response.json()
         return body
 
-    picture = image_field(jpeg(1))
+    image = image_field(jpeg(1))
     with ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(add, range(64)))
     assert [0] + [216681] * 63 == sorted(code_of(answer) for answer in answers)
@@ -138,7 +138,7 @@ def test_update_changes_only_what_is_sent(caller: Caller) -> None:
 
 
 def test_update_with_nothing_to_change(caller: Caller) -> None:
-    """It succeeds if the picture is there, changes nothing, and is 216680 otherwise."""
+    """It succeeds if the image is there, changes nothing, and is 216680 otherwise."""
     sign = caller.call("add", image=jpeg(1), brief="b")["cont_sign"]
     assert 0 == code_of(caller.call("update", cont_sign=sign))
     assert "b" == caller.call("search", image=jpeg(1))["result"][0]["brief"]
@@ -187,7 +187,7 @@ def test_unknown_fields_are_ignored(caller: Caller) -> None:
 def test_multipart(caller: Caller) -> None:
     """The vendor's PHP and C++ samples send multipart/form-data, some with a file name."""
     parts = {
-        "image": ("picture.txt", image_field(jpeg(1))),
+        "image": ("image.txt", image_field(jpeg(1))),
         "brief": (None, "über & unter".encode()),
         "class_id1": (None, "5"),
     }
@@ -198,10 +198,10 @@ def test_multipart(caller: Caller) -> None:
 
 def test_raw_bytes_in_a_form(caller: Caller) -> None:
     """The curl sample sends its brief and its base64 unescaped, without a content type."""
-    picture = next(jpeg(seed) for seed in range(99) if b"+" in image_field(jpeg(seed)).encode())
-    body = f'image={image_field(picture)}&brief={{"name":"苹果"}}'.encode()
+    image = next(jpeg(seed) for seed in range(99) if b"+" in image_field(jpeg(seed)).encode())
+    body = f'image={image_field(image)}&brief={{"name":"苹果"}}'.encode()
     assert 0 == code_of(caller.answer("add", data=body, headers={"Content-Type": ""}))
-    found = caller.call("search", image=picture)["result"]
+    found = caller.call("search", image=image)["result"]
     assert ['{"name":"苹果"}'] == [hit["brief"] for hit in found]
 
 

@@ -11,7 +11,7 @@ import requests
 from productsearch_engine import limits
 from productsearch_engine.api.bodies import Allowance
 from tests.engine.calling import CALLS, Caller, code_of, image_field
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 async def settled() -> None:
@@ -83,7 +83,7 @@ def test_who_stops_waiting_leaves_nothing_behind() -> None:
 
 def test_many_large_bodies(shared_caller: Caller) -> None:
     """More bodies at once than are admitted together are all answered in the end."""
-    picture = image_field(jpeg(1) + bytes(2_900_000))
+    image = image_field(jpeg(1) + bytes(2_900_000))
     number = 2 * limits.BODIES_BYTES_MAX // limits.ENCODED_BYTES_MAX
     codes: list[int] = []
 
@@ -91,7 +91,7 @@ def test_many_large_bodies(shared_caller: Caller) -> None:
         response = requests.post(
             shared_caller.url + CALLS + "search",
             params={"access_token": shared_caller.token},
-            files={"image": (None, picture)},
+            files={"image": (None, image)},
             timeout=120,
         )
         codes.append(code_of(response.json()))

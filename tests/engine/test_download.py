@@ -17,7 +17,7 @@ from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError, UrlTimeoutError
 from productsearch_engine.images.public_address import is_public
 from tests.engine.calling import Caller, code_of, signs_of
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Serves pictures, redirects, slow and endless answers."""
+    """Serves images, redirects, slow and endless answers."""
     known = Site()
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ def test_image_comes_before_url(open_caller: Caller, site: Site) -> None:
 
 
 def test_url_comes_before_sign(open_caller: Caller, site: Site) -> None:
-    """With both sent, update and delete are about the picture at the url."""
+    """With both sent, update and delete are about the image at the url."""
     one = open_caller.call("add", image=jpeg(1), brief="1")["cont_sign"]
     two = open_caller.call("add", image=jpeg(2), brief="2")["cont_sign"]
     open_caller.call("delete", url=site.url + "/jpg/1", cont_sign=two)
@@ -236,10 +236,10 @@ def test_public(address: str) -> None:
 
 
 def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture of exactly the bound is taken, one byte more is not."""
-    picture = jpeg(1)
-    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture))
-    assert picture == Downloader(allow_private=True).download(site.url + "/jpg/1")
-    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(picture) - 1)
+    """An image of exactly the bound is taken, one byte more is not."""
+    image = jpeg(1)
+    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(image))
+    assert image == Downloader(allow_private=True).download(site.url + "/jpg/1")
+    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(image) - 1)
     with pytest.raises(ImageSizeError):
         Downloader(allow_private=True).download(site.url + "/jpg/1")

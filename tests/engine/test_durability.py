@@ -14,20 +14,26 @@ import requests
 
 from demo.processes import Engine
 from tests.engine.calling import Caller, code_of
+from tests.engine.copies import Template, copied
 from tests.engine.databases import connected, postmaster
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 @pytest.fixture
-def own_engine() -> Iterator[Engine]:
+def own_engine(template: Template) -> Iterator[Engine]:
     """An engine that the test may stop and kill."""
-    with Engine() as running:
+    with copied(template) as running:
         yield running
 
 
-def filled(engine: Engine) -> tuple[str, str]:
-    """Make a library of three pictures: one updated, one deleted since; returns its keys."""
-    keys = engine.create_library("kept")
+@pytest.fixture
+def keys(template: Template) -> tuple[str, str]:
+    """The key pair of the library in ``own_engine``."""
+    return template.keys
+
+
+def fill(engine: Engine, keys: tuple[str, str]) -> None:
+    """Add three images; update one and delete one of them."""
     caller = Caller(engine.url, *keys)
     for seed in range(3):
         body = caller.call("add", image=jpeg(seed), brief=f"b{seed}", class_id1="5", class_id2="6")
@@ -35,11 +41,10 @@ def filled(engine: Engine) -> tuple[str, str]:
     assert 0 == code_of(caller.call("update", image=jpeg(1), brief="new", class_id2="7"))
     assert 0 == code_of(caller.call("delete", image=jpeg(2)))
     caller.close()
-    return keys
 
 
 def check_kept(engine: Engine, keys: tuple[str, str]) -> None:
-    """Check that what ``filled`` left is there, and that duplicates are still known."""
+    """Check that what ``fill`` left is there, and that duplicates are still known."""
     caller = Caller(engine.url, *keys)
     for seed, brief, class_id2 in ((0, "b0", "6"), (1, "new", "7")):
         found = caller.call("search", image=jpeg(seed), class_id1="5", class_id2=class_id2)
@@ -50,18 +55,18 @@ def check_kept(engine: Engine, keys: tuple[str, str]) -> None:
     caller.close()
 
 
-def test_restart(own_engine: Engine) -> None:
-    """Stopping engine and PostgreSQL and starting them keeps pictures, briefs and classes."""
-    keys = filled(own_engine)
+def test_restart(own_engine: Engine, keys: tuple[str, str]) -> None:
+    """Stopping engine and PostgreSQL and starting them keeps images, briefs and classes."""
+    fill(own_engine, keys)
     assert 0 == own_engine.stop()
     assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
     own_engine.start()
     check_kept(own_engine, keys)
 
 
-def test_kill_of_the_engine(own_engine: Engine) -> None:
+def test_kill_of_the_engine(own_engine: Engine, keys: tuple[str, str]) -> None:
     """After kill -9 of the engine the next one works, with all that was acknowledged."""
-    keys = filled(own_engine)
+    fill(own_engine, keys)
     own_engine.kill()
     own_engine.start()
     check_kept(own_engine, keys)
@@ -69,18 +74,18 @@ def test_kill_of_the_engine(own_engine: Engine) -> None:
     assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
 
 
-def test_kill_of_everything(own_engine: Engine) -> None:
+def test_kill_of_everything(own_engine: Engine, keys: tuple[str, str]) -> None:
     """After kill -9 of engine and PostgreSQL nothing acknowledged is lost."""
-    keys = filled(own_engine)
+    fill(own_engine, keys)
     own_engine.kill()
     os.kill(postmaster(own_engine), signal.SIGKILL)
     own_engine.start()
     check_kept(own_engine, keys)
 
 
-def test_kill_of_postgresql(own_engine: Engine) -> None:
+def test_kill_of_postgresql(own_engine: Engine, keys: tuple[str, str]) -> None:
     """A PostgreSQL that dies under the engine is started again; until then answers are code 2."""
-    keys = filled(own_engine)
+    fill(own_engine, keys)
     caller = Caller(own_engine.url, *keys)
     os.kill(postmaster(own_engine), signal.SIGKILL)
     codes: list[int] = []
@@ -93,9 +98,8 @@ def test_kill_of_postgresql(own_engine: Engine) -> None:
     caller.close()
 
 
-def test_adds_while_the_engine_is_killed(own_engine: Engine) -> None:
+def test_adds_while_the_engine_is_killed(own_engine: Engine, keys: tuple[str, str]) -> None:
     """Every add that was answered before a kill -9 in the middle of many is there after it."""
-    keys = own_engine.create_library("kept")
     acknowledged: list[str] = []
 
     def add(first: int) -> None:
@@ -140,9 +144,9 @@ def test_commands_do_not_stop_postgresql(own_engine: Engine) -> None:
     assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
 
 
-def test_stale_process_id(own_engine: Engine) -> None:
+def test_stale_process_id(own_engine: Engine, keys: tuple[str, str]) -> None:
     """Lock files that name another living process do not stop PostgreSQL from starting."""
-    keys = filled(own_engine)
+    fill(own_engine, keys)
     cluster = own_engine.data / "postgres"
     names = ("postmaster.pid", ".s.PGSQL.5432.lock")
     left = {name: (cluster / name).read_text().splitlines()[1:] for name in names}
@@ -173,17 +177,17 @@ def test_postgresql_is_durable_and_private(engine: Engine) -> None:
     assert 0o700 == (engine.data / "postgres").stat().st_mode & 0o777
 
 
-def test_long_data_directory() -> None:
+def test_long_data_directory(template: Template) -> None:
     """A data directory whose path is too long for a socket works all the same."""
-    with Engine() as short:
-        short.stop()
-        with Engine(short.data / ("d" * 60) / ("e" * 60)) as engine:
-            check_kept(engine, filled(engine))
+    with copied(template, below=f"{'d' * 60}/{'e' * 60}") as engine:
+        assert not (engine.data / "postgres" / ".s.PGSQL.5432").exists()
+        fill(engine, template.keys)
+        check_kept(engine, template.keys)
 
 
-def test_graceful_stop(own_engine: Engine) -> None:
+def test_graceful_stop(own_engine: Engine, keys: tuple[str, str]) -> None:
     """A call that is in flight when SIGTERM arrives is answered before the end."""
-    keys = filled(own_engine)
+    fill(own_engine, keys)
     caller = Caller(own_engine.url, *keys)
     codes: list[int] = []
     started = threading.Event()
@@ -205,9 +209,9 @@ def test_graceful_stop(own_engine: Engine) -> None:
     caller.close()
 
 
-def test_log_tells_no_secrets() -> None:
-    """Even at level debug neither keys, tokens, pictures nor briefs are in the log."""
-    with Engine(environment={"PRODUCTSEARCH_ENGINE_LOG_LEVEL": "debug"}) as engine:
+def test_log_tells_no_secrets(template: Template) -> None:
+    """Even at level debug neither keys, tokens, images nor briefs are in the log."""
+    with copied(template, environment={"PRODUCTSEARCH_ENGINE_LOG_LEVEL": "debug"}) as engine:
         keys = engine.create_library("secret")
         caller = Caller(engine.url, *keys)
         caller.call("add", image=jpeg(1), brief="the-secret-brief")

@@ -1,4 +1,4 @@
-"""What becomes of a picture's bytes: accepted formats, upright pixels, refused bombs."""
+"""What becomes of an image's bytes: accepted formats, upright pixels, refused bombs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from productsearch_engine.images.errors import (
     ImageUnreadableError,
 )
 from productsearch_engine.images.image_file import ImageFile
-from tests.engine.pictures import draw, encoded, jpeg, png_claiming
+from tests.engine.image_files import draw, encoded, jpeg, png_claiming
 
 
 def close(expected: Image.Image, found: np.ndarray, within: float = 6) -> bool:
-    """Return whether the mean difference of two pictures is small."""
+    """Return whether the mean difference of two images is small."""
     pixels = np.asarray(expected.convert("RGB"), dtype=np.int16)
     return pixels.shape == found.shape and bool(np.abs(pixels - found).mean() < within)
 
@@ -54,7 +54,7 @@ def test_base64_is_read_as_the_standard_library_reads_it(value: bytes) -> None:
     ],
 )
 def test_formats_and_modes(kind: str, mode: str) -> None:
-    """Every way the three formats store colours gives the picture itself, as RGB bytes."""
+    """Every way the three formats store colours gives the image itself, as RGB bytes."""
     stored = draw(1).convert(mode)
     pixels = ImageFile.checked(encoded(stored, kind)).pixels()
     assert np.uint8 == pixels.dtype
@@ -79,7 +79,7 @@ def test_transparency_is_white() -> None:
 
 @pytest.mark.parametrize("orientation", range(9))
 def test_upright(orientation: int) -> None:
-    """A picture is seen as its EXIF orientation says, not as it is stored."""
+    """An image is seen as its EXIF orientation says, not as it is stored."""
     turns = [
         None, None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
         Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90,
@@ -94,7 +94,7 @@ def test_upright(orientation: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 def test_broken_exif_does_not_matter() -> None:
-    """A picture whose EXIF cannot be read is still a picture."""
+    """An image whose EXIF cannot be read is still an image."""
     file = encoded(draw(1), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
     assert close(draw(1), ImageFile.checked(file).pixels())
 
@@ -112,20 +112,20 @@ def test_broken_exif_does_not_matter() -> None:
     ],
 )
 def test_scaled_while_decoding(kind: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """Large pictures arrive halved up to three times, never below 256 on the short side."""
+    """Large images arrive halved up to three times, never below 256 on the short side."""
     height, width, _ = ImageFile.checked(encoded(draw(1, size), kind)).pixels().shape
     assert expected == (width, height)
 
 
-def test_multi_picture_jpeg() -> None:
-    """The JPEG of a phone that stores several pictures in one file is a JPEG."""
+def test_multi_image_jpeg() -> None:
+    """The JPEG of a phone that stores several images in one file is a JPEG."""
     file = io.BytesIO()
     draw(1).save(file, "MPO", save_all=True, append_images=[draw(2)])
     assert close(draw(1), ImageFile.checked(file.getvalue()).pixels())
 
 
-def test_animated_png_is_its_first_picture() -> None:
-    """An animated PNG is seen as its still picture."""
+def test_animated_png_is_its_first_image() -> None:
+    """An animated PNG is seen as its still image."""
     file = encoded(draw(1), "PNG", save_all=True, append_images=[draw(2)])
     assert close(draw(1), ImageFile.checked(file).pixels())
 
@@ -184,6 +184,6 @@ def test_damaged_files(kind: str) -> None:
 
 
 def test_digest_is_of_the_bytes() -> None:
-    """The same pixels in another file are another picture."""
+    """The same pixels in another file are another image."""
     assert ImageFile.checked(jpeg(1)).digest == ImageFile.checked(jpeg(1)).digest
     assert ImageFile.checked(jpeg(1)).digest != ImageFile.checked(jpeg(1) + b"\0").digest

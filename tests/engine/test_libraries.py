@@ -13,7 +13,7 @@ import requests
 from demo.processes import Engine, ServerError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
 from tests.engine.databases import connected
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 def listed(engine: Engine, caller: Caller) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engine.calling import Caller, code_of, image_field, signs_of
-from tests.engine.pictures import draw, encoded, jpeg, png_claiming
+from tests.engine.image_files import draw, encoded, jpeg, png_claiming
 
 GOOD = image_field(jpeg(1))
 ADD, SEARCH = {"brief": "x", "image": GOOD}, {"image": GOOD}
@@ -55,7 +55,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
             (GOOD[:401], 216203),
             (GOOD + "=", 216203),
             (GOOD[:400] + "\n" + GOOD[400:], 216203),
-            (image_field(b"no picture at all"), 216201),
+            (image_field(b"no image at all"), 216201),
             (image_field(encoded(draw(1), "GIF")), 216201),
             (image_field(encoded(draw(1), "WEBP")), 216201),
             (image_field(encoded(draw(1), "TIFF")), 216201),

@@ -10,7 +10,7 @@ import pytest
 
 from demo.processes import Engine
 from tests.engine.calling import CALLS, Caller, code_of
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 with warnings.catch_warnings():
     # The SDK's sources hold escapes that Python warns about when it compiles them.
@@ -31,7 +31,7 @@ def sdk(engine: Engine, caller: Caller) -> Iterator[Any]:
 
 
 def test_add_and_search(sdk: Any) -> None:
-    """An added picture is found with its brief, itself first, score 1."""
+    """An added image is found with its brief, itself first, score 1."""
     first = sdk.productAdd(jpeg(1), '{"name":"Apfel","id":"ü"}')
     sdk.productAdd(jpeg(2), "two")
     found = sdk.productSearch(jpeg(1))
@@ -44,7 +44,7 @@ def test_add_and_search(sdk: Any) -> None:
 
 
 def test_duplicate_add(sdk: Any) -> None:
-    """A second add of a picture is refused with the first one's sign; its brief is not taken."""
+    """A second add of an image is refused with the first one's sign; its brief is not taken."""
     first = sdk.productAdd(jpeg(1), "first")
     again = sdk.productAdd(jpeg(1), "second")
     assert (216681, "item has existed") == (again["error_code"], again["error_msg"])
@@ -79,7 +79,7 @@ def test_update(sdk: Any) -> None:
 
 
 def test_delete(sdk: Any) -> None:
-    """A picture deleted by image or by sign is gone at once, and can be added again at once."""
+    """An image deleted by image or by sign is gone at once, and can be added again at once."""
     added = sdk.productAdd(jpeg(1), "x")
     assert {"log_id"} == sdk.productDeleteByImage(jpeg(1)).keys()
     assert 0 == sdk.productSearch(jpeg(1))["result_num"]

@@ -49,7 +49,7 @@ def vector(seed: int, dimensions: int = 16) -> Vector:
 
 
 def image(seed: int) -> NewImage:
-    """Return a picture with a class."""
+    """Return an image with a class."""
     return NewImage(
         digest=hashlib.sha256(str(seed).encode()).digest(),
         brief=str(seed).encode(),
@@ -69,13 +69,13 @@ def library(
 
 
 def narrow(digest: bytes, attempt: int) -> int:
-    """Derive signs that collide for every two pictures."""
+    """Derive signs that collide for every two images."""
     del digest
     return attempt
 
 
-def test_colliding_pictures_are_both_kept(pool: ConnectionPool[Any]) -> None:
-    """Different pictures whose signs collide get different signs; a duplicate is still told."""
+def test_colliding_images_are_both_kept(pool: ConnectionPool[Any]) -> None:
+    """Different images whose signs collide get different signs; a duplicate is still told."""
     shop, images = library(pool, "colliding"), Images(pool, narrow)
     assert [0, 1, 2] == [images.add(shop, image(seed)) for seed in range(3)]
     for seed in range(3):
@@ -86,8 +86,8 @@ def test_colliding_pictures_are_both_kept(pool: ConnectionPool[Any]) -> None:
     assert {0: b"0", 1: b"1", 2: b"2"} == {hit.sign: hit.brief for hit in hits}
 
 
-def test_colliding_pictures_at_once(pool: ConnectionPool[Any]) -> None:
-    """Colliding pictures added at the same time are all kept."""
+def test_colliding_images_at_once(pool: ConnectionPool[Any]) -> None:
+    """Colliding images added at the same time are all kept."""
     shop, images = library(pool, "colliding-at-once"), Images(pool, narrow)
     with ThreadPoolExecutor(8) as workers:
         added = list(workers.map(lambda seed: images.add(shop, image(seed)), range(8)))
@@ -108,8 +108,8 @@ def held_up(pool: ConnectionPool[Any], statement: str, *values: object) -> Itera
             time.sleep(0.01)
 
 
-def test_same_picture_while_it_is_added(pool: ConnectionPool[Any]) -> None:
-    """An add that meets the same picture on its way in waits, and is told its sign."""
+def test_same_image_while_it_is_added(pool: ConnectionPool[Any]) -> None:
+    """An add that meets the same image on its way in waits, and is told its sign."""
     shop, images, new = library(pool, "racing"), Images(pool), image(1)
     first = (
         f"insert into images_{shop.id} (library_id, sign, digest, brief, embedding)"
@@ -137,7 +137,7 @@ def test_last_room_while_it_is_taken(pool: ConnectionPool[Any]) -> None:
 
 
 def test_overlapping_batches_at_once(pool: ConnectionPool[Any]) -> None:
-    """Batch deletes of the same pictures in any order neither deadlock nor count twice."""
+    """Batch deletes of the same images in any order neither deadlock nor count twice."""
     shop, images = library(pool, "overlapping"), Images(pool)
     all_signs = [images.add(shop, image(seed)) for seed in range(40)]
     with ThreadPoolExecutor(8) as workers:
@@ -194,7 +194,7 @@ def _index_scans(pool: ConnectionPool[Any], shop: Library) -> int:
 
 
 def test_equal_scores_are_ordered_by_sign(pool: ConnectionPool[Any]) -> None:
-    """Pictures with one and the same vector come by sign, also where the window ends."""
+    """Images with one and the same vector come by sign, also where the window ends."""
     shop, images = library(pool, "equal"), Images(pool)
     with pool.connection() as connection:
         connection.execute(

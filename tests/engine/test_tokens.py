@@ -12,7 +12,7 @@ import requests
 from demo.processes import Engine
 from productsearch_engine.api.auth import Tokens
 from tests.engine.calling import CALLS, Caller, code_of, image_field
-from tests.engine.pictures import jpeg
+from tests.engine.image_files import jpeg
 
 
 def credentials(caller: Caller) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Draws pictures for the engine's tests: deterministic, each seed another picture."""
+"""Draws images for the engine's tests: deterministic, each seed another image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw(seed: int, size: tuple[int, int] = (400, 320)) -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
-    """Return the file of a picture."""
+    """Return the file of an image."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
