@@ -28,12 +28,12 @@ from benchmarks.findings import Findings, at_most, milliseconds
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding import load
+from productsearch_engine.embedding.load import load
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library, partition
 from productsearch_engine.store.statements import ClassFilter
-from productsearch_service.upstream import form
+from productsearch_service.images import form_encoding
 
 _DATA: Final = Path("build/bench/engine")
 _STORED: Final = 100_000
@@ -88,7 +88,7 @@ def _measure(
         encode_multipart=False,
     ).json()["access_token"]
     target = f"{engine.url}{_SEARCH}?{urllib.parse.urlencode({'access_token': token})}"
-    body = form.encode({"image": picture, "pn": "0", "rn": str(_RESULTS)})
+    body = form_encoding.encode({"image": picture, "pn": "0", "rn": str(_RESULTS)})
     heads = {"Content-Type": "application/x-www-form-urlencoded"}
 
     def call() -> None:

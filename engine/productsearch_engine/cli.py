@@ -17,10 +17,10 @@ from dataclasses import asdict
 import psycopg
 
 from productsearch_engine import settings
-from productsearch_engine.database.migrations import SchemaTooNewError
+from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
-from productsearch_engine.embedding import UnknownEmbeddingError, load
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.limits import CAPACITY_DEFAULT
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import Libraries, LibraryError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from productsearch_engine.embedding import Pixels
+from productsearch_engine.embedding.interface import Pixels
 
 Colour = tuple[int, ...]
 

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from productsearch_engine.embedding import Embedding, Pixels, Vector
 from productsearch_engine.embedding.classic import Classic
+from productsearch_engine.embedding.interface import Embedding, Pixels, Vector
 from tests.embedding.drawn import PRODUCTS, scene
 from tests.embedding.ranking import leave_one_out
 

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding import load
+from productsearch_engine.embedding.load import load
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import Caller
 from tests.engine.copies import Template, made_template

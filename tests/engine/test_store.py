@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding import Vector
+from productsearch_engine.embedding.interface import Vector
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import (
     DuplicateError,

@@ -10,7 +10,7 @@ from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
-from productsearch_engine.embedding import Embedding
+from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import DuplicateError, Images, LibraryGoneError, NewImage

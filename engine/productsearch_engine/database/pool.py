@@ -15,7 +15,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.database import migrations
+from productsearch_engine.database import migrate
 from productsearch_engine.database.postgres import Embedded
 from productsearch_engine.limits import DATABASE_WAIT_S, EF_SEARCH, STATEMENT_S
 from productsearch_engine.settings import Settings
@@ -39,13 +39,13 @@ set work_mem = '32MB';
 def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[Any]]:
     """Yield a pool of at most ``connections`` to the migrated database.
 
-    Raises EmbeddedError, psycopg.Error, migrations.SchemaTooNewError.
+    Raises EmbeddedError, psycopg.Error, migrate.SchemaTooNewError.
     """
     embedded = None if settings.database else Embedded(settings.data)
     try:
         dsn = embedded.start() if embedded else settings.database
         with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            for name in migrations.apply(connection):
+            for name in migrate.apply(connection):
                 _log.info("migrated: %s", name)
         with ConnectionPool(
             dsn,

@@ -11,9 +11,10 @@ from functools import cache
 import cv2
 import numpy as np
 
-from productsearch_engine.embedding import Pixels, Vector, colour, shape, texture
+from productsearch_engine.embedding import colour, shape, texture
 from productsearch_engine.embedding.colour import Floats
 from productsearch_engine.embedding.dead_leaves import dead_leaves
+from productsearch_engine.embedding.interface import Pixels, Vector
 
 _SIDE = 192  # working images have the area of a square of this side, in pixels
 _SIDE_MIN = 32

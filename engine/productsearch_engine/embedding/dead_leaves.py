@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from productsearch_engine.embedding import Pixels
+from productsearch_engine.embedding.interface import Pixels
 
 _LEAVES = 300
 _RADIUS_MIN = 6.0

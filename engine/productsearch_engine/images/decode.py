@@ -12,7 +12,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image
 
-from productsearch_engine.embedding import Pixels
+from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images.errors import ImageUnreadableError
 from productsearch_engine.limits import EMBEDDED_SIDE_PX_MIN, LARGE_DECODES_MAX, LARGE_PX
 

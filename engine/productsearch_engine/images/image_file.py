@@ -12,7 +12,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from productsearch_engine.embedding import Pixels
+from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images import decode
 from productsearch_engine.images.errors import (
     ImageEmptyError,

@@ -15,7 +15,8 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding import Embedding, load
+from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.load import load
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener

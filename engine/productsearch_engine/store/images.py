@@ -18,7 +18,7 @@ from pgvector import HalfVector
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.embedding import Vector
+from productsearch_engine.embedding.interface import Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
 from productsearch_engine.store import signs, statements
 from productsearch_engine.store.libraries import Library

@@ -2,7 +2,7 @@
 
 Each file runs once, in order. All pending files run in one transaction under an advisory lock,
 so replicas may start together. Knows file names and the table ``schema_migrations``; the
-schema itself is in the files of this folder.
+schema itself is in the files, in the folder ``migrations``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def apply(connection: psycopg.Connection[Any]) -> list[str]:
 
 def _files() -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
-    for file in files(__name__).iterdir():
+    for file in (files("productsearch_engine.database") / "migrations").iterdir():
         named = _FILE.fullmatch(file.name)
         if named:
             found[int(named[1])] = (named[2], file.read_text("utf-8"))
