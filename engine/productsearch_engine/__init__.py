@@ -9,5 +9,9 @@ Imports point downwards only; folders of one line do not import each other::
     embedding                             pixels to vectors
     settings   limits       metrics       no imports from the engine
 
+A call flows from api through images (bytes to pixels) and embedding (pixels to a vector) to
+store (SQL), which runs on the pool that database opened. Exceptions flow back: only api gives
+them an error code. metrics is at the bottom because api writes it and server reads it.
+
 tests/laws/test_engine_rooms.py reads the imports and checks this.
 """
