@@ -45,8 +45,7 @@ def api_error(error: Exception, log_id: int) -> ApiError:
 
 
 def _fault(error: Exception, log_id: int) -> ApiError:
-    # Callers retry code 2, and a database that is away comes back. The error's text can hold
-    # the connection string.
+    # Callers retry code 2. The text is not logged: it can hold the connection string.
     if isinstance(error, psycopg.OperationalError):
         _log.error("log_id=%d database: %s", log_id, type(error).__name__)
         return ApiError(codes.UNAVAILABLE)

@@ -117,7 +117,7 @@ class Embedded:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         self._programs.give(new)
-        # Trust, because the socket admits this account and root alone.
+        # Trust, because only this account and root can open the socket.
         choices = "--username=postgres --encoding=UTF8 --locale=C"
         access = "--auth-local=trust --auth-host=reject"
         self._programs.run("initdb", "-D", str(new), *choices.split(), *access.split())
@@ -136,7 +136,7 @@ class Embedded:
             self._programs.give(folder)
         found = folder.lstat()
         if found.st_uid != self._programs.owner or found.st_mode & 0o170777 != 0o040700:
-            raise EmbeddedError(f"{folder} is someone else's; use a shorter data directory")
+            raise EmbeddedError(f"{folder} belongs to another account; use a shorter data directory")
         return folder
 
     def _start_server(self) -> None:
