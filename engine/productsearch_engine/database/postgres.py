@@ -136,7 +136,9 @@ class Embedded:
             self._programs.give(folder)
         found = folder.lstat()
         if found.st_uid != self._programs.owner or found.st_mode & 0o170777 != 0o040700:
-            raise EmbeddedError(f"{folder} belongs to another account; use a shorter data directory")
+            raise EmbeddedError(
+                f"{folder} belongs to another account; use a shorter data directory"
+            )
         return folder
 
     def _start_server(self) -> None:
