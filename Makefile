@@ -18,12 +18,16 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 .PHONY: demo
-demo: $(installed) ## set up and show every RPC on pictures (PHOTOS=dir for your own)
+demo: $(installed) ## set up and show every RPC on images (PHOTOS=dir for your own)
 	$(bin)/python -m demo tour $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 .PHONY: test
 test: $(installed) ## set up and prove the product
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+.PHONY: test-slow
+test-slow: $(installed) ## what takes longer: rolling restarts, durability, balance, manifests (Go)
+	$(bin)/python -m pytest -m slow -n 2 --dist loadfile
 
 # Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
 # they fail if one is short.
@@ -44,7 +48,7 @@ soak-mixed: $(installed) ## a million mixed calls: memory, threads, descriptors,
 	$(bin)/python -u -m tests.soak.mixed
 soak-certificates: $(installed) ## new certificates each second for a minute, under load
 	$(bin)/python -u -m tests.soak.certificates
-fuzz: $(installed) ## mutated answers, random requests, broken pictures
+fuzz: $(installed) ## mutated answers, random requests, broken images
 	$(bin)/python -u -m tests.soak.fuzz
 
 .PHONY: bench

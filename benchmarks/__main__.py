@@ -1,4 +1,4 @@
-"""Runs the measures, prints their tables and lines, writes JSON and plots to build/bench/."""
+"""Runs the measures, prints their tables and lines, writes JSON and charts to build/bench/."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import plots
+from benchmarks import against, plots
+from benchmarks.checkout import CheckoutError
 from benchmarks.findings import Findings
 from tests.soak.measures import report
 
@@ -27,33 +30,51 @@ MEASURES: Final = (
     "mixed",
     "engine",
 )
+ON_REQUEST: Final = ("go",)
+"""Run only if they are named."""
 _OUTPUT: Final = Path("build/bench")
 
 
 def main() -> int:
     """Run what was asked for; return 1 if a measure is short of its bar."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    arguments.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+    known = (*MEASURES, *ON_REQUEST)
+    arguments.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(known))
     arguments.add_argument("--rounds", type=int, default=7, help="turns of each candidate")
+    arguments.add_argument(
+        "--against", metavar="REV", help="measure this checkout and that commit instead"
+    )
     chosen = arguments.parse_args()
-    if unknown := set(chosen.measures) - set(MEASURES):
-        arguments.error(f"no such measure: {', '.join(sorted(unknown))}; one of {MEASURES}")
+    if unknown := set(chosen.measures) - set(known):
+        arguments.error(f"no such measure: {', '.join(sorted(unknown))}; one of {known}")
+    if chosen.against and chosen.measures:
+        arguments.error("--against is a run of its own, without other measures")
+    runs: dict[str, Callable[[int], Findings]] = {
+        name: importlib.import_module(f"benchmarks.{name}").run
+        for name in chosen.measures or (() if chosen.against else MEASURES)
+    }
+    if chosen.against:
+        runs["against"] = partial(against.run, revision=chosen.against)
     found: dict[str, Findings] = {}
-    for name in chosen.measures or MEASURES:
+    for name, run in runs.items():
         began = time.monotonic()
-        found[name] = importlib.import_module(f"benchmarks.{name}").run(chosen.rounds)
+        try:
+            found[name] = run(chosen.rounds)
+        except CheckoutError as error:
+            arguments.error(str(error))
         print(f"\n{found[name].table()}\n\n({time.monotonic() - began:.0f} s)", flush=True)
     print()
     measures = [measure for findings in found.values() for measure in findings.measures]
-    code = report(measures)
-    _write(found)
-    plots.draw_measures(measures, _OUTPUT / "measures.png")
+    _write(found, _OUTPUT / ("against.json" if chosen.against else "results.json"))
     if "crowd" in found:
         plots.draw_load(found["crowd"].numbers, _OUTPUT / "load.png")
-    return code
+    if not measures:
+        return 0  # what is told for the record has no bar
+    plots.draw_measures(measures, _OUTPUT / ("against.png" if chosen.against else "measures.png"))
+    return report(measures)
 
 
-def _write(found: dict[str, Findings]) -> None:
+def _write(found: dict[str, Findings], file: Path) -> None:
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "cores": os.cpu_count()}
     content = {"machine": machine} | {
@@ -65,7 +86,7 @@ def _write(found: dict[str, Findings]) -> None:
         }
         for name, findings in found.items()
     }
-    (_OUTPUT / "results.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A whole search call of the engine beside the parts that no engine of its kind can leave out.
 
-100,000 vectors are stored: embeddings of drawn pictures, each shifted a little at random. Making
+100,000 vectors are stored: embeddings of drawn images, each shifted a little at random. Making
 and indexing them takes minutes, once: they are kept in build/bench/.
 """
 
@@ -38,30 +38,30 @@ from productsearch_service.images import form_encoding
 _DATA: Final = Path("build/bench/engine")
 _STORED: Final = 100_000
 _DRAWN: Final = 500
-_PICTURE_BYTES: Final = 300_000
+_IMAGE_BYTES: Final = 300_000
 _RESULTS: Final = 10
 _CALLS_A_TURN: Final = 15
 _SEARCH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/search"
 
 
 def run(rounds: int) -> Findings:
-    """Search with a picture of 300 KB, 10 results, one caller."""
+    """Search with an image of 300 KB, 10 results, one caller."""
     with Engine(_DATA.resolve()) as engine:
         key_pair = _library(engine)
         with open_pool(settings.load({}, {"data": str(engine.data)}), 2) as pool:
             library = _filled(pool)
-            picture = _photograph()
-            values, means_s = _measure(engine, key_pair, pool, library, picture, rounds)
+            image = _photograph()
+            values, means_s = _measure(engine, key_pair, pool, library, image, rounds)
     ratio = statistics.median(clocks.ratios(values["call"], values["parts"]))
     medians_s = [statistics.median(of_name) for of_name in values.values()]
     return Findings(
-        title=f"Engine, search among {_STORED:,} with {len(picture) // 1000} KB",
+        title=f"Engine, search among {_STORED:,} with {len(image) // 1000} KB",
         rows=[
             ("", "whole call", "parts", "decode", "embed", "SQL", "call / parts"),
             ("1 caller", *map(milliseconds, (*medians_s, *means_s.values())), f"{ratio:.2f}"),
         ],
         measures=[at_most("engine: search call / (decode + embed + SQL)", ratio, 1.25)],
-        numbers={"seconds": values, "means_s": means_s, "picture_bytes": len(picture)},
+        numbers={"seconds": values, "means_s": means_s, "image_bytes": len(image)},
     )
 
 
@@ -70,7 +70,7 @@ def _measure(
     key_pair: tuple[str, str],
     pool: ConnectionPool[Any],
     library: Library,
-    picture: bytes,
+    image: bytes,
     rounds: int,
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Return the seconds of calls and of their parts in a row, and each part's mean."""
@@ -88,7 +88,7 @@ def _measure(
         encode_multipart=False,
     ).json()["access_token"]
     target = f"{engine.url}{_SEARCH}?{urllib.parse.urlencode({'access_token': token})}"
-    body = form_encoding.encode({"image": picture, "pn": "0", "rn": str(_RESULTS)})
+    body = b"image=%b&pn=0&rn=%d" % (form_encoding.encode(image), _RESULTS)
     heads = {"Content-Type": "application/x-www-form-urlencoded"}
 
     def call() -> None:
@@ -100,7 +100,7 @@ def _measure(
 
     def parts() -> None:
         began_s = time.perf_counter()
-        pixels = ImageFile.checked(picture).pixels()
+        pixels = ImageFile.checked(image).pixels()
         decoded_s = time.perf_counter()
         vector = embedding.embed(pixels)
         embedded_s = time.perf_counter()
@@ -166,7 +166,7 @@ def _filled(pool: ConnectionPool[Any]) -> Library:
 
 
 def _vectors() -> Iterator[Any]:
-    """Yield unit vectors: embeddings of drawn pictures, shifted at random."""
+    """Yield unit vectors: embeddings of drawn images, shifted at random."""
     random = np.random.default_rng(1)
     embedding = load("classic")
     drawn = np.stack([embedding.embed(np.asarray(_drawn(n, 256))) for n in range(_DRAWN)])
@@ -188,6 +188,6 @@ def _photograph() -> bytes:
     for quality in range(95, 30, -3):
         file = io.BytesIO()
         grained.save(file, "JPEG", quality=quality)
-        if len(file.getvalue()) <= _PICTURE_BYTES:
+        if len(file.getvalue()) <= _IMAGE_BYTES:
             return file.getvalue()
     raise AssertionError("no quality is low enough")

@@ -21,7 +21,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 
 import grpc
@@ -29,19 +28,15 @@ import urllib3
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from benchmarks import pictures
+from benchmarks import forms, images
 from productsearch import v1
-from productsearch_service.upstream import form
 
-_TOKEN: Final = "24.0123456789abcdef0123456789abcdef.2592000.1900000000.282335-1"
-_PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _CHANNELS_MAX: Final = 8
-_TIMEOUT_S: Final = 60
 
 
 @dataclass(kw_only=True)
 class Command:
-    """What to do. ``rpc`` is add or search; ``size`` the picture's, in bytes.
+    """What to do. ``rpc`` is add or search; ``size`` the image's, in bytes.
 
     Each caller waits ``pause_s`` after each call. Calls that end in the ``seconds`` after
     ``warm_s`` are counted.
@@ -79,6 +74,11 @@ class Result:
     def per_s(self) -> float:
         """Return successful calls a second."""
         return self.calls / self.seconds
+
+    @property
+    def cost_s(self) -> float:
+        """Return the server's CPU seconds for one successful call."""
+        return self.server_cpu_s / self.calls
 
 
 class _Tally:
@@ -154,12 +154,12 @@ async def _grpc_callers(command: Command, tally: _Tally) -> None:
         grpc.aio.insecure_channel(command.target, options=options)
         for _ in range(min(command.callers, _CHANNELS_MAX))
     ]
-    picture = v1.ImageSource(content=pictures.of_size(command.size, random.randrange(10**6)))
+    source = v1.ImageSource(content=images.of_size(command.size, random.randrange(10**6)))
     end_s = tally.begin()
     await asyncio.gather(
         *(
             _grpc_caller(
-                v1.ProductSearchStub(channels[n % len(channels)]), picture, n, command, tally, end_s
+                v1.ProductSearchStub(channels[n % len(channels)]), source, n, command, tally, end_s
             )
             for n in range(command.callers)
         )
@@ -169,21 +169,21 @@ async def _grpc_callers(command: Command, tally: _Tally) -> None:
 
 
 async def _grpc_caller(
-    stub: Any, picture: v1.ImageSource, number: int, command: Command, tally: _Tally, end_s: float
+    stub: Any, source: v1.ImageSource, number: int, command: Command, tally: _Tally, end_s: float
 ) -> None:
     call: Any
     if command.rpc == "add":
         call = stub.AddImage
-        image = v1.NewImage(image=picture, brief=f"caller {number}")
+        image = v1.NewImage(image=source, brief=f"caller {number}")
         request: Any = v1.AddImageRequest(new_image=image)
     else:
         # Another page for each: identical searches would be answered by one call.
         call = stub.SearchImages
-        request = v1.SearchImagesRequest(image=picture, page_size=5 + number)
+        request = v1.SearchImagesRequest(image=source, page_size=5 + number)
     metadata = [("authorization", f"Bearer {command.bearer}")] if command.bearer else None
     while (began_s := time.perf_counter()) < end_s:
         try:
-            await call(request, timeout=_TIMEOUT_S, metadata=metadata)
+            await call(request, timeout=forms.TIMEOUT_S, metadata=metadata)
         except grpc.RpcError as error:
             await asyncio.sleep(_refused(error, tally))
         else:
@@ -215,15 +215,12 @@ def _urllib3(command: Command, tally: _Tally) -> None:
 def poster(
     pool: urllib3.HTTPConnectionPool, size_bytes: int, rpc: str = "add"
 ) -> Callable[[], None]:
-    """Return what posts the ready form of a picture, and raises unless it is answered well."""
-    body = form.encode({"image": pictures.of_size(size_bytes), "brief": "a brief"})
-    heads = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    target = f"{_PATH}{rpc}?access_token={_TOKEN}"
+    """Return what posts the ready form of an image, and raises unless it is answered well."""
+    body, target = forms.form_of(size_bytes), forms.target(rpc)
 
     def post() -> None:
-        answer = pool.urlopen("POST", target, body=body, headers=heads, retries=False)
-        if answer.status != HTTPStatus.OK:
-            raise AssertionError(f"HTTP {answer.status}")
+        answer = pool.urlopen("POST", target, body=body, headers=forms.HEADERS, retries=False)
+        forms.check(answer.status, answer.data)
 
     return post
 
@@ -239,15 +236,15 @@ def _sdk(command: Command, tally: _Tally) -> None:
         setattr(
             client,
             f"_AipImageSearch__product{method}Url",
-            f"{command.target}{_PATH}{method.lower()}",
+            f"{command.target}{forms.PATH}{method.lower()}",
         )
-    picture = pictures.of_size(command.size)
+    image = images.of_size(command.size)
 
     def call() -> None:
         if command.rpc == "add":
-            answer = client.productAdd(picture, "a brief")
+            answer = client.productAdd(image, "a brief")
         else:
-            answer = client.productSearch(picture)
+            answer = client.productSearch(image)
         if "error_code" in answer or "log_id" not in answer:
             raise AssertionError(str(answer))
 

@@ -1,27 +1,27 @@
-"""The floor of a gRPC server in Python: it takes the product's requests and does nothing.
+"""The floor of a gRPC facade in Python: it takes the product's requests and only posts.
 
-With ``--post URL`` it first posts a ready form to that upstream with raw urllib3, of ``--size``
-bytes of picture for an add and 1 KB for a search: what is left of a facade without anything that
-it is for. Its interpreter then has the facade's turns and the facade's one core, because what the
-facade's threads gain by these is not to be taken for a virtue of its code.
+``grpc.aio``, uvloop and aiohttp on one event loop, as the facade has them, and none of what a
+facade is for. Each call posts a ready form to ``--post URL``, of ``--size`` bytes of image for an
+add and 1 KB for a search. With ``--encode`` it posts the image of its request instead, encoded by
+the product's encoder.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
-import urllib3
+import uvloop
 
-from benchmarks import load, pictures
+from benchmarks import forms, images
+from benchmarks.plain_aiohttp import Poster
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.affinity import OneCore
-from productsearch_service.reloading import Watch
+from productsearch_service.images import form_encoding
 
 _ADDED = v1.AddImageResponse(
     cont_sign="123456789,987654321",
@@ -35,53 +35,65 @@ _FOUND = v1.SearchImagesResponse(
     ],
     log_id=1234567890123456789,
 )
+_Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
-def _after(first: Callable[[], None], answer: v1.AddImageResponse | v1.SearchImagesResponse) -> Any:
-    def handle(_request: Any, _context: grpc.ServicerContext) -> Any:
-        first()
+def _ready(post: Callable[[], Awaitable[None]], answer: Any) -> _Handler:
+    async def handle(_request: Any, _context: Any) -> Any:
+        await post()
         return answer
 
     return handle
 
 
-def _main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--post", metavar="URL")
-    arguments.add_argument("--size", type=int, default=pictures.SIZES["1 KB"])
-    chosen = arguments.parse_args()
+def _encoding(poster: Poster, rpc: str, answer: Any) -> _Handler:
+    async def handle(request: Any, _context: Any) -> Any:
+        image = request.new_image.image if rpc == "add" else request.image
+        await poster.post(rpc, forms.around(form_encoding.encode(image.content)))
+        return answer
 
-    def nothing() -> None:
-        pass
+    return handle
 
-    add = search = nothing
-    if chosen.post:
-        pool = urllib3.connection_from_url(chosen.post, maxsize=limits.CONNECTIONS_MAX)
-        add = load.poster(pool, chosen.size)
-        search = load.poster(pool, pictures.SIZES["1 KB"], "search")
-        sys.setswitchinterval(limits.THREAD_TURN_S)
-        Watch([OneCore()], limits.CORE_LOOK_S)
-    server = grpc.server(
-        ThreadPoolExecutor(limits.RPCS_IN_FLIGHT_MAX),
-        options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)],
-    )
-    handlers = {
-        method: grpc.unary_unary_rpc_method_handler(
-            _after(first, answer),
+
+async def _serve(poster: Poster, size_bytes: int, *, encodes: bool) -> None:
+    handlers = {}
+    for method, rpc, request, answer, of_bytes in (
+        ("AddImage", "add", v1.AddImageRequest, _ADDED, size_bytes),
+        ("SearchImages", "search", v1.SearchImagesRequest, _FOUND, images.SIZES["1 KB"]),
+    ):
+        handlers[method] = grpc.unary_unary_rpc_method_handler(
+            _encoding(poster, rpc, answer)
+            if encodes
+            else _ready(poster.ready(rpc, of_bytes), answer),
             request_deserializer=request.FromString,
             response_serializer=type(answer).SerializeToString,
         )
-        for method, request, first, answer in (
-            ("AddImage", v1.AddImageRequest, add, _ADDED),
-            ("SearchImages", v1.SearchImagesRequest, search, _FOUND),
-        )
-    }
+    server = grpc.aio.server(
+        options=[("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX)]
+    )
     service = "productsearch.v1.ProductSearch"
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
+    await server.start()
     print(f"listening on 127.0.0.1:{port}", flush=True)
-    server.wait_for_termination()
+    await server.wait_for_termination()
+
+
+async def _run(chosen: argparse.Namespace) -> None:
+    poster = Poster(chosen.post, chosen.bundle)
+    try:
+        await _serve(poster, chosen.size, encodes=chosen.encode)
+    except asyncio.CancelledError:
+        await poster.close()
+
+
+def _main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--post", metavar="URL", required=True)
+    arguments.add_argument("--bundle", type=Path, help="certificates to trust")
+    arguments.add_argument("--size", type=int, default=images.SIZES["1 KB"])
+    arguments.add_argument("--encode", action="store_true")
+    uvloop.run(_run(arguments.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two pictures of a run: each measure against its bar, and the cost of a call against load."""
+"""Two charts of a run: each measure against its bar, and the cost of a call against load."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_load(sizes: Mapping[str, Mapping[str, Any]], file: Path) -> None:
         cpu_us = [s * 1e6 for s in points["cpu_seconds"]]
         floor_us = [s * 1e6 for s in points["floor_cpu_seconds"]]
         (line,) = cost.plot(points["callers"], cpu_us, "o-", label=size)
-        colour, label = line.get_color(), f"{size}, an RPC that only posts"
+        colour, label = line.get_color(), f"{size}, an RPC that encodes and posts"
         cost.plot(points["floor_callers"], floor_us, "o--", color=colour, label=label)
         rate.plot(points["callers"], points["per_s"], "o-", label=size)
     for axes, label in ((cost, "CPU for one call [us]"), (rate, "calls/s")):

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import psutil
 import trustme
@@ -22,8 +22,8 @@ from demo.facade import Facade
 from demo.processes import Server
 
 BEARER: Final = "a-token-of-the-benchmark"
-WARM_S: Final = 2.2
-"""More than two looks of productsearch_service.affinity: a server that gets busy has settled."""
+WARM_S: Final = 1.0
+"""A crowd whose calls begin together waits in a queue of its own making for a few calls."""
 
 
 @contextmanager
@@ -46,9 +46,26 @@ def upstream(*, tls: bool = False, delay_ms: float = 0) -> Iterator[tuple[str, P
             yield running.url, bundle
 
 
+class _FacadeOf(Facade):
+    """The facade of another checkout, by that checkout's interpreter."""
+
+    def __init__(self, python: Path, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._command = [str(python), "-m", "productsearch_service"]
+
+
 @contextmanager
-def facade(upstream_url: str, bundle: Path | None) -> Iterator[Facade]:
-    """Start the facade as in production: credential files, a policy, an access log."""
+def facade(
+    upstream_url: str,
+    bundle: Path | None,
+    *,
+    python: Path = Path(sys.executable),
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Facade]:
+    """Start the facade as in production: credential files, a policy, an access log.
+
+    ``settings`` are variables of its environment beside these.
+    """
     with tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name:
         data = Path(name)
         policy = data / "policy.toml"
@@ -57,17 +74,27 @@ def facade(upstream_url: str, bundle: Path | None) -> Iterator[Facade]:
             f'[callers.bench]\ntoken_sha256 = ["{digest}"]\n'
             '[[rules]]\ncallers = ["bench"]\nlibraries = ["default"]\nmethods = ["*"]\n'
         )
-        environment = {"PRODUCTSEARCH_POLICY_FILE": str(policy)}
+        environment = {"PRODUCTSEARCH_POLICY_FILE": str(policy), **(settings or {})}
         if bundle is not None:
             environment["PRODUCTSEARCH_LIBRARIES__DEFAULT__CA_BUNDLE"] = str(bundle)
         pairs = {"default": ("the-api-key", "the-secret-key")}
-        with Facade(data, upstream_url, pairs, environment=environment) as running:
+        with _FacadeOf(python, data, upstream_url, pairs, environment=environment) as running:
             yield running
 
 
 @contextmanager
-def null_rpc(*arguments: str) -> Iterator[Server]:
-    """Start the server that does nothing, or next to nothing (see null_rpc)."""
+def floor(
+    upstream_url: str, bundle: Path | None, size_bytes: int, *, encodes: bool = False
+) -> Iterator[Server]:
+    """Start an RPC that only posts ready forms of images that large (see null_rpc).
+
+    ``encodes``: it encodes and posts the images that it gets instead.
+    """
+    arguments = ["--post", upstream_url, "--size", str(size_bytes)]
+    if bundle is not None:
+        arguments += ["--bundle", str(bundle)]
+    if encodes:
+        arguments.append("--encode")
     with (
         tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name,
         _module("benchmarks.null_rpc", *arguments, log=Path(name) / "log") as running,

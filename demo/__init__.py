@@ -1,1 +1,1 @@
-"""Shows the product at work on this machine: engine, facade and client over real pictures."""
+"""Shows the product at work on this machine: engine, facade and client over real images."""

@@ -34,8 +34,8 @@ Python (in another terminal):
     from productsearch.v1 import ImageSource, ProductSearchStub, SearchImagesRequest, connect
 
     stub = ProductSearchStub(connect("{facade}"))
-    picture = ImageSource(content=Path("picture.jpg").read_bytes(), fit=True)
-    for hit in stub.SearchImages(SearchImagesRequest(image=picture)).results:
+    image = ImageSource(content=Path("image.jpg").read_bytes(), fit=True)
+    for hit in stub.SearchImages(SearchImagesRequest(image=image)).results:
         print(hit.score, hit.cont_sign, hit.brief)
     EOF
 
@@ -45,7 +45,7 @@ grpcurl (the service answers reflection):
     grpcurl -plaintext -d '{{"image_ref": {{"cont_sign": "1,2"}}}}' \\
         {facade} productsearch.v1.ProductSearch/DeleteImage
 
-Pictures and keys are kept in {data}. Stop with Ctrl-C.
+Images and keys are kept in {data}. Stop with Ctrl-C.
 """
 
 
@@ -53,8 +53,8 @@ def main() -> int:
     """Run a command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    tour = commands.add_parser("tour", help="show every RPC once on real pictures")
-    tour.add_argument("--photos", type=Path, help="a folder of pictures; default: drawn ones")
+    tour = commands.add_parser("tour", help="show every RPC once on real images")
+    tour.add_argument("--photos", type=Path, help="a folder of images; default: drawn ones")
     tour.add_argument("--out", type=Path, default=Path("build/demo"))
     run = commands.add_parser("run", help="keep engine and facade up")
     run.add_argument("--data", type=Path, default=Path(".run"))
@@ -91,7 +91,7 @@ def _tour(photos: Path | None, out: Path) -> int:
     contact_sheet.write(figures.rows, sheet)
     total = figures.searches
     print(
-        f"\n  {total} searches with pictures that are not in the library:"
+        f"\n  {total} searches with images that are not in the library:"
         f"\n    first hit is the same product        {_share(figures.first_is_same, total)}"
         f"\n    the same product is among first five {_share(figures.any_of_five_is_same, total)}"
         f"\n  query and hits side by side: {sheet}"

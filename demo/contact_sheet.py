@@ -1,4 +1,4 @@
-"""Draws searches as one picture: each row a query and its best hits, with their scores."""
+"""Draws searches as one image: each row a query and its best hits, with their scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SAME, _OTHER = "#2e7d4f", "#c0503c"
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture with two lines below it; ``same`` colours its frame (None: a query)."""
+    """An image with two lines below it; ``same`` colours its frame (None: a query)."""
 
-    picture: bytes
+    image: bytes
     title: str
     line: str
     same: bool | None = None
@@ -47,8 +47,8 @@ def write(rows: Sequence[Sequence[Cell]], path: Path) -> None:
 
 def _draw(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, at: tuple[int, int]) -> None:
     x, y = at
-    picture = Image.open(io.BytesIO(cell.picture)).convert("RGB")
-    sheet.paste(ImageOps.fit(picture, (_CELL_PX, _CELL_PX)), at)
+    image = Image.open(io.BytesIO(cell.image)).convert("RGB")
+    sheet.paste(ImageOps.fit(image, (_CELL_PX, _CELL_PX)), at)
     if cell.same is not None:
         box = (x, y, x + _CELL_PX - 1, y + _CELL_PX - 1)
         pen.rectangle(box, outline=_SAME if cell.same else _OTHER, width=4)

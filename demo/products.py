@@ -1,4 +1,4 @@
-"""The pictures of the tour: products with several pictures each, drawn or from a folder."""
+"""The images of the tour: products with several images each, drawn or from a folder."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from PIL import Image, ImageDraw, ImageFilter
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".heic", ".gif", ".tif", ".tiff"}
 _SHAPES = ("bottle", "box", "can", "bag", "ball", "tube")
 _DRAWN_PRODUCTS = 12
-_DRAWN_PICTURES = 6
+_DRAWN_IMAGES = 6
 _SIDE_PX = 360
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product: its class (1 to 65535), the class of its group, and its picture files."""
+    """A product: its class (1 to 65535), the class of its group, and its image files."""
 
     name: str
     class_id: int
     group_id: int
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
 
     @property
     def stored(self) -> tuple[bytes, ...]:
-        """The pictures that go into the library: the first half."""
-        return self.pictures[: (len(self.pictures) + 1) // 2]
+        """The images that go into the library: the first half."""
+        return self.images[: (len(self.images) + 1) // 2]
 
     @property
     def queries(self) -> tuple[bytes, ...]:
-        """The pictures that are searched with, none of them stored."""
-        return self.pictures[(len(self.pictures) + 1) // 2 :]
+        """The images that are searched with, none of them stored."""
+        return self.images[(len(self.images) + 1) // 2 :]
 
 
 def from_folder(folder: Path) -> list[Product]:
     """Return the products of a folder; raise ValueError if it has none to show.
 
-    Which product a picture shows is said by ``photos.csv`` (columns file, product, product_id,
+    Which product an image shows is said by ``photos.csv`` (columns file, product, product_id,
     group_id), else by its sub-folder, else by its name without the number at its end.
     """
     labels = _labels(folder / "photos.csv")
@@ -56,10 +56,10 @@ def from_folder(folder: Path) -> list[Product]:
     products = []
     for number, (name, paths) in enumerate(sorted(files.items()), 1):
         _, class_id, group_id = labels.get(paths[0].name, (name, number, 1))
-        pictures = tuple(path.read_bytes() for path in paths)
-        products.append(Product(name, class_id, group_id, pictures))
+        images = tuple(path.read_bytes() for path in paths)
+        products.append(Product(name, class_id, group_id, images))
     if not any(product.queries for product in products):
-        raise ValueError(f"{folder}: no product with at least two pictures")
+        raise ValueError(f"{folder}: no product with at least two images")
     return products
 
 
@@ -70,9 +70,9 @@ def drawn() -> list[Product]:
     for number in range(_DRAWN_PRODUCTS):
         shape = _SHAPES[number % len(_SHAPES)]
         hue = (number * 0.381966) % 1  # the golden angle keeps colours apart
-        pictures = tuple(_drawn_picture(shape, hue, chance) for _ in range(_DRAWN_PICTURES))
+        images = tuple(_drawn_image(shape, hue, chance) for _ in range(_DRAWN_IMAGES))
         group = _SHAPES.index(shape) + 1
-        products.append(Product(f"{shape} {number + 1}", number + 1, group, pictures))
+        products.append(Product(f"{shape} {number + 1}", number + 1, group, images))
     return products
 
 
@@ -92,9 +92,9 @@ def _name(path: Path, folder: Path) -> str:
     return re.sub(r"[-_ ]*\d*$", "", path.stem) or path.stem
 
 
-def _drawn_picture(shape: str, hue: float, chance: random.Random) -> bytes:
+def _drawn_image(shape: str, hue: float, chance: random.Random) -> bytes:
     """Draw one photograph of a product and return it as a JPEG."""
-    picture = _shelf(chance)
+    image = _shelf(chance)
     side = chance.randint(210, 280)
     layer = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
@@ -108,20 +108,20 @@ def _drawn_picture(shape: str, hue: float, chance: random.Random) -> bytes:
         pen.line((side * 0.38, top, side * 0.62, top), fill=body, width=3)
     turned = layer.rotate(chance.uniform(-18, 18), Image.Resampling.BICUBIC, expand=True)
     x, y = (chance.randint(10, max(11, _SIDE_PX - size - 10)) for size in turned.size)
-    picture.paste(turned, (x, y), turned)
-    picture = picture.filter(ImageFilter.GaussianBlur(chance.uniform(0, 0.8)))
+    image.paste(turned, (x, y), turned)
+    image = image.filter(ImageFilter.GaussianBlur(chance.uniform(0, 0.8)))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=chance.randint(75, 92))
+    image.save(buffer, "JPEG", quality=chance.randint(75, 92))
     return buffer.getvalue()
 
 
 def _shelf(chance: random.Random) -> Image.Image:
     """Return a background: a wall over a board, both pale."""
     wall, board = (_colour(chance.random(), 0.15, chance.uniform(0.6, 0.95)) for _ in range(2))
-    picture = Image.new("RGB", (_SIDE_PX, _SIDE_PX), wall)
+    image = Image.new("RGB", (_SIDE_PX, _SIDE_PX), wall)
     edge = chance.randint(220, 320)
-    ImageDraw.Draw(picture).rectangle((0, edge, _SIDE_PX, _SIDE_PX), fill=board)
-    return picture
+    ImageDraw.Draw(image).rectangle((0, edge, _SIDE_PX, _SIDE_PX), fill=board)
+    return image
 
 
 def _outline(shape: str, side: int) -> Iterator[tuple[tuple[float, float, float, float], int]]:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 
 from demo.processes import Engine
 from productsearch.v1 import ProductSearchStub, connect
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream
 
 # These machines are slow at times; hypothesis would take that for a defect.

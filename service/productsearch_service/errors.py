@@ -32,15 +32,16 @@
     │   └── UpstreamProtocol
     └── ServerFault                       this side failed
 
-``reason`` is the name of the ErrorReason value; the status module turns an error into a
-google.rpc.Status. Messages are fixed sentences and checked values: never text of a foreign
-exception, which may hold a URL with a token in it. Knows neither gRPC nor HTTP.
+``reason`` is the name of the ErrorReason value: FIELD_INVALID for FieldInvalid. ``rpc.status``
+turns an error into a google.rpc.Status. Messages are fixed sentences and checked values: never text
+of a foreign exception, which may hold a URL with a token in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import re
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar, Self
 
 from productsearch_service import limits
 
@@ -68,41 +69,32 @@ class UpstreamWords:
     log_id: int = 0
 
 
+@dataclass(eq=False, repr=False)
 class ServiceError(Exception):
     """An error that a caller is told of.
 
     ``maybe_done``: an earlier attempt of the call, whose answer was lost, may have been carried
-    out. It is for the rooms between, and not told.
+    out. Internal: used by Library, never sent to the caller.
     """
 
     reason: ClassVar[str]
-    maybe_done = False
+    message: str
+    _: KW_ONLY
+    violations: tuple[Violation, ...] = ()
+    retry_after_s: float | None = None
+    upstream: UpstreamWords | None = None
+    cont_sign: str | None = None
+    maybe_done: bool = False
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        violations: tuple[Violation, ...] = (),
-        retry_after_s: float | None = None,
-        upstream: UpstreamWords | None = None,
-        cont_sign: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.violations = violations
-        self.retry_after_s = retry_after_s
-        self.upstream = upstream
-        self.cont_sign = cont_sign
+    def __init_subclass__(cls) -> None:
+        cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
 
-    def again(self) -> ServiceError:
-        """Return a copy, for everyone who shares an error: one object is not raised twice."""
-        return type(self)(
-            self.message,
-            violations=self.violations,
-            retry_after_s=self.retry_after_s,
-            upstream=self.upstream,
-            cont_sign=self.cont_sign,
-        )
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+    def copy(self) -> Self:
+        """Return a copy: whoever shares an error raises one of its own, with its own traceback."""
+        return replace(self, maybe_done=False)
 
 
 class RequestError(ServiceError):
@@ -112,37 +104,25 @@ class RequestError(ServiceError):
 class FieldInvalid(RequestError):
     """One or more fields are missing or out of range."""
 
-    reason = "FIELD_INVALID"
-
 
 class ImageUnreadable(RequestError):
-    """The picture is in no format that the upstream reads, or damaged."""
-
-    reason = "IMAGE_UNREADABLE"
+    """The image is in no format that the upstream reads, or damaged."""
 
 
 class ImageSizeInvalid(RequestError):
-    """The picture has too many or too few pixels or bytes."""
-
-    reason = "IMAGE_SIZE_INVALID"
+    """The image has too many or too few pixels or bytes."""
 
 
 class PageTokenInvalid(RequestError):
     """The page token belongs to another search, or to none."""
 
-    reason = "PAGE_TOKEN_INVALID"
-
 
 class ResultWindowExceeded(RequestError):
     """The page begins past the last rank that can be reached."""
 
-    reason = "RESULT_WINDOW_EXCEEDED"
-
 
 class DeadlineTooShort(RequestError):
     """Too little time is left for a call to the upstream."""
-
-    reason = "DEADLINE_TOO_SHORT"
 
 
 class CallerError(ServiceError):
@@ -152,13 +132,9 @@ class CallerError(ServiceError):
 class CallerUnauthenticated(CallerError):
     """The caller is not known."""
 
-    reason = "CALLER_UNAUTHENTICATED"
-
 
 class CallerForbidden(CallerError):
     """The caller is known and not allowed to."""
-
-    reason = "CALLER_FORBIDDEN"
 
 
 class LibraryError(ServiceError):
@@ -168,37 +144,25 @@ class LibraryError(ServiceError):
 class LibraryUnknown(LibraryError):
     """Settings name no such library."""
 
-    reason = "LIBRARY_UNKNOWN"
-
 
 class LibraryNotReady(LibraryError):
     """The upstream has the account and not the library."""
-
-    reason = "LIBRARY_NOT_READY"
 
 
 class LibraryFull(LibraryError):
     """The library has no room left."""
 
-    reason = "LIBRARY_FULL"
-
 
 class ImageUrlUnreachable(LibraryError):
-    """The upstream could not download the picture."""
-
-    reason = "IMAGE_URL_UNREACHABLE"
+    """The upstream could not download the image."""
 
 
 class ImageAlreadyExists(LibraryError):
-    """The same picture is stored; ``cont_sign`` says under which signature."""
-
-    reason = "IMAGE_ALREADY_EXISTS"
+    """The same image is stored; ``cont_sign`` says under which signature."""
 
 
 class ImageNotFound(LibraryError):
-    """The picture is not stored."""
-
-    reason = "IMAGE_NOT_FOUND"
+    """The image is not stored."""
 
 
 class Refusal(ServiceError):
@@ -208,25 +172,17 @@ class Refusal(ServiceError):
 class RateLimited(Refusal):
     """The calls per second are used up."""
 
-    reason = "RATE_LIMITED"
-
 
 class QuotaExhausted(Refusal):
     """The calls per day, or all there were, are used up."""
-
-    reason = "QUOTA_EXHAUSTED"
 
 
 class ServerOverloaded(Refusal):
     """This replica is at one of its bounds."""
 
-    reason = "SERVER_OVERLOADED"
-
 
 class ServerDraining(Refusal):
     """This replica is about to stop."""
-
-    reason = "SERVER_DRAINING"
 
 
 class UpstreamError(ServiceError):
@@ -236,28 +192,18 @@ class UpstreamError(ServiceError):
 class UpstreamUnavailable(UpstreamError):
     """The upstream is out of reach, at fault or too slow."""
 
-    reason = "UPSTREAM_UNAVAILABLE"
-
 
 class AddOutcomeUnknown(UpstreamError):
     """An add may have been carried out, and asking again did not settle it."""
-
-    reason = "ADD_OUTCOME_UNKNOWN"
 
 
 class UpstreamCredentialsRejected(UpstreamError):
     """The upstream refuses the API key, the secret, or a new token."""
 
-    reason = "UPSTREAM_CREDENTIALS_REJECTED"
-
 
 class UpstreamProtocol(UpstreamError):
     """The upstream's answer cannot be read, or its code is in no table."""
 
-    reason = "UPSTREAM_PROTOCOL"
-
 
 class ServerFault(ServiceError):
     """A fault of this service."""
-
-    reason = "SERVER_FAULT"

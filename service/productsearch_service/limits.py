@@ -6,7 +6,7 @@ from typing import Final
 
 # --- the upstream's own limits (its document, "request parameters") ---
 IMAGE_ENCODED_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Length of a picture after base64 and urlencoding."""
+"""Length of an image after base64 and urlencoding."""
 IMAGE_SIDE_MIN_PX: Final = 300
 IMAGE_SIDE_MAX_PX: Final = 4096
 URL_BYTES_MAX: Final = 1024
@@ -21,72 +21,60 @@ BATCH_DELETE_MAX: Final = 100
 
 # --- this service ---
 RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
-"""Largest gRPC message: above any picture, so that an oversized one gets our own error."""
+"""Largest gRPC message: above any image, so that an oversized one gets our own error."""
 KEY_BYTES_MAX: Final = 256
 FIT_PIXELS_MAX: Final = 25_000_000
-"""Largest picture that ``fit`` decodes; up to 11 bytes a pixel are held while it does."""
+"""Largest image that ``fit`` decodes; up to 11 bytes a pixel are held while it does."""
 FIT_JPEG_PIXELS_MAX: Final = 200_000_000
 """The same for JPEGs, which are scaled down while they are decoded."""
 FIT_AT_ONCE: Final = 2
-"""Pictures decoded by ``fit`` at the same time."""
+"""Images decoded by ``fit`` at the same time."""
 
 QUOTED_CHARS_MAX: Final = 64
 VIOLATIONS_MAX: Final = 20
 """Violations told of one request: gRPC clients take no more than 8 KiB of trailers."""
 
 CALL_CAP_S: Final = 30.0
-"""Longest time given to one call, whatever deadline the caller set."""
+"""Longest time given to one call of the upstream with its retries. An RPC of several calls has its
+caller's deadline over all of them."""
 DEADLINE_SHAVE_S: Final = 0.020
 """Taken off each deadline, so that our answer is there before the caller's patience ends."""
 CALL_MIN_S: Final = 0.100
 """With less time than this left, no call to the upstream is begun."""
 
 RPCS_IN_FLIGHT_MAX: Final = 64
-REFUSAL_THREADS: Final = 8
-"""Workers beyond the calls in flight: they tell the next caller at once that it is too many."""
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
-"""Of requests; a picture takes about four times its size while it is under way."""
-THREAD_TURN_S: Final = 0.001
-"""How long a thread may keep the interpreter while others want it. Python's own 5 ms let a small
-search, or a health check, wait that long, several times, for each large picture beside it."""
-CORE_LOOK_S: Final = 1.0
-"""Between two looks at how busy the cores are."""
-CORE_OWN_MIN: Final = 0.30
-"""Part of the time for which the interpreter must be busy to get a core; half of it to keep it."""
-CORE_OTHERS_MAX: Final = 0.25
-"""Part of the time for which others may take that core."""
+"""Of requests; an image takes about four times its size while it is under way."""
 OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 """Blocks of memory from this size on go back to the system when they are freed."""
 FREE_BYTES_KEPT: Final = 4 * 1024 * 1024
-"""As much of smaller blocks is kept for the next pictures: to give it back and fetch it anew for
+"""As much of smaller blocks is kept for the next images: to give it back and fetch it anew for
 each was about a fifth of the CPU of an add of 300 KB."""
-LARGE_BYTES_MIN: Final = 3 * 128 * 1024
-"""Pictures above this size are made ready one at a time (``preparing``)."""
-FORM_BUFFERS_KEPT: Final = 4
-"""Buffers for forms of large pictures that wait for the next one; up to 4 MB each."""
 OTHERS_SHARE: Final = 0.25
 """Part of the calls in flight that a caller of share 1 leaves to others while they call too."""
 SHARE_MAX: Final = 100
 """Largest weight of a caller: that many turns in a row where callers share."""
 OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
-SIGNAL_POLL_S: Final = 0.2
-"""How soon the main thread notices a signal that the system handed to another thread."""
 DRAIN_REFUSAL_S: Final = 1.0
 """After the drain delay: how long calls that still come are told SERVER_DRAINING."""
 BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""
 BULK_ITEMS_MAX: Final = 32
-"""Items of all streams that are under way together; each stream holds one more in its hand."""
+"""Items of all streams that are under way together. Each stream may hold one more item that was
+read but not started."""
 
 ADMIN_THREADS: Final = 4
-"""For health, reflection and channelz; and as many for metrics and probes over HTTP."""
+"""For health, reflection and channelz by gRPC on the admin port."""
+ADMIN_CONNECTIONS_MAX: Final = 32
+"""HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_TIMEOUT_S: Final = 5.0
-"""Longest time for one HTTP request there."""
+"""Longest silence of an HTTP client there."""
+LOOP_STALLED_S: Final = 30.0
+"""An event loop that has not ticked for this long is not alive."""
 READINESS_POLL_S: Final = 0.5
-TLS_POLL_S: Final = 1.0
-"""Seconds between two looks for changed certificates and a changed policy."""
+LIVENESS_POLL_S: Final = 1.0
 CONNECTION_AGE_GRACE_MS: Final = 600_000
 """For streams that are under way when their connection has reached its age."""
 PING_INTERVAL_MIN_MS: Final = 10_000
@@ -95,9 +83,17 @@ KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
 # --- calls to the upstream ---
 CONNECT_TIMEOUT_S: Final = 5.0
+"""For the TCP and TLS handshakes of a new connection."""
+SEND_STALL_TIMEOUT_S: Final = 10.0
+"""Longest time without progress while a request is sent."""
+READ_TIMEOUT_S: Final = 30.0
+"""From the end of the request to the end of the answer."""
+UNSENT_KEPT_S: Final = 30.0
+"""How long the system tries to send what an upstream does not take."""
+SENT_WHOLE_BYTES: Final = 64 * 1024
+"""A request up to this size leaves in one piece, a larger one part by part."""
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 """1000 results with briefs of 256 escaped bytes are under 2 MB."""
-CONNECTIONS_MAX: Final = 64
 CONNECTION_IDLE_MAX_S: Final = 30.0
 """A connection that was idle for longer is not used again: servers drop theirs after 60 or 75 s."""
 ATTEMPTS_MAX: Final = 3
@@ -118,6 +114,7 @@ EXHAUSTED_FIRST_S: Final = 60.0
 EXHAUSTED_MAX_S: Final = 900.0
 UPSTREAM_RETRY_S: Final = 1.0
 """RetryInfo of UPSTREAM_UNAVAILABLE."""
+SEARCH_CACHE_BYTES: Final = 64 * 1024 * 1024
 QUOTA_SHARE: Final = 0.97
 """Part of the quota that the pacer uses: what leaves evenly spaced does not arrive so."""
 

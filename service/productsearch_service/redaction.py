@@ -1,7 +1,7 @@
-"""Masks secrets in text: the ones that are known, and what stands where secrets stand.
+"""Masks secrets in text: registered ones, and the values of parameters that carry secrets.
 
-The last few secrets of the process are known: tokens and key pairs report here when they
-arrive. Beside them, the value of every parameter that carries a secret is masked.
+Tokens and key pairs are registered when they arrive; the last few are kept. Beside them, the
+value of every parameter whose name says that it is a secret is masked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _spellings: tuple[str, ...] = ()
 """All spellings of the known secrets; replaced as a whole, so that readers need no lock."""
 
 
-def hide(secret: str) -> None:
+def register_secret(secret: str) -> None:
     """Mask this secret in all text from now on, unless it is so short that words contain it."""
     global _spellings
     with _lock:

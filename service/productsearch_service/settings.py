@@ -2,14 +2,17 @@
 
 The file is named by ``PRODUCTSEARCH_SETTINGS``. Any setting can be given in the environment
 as ``PRODUCTSEARCH_<NAME>``, a library's as ``PRODUCTSEARCH_LIBRARIES__<LIBRARY>__<NAME>``.
-Wrong settings are told all at once, without their values, which may be secrets.
+Wrong settings are told all at once, without their values, which may be secrets. So is what is wrong
+with the files that they name, which ``server.files`` checks.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,12 +37,39 @@ from pydantic_settings import (
 )
 
 from productsearch_service import limits
-from productsearch_service.access.addresses import host_and_port, is_loopback
-from productsearch_service.access.policy import Policy, read_content
-from productsearch_service.certificates import CertificateFiles, check_client_ca
 
-PREFIX = "PRODUCTSEARCH_"
-FILE_VARIABLE = "PRODUCTSEARCH_SETTINGS"
+PREFIX: Final = "PRODUCTSEARCH_"
+FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
+_PORT_MAX: Final = 65535
+
+_log = logging.getLogger(__name__)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of ``host:port`` or ``[host]:port``; raise ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > _PORT_MAX:
+        raise ValueError("must be host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    if host == "localhost":
+        return True
+    address = ip_address(host)
+    return address is not None and address.is_loopback
+
+
+def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that ``host`` is; None if it is a name."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    # A server at [::] sees IPv4 callers as ::ffff:10.0.0.7.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _address(value: str) -> str:
@@ -47,12 +77,19 @@ def _address(value: str) -> str:
     return value
 
 
-def _address_or_nothing(value: str) -> str:
-    return _address(value) if value else value
+def _warns_of_no_effect(advice: str) -> AfterValidator:
+    """Return a validator that warns whoever still gives a setting that does nothing any more."""
+
+    def warn(value: object, info: ValidationInfo) -> object:
+        if value is not None:
+            _log.warning("%s has no effect any more; %s", info.field_name, advice)
+        return value
+
+    return AfterValidator(warn)
 
 
 Address = Annotated[str, AfterValidator(_address)]
-OptionalAddress = Annotated[str, AfterValidator(_address_or_nothing)]
+OptionalAddress = Annotated[str, AfterValidator(lambda value: value and _address(value))]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
@@ -79,8 +116,32 @@ class LibrarySettings(BaseModel):
     quota_qps: Annotated[float, Field(ge=0)] = 10.0
     """Calls per second of the key; 0: no quota."""
     search_cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds that an identical search is answered from memory; 0: never."""
-    search_cache_entries: Annotated[int, Field(ge=1)] = 1024
+    """Seconds that an identical search is answered from memory; 0: never. A write empties the cache
+    of the replica that made it; other replicas show their cached pages until these seconds end."""
+    search_cache_bytes: Annotated[int, Field(ge=1)] = limits.SEARCH_CACHE_BYTES
+    """Memory for cached pages, in bytes; the least recently used ones make room."""
+    search_cache_entries: Annotated[
+        int | None, Field(ge=1), _warns_of_no_effect("set search_cache_bytes")
+    ] = None
+    """Has no effect any more: the cache is bounded by search_cache_bytes. Read for one release."""
+
+    connect_timeout_s: Annotated[float, Field(gt=0)] = limits.CONNECT_TIMEOUT_S
+    """Seconds for a new connection to the upstream, TLS included."""
+    send_stall_timeout_s: Annotated[float, Field(gt=0)] = limits.SEND_STALL_TIMEOUT_S
+    """Seconds that sending a request may stand still; a slow line that moves has the deadline."""
+    read_timeout_s: Annotated[float, Field(gt=0)] = limits.READ_TIMEOUT_S
+    """Seconds from the end of a request to the end of its answer."""
+    call_timeout_s: Annotated[float, Field(gt=0)] = limits.CALL_CAP_S
+    """Seconds for one call of the upstream with its waits and retries; the caller's deadline may
+    end it before."""
+    attempts_max: Annotated[int, Field(ge=1)] = limits.ATTEMPTS_MAX
+    """Attempts of one call, the first one included."""
+    breaker_failures: Annotated[int, Field(ge=1)] = limits.BREAKER_FAILURES
+    """Failures of the upstream in a row that open the circuit breaker."""
+    breaker_open_s: Annotated[float, Field(gt=0)] = limits.BREAKER_FIRST_S
+    """Seconds from opening to the first probe; doubles with each failed probe."""
+    breaker_open_max_s: Annotated[float, Field(gt=0)] = limits.BREAKER_MAX_S
+    """Longest time between two probes, in seconds."""
 
     @field_validator("base_url")
     @classmethod
@@ -134,7 +195,7 @@ class Settings(BaseSettings):
     tls_key_file: Annotated[Path | None, Field(validate_default=True)] = None
     tls_client_ca_file: Annotated[Path | None, Field(validate_default=True)] = None
     """CA certificates of the callers, PEM; None: callers need no certificate."""
-    tls_poll_s: Annotated[float, Field(gt=0)] = limits.TLS_POLL_S
+    tls_poll_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between two looks for changed certificates and a changed policy."""
     sidecars: tuple[IPvAnyNetwork, ...] = ()
     """Addresses from which x-forwarded-client-cert is believed."""
@@ -149,16 +210,9 @@ class Settings(BaseSettings):
     """Seconds of going on after a stop was asked for and health says so."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
-    one_core: bool = True
-    """Keep a busy interpreter's threads on one core that others leave; gRPC's own have all."""
+    one_core: Annotated[bool | None, _warns_of_no_effect("leave it out")] = None
+    """Has no effect any more: there is one event loop. Read for one release."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-    @property
-    def certificate_files(self) -> CertificateFiles | None:
-        """Where the certificates for ``listen`` are; None: plaintext."""
-        if self.tls_cert_file is None or self.tls_key_file is None:
-            return None
-        return CertificateFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
 
     @classmethod
     def settings_customise_sources(
@@ -189,29 +243,15 @@ class Settings(BaseSettings):
     @field_validator("tls_key_file")
     @classmethod
     def _certificate_and_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        certificate = info.data.get("tls_cert_file")
-        if (certificate is None) != (value is None):
+        if (info.data.get("tls_cert_file") is None) != (value is None):
             raise ValueError("set tls_cert_file and tls_key_file together, or neither")
-        if certificate is not None and value is not None:
-            files = CertificateFiles(certificate, value)
-            files.check(files.read())
         return value
 
     @field_validator("tls_client_ca_file")
     @classmethod
     def _client_ca(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is None:
-            return None
-        if info.data.get("tls_cert_file", value) is None:
+        if value is not None and info.data.get("tls_cert_file", value) is None:
             raise ValueError("needs tls_cert_file and tls_key_file")
-        check_client_ca(value)
-        return value
-
-    @field_validator("policy_file")
-    @classmethod
-    def _policy(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            Policy.parse(read_content(value))
         return value
 
     @field_validator("open_to_network")
@@ -227,14 +267,14 @@ class Settings(BaseSettings):
         return value
 
 
-def read_settings() -> Settings:
-    """Return the settings of this process; raise SettingsError that names all wrong ones."""
+def read_settings(kind: type[Settings] = Settings) -> Settings:
+    """Return the settings of this process, as a ``kind``; raise SettingsError."""
     file = os.environ.get(FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
     wrong = [f"{name}: no such setting" for name in _unknown_variables()]
     try:
-        settings = Settings()  # type: ignore[call-arg] # from file and environment
+        settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
         wrong += [_line(problem) for problem in error.errors(include_input=False)]
     except ValueError:

@@ -14,11 +14,13 @@ import pytest
 from demo.processes import Engine
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
-from productsearch_service import images, limits
-from productsearch_service.server import Server
+from productsearch_service import limits
+from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.images.form_encoding import encode as form_value_of
+from productsearch_service.images.inspect import SizeInvalid
 from productsearch_service.settings import Settings
-from productsearch_service.upstream import form
 from tests.conftest import FacadeFactory, library_of
+from tests.facade import Server
 from tests.pictures import draw, encode, jpeg, noise_jpeg
 
 GOOD = v1.ImageSource(content=jpeg(1))
@@ -48,10 +50,12 @@ def batch(*signs: str) -> tuple[str, v1.BatchDeleteImagesRequest]:
     return "BatchDeleteImages", v1.BatchDeleteImagesRequest(cont_signs=signs)
 
 
+BAD_SIGNS = ("", "1", "1,", "1,2,3", "-1,2", "4294967296,1", "1;2", "1,2;3,4", "٣,٤")
+
 BAD_SOURCES: dict[str, tuple[Source, str, int]] = {
     "no source": (Source(), "", R.FIELD_INVALID),
     "empty content": (Source(content=b""), ".content", R.IMAGE_UNREADABLE),
-    "no picture": (Source(content=b"GIF89a no"), ".content", R.IMAGE_UNREADABLE),
+    "no image": (Source(content=b"GIF89a no"), ".content", R.IMAGE_UNREADABLE),
     "text": (Source(content=b"hello"), ".content", R.IMAGE_UNREADABLE),
     "header cut": (Source(content=jpeg(1)[:20]), ".content", R.IMAGE_UNREADABLE),
     "webp": (Source(content=encode(draw(1), "WEBP")), ".content", R.IMAGE_UNREADABLE),
@@ -59,7 +63,7 @@ BAD_SOURCES: dict[str, tuple[Source, str, int]] = {
     "4097 high": (Source(content=jpeg(1, 300, 4097)), ".content", R.IMAGE_SIZE_INVALID),
     "too many bytes": (Source(content=noise_jpeg(3_100_000)), ".content", R.IMAGE_SIZE_INVALID),
     "5 MB": (Source(content=noise_jpeg(5_000_000)), ".content", R.IMAGE_SIZE_INVALID),
-    "fit, no picture": (Source(content=b"hello", fit=True), ".content", R.IMAGE_UNREADABLE),
+    "fit, no image": (Source(content=b"hello", fit=True), ".content", R.IMAGE_UNREADABLE),
     "fit, cut": (
         Source(content=jpeg(1, 200, 200)[:-900], fit=True),
         ".content",
@@ -112,12 +116,11 @@ BAD_FIELDS: dict[str, tuple[tuple[str, Any], str, int]] = {
     "update: class_id2": (update(class_id2=70000), "class_id2", R.FIELD_INVALID),
     "delete: no ref": (delete(v1.ImageRef()), "image_ref", R.FIELD_INVALID),
     "batch: none": (batch(), "cont_signs", R.FIELD_INVALID),
-    "batch: one of three": (batch("1,2", "x", "3,4"), "cont_signs[1]", R.FIELD_INVALID),
     **{
         f"delete: sign {sign!r}": (
             delete(v1.ImageRef(cont_sign=sign)), "image_ref.cont_sign", R.FIELD_INVALID
         )
-        for sign in ("", "1", "1,", "1,2,3", "-1,2", "4294967296,1", "1;2", "1,2;3,4", "٣,٤")
+        for sign in BAD_SIGNS
     },
 }  # fmt: skip
 
@@ -170,6 +173,39 @@ def test_a_wrong_field_is_named_and_nothing_is_sent(case: str, counted: Any) -> 
     assert grpc.StatusCode.INVALID_ARGUMENT == caught.value.code()
     assert [field] == [*v1.field_violations_of(caught.value)]
     assert R.Name(reason) == R.Name(v1.reason_of(caught.value) or 0)
+    assert before == calls()
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, len(BAD_SIGNS)])
+@pytest.mark.parametrize("bad", [BAD_SIGNS, *((sign,) for sign in BAD_SIGNS)], ids=str)
+def test_a_wrong_sign_of_a_batch_fails_alone(
+    bad: tuple[str, ...], index: int, counted: Any
+) -> None:
+    """Its result names its field; the others get what the upstream says, in the order sent."""
+    stub, calls = counted
+    good = [f"{number},77" for number in range(len(BAD_SIGNS))]
+    signs = [*good[:index], *bad, *good[index:]]
+    before = calls()
+    _, request = batch(*signs)
+    request.allow_missing = True
+    response = stub.BatchDeleteImages(request)
+    assert signs == [result.cont_sign for result in response.results]
+    assert len(bad) == response.failed_count
+    assert calls() > before
+    for at, result in enumerate(response.results):
+        assert result.HasField("error") == (index <= at < index + len(bad))
+        if result.HasField("error"):
+            assert grpc.StatusCode.INVALID_ARGUMENT.value[0] == result.error.code
+            assert R.FIELD_INVALID == v1.reason_of(result.error)
+            assert [f"cont_signs[{at}]"] == [*v1.field_violations_of(result.error)]
+
+
+def test_a_batch_of_wrong_signs_costs_no_call(counted: Any) -> None:
+    """Each result fails, the RPC does not, and nothing is sent to the upstream."""
+    stub, calls = counted
+    before = calls()
+    response = stub.BatchDeleteImages(batch(*BAD_SIGNS)[1])
+    assert len(BAD_SIGNS) == response.failed_count == len(response.results)
     assert before == calls()
 
 
@@ -247,13 +283,16 @@ def test_a_wrong_bulk_stream_fails_as_a_whole(messages: Any, field: str, counted
     assert [field] == [*v1.field_violations_of(caught.value)]
 
 
-def test_the_bound_on_encoded_bytes_is_exact() -> None:
-    """The longest picture within 4 MiB encoded passes; three bytes more are refused."""
+@pytest.mark.asyncio
+async def test_the_bound_on_encoded_bytes_is_exact() -> None:
+    """The longest image within 4 MiB encoded passes; three bytes more are refused."""
+    encoder = FormEncoder()
     base = jpeg(1)
     base += b"\x00" * (-len(base) % 3)
-    room = limits.IMAGE_ENCODED_BYTES_MAX - (len(form.encode({"": base})) - len("="))
+    room = limits.IMAGE_ENCODED_BYTES_MAX - len(form_value_of(base))
     largest = base + b"\x00" * (3 * (room // 4))  # three zero bytes become AAAA, unescaped
-    assert limits.IMAGE_ENCODED_BYTES_MAX - 4 < len(form.encode({"": largest})) - len("=")
-    images.check(largest)
-    with pytest.raises(images.SizeInvalid):
-        images.check(largest + b"\x00" * 3)
+    assert limits.IMAGE_ENCODED_BYTES_MAX - 4 < len(form_value_of(largest))
+    assert form_value_of(largest) == b"".join(await encoder.form_value(largest, fits=False))
+    with pytest.raises(SizeInvalid):
+        await encoder.form_value(largest + b"\x00" * 3, fits=False)
+    encoder.close()

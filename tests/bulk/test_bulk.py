@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,17 +17,18 @@ import pytest
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
 from productsearch_service import limits
-from productsearch_service.bulk import Pipeline
-from productsearch_service.server import Server
+from productsearch_service.rpc.bulk import Pipeline
 from productsearch_service.settings import Settings
+from tests.conftest import ServerFactory
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.pictures import jpeg
 
-PICTURE = v1.ImageSource(content=jpeg(1))
+IMAGE = v1.ImageSource(content=jpeg(1))
 Request = v1.BulkAddImagesRequest
 
 
-def item(key: str, image: v1.ImageSource = PICTURE) -> Request:
+def item(key: str, image: v1.ImageSource = IMAGE) -> Request:
     """Return the message of one item."""
     return Request(item=Request.Item(key=key, new_image=v1.NewImage(image=image, brief=key)))
 
@@ -49,7 +51,7 @@ def test_a_thousand_items_are_answered_once_each(
             duplicate_policy=v1.DuplicatePolicy.Value("DUPLICATE_POLICY_KEEP")
         )
     )
-    messages = [first, *(item(str(n), bad if n % 10 == 0 else PICTURE) for n in range(1000))]
+    messages = [first, *(item(str(n), bad if n % 10 == 0 else IMAGE) for n in range(1000))]
     *results, last = stub.BulkAddImages(iter(messages))
     keys = Counter(message.result.key for message in results)
     assert {str(n): 1 for n in range(1000)} == keys
@@ -86,7 +88,7 @@ def test_an_item_fails_with_the_status_of_the_unary_call(
     """A duplicate item and a duplicate AddImage carry the very same status."""
     upstream.always("add", error(216681, "item has existed", cont_sign="7,8", log_id=3))
     with pytest.raises(grpc.RpcError) as caught:
-        stub.AddImage(v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="k")))
+        stub.AddImage(v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="k")))
     result, _ = stub.BulkAddImages(iter([item("k")]))
     assert v1.status_of(caught.value) == result.result.error
     assert "7,8" == v1.cont_sign_of(result.result.error)
@@ -145,27 +147,94 @@ def test_no_more_items_are_under_way_than_the_bound(
     assert (40, limits.BULK_AT_ONCE) == (len(results), busy.most)
 
 
-def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
-    """Results that nobody takes stop the reading of items, at the bound."""
-    read: list[int] = []
-    worked: list[int] = []
+@pytest.mark.asyncio
+async def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
+    """Results that nobody takes stop the reading of items, at the bound; each is answered once."""
+    for at_once in (1, 2, 4, 8):
+        read: list[int] = []
+        worked: list[int] = []
 
-    def items() -> Iterator[int]:
-        for number in range(100):
-            read.append(number)
-            yield number
+        async def items(read: list[int] = read) -> AsyncIterator[int]:
+            for number in range(100):
+                read.append(number)
+                yield number
 
-    def work(number: int) -> int:
-        worked.append(number)
-        return number
+        async def work(number: int, worked: list[int] = worked) -> int:
+            worked.append(number)
+            return number
 
-    results = Pipeline[int, int](work, at_once=4, places=threading.Semaphore(4)).run(items())
-    taken = [next(results)]
-    _until(lambda: len(worked) == 5)
-    time.sleep(0.1)
-    assert (5, 6) == (len(worked), len(read))  # one more is read, and waits for its place
-    taken += results
-    assert [*range(100)] == sorted(taken)
+        pipeline = Pipeline[int, int](work, at_once=at_once, places=asyncio.Semaphore(at_once))
+        results = pipeline.run(items(), asyncio.Event(), AssertionError)
+        taken = [await anext(results)]
+        for _ in range(100):  # as many turns of the loop as 100 items could use
+            await asyncio.sleep(0)
+        assert at_once + 1 == len(worked)
+        assert at_once + 2 == len(read)  # one more is read, and waits for its place
+        taken += [result async for result in results]
+        assert [*range(100)] == sorted(taken)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_left_ends_its_items_and_gives_its_places_back() -> None:
+    """Closed after any number of results: no task of it is left, and all places are free."""
+    for taken in range(4):
+        places = asyncio.BoundedSemaphore(3)
+
+        async def items() -> AsyncIterator[int]:
+            for number in range(100):
+                yield number
+
+        async def work(number: int) -> int:
+            if number >= 3:
+                await asyncio.Event().wait()
+            return number
+
+        before = asyncio.all_tasks()
+        pipeline = Pipeline[int, int](work, at_once=8, places=places)
+        results = pipeline.run(items(), asyncio.Event(), AssertionError)
+        for _ in range(taken):
+            await anext(results)
+        await asyncio.sleep(0)
+        await results.aclose()
+        assert before == asyncio.all_tasks()
+        for _ in range(3):
+            await asyncio.wait_for(places.acquire(), 1)
+
+
+@pytest.mark.asyncio
+async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones() -> None:
+    """Interrupted while any number of items is under way: these are answered, then the reason."""
+    for under_way in range(1, 5):
+        interrupted, go_on = asyncio.Event(), asyncio.Event()
+        begun: list[int] = []
+
+        async def items(under_way: int = under_way) -> AsyncIterator[int]:
+            for number in range(under_way):
+                yield number
+            await asyncio.Event().wait()
+
+        async def work(number: int, begun: list[int] = begun, go_on: Any = go_on) -> int:
+            begun.append(number)
+            await go_on.wait()
+            return number
+
+        pipeline = Pipeline[int, int](work, at_once=8, places=asyncio.Semaphore(8))
+        results = pipeline.run(items(), interrupted, lambda: ValueError("stopping"))
+        taken: list[int] = []
+
+        async def take(results: Any = results, taken: list[int] = taken) -> None:
+            async for result in results:
+                taken.append(result)
+
+        taking = asyncio.create_task(take())
+        while len(begun) < under_way:
+            await asyncio.sleep(0)
+        interrupted.set()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(ValueError, match="stopping"):
+            await taking
+        assert [*range(under_way)] == sorted(taken) == sorted(begun)
 
 
 def test_all_streams_together_work_on_a_bounded_number(
@@ -217,19 +286,26 @@ def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> 
 
 
 def test_a_cancelled_stream_leaves_nothing_behind(
-    stub: v1.ProductSearchStub, upstream: FakeUpstream
+    server: ServerFactory, upstream: FakeUpstream
 ) -> None:
-    """After a cancel in the middle all threads of the stream end."""
-    sender = Sender()
-    stream = stub.BulkAddImages(iter(sender))
-    sender.put(item("a"))
-    next(stream)
-    stream.cancel()
-    sender.put(None)
+    """After a cancel in the middle all tasks of the stream end, begun items' too."""
+    running = server()
+    upstream.then("add", {"log_id": 1, "cont_sign": "1,2"})
+    upstream.always("add", Fault(seconds=3, body=b'{"log_id": 1, "cont_sign": "1,2"}'))
 
-    def bulk_threads() -> list[str]:
-        names = [thread.name for thread in threading.enumerate()]
+    async def bulk_tasks() -> list[str]:
+        names = [task.get_name() for task in asyncio.all_tasks()]
         return [name for name in names if name.startswith("bulk")]
 
-    _until(lambda: not bulk_threads())
-    assert ["add"] == [call.method for call in upstream.calls]
+    with v1.connect(f"127.0.0.1:{running.port}") as channel:
+        sender = Sender()
+        stream = v1.ProductSearchStub(channel).BulkAddImages(iter(sender))
+        sender.put(item("a"))
+        next(stream)
+        sender.put(item("b"), item("c"))
+        _until(lambda: len(upstream.calls) == 3)
+        assert {"bulk-read", "bulk-watch", "bulk-item"} == {*running.run(bulk_tasks())}
+        stream.cancel()
+        sender.put(None)
+        _until(lambda: not running.run(bulk_tasks()), seconds=2)
+    assert ["add"] * 3 == [call.method for call in upstream.calls]

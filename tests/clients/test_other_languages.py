@@ -16,9 +16,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from productsearch.v1 import product_search_pb2
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
 from tests.clients.running import ROOT, output_of
+from tests.facade import Server
 
 SERVICE = "productsearch.v1.ProductSearch"
 

@@ -69,6 +69,7 @@ def _program_with(text: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_programs_pass_mypy_strict(clean: Path, tmp_path: Path) -> None:
     """A consumer's strict type check finds nothing in any of them."""
     for number, program in enumerate(PROGRAMS):

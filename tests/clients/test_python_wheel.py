@@ -6,6 +6,8 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from demo.facade import Facade
 from demo.processes import Engine
 from tests.clients.running import CLIENT, output_of
@@ -26,6 +28,7 @@ def test_the_wheel_holds_one_package_and_its_types(wheel: Path) -> None:
     } <= {*names}
 
 
+@pytest.mark.slow
 def test_the_sample_passes_mypy_strict(clean: Path, tmp_path: Path) -> None:
     """A consumer's strict type check is clean, and it does catch a wrong field."""
     sample = tmp_path / "sample.py"

@@ -22,7 +22,7 @@ Policy, Outcome, Filter = v1.DuplicatePolicy, v1.AddOutcome, v1.ClassFilter
 
 
 def source(seed: int) -> v1.ImageSource:
-    """Return a picture by its bytes."""
+    """Return an image by its bytes."""
     return v1.ImageSource(content=jpeg(seed))
 
 
@@ -33,7 +33,7 @@ def add(
     policy: Any = Policy.DUPLICATE_POLICY_UNSPECIFIED,
     **classes: int,
 ) -> v1.AddImageResponse:
-    """Add a picture."""
+    """Add an image."""
     new_image = v1.NewImage(image=image, brief=brief, **classes)
     return stub.AddImage(v1.AddImageRequest(new_image=new_image, duplicate_policy=policy))
 
@@ -55,8 +55,8 @@ def reason(call: Any) -> str:
     return R.Name(v1.reason_of(caught.value) or R.ERROR_REASON_UNSPECIFIED)
 
 
-def test_an_added_picture_is_found_with_its_brief(over_engine: v1.ProductSearchStub) -> None:
-    """A picture finds itself first, with score 1 and its brief byte for byte."""
+def test_an_added_image_is_found_with_its_brief(over_engine: v1.ProductSearchStub) -> None:
+    """An image finds itself first, with score 1 and its brief byte for byte."""
     brief = '{"名称": "苹果 😀", "n": "a\u0000b"}'
     added = add(over_engine, source(1), brief)
     add(over_engine, source(2), "other")
@@ -81,7 +81,7 @@ def test_duplicate_policies(over_engine: v1.ProductSearchStub) -> None:
     assert ["two"] == [hit.brief for hit in find(over_engine, source(1), class_filter=both)]
 
 
-def test_64_identical_adds_store_one_picture(over_engine: v1.ProductSearchStub) -> None:
+def test_64_identical_adds_store_one_image(over_engine: v1.ProductSearchStub) -> None:
     """Identical adds at once: one is created, all get the same sign."""
     request = v1.AddImageRequest(
         new_image=v1.NewImage(image=source(1), brief="b"),
@@ -95,7 +95,7 @@ def test_64_identical_adds_store_one_picture(over_engine: v1.ProductSearchStub) 
 
 
 def test_update_changes_only_what_is_set(over_engine: v1.ProductSearchStub) -> None:
-    """Each field alone; by sign and by the picture; an unknown picture is IMAGE_NOT_FOUND."""
+    """Each field alone; by sign and by the image; an unknown image is IMAGE_NOT_FOUND."""
     sign = add(over_engine, source(1), "one", class_id1=1, class_id2=2).cont_sign
     update = over_engine.UpdateImage
     update(v1.UpdateImageRequest(image_ref=by_sign(sign), brief="two"))
@@ -107,7 +107,7 @@ def test_update_changes_only_what_is_set(over_engine: v1.ProductSearchStub) -> N
         assert "IMAGE_NOT_FOUND" == reason(lambda request=request: update(request))
 
 
-def test_delete_by_sign_and_by_picture(over_engine: v1.ProductSearchStub) -> None:
+def test_delete_by_sign_and_by_image(over_engine: v1.ProductSearchStub) -> None:
     """Deleted at once, addable at once; missing is an error unless allow_missing."""
     sign = add(over_engine, source(1)).cont_sign
     refs = [by_sign(sign), v1.ImageRef(image=source(1))]
@@ -170,7 +170,7 @@ def test_filters_and_pages(over_engine: v1.ProductSearchStub) -> None:
 
 
 def test_a_full_library_says_so(engine: Engine, facade: FacadeFactory) -> None:
-    """The picture after the last place is LIBRARY_FULL with QuotaFailure; a delete makes room."""
+    """The image after the last place is LIBRARY_FULL with QuotaFailure; a delete makes room."""
     stub = facade(library_of(engine, "--capacity", "2"))
     sign = add(stub, source(1)).cont_sign
     add(stub, source(2))
@@ -196,8 +196,8 @@ def test_rejected_credentials(engine: Engine, facade: FacadeFactory) -> None:
 
 
 @pytest.fixture
-def pictures_host() -> Iterator[str]:
-    """Return the address of a host that serves pictures on loopback."""
+def images_host() -> Iterator[str]:
+    """Return the address of a host that serves images on loopback."""
 
     class Host(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -216,10 +216,10 @@ def pictures_host() -> Iterator[str]:
         server.shutdown()
 
 
-def test_pictures_by_url(open_engine: Engine, facade: FacadeFactory, pictures_host: str) -> None:
+def test_images_by_url(open_engine: Engine, facade: FacadeFactory, images_host: str) -> None:
     """Add, search, update and delete by address; the sign is that of the same bytes."""
     stub = facade(library_of(open_engine))
-    address = v1.ImageSource(url=f"{pictures_host}/1")
+    address = v1.ImageSource(url=f"{images_host}/1")
     sign = add(stub, address, "by url").cont_sign
     assert [sign] == [hit.cont_sign for hit in find(stub, source(1))]
     assert [sign] == [hit.cont_sign for hit in find(stub, address)]
@@ -232,10 +232,10 @@ def test_pictures_by_url(open_engine: Engine, facade: FacadeFactory, pictures_ho
 
 
 def test_an_address_that_the_engine_may_not_reach(
-    over_engine: v1.ProductSearchStub, pictures_host: str
+    over_engine: v1.ProductSearchStub, images_host: str
 ) -> None:
     """A loopback address is refused by default: IMAGE_URL_UNREACHABLE."""
-    address = v1.ImageSource(url=f"{pictures_host}/1")
+    address = v1.ImageSource(url=f"{images_host}/1")
     assert "IMAGE_URL_UNREACHABLE" == reason(lambda: add(over_engine, address))
 
 
@@ -259,10 +259,10 @@ def test_validate_only_stores_nothing(over_engine: v1.ProductSearchStub) -> None
 
 
 def test_everything_survives_a_restart(tmp_path: Path) -> None:
-    """Facade, engine and PostgreSQL stopped and started: pictures, briefs and classes are there."""
+    """Facade, engine and PostgreSQL stopped and started: images, briefs and classes are there."""
     quick = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
     pair = None
-    expected = {f"picture {seed} 苹果": (seed + 1, seed + 100) for seed in range(5)}
+    expected = {f"image {seed} 苹果": (seed + 1, seed + 100) for seed in range(5)}
     for life in ("first", "second"):
         with Engine(tmp_path / "engine") as engine:
             pair = pair or engine.create_library("default")

@@ -32,8 +32,8 @@ def stage() -> Iterator[Stage]:
 
 def search(stage: Stage) -> None:
     """Make a first call: it fetches the token, so that the next connection is the call's."""
-    picture = v1.ImageSource(content=numbered_jpeg(1))
-    stage.stub.SearchImages(v1.SearchImagesRequest(image=picture), timeout=30)
+    image = v1.ImageSource(content=numbered_jpeg(1))
+    stage.stub.SearchImages(v1.SearchImagesRequest(image=image), timeout=30)
 
 
 @pytest.mark.parametrize("rpc", [*RPCS, TOKEN], ids=lambda rpc: rpc.name)
@@ -59,7 +59,7 @@ def test_slow_answer(rpc: Rpc) -> None:
 
 
 def test_lost_answer_of_an_add_is_settled(stage: Stage) -> None:
-    """The first attempt stored the picture, the second hears 216681: created, with its sign."""
+    """The first attempt stored the image, the second hears 216681: created, with its sign."""
     search(stage)
     stage.upstream.arm(LOST)
     (told,) = RPCS[0].play(stage, 10)
@@ -69,16 +69,16 @@ def test_lost_answer_of_an_add_is_settled(stage: Stage) -> None:
 
 def test_update_policy_after_a_lost_answer(stage: Stage) -> None:
     """With UPDATE an OK means that brief is what was sent, also if an answer was lost before."""
-    picture = numbered_jpeg(7)
-    stage.upstream.stored[sign_of(picture)] = "old"
+    image = numbered_jpeg(7)
+    stage.upstream.stored[sign_of(image)] = "old"
     request = v1.AddImageRequest(
-        new_image=v1.NewImage(image=v1.ImageSource(content=picture), brief="new"),
+        new_image=v1.NewImage(image=v1.ImageSource(content=image), brief="new"),
         duplicate_policy=v1.DuplicatePolicy.DUPLICATE_POLICY_UPDATE,
     )
     search(stage)
     stage.upstream.arm(LOST)
     stage.stub.AddImage(request, timeout=10)
-    assert "new" == stage.upstream.stored[sign_of(picture)]
+    assert "new" == stage.upstream.stored[sign_of(image)]
 
 
 def test_batch_with_an_unknown_sign_after_a_lost_answer(stage: Stage) -> None:
@@ -116,21 +116,21 @@ def test_add_that_was_never_sent(stage: Stage) -> None:
 @pytest.mark.parametrize("kind", ["close", "reset"])
 def test_the_fake_carries_out_what_arrived_whole(kind: str, at: int) -> None:
     """The fake upstream itself: stored though its answer is cut, then 216681 with the sign."""
-    body = {"image": base64.b64encode(b"+/picture").decode(), "brief": "a b"}
+    body = {"image": base64.b64encode(b"+/image").decode(), "brief": "a b"}
     with CuttingUpstream() as upstream, requests.Session() as session:
         upstream.arm(Cut(side="answer", at=at, kind=kind))
         with pytest.raises(requests.RequestException):
             session.post(upstream.url + ADD_PATH, data=body, timeout=10).json()
         again = session.post(upstream.url + ADD_PATH, data=body, timeout=10).json()
-        assert {sign_of(b"+/picture"): "a b"} == upstream.stored
-        assert (216681, sign_of(b"+/picture")) == (again["error_code"], again["cont_sign"])
+        assert {sign_of(b"+/image"): "a b"} == upstream.stored
+        assert (216681, sign_of(b"+/image")) == (again["error_code"], again["cont_sign"])
         assert [0, 216681] == [entry.code for entry in upstream.journal]
 
 
 @pytest.mark.parametrize("at", [0, 40, 250])
 def test_the_fake_forgets_what_arrived_in_part(at: int) -> None:
     """The fake upstream itself: it takes the bytes that it was told to and does nothing."""
-    body = {"image": base64.b64encode(b"picture" * 40).decode(), "brief": "b"}
+    body = {"image": base64.b64encode(b"image" * 40).decode(), "brief": "b"}
     with CuttingUpstream() as upstream, requests.Session() as session:
         upstream.arm(Cut(side="request", at=at, kind="close"))
         with pytest.raises(requests.ConnectionError):

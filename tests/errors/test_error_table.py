@@ -12,16 +12,17 @@ from google.rpc import error_details_pb2
 
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
-from productsearch_service import errors, status
+from productsearch_service import errors
+from productsearch_service.rpc import status
 from productsearch_service.upstream import codes
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.pictures import jpeg
 
 C = grpc.StatusCode
-PICTURE = v1.ImageSource(content=jpeg(1))
-ADD = v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="b"))
-SEARCH = v1.SearchImagesRequest(image=PICTURE)
+IMAGE = v1.ImageSource(content=jpeg(1))
+ADD = v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))
+SEARCH = v1.SearchImagesRequest(image=IMAGE)
 DELETE = v1.DeleteImageRequest(image_ref=v1.ImageRef(cont_sign="1,2"))
 
 
@@ -235,17 +236,17 @@ def test_credentials_that_the_token_endpoint_rejects(
 
 def test_a_library_nobody_configured(stub: v1.ProductSearchStub) -> None:
     """An unknown library is NOT_FOUND with LIBRARY_UNKNOWN."""
-    request = v1.SearchImagesRequest(library="shoes", image=PICTURE)
+    request = v1.SearchImagesRequest(library="shoes", image=IMAGE)
     check(failure_of(lambda: stub.SearchImages(request)), Row(C.NOT_FOUND, R.LIBRARY_UNKNOWN))
 
 
 def test_a_page_token_of_another_search(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
-    """A token sent along with another picture, or made up, is PAGE_TOKEN_INVALID."""
+    """A token sent along with another image, or made up, is PAGE_TOKEN_INVALID."""
     upstream.always("search", {"log_id": 1, "result": [], "has_more": True})
     token = stub.SearchImages(SEARCH).next_page_token
     other = v1.ImageSource(content=jpeg(2))
     row = Row(C.INVALID_ARGUMENT, R.PAGE_TOKEN_INVALID)
-    for image, sent in ((other, token), (PICTURE, "made up"), (PICTURE, token[:-4])):
+    for image, sent in ((other, token), (IMAGE, "made up"), (IMAGE, token[:-4])):
         request = v1.SearchImagesRequest(image=image, page_token=sent)
         failure = failure_of(lambda request=request: stub.SearchImages(request))
         check(failure, row)
@@ -254,7 +255,7 @@ def test_a_page_token_of_another_search(stub: v1.ProductSearchStub, upstream: Fa
 
 def test_a_page_past_the_window(stub: v1.ProductSearchStub, upstream: FakeUpstream) -> None:
     """A page that begins at the 1000th result is OUT_OF_RANGE and costs no call."""
-    request = v1.SearchImagesRequest(image=PICTURE, skip=1000)
+    request = v1.SearchImagesRequest(image=IMAGE, skip=1000)
     failure = failure_of(lambda: stub.SearchImages(request))
     details = details_of(failure)
     assert (C.OUT_OF_RANGE, "RESULT_WINDOW_EXCEEDED") == (
@@ -280,10 +281,10 @@ def test_a_caller_who_left_costs_no_call(facade: FacadeFactory, upstream: FakeUp
     """A call that was cancelled while it waited for its slot is not sent on."""
     stub = facade({"quota_qps": 1})
     stub.SearchImages(SEARCH)
-    waiting = stub.SearchImages.future(v1.SearchImagesRequest(image=PICTURE, page_size=1))
+    waiting = stub.SearchImages.future(v1.SearchImagesRequest(image=IMAGE, page_size=1))
     time.sleep(0.2)
     waiting.cancel()
-    stub.SearchImages(v1.SearchImagesRequest(image=PICTURE, page_size=2))
+    stub.SearchImages(v1.SearchImagesRequest(image=IMAGE, page_size=2))
     assert [b"rn=300", b"rn=2"] == [call.body.rpartition(b"&")[2] for call in upstream.calls]
 
 
@@ -349,7 +350,7 @@ def test_a_caller_who_may_not(guarded: v1.ProductSearchStub, upstream: FakeUpstr
     metadata = (("authorization", "Bearer the-token"),)
     row = Row(C.PERMISSION_DENIED, R.CALLER_FORBIDDEN)
     check(failure_of(lambda: guarded.DeleteImage(DELETE, metadata=metadata)), row)
-    other = v1.SearchImagesRequest(image=PICTURE, library="other")
+    other = v1.SearchImagesRequest(image=IMAGE, library="other")
     check(failure_of(lambda: guarded.SearchImages(other, metadata=metadata)), row)
     item = v1.BulkAddImagesRequest.Item(key="k", new_image=ADD.new_image)
     bulk = [v1.BulkAddImagesRequest(item=item)]
@@ -369,8 +370,27 @@ def test_a_fault_of_the_service_says_nothing_of_its_cause(
     def broken(*_: Any) -> None:
         raise RuntimeError("the cause")
 
-    monkeypatch.setattr("productsearch_service.validation.delete", broken)
-    failure = failure_of(lambda: stub.DeleteImage(DELETE))
-    check(failure, Row(C.INTERNAL, R.SERVER_FAULT))
-    assert "the cause" not in str(failure)
-    assert "the cause" in caplog.text
+    monkeypatch.setattr("productsearch_service.rpc.validation.urlsplit", broken)
+    image = v1.ImageSource(url="http://shop.example/1.jpg")
+    new_image = v1.NewImage(image=image, brief="b")
+    item = v1.BulkAddImagesRequest.Item(key="k", new_image=new_image)
+    row = Row(C.INTERNAL, R.SERVER_FAULT)
+    for number, call in enumerate(
+        (
+            lambda: stub.AddImage(v1.AddImageRequest(new_image=new_image)),
+            lambda: stub.SearchImages(v1.SearchImagesRequest(image=image)),
+            lambda: stub.UpdateImage(
+                v1.UpdateImageRequest(image_ref=v1.ImageRef(image=image), brief="b")
+            ),
+            lambda: stub.DeleteImage(v1.DeleteImageRequest(image_ref=v1.ImageRef(image=image))),
+        ),
+        start=1,
+    ):
+        failure = failure_of(call)
+        check(failure, row)
+        assert "the cause" not in str(failure)
+        assert number == caplog.text.count("RuntimeError: the cause")
+    result, _ = stub.BulkAddImages(iter([v1.BulkAddImagesRequest(item=item)]))
+    assert R.SERVER_FAULT == v1.reason_of(result.result.error)
+    assert "the cause" not in str(result)
+    assert 5 == caplog.text.count("RuntimeError: the cause")

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
 import threading
-import time
-from collections.abc import Iterator
-from unittest.mock import patch
+from collections.abc import AsyncIterator
 
 import pytest
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.deadline import Deadline
-from productsearch_service.upstream.sealed import SealedText
-from productsearch_service.upstream.transport import Transport, TransportFailure
+from productsearch_service.call_context import Deadline
+from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.masked import MaskedText
 from tests.fakes.upstream import FakeUpstream, Fault, error, search_answer
 from tests.pictures import jpeg
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _PATIENCE_S = 10
-PICTURE = v1.ImageSource(content=jpeg())
-ADD = v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="b"))
-SEARCH = v1.SearchImagesRequest(image=PICTURE)
+IMAGE = v1.ImageSource(content=jpeg())
+ADD = v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))
+SEARCH = v1.SearchImagesRequest(image=IMAGE)
+_WHOLE = limits.SENT_WHOLE_BYTES
+_PART_BYTES = 262_144
+"""As large as the parts of most images."""
 _LARGE = bytes(8_000_000)
 """More than the buffers of both ends of a connection hold."""
 
@@ -84,56 +86,63 @@ def _read_request(connection: socket.socket) -> bool:
     return line == b"\r\n" and not length
 
 
-@contextlib.contextmanager
-def _forgetful(reads: str, together: int = 1) -> Iterator[tuple[Forgetful, Transport]]:
+@contextlib.asynccontextmanager
+async def _forgetful(reads: str, together: int = 1) -> AsyncIterator[tuple[Forgetful, Transport]]:
     server = Forgetful(reads, together)
     threading.Thread(target=server.serve, daemon=True).start()
     transport = Transport(server.url)
     try:
         yield server, transport
     finally:
-        transport.close()
+        await transport.close()
         server.close()
 
 
-def _post(transport: Transport, body: bytes = b"a=b") -> bytes:
-    return transport.post("/path", SealedText(), (body,), Deadline.after(_PATIENCE_S))[1]
+async def _post(transport: Transport, body: bytes = b"a=b") -> bytes:
+    deadline = Deadline.after(_PATIENCE_S)
+    parts = [body[at : at + _PART_BYTES] for at in range(0, len(body), _PART_BYTES)]
+    return (await transport.post("/path", MaskedText(), parts, deadline))[1]
 
 
-def test_a_request_that_went_out_whole_may_have_been_done() -> None:
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [0, 3, _WHOLE - 1, _WHOLE, _WHOLE + 1, 4_000_000])
+async def test_a_request_that_went_out_whole_may_have_been_done(size: int) -> None:
     """The end of a kept connection before any answer is told apart; the upstream had it all."""
-    with _forgetful("all") as (server, transport):
-        assert b"{}" == _post(transport)
+    async with _forgetful("all") as (server, transport):
+        assert b"{}" == await _post(transport)
         with pytest.raises(TransportFailure) as failed:
-            _post(transport)
+            await _post(transport, bytes(size))
         assert failed.value.stale
         assert failed.value.maybe_done
-        assert b"{}" == _post(transport)
+        assert b"{}" == await _post(transport)
         assert (2, 3) == (server.connections, server.requests)
 
 
-def test_a_request_that_never_went_out_whole_is_not_done() -> None:
+@pytest.mark.asyncio
+async def test_a_request_that_never_went_out_whole_is_not_done() -> None:
     """A kept connection that breaks while a large body goes out has carried no request."""
-    with _forgetful("none") as (server, transport):
-        assert b"{}" == _post(transport)
+    async with _forgetful("none") as (server, transport):
+        assert b"{}" == await _post(transport)
         with pytest.raises(TransportFailure) as failed:
-            _post(transport, _LARGE)
+            await _post(transport, _LARGE)
         assert failed.value.stale
         assert not failed.value.maybe_done
         assert 1 == server.requests
 
 
-def test_idle_connections_are_given_up_first() -> None:
+@pytest.mark.asyncio
+async def test_idle_connections_are_given_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was idle for longer than the limit is not used again."""
-    with _forgetful("all") as (server, transport):
-        with patch.object(limits, "CONNECTION_IDLE_MAX_S", 0.0):
-            assert b"{}" == _post(transport)
-            time.sleep(0.01)
-            assert b"{}" == _post(transport)
+    monkeypatch.setattr(limits, "CONNECTION_IDLE_MAX_S", 0.05)
+    async with _forgetful("all") as (server, transport):
+        assert b"{}" == await _post(transport)
+        await asyncio.sleep(0.1)
+        assert b"{}" == await _post(transport)
         assert (2, 2) == (server.connections, server.requests)
 
 
-def test_the_first_answer_of_a_connection_is_no_stale_one() -> None:
+@pytest.mark.asyncio
+async def test_the_first_answer_of_a_connection_is_no_stale_one() -> None:
     """A new connection that ends without an answer is the upstream's failure."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         transport = Transport(f"http://127.0.0.1:{door.getsockname()[1]}")
@@ -145,22 +154,64 @@ def test_the_first_answer_of_a_connection_is_no_stale_one() -> None:
 
         threading.Thread(target=end, daemon=True).start()
         with pytest.raises(TransportFailure) as failed:
-            _post(transport)
+            await _post(transport)
         assert (False, True) == (failed.value.stale, failed.value.maybe_done)
-        transport.close()
+        await transport.close()
 
 
-def test_one_stale_connection_ends_all_idle_ones() -> None:
+@pytest.mark.asyncio
+@pytest.mark.parametrize("together", [2, 4, 16])
+async def test_one_stale_connection_ends_all_idle_ones(together: int) -> None:
     """What was idle beside it is as old: none of it fails another call."""
-    with _forgetful("all", together=4) as (_, transport):
-        callers = [threading.Thread(target=_post, args=(transport,)) for _ in range(4)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join()
-        with pytest.raises(TransportFailure):
-            _post(transport)
-        assert 0 == transport.idle_connections
+    async with _forgetful("all", together) as (server, transport):
+        await asyncio.gather(*(_post(transport) for _ in range(together)))
+        with pytest.raises(TransportFailure) as failed:
+            await _post(transport)
+        assert failed.value.stale
+        assert together == server.connections
+        await asyncio.gather(*(_post(transport) for _ in range(together)))
+        assert 2 * together == server.connections
+
+
+@pytest.mark.asyncio
+async def test_a_stale_connection_ends_no_call_that_is_under_way() -> None:
+    """Calls that wait for their answers on other connections get them."""
+    go_on = asyncio.Event()
+    connections = ended = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, ended
+        connections += 1
+        try:
+            for answered in (True, False):
+                await reader.readuntil(b"\r\n\r\n")
+                if await reader.readexactly(4) == b"slow":
+                    await go_on.wait()
+                if answered:
+                    writer.write(_ANSWER)
+        except asyncio.IncompleteReadError:
+            ended += 1
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    waiting = [asyncio.create_task(_post(transport, b"slow")) for _ in range(3)]
+    while connections < 3:
+        await asyncio.sleep(0)
+    assert b"{}" == await _post(transport, b"fast")
+    with pytest.raises(TransportFailure) as failed:
+        await _post(transport, b"fast")
+    assert failed.value.stale
+    assert b"{}" == await _post(transport, b"fast")
+    assert 5 == connections
+    go_on.set()
+    assert [b"{}"] * 3 == await asyncio.gather(*waiting)
+    async with asyncio.timeout(_PATIENCE_S):
+        while ended < 3:  # what these calls held was as old, and is not used again
+            await asyncio.sleep(0.001)
+    await transport.close()
+    server.close()
+    await server.wait_closed()
 
 
 def test_callers_do_not_notice(upstream: FakeUpstream, stub: v1.ProductSearchStub) -> None:

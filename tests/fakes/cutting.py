@@ -1,6 +1,6 @@
 """An upstream that breaks a connection at a chosen byte, over real TCP on loopback.
 
-Left alone it answers the token endpoint and the four calls and remembers which pictures are
+Left alone it answers the token endpoint and the four calls and remembers which images are
 stored, so an add that arrived whole is carried out even if nobody hears of it, and the same add
 again is answered 216681 with the sign. A test arms a Cut; the next request, or each one from
 then on, is broken at that byte of what is read or written. All of it is in ``journal``, which
@@ -31,7 +31,7 @@ _IDLE_TICK_MS: Final = 500
 _STALL_TICK_MS: Final = 20
 _DRIP_S: Final = 0.2
 _DRAIN_S: Final = 5.0
-# Small, so that a big picture is still being sent when the upstream stops reading.
+# Small, so that a big image is still being sent when the upstream stops reading.
 _RECEIVE_BUFFER_BYTES: Final = 16_384
 
 FOUND: Final = {"cont_sign": "7,7", "score": 0.75, "brief": "the one that is always found"}
@@ -69,7 +69,7 @@ class Entry:
 
 
 class CuttingUpstream:
-    """The upstream; a context manager. ``stored`` maps the sign of each picture to its brief."""
+    """The upstream; a context manager. ``stored`` maps the sign of each image to its brief."""
 
     def __init__(self) -> None:
         self.journal: list[Entry] = []
@@ -226,9 +226,9 @@ class CuttingUpstream:
                 pass
 
 
-def sign_of(picture: bytes) -> str:
-    """Return the sign of a picture: the same bytes, the same sign."""
-    return "{},{}".format(*struct.unpack(">II", hashlib.sha256(picture).digest()[:8]))
+def sign_of(image: bytes) -> str:
+    """Return the sign of an image: the same bytes, the same sign."""
+    return "{},{}".format(*struct.unpack(">II", hashlib.sha256(image).digest()[:8]))
 
 
 def _poll(connection: socket.socket, events: int) -> select.poll:
@@ -279,7 +279,7 @@ def _text(value: bytes) -> str:
 
 
 def _signs(fields: dict[str, bytes]) -> tuple[str, ...]:
-    """Return the signs that a call is about: its picture's, or those it names."""
+    """Return the signs that a call is about: its image's, or those it names."""
     if "image" in fields:
         # Only three characters of base64 are ever escaped; urllib takes seconds for 4 MB.
         encoded = fields["image"].replace(b"%2B", b"+").replace(b"%2F", b"/")

@@ -7,7 +7,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productsearch_service.access.forwarded import ForwardedNames, last_element
+from productsearch_service.identity.forwarded_client_cert import ForwardedNames, last_element
 
 NAMES = st.lists(
     st.from_regex(r"spiffe://[a-z]{1,8}(/[a-z]{1,8}){0,3}", fullmatch=True), max_size=3

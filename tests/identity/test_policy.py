@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from productsearch import v1
-from productsearch_service.__main__ import main
-from productsearch_service.access.policy import Policy, PolicyError
+from productsearch_service.cli import main
+from productsearch_service.identity.policy import Policy, PolicyError
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream
 from tests.identity.test_refusals import FORBIDDEN, OK, SEARCH, STRANGER, outcome

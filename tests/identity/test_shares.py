@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productsearch_service.access.callers import Caller
-from productsearch_service.admission import Admission
+from productsearch_service.call_context import Caller
 from productsearch_service.errors import RateLimited, ServerOverloaded
-from productsearch_service.upstream.pacer import Schedule
-from productsearch_service.upstream.rate import Rate
+from productsearch_service.rpc.admission import Places
+from productsearch_service.upstream.pacing.pacer import Schedule
+from productsearch_service.upstream.pacing.rate import Rate
 
 
 def test_turns_are_as_the_shares() -> None:
@@ -69,13 +69,13 @@ def test_no_call_begins_later_than_it_was_admitted_for(
 def test_a_larger_share_leaves_less_to_others() -> None:
     """Of 64 places a caller of share 1 leaves 16 to others, one of share 4 leaves them 4."""
     for share, left in ((1, 16), (4, 4)):
-        admission = Admission(calls_max=64, bytes_max=1, others_share=0.25)
+        places = Places(calls_max=64, bytes_max=1, others_share=0.25)
         greedy = Caller("greedy", share)
         with contextlib.ExitStack() as held:
-            held.enter_context(admission.admitted(Caller("polite"), 0))
+            held.enter_context(places.held(Caller("polite"), 0))
             for _ in range(64 - left):
-                held.enter_context(admission.admitted(greedy, 0))
+                held.enter_context(places.held(greedy, 0))
             with pytest.raises(ServerOverloaded, match="its share"):
-                held.enter_context(admission.admitted(greedy, 0))
-            assert (64 - left + 1, 0) == admission.in_flight
-        assert (0, 0) == admission.in_flight
+                held.enter_context(places.held(greedy, 0))
+            assert (64 - left + 1, 0) == places.in_flight
+        assert (0, 0) == places.in_flight

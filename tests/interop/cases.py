@@ -1,4 +1,4 @@
-"""Reads cases.json and fills it in: pictures, signatures, items, a case for each upstream code.
+"""Reads cases.json and fills it in: images, signatures, items, a case for each upstream code.
 
 What a runner needs of a case goes into its plan; what the matrix alone knows (expectations,
 calls counted at the servers) stays in the Case.
@@ -55,11 +55,11 @@ class Case:
 def read_cases() -> list[Case]:
     """Return all cases, in the order in which they run."""
     written = json.loads(_FILE.read_text("utf-8"))
-    pictures = {name: _draw(**how) for name, how in written["pictures"].items()}
+    images = {name: _draw(**how) for name, how in written["images"].items()}
     return [
         _case(filled)
         for raw in (*written["cases"], *_upstream_codes(written["upstream_codes"]))
-        for filled in [_fill(raw, pictures)]
+        for filled in [_fill(raw, images)]
     ]
 
 
@@ -83,7 +83,7 @@ def _upstream_codes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 "kind": "unary",
                 "target": "fake",
                 "method": "SearchImages",
-                "request": {"library": f"code-{code}", "image": {"content": "@picture:apple"}},
+                "request": {"library": f"code-{code}", "image": {"content": "@image:apple"}},
                 "expect": {"cont_sign": None} | said | row["expect"],
                 "upstream_calls": row["upstream_calls"],
             }
@@ -106,38 +106,38 @@ def _draw(
     return jpeg(seed, width, height)
 
 
-def _fill(value: Any, pictures: dict[str, bytes]) -> Any:
+def _fill(value: Any, images: dict[str, bytes]) -> Any:
     """Return ``value`` with its placeholders filled in."""
     if isinstance(value, dict):
-        if "count" in value and "picture" in value:
-            return [*_items(pictures=pictures, **value)]
-        return {key: _fill(member, pictures) for key, member in value.items()}
+        if "count" in value and "image" in value:
+            return [*_items(images=images, **value)]
+        return {key: _fill(member, images) for key, member in value.items()}
     if isinstance(value, list):
-        return [_fill(member, pictures) for member in value]
+        return [_fill(member, images) for member in value]
     kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if kind == "@picture":
-        return base64.b64encode(pictures[name]).decode()
+    if kind == "@image":
+        return base64.b64encode(images[name]).decode()
     if kind == "@sha256":
-        return hashlib.sha256(pictures[name]).hexdigest()
-    if kind == "@sign":  # the engine makes it from the picture
-        return "{},{}".format(*struct.unpack_from(">II", hashlib.sha256(pictures[name]).digest()))
+        return hashlib.sha256(images[name]).hexdigest()
+    if kind == "@sign":  # the engine makes it from the image
+        return "{},{}".format(*struct.unpack_from(">II", hashlib.sha256(images[name]).digest()))
     return value
 
 
 def _items(
     *,
     count: int,
-    picture: str,
+    image: str,
     brief: str,
-    pictures: dict[str, bytes],
+    images: dict[str, bytes],
     every: list[dict[str, Any]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield ``count`` items; each of ``every`` changes the ones at ``at`` in ``of``."""
     for number in range(count):
-        item = {"picture": picture, "brief": brief}
+        item = {"image": image, "brief": brief}
         for change in every or ():
             if number % change["of"] == change["at"]:
-                item |= {key: change[key] for key in ("picture", "brief") if key in change}
-        content = base64.b64encode(pictures[item["picture"]]).decode()
-        image = {"image": {"content": content}, "brief": item["brief"].format(number)}
-        yield {"key": f"item {number}", "newImage": image}
+                item |= {key: change[key] for key in ("image", "brief") if key in change}
+        content = base64.b64encode(images[item["image"]]).decode()
+        new_image = {"image": {"content": content}, "brief": item["brief"].format(number)}
+        yield {"key": f"item {number}", "newImage": new_image}

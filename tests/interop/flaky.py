@@ -57,7 +57,7 @@ class FlakyServer(v1.ProductSearchServicer):
     def SearchImages(
         self, request: v1.SearchImagesRequest, context: grpc.ServicerContext
     ) -> v1.SearchImagesResponse:
-        """Tell the picture's digest, or the deadline."""
+        """Tell the image's digest, or the deadline."""
         self._fail(request.library, context)
         told = hashlib.sha256(request.image.content).hexdigest()
         if request.library == "tells-the-deadline":

@@ -43,7 +43,7 @@ class ScriptedUpstream(FakeUpstream):
             sign = {"cont_sign": "4294967295,8"} if code == 216681 else {}
             return error(code, "as it said", log_id=LOG_ID, **sign)
         script = SCRIPTS.get(library, _good)
-        # A picture of megabytes is not worth parsing.
+        # An image of megabytes is not worth parsing.
         small = request.body if len(request.body) < 100_000 else b""
         fields = parse_qs(small.decode(), keep_blank_values=True)
         return script(self, request.method, {name: values[0] for name, values in fields.items()})

@@ -17,11 +17,12 @@ from unittest import mock
 
 from demo.processes import Engine
 from productsearch import v1
-from productsearch_service import limits, validation
-from productsearch_service.calls import Delete
-from productsearch_service.deadline import Deadline
-from productsearch_service.server import Server
+from productsearch_service import limits
+from productsearch_service.call_context import Deadline
+from productsearch_service.library.commands import Delete
+from productsearch_service.rpc import validation
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.interop.certificates import CALLER, Certificates
 from tests.interop.flaky import FlakyServer
 from tests.interop.scripted import SCRIPTS, ScriptedUpstream
@@ -79,7 +80,8 @@ class Servers:
         if self._engine is not None:
             self._start("engine", self._at_engine(self._engine))
         self._start("drained", {"once-each": self._at_fake("once-each")})
-        self._start("draining", plain)._drain.begin()  # refuses calls, and serves on to say so
+        draining = self._start("draining", plain)
+        draining.run(_begin_to_drain(draining))  # refuses calls, and serves on to say so
         with mock.patch.object(limits, "RPCS_IN_FLIGHT_MAX", 0):
             self._start("overloaded", plain)
         self._start("guarded", plain, policy_file=self._file("nobody.toml", _NOBODY))
@@ -136,15 +138,17 @@ class Servers:
         """Stop a server as SIGTERM does; a target that is not the service is left alone."""
         server = self._running.pop(target, None)
         if server is not None:
-            stop = threading.Thread(target=server.stop, args=(threading.Event(),))
+            stop = threading.Thread(target=server.stop)
             stop.start()
             self._stack.callback(stop.join)
 
     def _stop_all(self) -> None:
-        hurry = threading.Event()
-        hurry.set()
         for server in self._running.values():
-            server.stop(hurry)
+            server.stop()
+
+
+async def _begin_to_drain(server: Server) -> None:
+    server.service._admission.draining.set()
 
 
 @contextmanager

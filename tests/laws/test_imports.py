@@ -1,66 +1,53 @@
-"""Who may know whom: the architecture, read from the imports."""
+"""Who may know whom: the architecture, read from the imports and from the path of one call."""
 
 from __future__ import annotations
 
 import ast
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from productsearch import v1
+from productsearch_service.identity.policy import METHODS
+from productsearch_service.rpc.servicer import Servicer
+from tests.conftest import FacadeFactory
+from tests.fakes.upstream import FakeUpstream
+from tests.pictures import jpeg
 
-# From the top down; a room may import rooms of its own line and of the lines below.
+ROOT = Path(__file__).resolve().parents[2]
+SERVICE = ROOT / "service/productsearch_service"
+
 LAYERS = [
     {"__main__"},
+    {"cli"},
     {"server"},
-    {"operations.admin", "building", "operations.metrics", "settings"},
-    {"operations.health", "operations.scraping"},
-    {"interceptors", "servicer"},
-    {"access.identity", "ports", "operations.readiness"},
-    {
-        "bulk",
-        "validation",
-        "libraries",
-        "status",
-        "admission",
-        "affinity",
-        "certificates",
-        "draining",
-        "logs",
-        "access.policy",
-        "reloading",
-        "operations.rpcs",
-    },
-    {"paging", "headers", "images", "searches"},
-    {"upstream.client", "upstream.rotation"},
-    {"upstream.exchange", "upstream.issuer"},
-    {"upstream.gate", "upstream.retry", "upstream.pacer", "upstream.token", "upstream.transport"},
-    {
-        "upstream.answers",
-        "upstream.codes",
-        "upstream.connections",
-        "upstream.credentials",
-        "upstream.form",
-    },
-    {"upstream.latency", "upstream.punctual", "upstream.rate", "upstream.sealed"},
-    {
-        "access.addresses",
-        "calls",
-        "access.callers",
-        "deadline",
-        "access.forwarded",
-        "upstream.heads",
-        "operations.tally",
-        "operations.vitals",
-    },
-    {"errors", "preparing", "redaction"},
-    {"limits"},
+    {"observability"},
+    {"rpc"},
+    {"library"},
+    {"images", "upstream", "identity"},
+    {"call_context", "counters", "periodic_task", "redaction"},
+    {"settings", "limits", "errors"},
 ]
-HTTP = {"requests", "urllib3", "http.client", "httpx", "aiohttp"}
-GRPC_ROOMS = {
-    *("server", "servicer", "interceptors", "access.identity", "status"),
-    *("operations.admin", "operations.health", "ports"),
+"""From the top down. A folder or module may import what lies below it, and itself; beside itself
+only in the two lowest layers, whose modules are single files."""
+BESIDE = {("errors", "limits"), ("settings", "limits")}
+GRPC = {"rpc", "server", "observability"}
+PROTOS = {"rpc", "server"}
+"""``server`` registers the servicer; nothing else of it knows a message."""
+HTTP = {
+    "aiohttp": {"upstream/http/transport.py"},
+    "yarl": {"upstream/http/transport.py"},
+    "requests": {"upstream/auth/issuer.py"},
+    "urllib3": {"upstream/auth/issuer.py"},
+    "http.client": {"upstream/auth/issuer.py"},
+    "http.server": {"observability/http.py"},
 }
+FILES_PASSED_MAX = 15
 
 
 def _imports(path: Path) -> set[str]:
@@ -79,14 +66,9 @@ def _files(*folders: str) -> list[Path]:
     return found
 
 
-def _rooms() -> dict[str, set[str]]:
-    """Return the rooms of the service and what each imports."""
-    top = ROOT / "service/productsearch_service"
-    return {
-        ".".join(path.relative_to(top).with_suffix("").parts): _imports(path)
-        for path in _files("service/productsearch_service")
-        if path.name != "__init__.py"
-    }
+def _place(path: Path) -> str:
+    """Return the folder of a module of the service, or the module itself at the top."""
+    return path.relative_to(SERVICE).parts[0].removesuffix(".py")
 
 
 def _imports_any(imported: set[str], packages: set[str]) -> set[str]:
@@ -109,24 +91,94 @@ def test_service_and_engine_are_strangers() -> None:
 
 
 def test_the_service_imports_downwards_only() -> None:
-    """Every room is in the picture, and imports only rooms beside or below it."""
-    level = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
-    rooms = _rooms()
-    assert {*level} == {*rooms}
-    for room, imported in rooms.items():
-        for name in imported:
-            below = name.removeprefix("productsearch_service.")
-            if below != name and below in level:
-                assert level[room] <= level[below], f"{room} imports {below}"
+    """At most nine layers, every folder in one of them, and no import upwards or sideways."""
+    assert len(LAYERS) <= 9
+    level = {place: depth for depth, layer in enumerate(LAYERS) for place in layer}
+    paths = [path for path in _files("service/productsearch_service") if path.name != "__init__.py"]
+    assert {*level} == {_place(path) for path in paths}
+    for path in paths:
+        place = _place(path)
+        for name in _imports(path):
+            package, _, below = name.partition(".")
+            below = below.partition(".")[0]
+            if package != "productsearch_service" or below in ("", place):
+                continue
+            downwards = level[place] < level[below] or (place, below) in BESIDE
+            assert downwards, f"{path.relative_to(SERVICE)} imports {name}"
 
 
-@pytest.mark.parametrize("room", sorted(_rooms()))
-def test_only_the_transport_knows_http_and_only_the_top_knows_grpc(room: str) -> None:
-    """HTTP libraries end in the transport, gRPC in the rooms that face callers."""
-    imported = _rooms()[room]
-    if room.removeprefix("upstream.") not in ("transport", "connections", "punctual", "heads"):
-        assert set() == _imports_any(imported, HTTP)
-    if room not in GRPC_ROOMS:
+@pytest.mark.parametrize("path", _files("service/productsearch_service"), ids=str)
+def test_libraries_are_known_in_their_places_only(path: Path) -> None:
+    """gRPC at the side of callers, HTTP at the side of the upstream, protos beside gRPC."""
+    place, imported = _place(path), _imports(path)
+    if place not in GRPC:
         assert set() == _imports_any(imported, {"grpc", "grpc_status", "grpc_health"})
-    if room.startswith("upstream."):
+    if place not in PROTOS:
         assert set() == _imports_any(imported, {"productsearch", "google"})
+    for library, places in HTTP.items():
+        if str(path.relative_to(SERVICE)) not in places:
+            assert set() == _imports_any(imported, {library})
+
+
+PRIVATE_NAMES_ALLOWED = {"_exit": "os._exit is documented; its underscore only warns"}
+"""Names with an underscore that are used all the same, with the reason."""
+
+
+def _private_names(path: Path) -> Iterator[str]:
+    """Yield the private names that are imported, or read from what is not ``self`` or ``cls``."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if alias.name.startswith("_"))
+            yield from (part for part in (node.module or "").split(".") if part.startswith("_"))
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "other")
+            if not own and not (node.attr.startswith("__") and node.attr.endswith("__")):
+                yield node.attr
+
+
+@pytest.mark.parametrize("path", _files("service/productsearch_service"), ids=str)
+def test_no_private_name_of_another_library_is_used(path: Path) -> None:
+    """What a library does not document may change with any release of it."""
+    found = {*_private_names(path)} - {"__future__"}
+    assert set() == found - {*PRIVATE_NAMES_ALLOWED}
+
+
+def test_what_is_written_by_hand_follows_the_proto() -> None:
+    """The servicer has the service's methods and no others; so does the list for policies."""
+    service = v1.AddImageRequest.DESCRIPTOR.file.services_by_name["ProductSearch"]
+    methods = {*service.methods_by_name}
+    assert methods == {name for name in vars(Servicer) if not name.startswith("_")}
+    assert methods == {*METHODS}
+
+
+def test_an_add_passes_few_files(
+    facade: FacadeFactory, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A newcomer follows one AddImage from the interceptor to the POST through at most 15 files."""
+    passed: dict[str, None] = {}
+    seen_post = threading.Event()
+
+    def trace(frame: FrameType, event: str, _: Any) -> None:
+        name = frame.f_code.co_filename
+        ours = event == "call" and name.startswith(str(SERVICE)) and not seen_post.is_set()
+        if ours and frame.f_code.co_name not in ("<lambda>", "<genexpr>", "<listcomp>"):
+            passed.setdefault(str(Path(name).relative_to(SERVICE)))
+
+    def answer(_: object) -> dict[str, Any]:
+        seen_post.set()
+        return {"log_id": 1, "cont_sign": "1,2"}
+
+    image = v1.ImageSource(content=jpeg(1))
+    request = v1.AddImageRequest(new_image=v1.NewImage(image=image, brief="b"))
+    threading.setprofile(trace)
+    try:
+        stub = facade()  # its event loop's thread is begun under the profiler
+    finally:
+        threading.setprofile(None)
+    stub.AddImage(request)  # connections and token are there now
+    passed.clear()
+    upstream.always("add", answer)
+    stub.AddImage(request)
+    with capsys.disabled():
+        sys.stdout.write(f"\nAddImage passes {len(passed)} files: {', '.join(passed)}\n")
+    assert len(passed) <= FILES_PASSED_MAX

@@ -22,8 +22,13 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def http(process: Facade, path: str) -> tuple[int, str]:
     """Return status and body of a path at the metrics port."""
+    return http_at(process.metrics, path)
+
+
+def http_at(address: str, path: str, timeout_s: float = _PATIENCE_S) -> tuple[int, str]:
+    """Return status and body of a path at an address."""
     try:
-        with urllib.request.urlopen(f"http://{process.metrics}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=timeout_s) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
         with refused:

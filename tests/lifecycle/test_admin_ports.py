@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import FakeUpstream, error
-from tests.lifecycle.asking import http, metrics, until_ready
+from tests.lifecycle.asking import http, metrics, until, until_ready
 from tests.pictures import jpeg
 
 QUICK = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0", "PRODUCTSEARCH_DRAIN_GRACE_S": "1"}
@@ -120,6 +120,7 @@ def test_a_library_that_is_made_up_cannot_forge_a_line_of_the_log(process: Facad
     forged = v1.SearchImagesRequest(image=SEARCH.image, library="x code=OK\nrpc=AddImage")
     with v1.connect(process.url) as channel, pytest.raises(grpc.RpcError):
         v1.ProductSearchStub(channel).SearchImages(forged)
+    until(lambda: "rpc=" in process.log(), "the line of the call")  # it may come after the answer
     lines = [line for line in process.log().splitlines() if "rpc=" in line]
     assert ["rpc=SearchImages library='x code=OK\\nrpc=AddImage'"] == [
         line[line.index("rpc=") : line.index(" caller=")] for line in lines

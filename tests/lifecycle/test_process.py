@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,8 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from demo.facade import Facade
 from productsearch import v1
-from tests.fakes.upstream import FakeUpstream, Fault
-from tests.lifecycle.asking import until_ready
+from productsearch_service import limits
+from productsearch_service.settings import Settings
+from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
+from tests.lifecycle.asking import until, until_ready
 from tests.pictures import jpeg
 
 SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
@@ -52,7 +55,103 @@ def test_the_health_command_tells_by_its_exit_code(process: Facade) -> None:
     assert (1, "UNREACHABLE") == _health("127.0.0.1:9")
 
 
-def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstream) -> None:
+def _new_image(content: bytes) -> v1.NewImage:
+    return v1.NewImage(image=v1.ImageSource(content=content), brief="b")
+
+
+def _bulk(stub: v1.ProductSearchStub) -> Any:
+    item = v1.BulkAddImagesRequest.Item(key="k", new_image=_new_image(jpeg(2)))
+    return stub.BulkAddImages(iter([v1.BulkAddImagesRequest(item=item)]), timeout=30)
+
+
+SIGN = v1.ImageRef(cont_sign="1,2")
+CALLS: dict[str, tuple[str, Callable[[v1.ProductSearchStub], Any], Callable[[Any], object]]] = {
+    "AddImage": (
+        "add",
+        lambda stub: stub.AddImage.future(v1.AddImageRequest(new_image=_new_image(jpeg(1)))),
+        lambda call: call.result().cont_sign,
+    ),
+    "SearchImages": (
+        "search",
+        lambda stub: stub.SearchImages.future(SEARCH),
+        lambda call: len(call.result().results),
+    ),
+    "UpdateImage": (
+        "update",
+        lambda stub: stub.UpdateImage.future(v1.UpdateImageRequest(image_ref=SIGN, brief="c")),
+        lambda call: call.result().log_id,
+    ),
+    "DeleteImage": (
+        "delete",
+        lambda stub: stub.DeleteImage.future(v1.DeleteImageRequest(image_ref=SIGN)),
+        lambda call: call.result().log_id,
+    ),
+    "BatchDeleteImages": (
+        "delete",
+        lambda stub: stub.BatchDeleteImages.future(
+            v1.BatchDeleteImagesRequest(cont_signs=["1,2", "3,4"])
+        ),
+        lambda call: len(call.result().results),
+    ),
+    "BulkAddImages": (
+        "add",
+        _bulk,
+        lambda call: next(answer.result.added.cont_sign for answer in call),
+    ),
+}
+"""RPC: the upstream's method, how it is begun, and what its answer holds."""
+
+
+@pytest.mark.parametrize("delay_s", ["0", "0.5"], ids=["no drain delay", "drain delay"])
+def test_calls_under_way_at_a_stop_are_answered(
+    upstream: FakeUpstream, tmp_path: Path, delay_s: str
+) -> None:
+    """One call of each RPC waits for the upstream at the SIGTERM; each is answered in the grace."""
+    answered = threading.Event()
+
+    def slow(request: Received) -> object:
+        answered.wait(30)
+        good = {"log_id": 7, "cont_sign": "1,2", "result": [], "has_more": False}
+        if request.method == "search":
+            return good | {"result": [{"cont_sign": "1,2", "score": 0.9, "brief": "b"}]}
+        return good
+
+    for method in ("add", "search", "update", "delete"):
+        upstream.always(method, slow)
+    patient = {"PRODUCTSEARCH_DRAIN_DELAY_S": delay_s, "PRODUCTSEARCH_DRAIN_GRACE_S": "60"}
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=patient) as process:
+        with v1.connect(process.url) as channel:
+            stub = v1.ProductSearchStub(channel)
+            begun = {name: begin(stub) for name, (_, begin, _) in CALLS.items()}
+            until(lambda: len(upstream.calls) == len(CALLS), "all are at the upstream")
+            assert sorted(method for method, _, _ in CALLS.values()) == sorted(
+                call.method for call in upstream.calls
+            )
+            process.send_signal()
+            until(lambda: _is_closed(process.url), "takes no connections any more")
+            answered.set()
+            told = {name: read(begun[name]) for name, (_, _, read) in CALLS.items()}
+        assert 0 == process.wait()
+    assert {
+        "AddImage": "1,2",
+        "SearchImages": 1,
+        "UpdateImage": 7,
+        "DeleteImage": 7,
+        "BatchDeleteImages": 2,
+        "BulkAddImages": "1,2",
+    } == told
+
+
+def _is_closed(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_stop_goes_on_for_the_drain_delay(process: Facade, upstream: FakeUpstream) -> None:
     """After SIGTERM: not serving, calls go on for the drain delay, the slow one ends well."""
     until_ready(process)
     slow = Fault(seconds=1.5, body=b'{"log_id": 7, "result": [], "has_more": false}')
@@ -62,9 +161,8 @@ def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstre
         watch = health.Watch(health_pb2.HealthCheckRequest(service=""), timeout=20)
         assert SERVING == next(watch).status
         under_way = stub.SearchImages.future(SEARCH)
-        while not upstream.calls:
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGTERM)
+        until(lambda: upstream.calls, "at the upstream")
+        process.send_signal()
         assert NOT_SERVING == next(watch).status
         other = v1.SearchImagesRequest(image=SEARCH.image, page_size=5)
         assert 1 == len(stub.SearchImages(other).results)
@@ -73,19 +171,40 @@ def test_a_stop_finishes_what_is_under_way(process: Facade, upstream: FakeUpstre
     assert "stopped" in process.log()
 
 
-def test_a_second_signal_hurries(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_a_call_that_outlasts_the_grace_does_not_hold_up_the_stop(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """When the grace is over the call is ended, and the exit code is 0 all the same."""
+    upstream.always("search", Fault(seconds=60, body=b"{}"))
+    with Facade(
+        tmp_path,
+        upstream.url,
+        {"default": ("k", "s")},
+        environment={"PRODUCTSEARCH_DRAIN_DELAY_S": "0", "PRODUCTSEARCH_DRAIN_GRACE_S": "0.5"},
+    ) as process:
+        with v1.connect(process.url) as channel:
+            call = v1.ProductSearchStub(channel).SearchImages.future(SEARCH)
+            until(lambda: upstream.calls, "at the upstream")
+            process.send_signal()
+            assert grpc.StatusCode.OK != call.code()
+        assert 0 == process.wait(10)
+        assert "stopped" in process.log()
+
+
+@pytest.mark.parametrize("delay_s", ["300", "0"], ids=["in the delay", "in the grace"])
+def test_a_second_signal_hurries(upstream: FakeUpstream, tmp_path: Path, delay_s: str) -> None:
     """SIGTERM twice: delay and grace are cut short, the exit code is still 0."""
     upstream.always("search", Fault(seconds=20, body=b"{}"))
-    patient = {"PRODUCTSEARCH_DRAIN_DELAY_S": "300", "PRODUCTSEARCH_DRAIN_GRACE_S": "300"}
+    patient = {"PRODUCTSEARCH_DRAIN_DELAY_S": delay_s, "PRODUCTSEARCH_DRAIN_GRACE_S": "300"}
     with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=patient) as process:
         with v1.connect(process.url) as channel:
             call = v1.ProductSearchStub(channel).SearchImages.future(SEARCH)
-            while not upstream.calls:
-                time.sleep(0.01)
-            os.kill(process.pid, signal.SIGTERM)
-            while "stopping" not in process.log():
-                time.sleep(0.01)
-            os.kill(process.pid, signal.SIGTERM)
+            until(lambda: upstream.calls, "at the upstream")
+            process.send_signal()
+            until(lambda: "stopping" in process.log(), "stopping")
+            if delay_s == "0":
+                until(lambda: _is_closed(process.url), "in the grace")
+            process.send_signal()
             assert grpc.StatusCode.OK != call.code()
         assert 0 == process.wait(10)
 
@@ -170,7 +289,8 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], wrong: str
 def test_a_port_that_is_taken_stops_the_start(upstream: FakeUpstream) -> None:
     """A taken port is a clear message, not a traceback."""
     address = upstream.url.removeprefix("http://")
-    done = _start(PAIR | {"PRODUCTSEARCH_LISTEN": address})
+    no_others = {"PRODUCTSEARCH_ADMIN_LISTEN": "", "PRODUCTSEARCH_METRICS_LISTEN": ""}
+    done = _start(PAIR | no_others | {"PRODUCTSEARCH_LISTEN": address})
     assert (2, f"listen: {address} is taken") == (done.returncode, done.stderr.splitlines()[-1])
 
 
@@ -185,14 +305,36 @@ def test_the_environment_wins_over_the_file(upstream: FakeUpstream, tmp_path: Pa
         assert 1 == len(v1.ProductSearchStub(channel).SearchImages(SEARCH).results)
 
 
-def test_threads_do_not_pile_up(upstream: FakeUpstream, stub: v1.ProductSearchStub) -> None:
-    """A hundred calls leave no more threads than the pools hold."""
-    for _ in range(3):
+def test_calls_take_no_threads(process: Facade, upstream: FakeUpstream) -> None:
+    """As many calls at once as there are places wait for the upstream on one event loop."""
+    answered = threading.Event()
+
+    def slow(_: Received) -> object:
+        answered.wait(30)
+        return search_answer()
+
+    with v1.connect(process.url) as channel:
+        stub = v1.ProductSearchStub(channel)
         stub.SearchImages(SEARCH)
-    before = threading.active_count()
-    for _ in range(100):
-        stub.SearchImages(SEARCH)
-    assert threading.active_count() <= before + 60
+        before = _threads(process)
+        upstream.always("search", slow)
+        calls = [
+            stub.SearchImages.future(
+                v1.SearchImagesRequest(image=SEARCH.image, page_size=number + 1)
+            )
+            for number in range(limits.RPCS_IN_FLIGHT_MAX)
+        ]
+        until(lambda: len(upstream.calls) == 1 + len(calls), "all are at the upstream")
+        under_way = _threads(process)
+        answered.set()
+        assert [7] * len(calls) == [call.result().log_id for call in calls]
+    assert under_way <= before
+
+
+def _threads(process: Facade) -> int:
+    """Return how many threads a service has, without gRPC's own, which come and go."""
+    names = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/comm")]
+    return len(names) - names.count("event_engine\n")
 
 
 def test_a_signal_that_another_thread_takes_stops_too(
@@ -204,3 +346,36 @@ def test_a_signal_that_another_thread_takes_stops_too(
         others.remove(process.pid)
         os.kill(max(others), signal.SIGTERM)  # to the process, that thread first
         assert 0 == process.wait(20)
+
+
+def test_settings_without_an_effect_are_read_and_told(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Settings of the last release that do nothing now do not stop the start; the log tells."""
+    old = QUICK | {
+        "PRODUCTSEARCH_ONE_CORE": "true",
+        "PRODUCTSEARCH_LIBRARIES__DEFAULT__SEARCH_CACHE_ENTRIES": "1024",
+    }
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=old) as process:
+        until_ready(process)
+        warnings = [line for line in process.log().splitlines() if " WARNING " in line]
+    assert [
+        "search_cache_entries has no effect any more; set search_cache_bytes",
+        "one_core has no effect any more; leave it out",
+    ] == [line.rpartition("productsearch_service.settings ")[2] for line in warnings]
+
+
+@pytest.mark.parametrize("one_core", [True, False, None])
+@pytest.mark.parametrize("entries", [1, 1024, None])
+def test_a_setting_without_an_effect_is_told_only_if_it_is_set(
+    one_core: bool | None, entries: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any value that the last release took is taken, with a warning each; unset, none."""
+    library = {"api_key": "k", "secret_key": "s"}
+    library |= {} if entries is None else {"search_cache_entries": entries}
+    one = {} if one_core is None else {"one_core": one_core}
+    Settings(libraries={"default": library}, **one)
+    expected = (["search_cache_entries"] if entries else []) + (
+        ["one_core"] if one_core is not None else []
+    )
+    assert expected == [record.getMessage().split()[0] for record in caplog.records]

@@ -1,6 +1,6 @@
 """Two facades behind the gateway share the calls; one that is killed or frozen is left out.
 
-The gateway's own picture is printed beside what callers saw: when it stopped sending calls to
+The gateway's own view is printed beside what callers saw: when it stopped sending calls to
 the dead replica, by health check or ejection, and how many calls failed until then.
 """
 

@@ -1,7 +1,7 @@
 """The real Envoy with deploy/envoy's own files, on loopback.
 
 Ports, folders, replicas and, where a test says so, times are other ones; all else is what is
-deployed. Does not know what a picture is.
+deployed. Does not know what an image is.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Gateway:
         }
 
     def hosts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return Envoy's picture of each facade by its address: health flags and counters."""
+        """Return Envoy's view of each facade by its address: health flags and counters."""
         clusters = json.loads(self.admin("clusters?format=json"))["cluster_statuses"]
         (cluster,) = (cluster for cluster in clusters if cluster["name"] == "facades")
         found = {}

@@ -203,11 +203,11 @@ class Bulk:
             if self._stop.is_set() or over.wait(self._interval_s):
                 return
             number = next(_numbers)
-            picture = numbered_jpeg(number)
+            image = numbered_jpeg(number)
             item = v1.BulkAddImagesRequest(
                 item=v1.BulkAddImagesRequest.Item(
                     key=str(number),
-                    new_image=v1.NewImage(image=v1.ImageSource(content=picture), brief=str(number)),
+                    new_image=v1.NewImage(image=v1.ImageSource(content=image), brief=str(number)),
                 )
             )
             self._waiting[str(number)] = item

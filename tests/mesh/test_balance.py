@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.mesh import balance
 from tests.mesh.tools import need
 from tests.soak.measures import assert_kept
 
 
+@pytest.mark.slow
 def test_calls_are_shared_and_go_on_without_a_replica() -> None:
     """Calls are spread evenly; a killed and a frozen facade are left out, calls go on."""
     need("openssl")

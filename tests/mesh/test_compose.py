@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demo.processes import Engine
 from productsearch import v1
-from productsearch_service.access.policy import Policy
+from productsearch_service.identity.policy import Policy
 from productsearch_service.settings import Settings
 from tests.conftest import FacadeFactory
 from tests.mesh.gateway import DEPLOY

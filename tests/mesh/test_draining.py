@@ -7,6 +7,7 @@ from typing import Any
 
 from productsearch import v1
 from tests.conftest import ServerFactory
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream
 from tests.mesh.gateway import Certificates, Gateway
 from tests.mesh.load import NO_RETRIES
@@ -20,12 +21,16 @@ def _deaf(config: dict[str, Any]) -> None:
         cluster.pop("health_checks", None)
 
 
+async def _begin_to_drain(server: Server) -> None:
+    server.service._admission.draining.set()
+
+
 def test_calls_that_a_stopping_facade_refuses_go_to_another(
     server: ServerFactory, upstream: FakeUpstream, certificates: Certificates, tmp_path: Path
 ) -> None:
     """Envoy repeats elsewhere what SERVER_DRAINING refused: no call fails, none is doubled."""
     stopping, other = server(), server()
-    stopping._drain.begin()
+    stopping.run(_begin_to_drain(stopping))
     addresses = [f"127.0.0.1:{each.port}" for each in (stopping, other)]
     with (
         Gateway(tmp_path, certificates, addresses, _deaf) as gateway,

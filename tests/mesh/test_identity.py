@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import FakeUpstream
 from tests.identity.authority import Authority, Issued
+from tests.lifecycle.asking import until
 from tests.mesh.gateway import DEPLOY, Certificates, Gateway, quick_health
 from tests.mesh.load import NO_RETRIES
 from tests.mesh.replicas import NO_DRAIN
@@ -23,8 +25,8 @@ from tests.pictures import jpeg
 _CATALOGUE = "spiffe://productsearch.example/catalogue"
 _SHOP = "spiffe://productsearch.example/shop"
 _FORGED = ("x-forwarded-client-cert", f"By=spiffe://x;Hash=00;URI={_CATALOGUE}")
-_PICTURE = v1.ImageSource(content=jpeg(1))
-_ADD = v1.AddImageRequest(new_image=v1.NewImage(image=_PICTURE, brief="b"))
+_IMAGE = v1.ImageSource(content=jpeg(1))
+_ADD = v1.AddImageRequest(new_image=v1.NewImage(image=_IMAGE, brief="b"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,12 @@ def _serial(address: str) -> int:
 
 
 def _search(stub: v1.ProductSearchStub, *metadata: tuple[str, str]) -> None:
-    stub.SearchImages(v1.SearchImagesRequest(image=_PICTURE), timeout=20, metadata=metadata)
+    stub.SearchImages(v1.SearchImagesRequest(image=_IMAGE), timeout=20, metadata=metadata)
+
+
+def _is_logged(guarded: Guarded, caller: str) -> bool:
+    """Whether the call of ``caller`` is in the access log; its line may come after the answer."""
+    return f"caller={caller} code=OK" in guarded.facade.log()
 
 
 def test_the_callers_identity_arrives(guarded: Guarded) -> None:
@@ -91,7 +98,7 @@ def test_the_callers_identity_arrives(guarded: Guarded) -> None:
     with guarded.gateway.channel("catalogue", NO_RETRIES) as channel:
         v1.ProductSearchStub(channel).AddImage(_ADD, timeout=20)
     for caller in (_SHOP, _CATALOGUE):
-        assert f"caller={caller} code=OK" in guarded.facade.log()
+        until(partial(_is_logged, guarded, caller), "the line of the call")
 
 
 @pytest.mark.parametrize(

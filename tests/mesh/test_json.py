@@ -56,11 +56,11 @@ def _curl(address: str, tls: Path, verb: str, path: str, body: Any = None) -> tu
     return int(status), json.loads(answer)
 
 
-def _image(picture: bytes) -> dict[str, str]:
-    return {"content": base64.b64encode(picture).decode()}
+def _image(image: bytes) -> dict[str, str]:
+    return {"content": base64.b64encode(image).decode()}
 
 
-def test_a_picture_is_added_found_changed_and_deleted(curl: Curl) -> None:
+def test_a_image_is_added_found_changed_and_deleted(curl: Curl) -> None:
     """Each of the five methods does over JSON what it does over gRPC."""
     new = {"image": _image(jpeg(41)), "brief": "a red shoe", "classId1": 3}
     status, added = curl("POST", "/v1/libraries/default/images", new)
@@ -83,8 +83,8 @@ def test_a_picture_is_added_found_changed_and_deleted(curl: Curl) -> None:
     assert (200, [sign]) == (status, [result["contSign"] for result in deleted["results"]])
 
 
-def test_pictures_up_to_the_upstreams_limit_fit(curl: Curl) -> None:
-    """A picture of 2.9 MB, 3.9 MB as base64, is added; a bigger one is told why not."""
+def test_images_up_to_the_upstreams_limit_fit(curl: Curl) -> None:
+    """An image of 2.9 MB, 3.9 MB as base64, is added; a bigger one is told why not."""
     assert (
         200 == curl("POST", "/v1/images", {"image": _image(noise_jpeg(2_890_000)), "brief": "b"})[0]
     )
@@ -93,7 +93,7 @@ def test_pictures_up_to_the_upstreams_limit_fit(curl: Curl) -> None:
     assert (400, "IMAGE_SIZE_INVALID") == (status, error["details"][0]["reason"])
 
 
-def test_a_missing_picture_is_404_with_the_reason(curl: Curl) -> None:
+def test_a_missing_image_is_404_with_the_reason(curl: Curl) -> None:
     """An error is a google.rpc.Status with all its details as JSON."""
     status, error = curl("DELETE", "/v1/images/1,2")
     assert (404, 5) == (status, error["code"])
@@ -107,7 +107,7 @@ def test_a_missing_picture_is_404_with_the_reason(curl: Curl) -> None:
         (("POST", "/v1/images", {"image": {"content": "aGVsbG8="}}), 400, 3, "new_image.brief"),
         (("POST", "/v1/images:search", {"image": {"content": "***"}}), 400, 3, "image.content"),
         (("POST", "/v1/images?colour=red", {}), 400, 3, "colour"),
-        (("POST", "/v1/pictures", {}), 404, 5, "/v1/pictures"),
+        (("POST", "/v1/photos", {}), 404, 5, "/v1/photos"),
         (("GET", "/v1/images"), 404, 5, "/v1/images"),
     ],
     ids=["two fields", "base64", "query", "path", "verb"],

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from productsearch_engine.metrics import Metrics
-from productsearch_service.access.policy import Policy
+from productsearch_service.identity.policy import Policy
 from productsearch_service.settings import Settings
 from tests.mesh.conftest import Mesh
 from tests.mesh.gateway import DEPLOY, Certificates, write_bootstrap
@@ -56,6 +56,7 @@ def _facade(overlay: str) -> dict[str, Any]:
     return dict(container)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", _VERSIONS)
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_kubernetes_accepts_the_manifests(overlay: str, version: str) -> None:
@@ -66,6 +67,7 @@ def test_kubernetes_accepts_the_manifests(overlay: str, version: str) -> None:
         kubernetes_validate.validate(resource, version, strict=True)
 
 
+@pytest.mark.slow
 def test_istio_accepts_its_resources() -> None:
     """Istio's own Go types know every field of the four."""
     done = subprocess.run(
@@ -84,6 +86,7 @@ def test_istio_accepts_its_resources() -> None:
     } == set(done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_istios_strictness_is_real() -> None:
     """The check would fail on a field that Istio does not have."""
     rule = json.loads(
@@ -96,6 +99,7 @@ def test_istios_strictness_is_real() -> None:
     assert (1, True) == (done.returncode, "colour" in done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_pods_are_restricted(overlay: str) -> None:
     """No root, no capabilities, nothing to write to, no token of the cluster."""
@@ -111,6 +115,7 @@ def test_pods_are_restricted(overlay: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_what_selects_pods_selects_the_facades(overlay: str) -> None:
     """Services, budget and network policy name labels that the pods have; DNS is still DNS."""
@@ -150,6 +155,7 @@ def _settings(overlay: str, folder: Path) -> Settings:
     return Settings(**chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_the_facade_accepts_its_settings_and_they_fit_the_deployment(
     overlay: str, tmp_path: Path
@@ -169,6 +175,7 @@ def test_the_facade_accepts_its_settings_and_they_fit_the_deployment(
     assert settings.replicas == _one(overlay, "HorizontalPodAutoscaler")["spec"]["minReplicas"]
 
 
+@pytest.mark.slow
 def test_compose_accepts_the_file_and_its_files_exist() -> None:
     """Docker Compose's own loader reads it; what is mounted from here is here."""
     done = subprocess.run(

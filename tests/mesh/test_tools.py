@@ -18,6 +18,8 @@ _DEPLOYMENT = yaml.safe_load((DEPLOY / "kubernetes" / "base" / "deployment.yaml"
 _FACADE = _DEPLOYMENT["spec"]["template"]["spec"]["containers"][0]
 _PROBES = [_FACADE[name]["grpc"] for name in ("livenessProbe", "readinessProbe", "startupProbe")]
 
+pytestmark = pytest.mark.slow
+
 
 def _run(*command: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=given, capture_output=True, text=True, check=False)

@@ -12,8 +12,8 @@ from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error, search_answer
 from tests.pictures import jpeg
 
-PICTURE = v1.ImageSource(content=jpeg(1))
-SEARCH = v1.SearchImagesRequest(image=PICTURE)
+IMAGE = v1.ImageSource(content=jpeg(1))
+SEARCH = v1.SearchImagesRequest(image=IMAGE)
 SLOW = Fault(seconds=0.4, body=b'{"log_id": 7, "result": [], "has_more": false}')
 
 
@@ -22,7 +22,7 @@ def test_identical_concurrent_searches_share_one_call(
 ) -> None:
     """20 equal searches at once and one other: two calls to the upstream."""
     upstream.always("search", SLOW)
-    other = v1.SearchImagesRequest(image=PICTURE, page_size=5)
+    other = v1.SearchImagesRequest(image=IMAGE, page_size=5)
     calls = [stub.SearchImages.future(request) for request in [SEARCH] * 20 + [other]]
     assert {7} == {call.result().log_id for call in calls}
     assert 2 == len(upstream.calls)
@@ -68,12 +68,12 @@ def caching(facade: FacadeFactory) -> v1.ProductSearchStub:
 def test_an_identical_search_is_answered_from_the_cache(
     caching: v1.ProductSearchStub, upstream: FakeUpstream
 ) -> None:
-    """The second equal search costs no call; another page, filter or picture does."""
+    """The second equal search costs no call; another page, filter or image does."""
     assert caching.SearchImages(SEARCH) == caching.SearchImages(SEARCH)
     assert 1 == len(upstream.calls)
     for other in (
-        v1.SearchImagesRequest(image=PICTURE, skip=1),
-        v1.SearchImagesRequest(image=PICTURE, class_filter=v1.ClassFilter(class_id1=1)),
+        v1.SearchImagesRequest(image=IMAGE, skip=1),
+        v1.SearchImagesRequest(image=IMAGE, class_filter=v1.ClassFilter(class_id1=1)),
         v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(2))),
     ):
         caching.SearchImages(other)
@@ -87,7 +87,7 @@ def test_every_write_empties_the_cache(
     """After a write, even one that failed, the next search asks the upstream."""
     ref = v1.ImageRef(cont_sign="1,2")
     request = {
-        "AddImage": v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="b")),
+        "AddImage": v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b")),
         "UpdateImage": v1.UpdateImageRequest(image_ref=ref, brief="b"),
         "DeleteImage": v1.DeleteImageRequest(image_ref=ref),
         "BatchDeleteImages": v1.BatchDeleteImagesRequest(cont_signs=["1,2"]),
@@ -112,7 +112,7 @@ def test_a_search_overtaken_by_a_write_is_not_cached(
     slow = caching.SearchImages.future(SEARCH)
     while not upstream.calls:
         time.sleep(0.01)
-    caching.AddImage(v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="b")))
+    caching.AddImage(v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b")))
     assert 0 == len(slow.result().results)
     upstream.then("search", search_answer(("5,5", 0.5, "new")))
     assert ["new"] == [hit.brief for hit in caching.SearchImages(SEARCH).results]

@@ -19,10 +19,10 @@ from tests.pictures import jpeg
 API_KEY = "q7Xv2LkP9sRt4WzB6nYd1cHf"
 SECRET_KEY = "m3JxG8uKe5TbN0aVhC2pQyZwS7rDfLi4"
 TOKEN = "24.f00dcafe5eedbeadf00dcafe5eedbead.2592000.1797900000.app-4711+/=x"
-PICTURE = v1.ImageSource(content=jpeg(1))
+IMAGE = v1.ImageSource(content=jpeg(1))
 CALLS: list[tuple[str, Any]] = [
-    ("AddImage", v1.AddImageRequest(new_image=v1.NewImage(image=PICTURE, brief="b"))),
-    ("SearchImages", v1.SearchImagesRequest(image=PICTURE)),
+    ("AddImage", v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))),
+    ("SearchImages", v1.SearchImagesRequest(image=IMAGE)),
     ("DeleteImage", v1.DeleteImageRequest(image_ref=v1.ImageRef(cont_sign="1,2"))),
 ]
 

@@ -12,6 +12,9 @@ import trustme
 from demo.facade import Facade
 from productsearch import v1
 from productsearch.v1 import ErrorReason
+from productsearch_service.call_context import Deadline
+from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.masked import MaskedText
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream
 from tests.pictures import jpeg
@@ -52,6 +55,45 @@ def test_a_bad_certificate_gets_no_byte_of_a_request(
         assert "TLS" in str(caught.value)
         assert host.connections > 0
         assert 0 == host.heard_bytes
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [0, 1_000, 4_000_000])
+@pytest.mark.parametrize("case", BAD_CERTIFICATES)
+async def test_a_bad_certificate_gets_no_byte_of_a_call(
+    case: str, size: int, bundle: Path, tmp_path: Path
+) -> None:
+    """The four calls, of any size, have an HTTP client of their own: it refuses the same hosts."""
+    with TlsHost(BAD_CERTIFICATES[case](), tmp_path) as host:
+        for trusted in (bundle, None):
+            transport = Transport(host.url, trusted)
+            for _ in range(2):
+                query = MaskedText("?access_token=24.secret")
+                with pytest.raises(TransportFailure) as caught:
+                    await transport.post("/add", query, (bytes(size),), Deadline.after(10))
+                assert ("failed TLS verification", False, False) == (
+                    caught.value.what,
+                    caught.value.maybe_done,
+                    caught.value.stale,
+                )
+            await transport.close()
+        assert (4, 0) == (host.connections, host.heard_bytes)
+
+
+def test_a_certificate_that_goes_bad_gets_no_byte_of_a_call(
+    bundle: Path, tmp_path: Path, facade: FacadeFactory
+) -> None:
+    """The token was fetched from the good host, and the calls meet another certificate there."""
+    for case, make in BAD_CERTIFICATES.items():
+        with TlsHost(issued(AUTHORITY), tmp_path) as host:
+            stub = facade({"base_url": host.url, "ca_bundle": str(bundle)})
+            host.then_certificate(make())
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.SearchImages(SEARCH, timeout=10)
+            assert ErrorReason.UPSTREAM_UNAVAILABLE == v1.reason_of(caught.value), case
+            assert "TLS" in str(caught.value)
+            assert ["token"] == [request.method for request in host.fake.received]
+            assert host.connections > 1
 
 
 def test_a_good_certificate_gets_token_request_and_search(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Fault
+from tests.soak.secret_pieces import Secrets
 
+_METHODS = ("token", "add", "search", "update", "delete")
+_LIBRARIES = 3
+"""Of the script: one that answers, one that speaks no TLS, one that is not there."""
 _TRACED = """
+import asyncio
+import json
 import sys
 from contextlib import ExitStack, suppress
+
+import aiohttp
+import requests
+
 from tests.soak.ears import Ears
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import SINK, traced
@@ -19,28 +30,76 @@ from tests.soak.traces import SINK, traced
 url, first = sys.argv[1:]
 secrets = Secrets.of(1)
 ears = Ears(Pieces(secrets))
+told = {}
+
+async def calls():
+    from productsearch_service.call_context import Caller, CallContext, Deadline
+    from productsearch_service.counters import Counters
+    from productsearch_service.errors import ServiceError
+    from productsearch_service.images import form_encoding
+    from productsearch_service.library.commands import Add, Delete, Image, Search, Update
+    from productsearch_service.server.compose import build_library
+    from productsearch_service.settings import LibrarySettings
+
+    def library_at(base_url):
+        settings = dict(base_url=base_url, quota_qps=0, attempts_max=1)
+        keys = dict(api_key=secrets.api_key, secret_key=secrets.secret_key)
+        settings = LibrarySettings(**settings, **keys)
+        return build_library(settings, 1, Counters().library("default"))
+
+    library = library_at(url)
+    if first == "service":
+        stack.enter_context(traced(ears))
+    small, large = (Image(form_encoding.encode(bytes(size))) for size in (100, 900_000))
+    refused = url.rpartition(":")[0] + ":9"
+    for at in (library, library_at(url.replace("http:", "https:")), library_at(refused)):
+        for image in (small, large):
+            for call, command in (
+                (at.add, Add(image, "b")),
+                (at.search, Search(image, 0, 10, b"")),
+                (at.update, Update(image, "b")),
+                (at.delete, Delete("1,2")),
+            ):
+                with suppress(ServiceError):
+                    await call(command, CallContext(Caller("c"), Deadline.after(10)))
+        await at.close()
+
+async def control():
+    requests.get(url + "/control", timeout=10)
+    async with aiohttp.ClientSession() as session, session.get(url + "/control"):
+        pass
+
 with ExitStack() as stack:
     if first == "tracing":
         stack.enter_context(traced(ears))
-    from productsearch_service.deadline import Deadline
-    from productsearch_service.upstream.sealed import SealedText
-    from productsearch_service.upstream.transport import Transport, TransportFailure
-    if first == "service":
-        stack.enter_context(traced(ears))
-    for scheme in ("http", "https"):
-        with suppress(TransportFailure):
-            query = SealedText(f"?access_token={secrets.tokens[0]}")
-            Transport(f"{scheme}://{url}").post("/", query, (b"x",), Deadline.after(10))
+    asyncio.run(calls())
+    told["spans"] = ears.texts[SINK]
+    asyncio.run(control())
+    told["spans of others"] = ears.texts[SINK] - told["spans"]
 ears.flush()
-print(ears.texts[SINK], *ears.heard)
+told["heard"] = sorted(map(str, ears.heard))
+print(json.dumps(told))
 """
 
 
+@pytest.mark.parametrize("fault", [None, Fault(kind="cut"), Fault(kind="close"), Fault(status=500)])
 @pytest.mark.parametrize("first", ["service", "tracing"])
-def test_calls_of_the_upstream_make_no_spans(first: str, upstream: FakeUpstream) -> None:
-    """Whether tracing starts before or after the service is loaded: nothing of a call is told."""
-    host = upstream.url.removeprefix("http://")
-    command = [sys.executable, "-c", _TRACED, host, first]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ["x"] == [request.body.decode() for request in upstream.received]
-    assert "1" == done.stdout.strip()  # the metrics, with nothing in them
+def test_spans_tell_no_secret(first: str, fault: Fault | None, upstream: FakeUpstream) -> None:
+    """The four calls make no spans, whether they succeed or fail, and whether tracing of aiohttp,
+    requests and urllib3 starts before or after the service is loaded. The one span of each token
+    call, and the metrics, hold no token, key or secret. Other code of the process is traced.
+    """
+    token = Secrets.of(1).tokens[0]
+    upstream.always("token", {"access_token": token, "expires_in": 2_592_000})
+    if fault is not None:
+        for method in ("add", "search", "update", "delete"):
+            upstream.always(method, fault)
+    command = [sys.executable, "-c", _TRACED, upstream.url, first]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert 0 == done.returncode, done.stderr
+    told = json.loads(done.stdout)
+    assert (_LIBRARIES, []) == (told["spans"], told["heard"])
+    assert told["spans of others"] >= 2
+    arrived = {request.method for request in upstream.received if request.method in _METHODS}
+    assert {*_METHODS} == arrived
+    assert {token} == {call.token for call in upstream.calls if call.method in _METHODS[1:]}

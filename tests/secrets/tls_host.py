@@ -67,14 +67,24 @@ class TlsHost(Counting):
 
     def __init__(self, certificate: tuple[bytes, bytes], folder: Path) -> None:
         super().__init__(_TlsHandler)
-        (folder / "host.pem").write_bytes(b"".join(certificate))
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(folder / "host.pem")
+        self._folder = folder
+        self.context = self._context(certificate)
+        self.next_context: ssl.SSLContext | None = None
         self.url = f"https://{self.address}"
         self.heard_bytes = 0
         self.fake = FakeUpstream()
         self.redirects: dict[str, str] = {}
         """Method (or ``token``) -> status and Location of the answer."""
+
+    def then_certificate(self, certificate: tuple[bytes, bytes]) -> None:
+        """Show another certificate from the second connection on."""
+        self.next_context = self._context(certificate)
+
+    def _context(self, certificate: tuple[bytes, bytes]) -> ssl.SSLContext:
+        (self._folder / "host.pem").write_bytes(b"".join(certificate))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._folder / "host.pem")
+        return context
 
     def __enter__(self) -> TlsHost:
         self.fake.__enter__()
@@ -90,8 +100,10 @@ class _TlsHandler(socketserver.BaseRequestHandler):
     server: TlsHost
 
     def handle(self) -> None:
+        context = self.server.context
+        self.server.context = self.server.next_context or context
         try:
-            with self.server.context.wrap_socket(self.request, server_side=True) as connection:
+            with context.wrap_socket(self.request, server_side=True) as connection:
                 self._serve(connection)
         except OSError:
             pass

@@ -6,6 +6,8 @@ keep. Secrets come from the seed and never from the command line.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import itertools
 import json
 import logging
@@ -14,26 +16,31 @@ import random
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import aiohttp
 import requests
+import uvloop
 
 from productsearch import v1
-from productsearch_service import limits, logs
-from productsearch_service.building import _credentials, build_library
-from productsearch_service.calls import Ask, Delete
-from productsearch_service.deadline import Deadline
+from productsearch_service import limits
+from productsearch_service.call_context import CallContext, Caller, Deadline
+from productsearch_service.counters import Counters
 from productsearch_service.errors import ServiceError
-from productsearch_service.libraries import Library
-from productsearch_service.server import Server
+from productsearch_service.library.commands import Delete
+from productsearch_service.library.library import Library
+from productsearch_service.observability import logs
+from productsearch_service.rpc.status import status_of
+from productsearch_service.server.compose import _credentials, build_library
 from productsearch_service.settings import LibrarySettings, Settings
-from productsearch_service.status import status_of
-from productsearch_service.upstream.issuer import TokenIssuer
-from productsearch_service.upstream.token import TokenSource
-from productsearch_service.upstream.transport import Transport
-from tests.soak.ears import Ears, Tracebacks, hear_scraped
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.token import TokenSource
+from productsearch_service.upstream.http.transport import Transport
+from tests.facade import Server
+from tests.soak.ears import Ears, Records, hear_loop, hear_scraped
 from tests.soak.failing_calls import CALLS, TOKEN_TRIES, call_and_hear
 from tests.soak.hostile_faults import CASES, FAULTS, RARE
 from tests.soak.hostile_upstream import STALL_S
@@ -41,10 +48,15 @@ from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import traced
 
 _STUB_SHARE: Final = 0.1
-_THREADS: Final = 8
+_CANCELLED_SHARE: Final = 0.03
+_CANCEL_WITHIN_S: Final = 0.02
+_AT_ONCE: Final = 8
 _CALLS_OF_A_LIBRARY: Final = 4
 """A library's breaker opens after five failures; then nothing would reach the upstream."""
 _SHORT_DEADLINE_S: Final = 0.2
+_CALLER: Final = Caller("soak")
+
+_Used = dict[tuple[str, str], tuple[int, Library, TokenIssuer]]
 
 
 class Attack:
@@ -56,7 +68,7 @@ class Attack:
         self.failures: Counter[str] = Counter()
         self._url = url
         self._seed = seed
-        self._of_thread = threading.local()
+        self._counters = Counters().library("soak")
         self._by_stub = round(size * _STUB_SHARE)
         self._in_process = size - self._by_stub
 
@@ -65,12 +77,29 @@ class Attack:
         _listen_to_everything(self.ears)
         threading.excepthook = lambda death: self.ears.exception(death.exc_value, "thread: ")
         sys.unraisablehook = lambda death: self.ears.exception(death.exc_value, "unraisable: ")
-        self._reprs()
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for outcome in pool.map(self._one, range(self._in_process)):
-                self.failures[outcome] += 1
+        # In asyncio's debug mode more is logged, with reprs of tasks and callbacks.
+        with asyncio.Runner(debug=True, loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._beneath_grpc())
+            # What asyncio says of tasks that nobody waited for it says when they are collected.
+            gc.collect()
         self._over_grpc()
+        gc.collect()
         self.ears.flush()
+
+    async def _beneath_grpc(self) -> None:
+        hear_loop(asyncio.get_running_loop(), self.ears)
+        await self._reprs()
+        numbers = iter(range(self._in_process))
+        await asyncio.gather(*(self._some(numbers) for _ in range(_AT_ONCE)))
+
+    async def _some(self, numbers: Iterator[int]) -> None:
+        """Run cases one after another, with libraries that no other task uses."""
+        used: _Used = {}
+        for number in numbers:
+            self.failures[await self._one(number, used)] += 1
+        for _, library, issuer in used.values():
+            await library.close()
+            issuer.close()
 
     def _case(self, number: int) -> tuple[str, str, random.Random]:
         chance = random.Random(self._seed * 1_000_003 + number)
@@ -87,14 +116,22 @@ class Attack:
             quota_qps=0,
         )
 
-    def _one(self, number: int) -> str:
+    async def _one(self, number: int, used: _Used) -> str:
         """Let one call fail beneath the gRPC server; return what came of it."""
         fault, place, chance = self._case(number)
-        ask = Ask("soak", Deadline.after(_SHORT_DEADLINE_S if fault == "stall" else 10.0))
+        deadline = Deadline.after(_SHORT_DEADLINE_S if fault == "stall" else 10.0)
         attempt = chance.choice(TOKEN_TRIES if place == "token" else CALLS)
-        library, issuer = self._used(fault, place)
+        library, issuer = await self._used(fault, place, used)
+        leaves = chance.random() < _CANCELLED_SHARE
+        call = asyncio.ensure_future(attempt(library, issuer, CallContext(_CALLER, deadline)))
         try:
-            attempt(library, issuer, ask)
+            if leaves:
+                await asyncio.sleep(chance.uniform(0, _CANCEL_WITHIN_S))
+                call.cancel()
+            await call
+        except asyncio.CancelledError as error:
+            self.ears.exception(error, "cancelled ")
+            return "cancelled"
         except ServiceError as error:
             self.ears.exception(error)
             status = status_of(error)
@@ -106,17 +143,19 @@ class Attack:
             return f"unforeseen {type(error).__name__}"
         return f"{fault} at {place} succeeded"
 
-    def _used(self, fault: str, place: str) -> tuple[Library, TokenIssuer]:
-        """Return this thread's library and issuer for a kind of case; new ones now and then."""
-        mine: dict[tuple[str, str], list[Any]] = self._of_thread.__dict__
-        left, library, issuer = mine.get((fault, place), (0, None, None))
-        if not left:
-            settings = self._settings(fault, place)
-            if library is not None:
-                library.close()
-            left, library = _CALLS_OF_A_LIBRARY, build_library(settings, 1)
-            issuer = TokenIssuer(Transport(settings.base_url), _credentials(settings))
-        mine[fault, place] = [left - 1, library, issuer]
+    async def _used(self, fault: str, place: str, used: _Used) -> tuple[Library, TokenIssuer]:
+        """Return a library and an issuer for a kind of case; new ones now and then."""
+        if (fault, place) in used:
+            left, library, issuer = used.pop((fault, place))
+            if left:
+                used[fault, place] = (left - 1, library, issuer)
+                return library, issuer
+            await library.close()
+            issuer.close()
+        settings = self._settings(fault, place)
+        library = build_library(settings, 1, self._counters)
+        issuer = TokenIssuer(settings.base_url, None, _credentials(settings))
+        used[fault, place] = (_CALLS_OF_A_LIBRARY - 1, library, issuer)
         return library, issuer
 
     def _over_grpc(self) -> None:
@@ -138,7 +177,7 @@ class Attack:
         for text in (repr(settings), str(settings), settings.model_dump_json()):
             self.ears.hear("repr", "Settings", text)
         server = Server(settings, with_admin=True)
-        self.ears.hear("repr", "Server", repr(server))
+        server.run(self._hear_server(server))
         server.start()
         names = itertools.islice(itertools.cycle(libraries), self._by_stub)
         with v1.connect(f"127.0.0.1:{server.port}") as channel, ThreadPoolExecutor(8) as pool:
@@ -150,34 +189,46 @@ class Attack:
         hear_scraped(f"127.0.0.1:{server.metrics_port}", self.ears)
         server.stop(threading.Event())
 
-    def _reprs(self) -> None:
+    async def _hear_server(self, server: Server) -> None:
+        hear_loop(asyncio.get_running_loop(), self.ears)
+        for shown in (server.service, vars(server.service)):
+            self.ears.hear("repr", "Server", repr(shown))
+
+    async def _reprs(self) -> None:
         """Look at everything that holds a secret, before and after it was used."""
         settings = self._settings("unknown", "call")
         transport = Transport(settings.base_url)
         credentials = _credentials(settings)
-        issuer = TokenIssuer(transport, credentials)
+        issuer = TokenIssuer(settings.base_url, None, credentials)
         tokens = TokenSource(issuer)
-        library = build_library(settings, 1)
+        library = build_library(settings, 1, self._counters)
+        context = CallContext(_CALLER, Deadline.after(10))
         try:
-            library.delete(Delete("1,2"), False, Ask("soak", Deadline.after(10)))
+            await library.delete(Delete("1,2"), context)
         except ServiceError as error:
             self.ears.exception(error)
         shown = [credentials.read(), settings, transport, credentials, issuer, tokens, library]
-        shown += [issuer(), tokens.get(Deadline.after(10))]
+        shown += [context, await issuer(), await tokens.get(context.deadline)]
         for value in [*shown, *(vars(each) for each in shown if hasattr(each, "__dict__"))]:
             self.ears.hear("repr", type(value).__name__, f"{value!r} {value}")
+        await transport.close()
+        await tokens.close()
+        issuer.close()
+        await library.close()
 
 
 def _listen_to_everything(ears: Ears) -> None:
     """Log as the product does, and then force every logger there is to DEBUG."""
     logs.install("DEBUG")
-    for name in ("urllib3", "urllib3.connectionpool", "requests", "grpc", "grpc._server"):
+    names = ("urllib3", "urllib3.connectionpool", "requests", "grpc", "grpc._server", "grpc.aio")
+    for name in (*names, "asyncio", "aiohttp", "aiohttp.client", "aiohttp.internal"):
         logging.getLogger(name)
+    logging.captureWarnings(True)
     for logger in [*logging.root.manager.loggerDict.values(), logging.root]:
         if isinstance(logger, logging.Logger):
             logger.setLevel(logging.DEBUG)
             logger.disabled = False
-    logging.root.addHandler(Tracebacks(ears))
+    logging.root.addHandler(Records(ears))
 
 
 def _hurry() -> None:
@@ -187,13 +238,19 @@ def _hurry() -> None:
     limits.TOKEN_FETCH_TIMEOUT_S = STALL_S / 2  # type: ignore[misc]
 
 
+async def _get(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(url):
+        pass
+
+
 def worker(url: str, seed: int, size: int, results: Path) -> None:
     """Run the cases and write down what was heard."""
     _hurry()
     attack = Attack(url, seed, size)
     with traced(attack.ears):
-        # One call that is nobody's secret: tracing is on.
+        # Two calls that are nobody's secret: tracing is on.
         requests.get(f"{url}/unknown/call/traced", timeout=10)
+        asyncio.run(_get(f"{url}/unknown/call/traced"))
         attack.run()
     attack.ears.flush()
     results.write_text(

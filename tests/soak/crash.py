@@ -2,7 +2,7 @@
 
 The facade, before an upstream that keeps a journal; the engine and its PostgreSQL, behind a
 facade. Callers do what the README tells them: they repeat an add with KEEP until it is
-acknowledged. And many callers add the same picture at the same moment.
+acknowledged. And many callers add the same image at the same moment.
 """
 
 from __future__ import annotations

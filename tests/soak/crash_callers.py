@@ -32,7 +32,7 @@ class Acknowledged:
     """What callers were told for certain. Thread-safe as far as it is used."""
 
     signs: dict[int, str] = field(default_factory=dict)
-    """Sign by number of the picture."""
+    """Sign by number of the image."""
     outcomes: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -70,8 +70,8 @@ class Acknowledged:
                 time.sleep(v1.retry_delay_of(failure) or _AGAIN_S)
 
 
-def add_and_keep(stub: v1.ProductSearchStub, picture: bytes, brief: str) -> v1.AddImageResponse:
+def add_and_keep(stub: v1.ProductSearchStub, image: bytes, brief: str) -> v1.AddImageResponse:
     """Add as the README tells callers to."""
-    new_image = v1.NewImage(image=v1.ImageSource(content=picture), brief=brief)
+    new_image = v1.NewImage(image=v1.ImageSource(content=image), brief=brief)
     request = v1.AddImageRequest(new_image=new_image, duplicate_policy=_KEEP)
     return stub.AddImage(request, timeout=CALL_S)

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from demo.processes import Engine
 from productsearch import v1
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
 from tests.engine.databases import connected, postmaster
+from tests.facade import Server
 from tests.pictures import numbered_jpeg
 from tests.soak.crash_callers import CALL_S, Acknowledged, add_and_keep
 from tests.soak.measures import Measure
@@ -50,7 +50,7 @@ def _before(engine: Engine, name: str) -> Iterator[v1.ProductSearchStub]:
 
 
 def kill_the_engine(engine: Engine, kills: int, chance: random.Random) -> list[Measure]:
-    """Kill engine, PostgreSQL or both while callers add, update and delete pictures."""
+    """Kill engine, PostgreSQL or both while callers add, update and delete images."""
     told, over = Acknowledged(), threading.Event()
     with _before(engine, "killed") as stub, ThreadPoolExecutor(_ENGINE_CALLERS) as pool:
         callers = [
@@ -90,8 +90,8 @@ def _change_on(
     number = caller
     while not over.is_set():
         number += _ENGINE_CALLERS
-        picture, brief = numbered_jpeg(number), f"first {number}"
-        reply = told.until(lambda: add_and_keep(stub, picture, brief))  # noqa: B023 - called at once
+        image, brief = numbered_jpeg(number), f"first {number}"
+        reply = told.until(lambda: add_and_keep(stub, image, brief))  # noqa: B023 - called at once
         told.note(number, reply)
         sign = reply.cont_sign
         expected[sign] = brief
@@ -161,7 +161,7 @@ def _engine_measures(
     lost = {sign for sign in present if sign not in briefs}
     stale = {s for s, brief in present.items() if s in briefs and briefs[s] != brief}
     back = {sign for sign, brief in expected.items() if brief is None and sign in briefs}
-    print(f"engine kills: pictures {len(present)}, deleted {len(expected) - len(present)}")
+    print(f"engine kills: images {len(present)}, deleted {len(expected) - len(present)}")
     return [
         Measure(name="kills of engine and PostgreSQL", value=killed, relation=">=", bar=kills),
         Measure(name="engine: acknowledged adds lost", value=len(lost), relation="==", bar=0),
@@ -173,7 +173,7 @@ def _engine_measures(
 
 
 def add_at_once(engine: Engine, callers: int) -> list[Measure]:
-    """Add one picture from many callers at the same moment."""
+    """Add one image from many callers at the same moment."""
     told, together = Acknowledged(), threading.Barrier(callers)
     with _before(engine, "at-once") as stub, ThreadPoolExecutor(callers) as pool:
 

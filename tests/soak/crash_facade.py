@@ -24,7 +24,7 @@ _KEPT: Final = v1.AddOutcome.ADD_OUTCOME_KEPT
 
 
 def kill_the_facade(adds: int, kills: int, chance: random.Random) -> list[Measure]:
-    """Kill the facade process while callers add numbered pictures; start it on the same port."""
+    """Kill the facade process while callers add numbered images; start it on the same port."""
     points = sorted(chance.sample(range(1, adds - 2 * _CALLERS), kills))
     numbers = iter(range(adds))
     told, turn = Acknowledged(), threading.Lock()
@@ -41,8 +41,8 @@ def kill_the_facade(adds: int, kills: int, chance: random.Random) -> list[Measur
                             number = next(numbers, None)
                         if number is None:
                             return
-                        picture, brief = numbered_jpeg(number), str(number)
-                        told.note(number, told.until(lambda: add_and_keep(stub, picture, brief)))  # noqa: B023 - called at once
+                        image, brief = numbered_jpeg(number), str(number)
+                        told.note(number, told.until(lambda: add_and_keep(stub, image, brief)))  # noqa: B023 - called at once
 
             with ThreadPoolExecutor(_CALLERS) as pool:
                 callers = [pool.submit(call_on) for _ in range(_CALLERS)]

@@ -41,12 +41,12 @@ class Rpc:
     play: Play
 
 
-def _item(picture: bytes) -> v1.NewImage:
-    return v1.NewImage(image=v1.ImageSource(content=picture), brief="b")
+def _item(image: bytes) -> v1.NewImage:
+    return v1.NewImage(image=v1.ImageSource(content=image), brief="b")
 
 
 def add_fresh(stage: Stage, patience_s: float) -> list[Told]:
-    """Add the picture that is not there yet."""
+    """Add the image that is not there yet."""
     request = v1.AddImageRequest(library=stage.library, new_image=_item(stage.fresh))
     reply = stage.stub.AddImage(request, timeout=patience_s)
     return [Told(sign_of(stage.fresh), true=_is_added(reply, stage))]
@@ -73,9 +73,9 @@ def _is_added(reply: v1.AddImageResponse, stage: Stage) -> bool:
 
 
 def search_once(stage: Stage, patience_s: float) -> list[Told]:
-    """Search with some picture."""
-    picture = v1.ImageSource(content=numbered_jpeg(1))
-    request = v1.SearchImagesRequest(library=stage.library, image=picture)
+    """Search with some image."""
+    image = v1.ImageSource(content=numbered_jpeg(1))
+    request = v1.SearchImagesRequest(library=stage.library, image=image)
     results = stage.stub.SearchImages(request, timeout=patience_s).results
     signs = [result.cont_sign for result in results]
     return [Told("", true=signs == [FOUND["cont_sign"]])]

@@ -26,7 +26,7 @@ KINDS: Final = ("close", "reset", "stall")
 ENDLESS: Final = frozenset({"stall", "drip"})
 _SHORT_S: Final = 0.6
 _BIG_SHORT_S: Final = 2.0
-"""A picture of this size has to be encoded and sent first."""
+"""An image of this size has to be encoded and sent first."""
 _LONG_S: Final = 5.0
 _SURE_S: Final = 30.0
 _BODY_SAMPLES: Final = 24

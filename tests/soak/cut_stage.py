@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from productsearch import v1
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.cutting import CuttingUpstream, sign_of
 from tests.pictures import noise_jpeg, numbered_jpeg
 
@@ -19,13 +19,13 @@ BIG_BYTES: Final = 2_800_000
 
 @dataclass(frozen=True)
 class Stage:
-    """Where one case plays: a library and an upstream of its own, with one picture stored."""
+    """Where one case plays: a library and an upstream of its own, with one image stored."""
 
     stub: v1.ProductSearchStub
     library: str
     upstream: CuttingUpstream
     fresh: bytes
-    """The picture to add."""
+    """The image to add."""
     stored: tuple[str, str]
     """Signs that are in the library."""
 

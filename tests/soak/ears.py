@@ -5,6 +5,7 @@ The frames of the soaks' own modules are left out: they hold secrets, and nobody
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import threading
@@ -12,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -82,16 +83,30 @@ class Ears:
         self.hear("trailers", where, repr(trailers))
 
 
-class Tracebacks(logging.Handler):
-    """Hears the exceptions that were given to a logger."""
+class Records(logging.Handler):
+    """Hears log records as an error tracker takes them: before the redaction, with exceptions."""
 
     def __init__(self, ears: Ears) -> None:
         super().__init__()
         self._ears = ears
 
     def emit(self, record: logging.LogRecord) -> None:
+        told = f"{record.getMessage()} {record.args!r}"
+        self._ears.hear("log record", f"{record.levelname} {record.name}", told)
         if record.exc_info:
             self._ears.exception(record.exc_info[1], f"logged by {record.name}: ")
+
+
+def hear_loop(loop: asyncio.AbstractEventLoop, ears: Ears) -> None:
+    """Hear what an event loop is told of: tasks and transports that nobody waited for."""
+
+    def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        for name, value in context.items():
+            ears.hear("event loop", f"{context['message']}: {name}", repr(value))
+        ears.exception(context.get("exception"), "event loop: ")
+        loop.default_exception_handler(context)
+
+    loop.set_exception_handler(told)
 
 
 def hear_scraped(address: str, ears: Ears) -> None:

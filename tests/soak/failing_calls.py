@@ -5,42 +5,52 @@ Knows which calls there are, not why they fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import grpc
 
 from productsearch import v1
-from productsearch_service.calls import Add, Ask, Delete, Picture, Search, Update
-from productsearch_service.libraries import Library
-from productsearch_service.upstream.issuer import TokenIssuer
-from productsearch_service.upstream.token import TokenSource
+from productsearch_service.call_context import CallContext
+from productsearch_service.images import form_encoding
+from productsearch_service.library.commands import Add, Delete, Image, Search, Update
+from productsearch_service.library.library import Library
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.token import TokenSource
 from tests.pictures import jpeg
 from tests.soak.ears import Ears
 
-_Try = Callable[[Library, TokenIssuer, Ask], object]
+_Try = Callable[[Library, TokenIssuer, CallContext], Awaitable[object]]
+
+
+async def _token(issuer: TokenIssuer, context: CallContext) -> object:
+    tokens = TokenSource(issuer, count=lambda _: None)
+    try:
+        return await tokens.get(context.deadline)
+    finally:
+        await tokens.close()
+
+
 CALLS: Final[tuple[_Try, ...]] = (
-    lambda library, _, ask: library.add(
-        Add(_PICTURE, "b"), v1.DuplicatePolicy.DUPLICATE_POLICY_REJECT, ask
-    ),
-    lambda library, _, ask: library.search(Search(_PICTURE, 0, 5), b"m", ask),
-    lambda library, _, ask: library.update(Update("1,2", "b"), ask),
-    lambda library, _, ask: library.delete(Delete("1,2"), False, ask),
+    lambda library, _, context: library.add(Add(_IMAGE, "b"), context),
+    lambda library, _, context: library.search(Search(_IMAGE, 0, 5, b"m"), context),
+    lambda library, _, context: library.update(Update("1,2", "b"), context),
+    lambda library, _, context: library.delete(Delete("1,2"), context),
 )
 TOKEN_TRIES: Final[tuple[_Try, ...]] = (
     *CALLS[:2],
-    lambda _, issuer, ask: TokenSource(issuer).get(ask.deadline),
-    lambda _, issuer, _ask: issuer(),
+    lambda _, issuer, context: _token(issuer, context),
+    lambda _, issuer, _context: issuer(),
 )
-_PICTURE: Final = Picture(content=b"\xff\xd8 a picture that nobody looks at")
-_IMAGE: Final = v1.ImageSource(content=jpeg(1, 300, 300))
+_IMAGE: Final = Image(form_encoding.encode(b"\xff\xd8 an image that nobody looks at"))
+_SOURCE: Final = v1.ImageSource(content=jpeg(1, 300, 300))
 _REQUESTS: Final[tuple[tuple[str, Any], ...]] = (
-    ("AddImage", v1.AddImageRequest(new_image=v1.NewImage(image=_IMAGE, brief="b"))),
-    ("SearchImages", v1.SearchImagesRequest(image=_IMAGE)),
+    ("AddImage", v1.AddImageRequest(new_image=v1.NewImage(image=_SOURCE, brief="b"))),
+    ("SearchImages", v1.SearchImagesRequest(image=_SOURCE)),
     ("UpdateImage", v1.UpdateImageRequest(image_ref=v1.ImageRef(cont_sign="1,2"), brief="b")),
     ("DeleteImage", v1.DeleteImageRequest(image_ref=v1.ImageRef(cont_sign="1,2"))),
     ("BatchDeleteImages", v1.BatchDeleteImagesRequest(cont_signs=["1,2", "3,4"])),
-    ("BulkAddImages", v1.NewImage(image=_IMAGE, brief="b")),
+    ("BulkAddImages", v1.NewImage(image=_SOURCE, brief="b")),
 )
 
 

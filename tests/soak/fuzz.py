@@ -1,7 +1,7 @@
-"""Feeds every reader of foreign bytes with bad ones: answers, requests, forms and pictures.
+"""Feeds every reader of foreign bytes with bad ones: answers, requests, forms and images.
 
 A reader keeps its promise when whatever comes in gives a value or one of its own errors: no
-other exception, no endless work, no unbounded memory. Pictures are read in a process of their
+other exception, no endless work, no unbounded memory. Images are read in a process of their
 own, because a decoder that crashes takes its process along, and to see its memory alone.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.soak.fuzz_answers import feed_answers
 from tests.soak.fuzz_forms import compare_encoders, feed_forms
-from tests.soak.fuzz_pictures import feed_pictures
+from tests.soak.fuzz_images import feed_images
 from tests.soak.fuzz_requests import feed_requests
 from tests.soak.measures import Measure, report
 
@@ -22,14 +22,14 @@ SEED: Final = 20261124
 
 
 def run(size: int, *, seed: int = SEED) -> list[Measure]:
-    """Feed ``size`` answers, a tenth as many requests, a third as many forms, some pictures."""
+    """Feed ``size`` answers, a tenth as many requests, a third as many forms, some images."""
     print(f"seed {seed}")
     return [
         *feed_answers(size, seed),
         *feed_requests(size // 10, seed),
         *compare_encoders(size, seed),
         *feed_forms(size // 3, seed),
-        *feed_pictures(size // 50, seed),
+        *feed_images(size // 50, seed),
     ]
 
 

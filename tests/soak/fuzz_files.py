@@ -1,4 +1,4 @@
-"""Pictures of every format, what is done to them to damage them, and headers that lie.
+"""Images of every format, what is done to them to damage them, and headers that lie.
 
 Knows nothing of who reads them.
 """

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from productsearch_engine.api import forms
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.limits import FIELDS_MAX
-from productsearch_service.upstream import form
+from productsearch_service.images import form_encoding
 from tests.soak.fuzz_told import tell
 from tests.soak.measures import Measure, at_least, equal
 
@@ -21,16 +21,16 @@ _EVERY_LENGTH_FROM: Final = 1_000_000
 
 
 def compare_encoders(size: int, seed: int) -> Iterator[Measure]:
-    """Encode pictures of many lengths; compare with the standard library byte by byte."""
+    """Encode images of many lengths; compare with the standard library byte by byte."""
     chance = random.Random(seed)
     content = chance.randbytes(4096)
     sizes = [*range(4097)] if size >= _EVERY_LENGTH_FROM else [*range(0, 4097, 16), 4095, 4096]
     large = [chance.randrange(4096, 3_200_000) for _ in range(max(2, size // 10_000))]
     differing = 0
     for count in [*sizes, *large]:
-        picture = content[:count] if count <= 4096 else chance.randbytes(count)
-        expected = urlencode({"image": base64.b64encode(picture)}).encode()
-        differing += expected != form.encode({"image": picture})
+        image = content[:count] if count <= 4096 else chance.randbytes(count)
+        expected = urlencode({"image": base64.b64encode(image)}).encode()
+        differing += expected != b"image=" + form_encoding.encode(image)
     yield equal(f"encoder: differing of {len(sizes)} small, {len(large)} large", differing, 0)
 
 

@@ -24,11 +24,11 @@ _FLOATS: Final = (0.0, 0.5, 1.0, -0.0, 1e-320, 1.5, float("nan"), float("inf"), 
 
 
 def _bytes(chance: random.Random) -> bytes:
-    picture = jpeg(chance.randrange(3), 300, 300)
-    damaged = bytearray(picture)
+    image = jpeg(chance.randrange(3), 300, 300)
+    damaged = bytearray(image)
     damaged[chance.randrange(len(damaged))] ^= 0xFF
     return chance.choice(
-        [b"", chance.randbytes(40), picture, picture, bytes(damaged), picture[:99], _small_gif()]
+        [b"", chance.randbytes(40), image, image, bytes(damaged), image[:99], _small_gif()]
     )
 
 

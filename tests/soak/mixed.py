@@ -1,15 +1,18 @@
 """A million RPCs of every kind through one facade: does it grow, leak, slow down or misanswer?
 
+Then half as many through another one, of which every other call is cancelled: calls that are
+cancelled and abandoned are where gRPC's asyncio servers have leaked.
+
 A facade process stands in front of an upstream process; callers in processes of their own make
 the calls of ``mixed_calls`` in rounds. After each round everybody rests, and memory, threads and
 descriptors are read.
 
 Growth is the slope of a line through the memory at rest, after a warm-up. Flat means: never more
 threads and descriptors at rest than after the first round, when a burst of more calls than there
-are places has filled all pools. The threads of gRPC's own pool, which comes and goes with the
-load, are bounded instead. Whether age
-makes it slow is asked side by side: at the end every other call goes to a young facade, so that
-both see the same machine; the first and the last tenth are printed beside it.
+are places has filled the pools, but for the threads of the token's calls. The threads of gRPC's own
+pool, which comes and goes with the load, are bounded instead. Whether age makes it slow is asked
+side by side: at the end every other call goes to a young facade, so that both see the same machine;
+the first and the last tenth are printed beside it.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
+import grpc
 import numpy as np
 import psutil
 
@@ -38,9 +42,11 @@ from productsearch_service import limits
 from tests.fakes.swift_upstream import SLOW_S
 from tests.soak.measures import Measure, at_least, at_most, equal, report
 from tests.soak.mixed_callers import Callers
-from tests.soak.mixed_calls import BLOCK, KINDS, METHODS, Tally, slow_call
+from tests.soak.mixed_calls import BLOCK, CANCELS, METHODS, Mix, Tally, fitting_call, slow_call
 
 FULL: Final = 1_000_000
+MANY_CANCELS: Final = 50
+"""Of each hundred calls."""
 SEED: Final = 20261125
 _ROUNDS_MAX: Final = 100
 _ROUND_CALLS_MIN: Final = 500
@@ -48,9 +54,15 @@ _WARM_UP: Final = 0.2
 """Part of the rounds in which pools, heaps and caches reach their size."""
 _SLOPE_SIZE_MIN: Final = 500_000
 """Memory at rest goes up and down by 5 MB: with fewer calls that is most of the slope."""
+_GROWTH_MB_MAX: Final = 15.0
+"""Of fewer calls, from the end of the warm-up on. A thousand requests of 20 KB that were kept would
+be 20 MB."""
 _AGES_SIZE_MIN: Final = 50_000
 """With fewer calls nobody is old."""
 _PER: Final = 100_000
+_TOKEN_THREADS_MAX: Final = 4
+"""The pool of the token's calls gets these one by one, as tokens are replaced; all others are full
+after the burst."""
 _GRPC_THREADS_MAX: Final = 16
 """It keeps one a processor, at least 4, and adds some while all of them are busy."""
 
@@ -75,15 +87,19 @@ class Rest:
         return cls(calls, rss_mb, len(threads) - of_grpc, of_grpc, process.num_fds())
 
 
-def run(size: int, *, seed: int = SEED) -> list[Measure]:
-    """Make ``size`` calls, then a tenth as many at an old and a young facade each."""
-    print(f"seed {seed}")
+def run(size: int, *, seed: int = SEED, cancels: int = CANCELS) -> list[Measure]:
+    """Make ``size`` calls, then a tenth as many at an old and a young facade each.
+
+    ``cancels`` of each hundred are cancelled by their callers.
+    """
+    print(f"seed {seed}, {cancels} % cancelled")
+    mix = Mix(seed, cancels)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         command = [sys.executable, "-m", "tests.fakes.swift_upstream"]
         upstream = stack.enter_context(Server(command, folder / "upstream.log", {}))
         old = stack.enter_context(_facade(folder / "old", upstream))
-        callers = stack.enter_context(Callers(seed))
+        callers = stack.enter_context(Callers(mix))
         rounds, rests = _rounds(callers, old, size)
         whole = Tally()
         for tally in rounds:
@@ -91,7 +107,7 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
         seen = _seen(upstream)
         print(f"what came of them {dict(whole.kinds)}; cancelled late {whole.late_cancels}")
         print(f"upstream {dict(seen)}")
-        measures = [*_answers(size, whole, seen), *_holdings(rests)]
+        measures = [*_answers(size, mix, whole, seen), *_holdings(rests)]
         if size >= _AGES_SIZE_MIN:
             young = stack.enter_context(_facade(folder / "young", upstream))
             measures += _ages(callers, old, young, size, rounds)
@@ -132,15 +148,17 @@ def _rounds(callers: Callers, facade: Facade, size: int) -> tuple[list[Tally], l
 
 
 def _burst(facade: Facade) -> None:
-    """Ask for more at once than there are places."""
+    """Ask for more at once than there are places, and fit enough images to fill that pool."""
     with v1.connect(facade.url) as channel:
         stub = v1.ProductSearchStub(channel)
+        fits = [fitting_call(stub, number) for number in range(4 * limits.FIT_AT_ONCE)]
+        assert [grpc.StatusCode.OK] * len(fits) == [call.code() for call in fits]
         calls = [slow_call(stub, number) for number in range(4 * limits.RPCS_IN_FLIGHT_MAX)]
         outcomes = Counter(call.code().name for call in calls)
     print(f"burst: {dict(outcomes)}")
 
 
-def _answers(size: int, whole: Tally, seen: dict[str, int]) -> Iterator[Measure]:
+def _answers(size: int, mix: Mix, whole: Tally, seen: dict[str, int]) -> Iterator[Measure]:
     """Every call came to what it should, and the mix was the one that was asked for."""
     for what, count in whole.strange.most_common(10):
         print(f"strange: {what}: {count}")
@@ -148,7 +166,7 @@ def _answers(size: int, whole: Tally, seen: dict[str, int]) -> Iterator[Measure]
     yield equal("calls that came to what they should", answered, size)
     yield equal("calls that came to anything else", whole.strange.total(), 0)
     for kind in ("error", "cancel", "large"):
-        asked = KINDS[kind] / BLOCK
+        asked = mix.kinds[kind] / BLOCK
         # Some are answered before they are cancelled.
         least = asked * 0.9 if kind == "cancel" else asked
         yield at_least(f"share of the kind: {kind}", whole.kinds[kind] / size, least)
@@ -168,9 +186,13 @@ def _holdings(rests: list[Rest]) -> Iterator[Measure]:
     )
     if rests[-1].calls >= _SLOPE_SIZE_MIN:
         yield at_most(f"memory: slope, MB in {_PER} calls", slope * _PER, 1)
-    for name in ("threads", "descriptors"):
+    else:
+        yield at_most(
+            "memory: growth since the warm-up, MB", rss_mb[-1] - rss_mb[0], _GROWTH_MB_MAX
+        )
+    for name, more in (("threads", _TOKEN_THREADS_MAX - 1), ("descriptors", 0)):
         full, *later = (getattr(rest, name) for rest in rests)
-        yield at_most(f"{name}: most, beyond the {full} of full pools", max(later) - full, 0)
+        yield at_most(f"{name}: most, beyond the {full} of full pools", max(later) - full, more)
     most = max(rest.grpc_threads for rest in rests)
     yield at_most("threads of gRPC's own pool: most", most, _GRPC_THREADS_MAX)
 
@@ -202,7 +224,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=SEED)
     arguments: Any = parser.parse_args()
-    return report(run(arguments.size, seed=arguments.seed))
+    seed = arguments.seed
+    few = run(arguments.size, seed=seed)
+    return report([*few, *run(arguments.size // 2, seed=seed, cancels=MANY_CANCELS)])
 
 
 if __name__ == "__main__":

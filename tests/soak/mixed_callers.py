@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from typing import Final
 
 from productsearch import v1
-from tests.soak.mixed_calls import Plan, Tally, make
+from tests.soak.mixed_calls import Mix, Plan, Tally, make
 
 _PROCESSES: Final = 2
 _CALLERS: Final = 20
@@ -22,8 +22,8 @@ _CALLERS: Final = 20
 class Callers:
     """Processes of callers; a context manager."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, mix: Mix) -> None:
+        self._mix = mix
         self._pool = ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn"))
 
     def __enter__(self) -> Callers:
@@ -36,7 +36,7 @@ class Callers:
         """Make the calls of these numbers, at each facade in turn."""
         parts = [numbers[part::_PROCESSES] for part in range(_PROCESSES)]
         tally = Tally()
-        for made in self._pool.map(functools.partial(_make_all, facades, self._seed), parts):
+        for made in self._pool.map(functools.partial(_make_all, facades, self._mix), parts):
             tally.add(made)
         return tally
 
@@ -47,7 +47,7 @@ def _stub(facade: str) -> v1.ProductSearchStub:
     return v1.ProductSearchStub(v1.connect(facade))
 
 
-def _make_all(facades: Sequence[str], seed: int, numbers: range) -> Tally:
+def _make_all(facades: Sequence[str], mix: Mix, numbers: range) -> Tally:
     """Make calls from many threads; each thread has a tally of its own."""
     tallies = [Tally() for _ in range(_CALLERS)]
 
@@ -56,7 +56,7 @@ def _make_all(facades: Sequence[str], seed: int, numbers: range) -> Tally:
         for at, number in enumerate(mine):
             facade = facades[(caller + at) % len(facades)]
             # When only faults that are tried again are left, the breaker opens, as it should.
-            plan = Plan.of(seed, number, calm=at > len(mine) / 2)
+            plan = Plan.of(mix, number, calm=at > len(mine) / 2)
             make(_stub(facade), facade, plan, tallies[caller])
 
     with ThreadPoolExecutor(_CALLERS) as pool:

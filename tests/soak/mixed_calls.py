@@ -1,8 +1,8 @@
 """The calls of the mixed soak: what each of a million is, and what it should come to.
 
-Call number n of a seed is always the same one. Of each hundred, five fail, two are cancelled by
-their callers, one has a picture of 3 MB, and the others are plain. Knows nothing of processes and
-measures.
+Call number n of a seed and a share of cancels is always the same one. Of each hundred, five fail,
+two (or fifty) are cancelled by their callers, one has an image of 3 MB, and the others are plain.
+Knows nothing of processes and measures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from typing import Any, Final
 import grpc
 
 from productsearch import v1
-from productsearch_service.status import CODES
+from productsearch_service.rpc.status import CODES
 from tests.fakes.swift_upstream import MARKS, SLOW
 from tests.pictures import draw, encode, jpeg, noise_jpeg
 
 BLOCK: Final = 100
-KINDS: Final = {"error": 5, "cancel": 2, "large": 1, "plain": 92}
-"""Kind of call -> how many of a block are of it."""
+CANCELS: Final = 2
+"""Calls of a block that are cancelled, unless a mix has another number of them."""
+_ERRORS: Final = 5
+_LARGE: Final = 1
 _METHODS: Final = {
     "SearchImages": 60,
     "AddImage": 20,
@@ -43,7 +45,7 @@ _FINAL: Final = {
     "AddImage": ("existed", "unreadable", "unknown", "invalid"),
     "UpdateImage": ("missing", "unknown", "invalid"),
     "DeleteImage": ("missing", "invalid"),
-    "BatchDeleteImages": ("missing",),
+    "BatchDeleteImages": ("missing", "invalid"),
     "BulkAddImages": ("existed", "unreadable", "invalid"),
 }
 _REASONS: Final = {
@@ -58,6 +60,20 @@ _CANCEL_WITHIN_S: Final = 0.1
 
 
 @dataclass(frozen=True)
+class Mix:
+    """Which calls are made: a seed, and how many of a block are cancelled."""
+
+    seed: int
+    cancels: int = CANCELS
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Kind of call -> how many of a block are of it."""
+        rest = BLOCK - _ERRORS - self.cancels - _LARGE
+        return {"error": _ERRORS, "cancel": self.cancels, "large": _LARGE, "plain": rest}
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one call is; ``fault`` is what its upstream, or its caller, does wrong."""
 
@@ -69,11 +85,11 @@ class Plan:
     source: str = "content"
 
     @classmethod
-    def of(cls, seed: int, number: int, *, calm: bool = False) -> Plan:
+    def of(cls, mix: Mix, number: int, *, calm: bool = False) -> Plan:
         """Return the plan of call ``number``; ``calm``: with no fault that is tried again."""
-        chance = random.Random(seed * 1_000_003 + number)
+        chance = random.Random(mix.seed * 1_000_003 + number)
         (method,) = chance.choices(METHODS, [*_METHODS.values()])
-        kind = _kinds(seed, number // BLOCK)[number % BLOCK]
+        kind = _kinds(mix, number // BLOCK)[number % BLOCK]
         if kind == "error":
             transient = not calm and chance.random() < _TRANSIENT_SHARE
             return cls(number, method, kind, chance.choice((_FINAL[method], _TRANSIENT)[transient]))
@@ -100,10 +116,10 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=64)
-def _kinds(seed: int, block: int) -> list[str]:
+def _kinds(mix: Mix, block: int) -> list[str]:
     """Return the kinds of a block's calls, in an order of its own."""
-    kinds = [kind for kind, count in KINDS.items() for _ in range(count)]
-    random.Random(seed * 1_000_033 + block).shuffle(kinds)
+    kinds = [kind for kind, count in mix.kinds.items() for _ in range(count)]
+    random.Random(mix.seed * 1_000_033 + block).shuffle(kinds)
     return kinds
 
 
@@ -157,6 +173,12 @@ def slow_call(stub: v1.ProductSearchStub, number: int) -> Any:
     return stub.SearchImages.future(_request(plan), timeout=_PATIENCE_S)
 
 
+def fitting_call(stub: v1.ProductSearchStub, number: int) -> Any:
+    """Begin a search with an image that has to be fitted; return its future."""
+    plan = Plan(number, "SearchImages", "plain", source="fit")
+    return stub.SearchImages.future(_request(plan), timeout=_PATIENCE_S)
+
+
 def _outcome(stub: v1.ProductSearchStub, plan: Plan, request: Any) -> str:
     if plan.method == "BulkAddImages":
         call = stub.BulkAddImages(_items(plan), timeout=_PATIENCE_S)
@@ -207,8 +229,8 @@ def _of_stream(answers: Any) -> str:
 
 
 @functools.cache
-def _pictures() -> dict[str, bytes]:
-    """Return a picture of each kind that calls send."""
+def _images() -> dict[str, bytes]:
+    """Return an image of each kind that calls send."""
     return {
         "content": jpeg(0),
         "large": noise_jpeg(2_850_000)[:2_850_000],
@@ -217,24 +239,24 @@ def _pictures() -> dict[str, bytes]:
 
 
 def _image(plan: Plan, salt: int = 0) -> v1.ImageSource:
-    """Return a picture that no other call has, so that no search shares another's answer."""
+    """Return an image that no other call has, so that no search shares another's answer."""
     if plan.source == "url":
-        return v1.ImageSource(url=f"http://pictures.example/{plan.number}.jpg")
-    file = _pictures()["large" if plan.kind == "large" else plan.source]
+        return v1.ImageSource(url=f"http://images.example/{plan.number}.jpg")
+    file = _images()["large" if plan.kind == "large" else plan.source]
     content = file + (plan.number * 16 + salt).to_bytes(8, "big")
     return v1.ImageSource(content=content, fit=plan.source == "fit")
 
 
 def _new(plan: Plan, mark: int, salt: int = 0) -> v1.NewImage:
-    brief = "" if plan.fault == "invalid" and mark else f"picture {plan.number}"
+    brief = "" if plan.fault == "invalid" and mark else f"image {plan.number}"
     return v1.NewImage(image=_image(plan, salt), brief=brief, class_id1=mark or 1)
 
 
 def _items(plan: Plan) -> Iterator[v1.BulkAddImagesRequest]:
     """Yield the items of a bulk stream; the first one has the fault."""
     for number in range(_BULK_ITEMS):
-        picture = _new(plan, 0 if number else plan.mark, number)
-        item = v1.BulkAddImagesRequest.Item(key=f"{number}", new_image=picture)
+        image = _new(plan, 0 if number else plan.mark, number)
+        item = v1.BulkAddImagesRequest.Item(key=f"{number}", new_image=image)
         yield v1.BulkAddImagesRequest(item=item)
 
 

@@ -1,5 +1,5 @@
 """Overload and outages, for real: an upstream that goes away, hurried and cancelled callers,
-pictures by the hundred. Everything over real HTTP and gRPC.
+images by the hundred. Everything over real HTTP and gRPC.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import grpc
 from demo.facade import Facade
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
 from tests.pictures import jpeg, noise_jpeg
 from tests.soak.measures import Measure, report
@@ -78,7 +78,7 @@ def measures(size: Size) -> list[Measure]:
         *upstream_down(size.down_s),
         *random_deadlines(size.deadlines),
         *cancels(size.cancels),
-        *large_pictures(size.large_callers, within_s=0.1),
+        *large_images(size.large_callers, within_s=0.1),
     ]
 
 
@@ -195,7 +195,7 @@ def cancels(number: int) -> list[Measure]:
     ]
 
 
-def large_pictures(callers: int, within_s: float = math.inf) -> list[Measure]:
+def large_images(callers: int, within_s: float = math.inf) -> list[Measure]:
     """Many callers with 3 MB each: some are served, the others refused, memory is bounded.
 
     ``within_s``: health and metrics must answer within this time all along.
@@ -238,32 +238,32 @@ def large_pictures(callers: int, within_s: float = math.inf) -> list[Measure]:
                 list(pool.map(one, messages))
             stop.set()
             watcher.join()
-    print(f"large pictures: {dict(outcomes)}")
+    print(f"large images: {dict(outcomes)}")
     for what, seconds in vars(answers).items():
         median_s, longest_s = sorted(seconds)[len(seconds) // 2], max(seconds)
         print(f"  {what}: {len(seconds)} times, median {median_s:.3f}, longest {longest_s:.3f}")
     bound = 64 * 2_850_000 * 4  # request, body, and what gRPC and the sockets hold of them
     return [
-        _bar("large pictures: answered or refused", outcomes.total(), "==", callers),
+        _bar("large images: answered or refused", outcomes.total(), "==", callers),
         _bar(
-            "large pictures: neither answered nor SERVER_OVERLOADED",
+            "large images: neither answered nor SERVER_OVERLOADED",
             callers - outcomes["ok"] - outcomes["SERVER_OVERLOADED"],
             "==",
             0,
         ),
         _bar(
-            "large pictures: health answered, 99th percentile s",
+            "large images: health answered, 99th percentile s",
             _p99(answers.health_s),
             "<=",
             within_s,
         ),
         _bar(
-            "large pictures: metrics answered, 99th percentile s",
+            "large images: metrics answered, 99th percentile s",
             _p99(answers.metrics_s),
             "<=",
             within_s,
         ),
-        _bar("large pictures: memory over idle MB", (peak - idle) / 1e6, "<=", bound / 1e6),
+        _bar("large images: memory over idle MB", (peak - idle) / 1e6, "<=", bound / 1e6),
     ]
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from productsearch_service import limits
-from productsearch_service.errors import RateLimited
-from productsearch_service.upstream.latency import Latency
-from productsearch_service.upstream.pacer import Schedule, Ticket
-from productsearch_service.upstream.rate import Rate
+from productsearch_service.errors import DeadlineTooShort, RateLimited
+from productsearch_service.upstream.pacing.latency import Latency
+from productsearch_service.upstream.pacing.pacer import Schedule, Ticket
+from productsearch_service.upstream.pacing.rate import Rate
 
 QUOTA = 10.0
 """Calls per second of the key."""
@@ -163,17 +163,20 @@ class Paced:
 
     def arrive(self, request: Request) -> None:
         """Queue or refuse."""
+        now_s = self._clock.now_s
+        begin_by_s = request.deadline_s - self._latency.expected_s(now_s)
         try:
             ticket = self._schedule.offer(
-                request.caller,
-                request.deadline_s - self._latency.expected_s,
-                self._clock.now_s,
-                is_search=request.is_search,
+                request.caller, begin_by_s, now_s, is_search=request.is_search
             )
+        except DeadlineTooShort:
+            # No slot would be early enough, and it is not the queue's doing: nothing to wait for.
+            request.answered_s, request.outcome = now_s, "too short"
+            return
         except RateLimited as refused:
-            request.answered_s, request.outcome = self._clock.now_s, "refused"
+            request.answered_s, request.outcome = now_s, "refused"
             after_s = refused.retry_after_s or 0.0
-            self.refusals.append(Refusal(self._clock.now_s, after_s, len(self.grants)))
+            self.refusals.append(Refusal(now_s, after_s, len(self.grants)))
             return
         self._waiting[id(ticket)] = request
         self._serve()
@@ -200,7 +203,7 @@ class Paced:
 
     def _answer(self, request: Request, refused: bool, began_s: float) -> None:
         now_s = self._clock.now_s
-        self._latency.learn(now_s - began_s)
+        self._latency.learn(now_s - began_s, now_s)
         if not refused:
             request.answered_s, request.outcome = now_s, "ok"
             return

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 import grpc
 
 from productsearch import v1
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, Received
 from tests.pictures import jpeg
 from tests.soak.measures import Measure, report

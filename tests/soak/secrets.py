@@ -3,10 +3,11 @@
 Each case is one call that fails in one way (fault) at one place (token endpoint or call), with
 every logger at DEBUG and tracing switched on. What is listened to: status messages, details and
 trailers; the text of each exception that surfaces, of its causes and contexts, and all local
-variables of their frames; reprs of what holds a secret; spans; metrics; stdout and stderr of the
-process, which has the product's log handlers; and a facade started as in production, with its
-command line. Heard must be: no 12 characters in a row of any token, API key or secret key, in any
-spelling.
+variables of their frames, those of cancelled calls too; log records before their redaction, and
+what the event loop is told of tasks that nobody waited for; reprs of what holds a secret; spans of
+aiohttp, requests and urllib3; metrics; stdout and stderr of the process, which has the product's
+log handlers; and a facade started as in production, with its command line. Heard must be: no 12
+characters in a row of any token, API key or secret key, in any spelling.
 """
 
 from __future__ import annotations
@@ -47,8 +48,18 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
     ears = Ears(pieces)
     with tempfile.TemporaryDirectory() as kept, HostileUpstream(secrets, seed) as upstream:
         folder = Path(kept)
-        command = [sys.executable, "-m", "tests.soak.secrets", "--worker", upstream.url]
-        command += ["--seed", str(seed), "--size", str(size), "--results", str(folder / "results")]
+        # -W: warnings about what was left open are logged, with reprs.
+        command = [sys.executable, "-W", "default", "-m", "tests.soak.secrets"]
+        command += [
+            "--worker",
+            upstream.url,
+            "--seed",
+            str(seed),
+            "--size",
+            str(size),
+            "--results",
+            str(folder / "results"),
+        ]
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             attack = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err)
             try:
@@ -70,6 +81,7 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
         failed = result["failures"].get("failed", 0) + in_production
         return [
             at_least("calls that failed", failed, size * 0.95),
+            at_least("calls that were cancelled", result["failures"]["cancelled"], size * 0.01),
             equal("unforeseen exceptions", sum(unforeseen.values()), 0),
             at_least("faults served", served, size * 0.5),
             at_least("kinds of fault and place", len(upstream.served), len(CASES)),
@@ -84,7 +96,8 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
 def _per_sink(ears: Ears) -> Iterator[Measure]:
     sinks = (
         *("status", "trailers", "exception text", "exception attribute", "local variable"),
-        *("repr", "stdout", "stderr", "log", "cmdline", "metrics", SINK),
+        *("event loop", "log record", "repr", "stdout", "stderr", "log", "cmdline", "metrics"),
+        SINK,
     )
     for sink in sinks:
         count = sum(n for (heard_in, _), n in ears.heard.items() if heard_in == sink)

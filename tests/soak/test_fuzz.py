@@ -20,7 +20,7 @@ SIZE = FULL // 50
 
 
 def test_bad_bytes_meet_values_or_own_errors() -> None:
-    """Answers, requests, forms, pictures: read or refused, and the service answers on."""
+    """Answers, requests, forms, images: read or refused, and the service answers on."""
     assert_kept(run(SIZE))
 
 

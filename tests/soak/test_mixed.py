@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.soak.measures import assert_kept
-from tests.soak.mixed import run
+from tests.soak.mixed import MANY_CANCELS, run
+from tests.soak.mixed_calls import CANCELS
 
 
-def test_every_kind_of_call_comes_to_what_it_should() -> None:
-    """4,000 mixed RPCs: documented outcomes only, and no thread or descriptor is left over."""
-    assert_kept(run(4000))
+@pytest.mark.parametrize("cancels", [CANCELS, MANY_CANCELS])
+def test_every_kind_of_call_comes_to_what_it_should(cancels: int) -> None:
+    """4,000 mixed RPCs: documented outcomes only; no thread, descriptor or memory is left over."""
+    assert_kept(run(4000, cancels=cancels))

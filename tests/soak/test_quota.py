@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.soak import overload, quota
 from tests.soak.measures import assert_kept
 
@@ -11,6 +13,7 @@ def test_the_quota_is_used_and_shared() -> None:
     assert_kept(quota.measures(300))
 
 
+@pytest.mark.slow
 def test_an_outage_is_short_and_quiet() -> None:
     """Down for six seconds: few calls meanwhile, service again soon, no spike."""
     assert_kept(overload.upstream_down(6))
@@ -21,6 +24,6 @@ def test_cancelled_calls_leave_nothing_behind() -> None:
     assert_kept(overload.cancels(500))
 
 
-def test_pictures_by_the_dozen_are_answered_or_refused() -> None:
+def test_images_by_the_dozen_are_answered_or_refused() -> None:
     """96 callers with 2.85 MB each: answered or SERVER_OVERLOADED, memory bounded."""
-    assert_kept(overload.large_pictures(96))
+    assert_kept(overload.large_images(96))

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from productsearch import v1
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault
 from tests.pictures import jpeg
 from tests.soak import rotation

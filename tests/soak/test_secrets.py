@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import json
+import logging
 import random
+from collections.abc import Callable
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 import requests
 
-from tests.fakes.upstream import FakeUpstream
-from tests.soak.ears import Ears
+from tests.fakes.upstream import PATH, FakeUpstream, Fault
+from tests.soak.ears import Ears, Records, hear_loop
 from tests.soak.measures import assert_kept
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.secrets import FULL, SEED, run
@@ -21,6 +26,20 @@ SIZE = FULL // 10
 SECRETS = Secrets.of(SEED)
 
 
+async def _post(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(url):
+        pass
+
+
+def _ask_by_aiohttp(url: str) -> None:
+    asyncio.run(_post(url))
+
+
+def _ask_by_requests(url: str) -> None:
+    requests.post(url, timeout=10)
+
+
+@pytest.mark.slow
 def test_no_failure_tells_a_secret() -> None:
     """10,000 failures at log level DEBUG: not one run of 12 characters of a secret anywhere."""
     assert_kept(run(SIZE))
@@ -59,10 +78,52 @@ def test_the_ears_hear_local_variables_and_contexts() -> None:
     assert {"context asking.py:ask url", "context ValueError"} <= heard
 
 
-def test_the_ears_hear_spans(upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("ask", [_ask_by_requests, _ask_by_aiohttp])
+def test_the_ears_hear_spans(upstream: FakeUpstream, ask: Callable[[str], None]) -> None:
     """What tracing exports of an ordinary call with a token in its URL is heard."""
     ears = Ears(Pieces(SECRETS))
     with traced(ears):
-        requests.post(f"{upstream.url}/?access_token={SECRETS.tokens[0]}", timeout=10)
+        ask(f"{upstream.url}/?access_token={SECRETS.tokens[0]}")
     ears.flush()
     assert {(SINK, "span POST: token, plain")} == {*ears.heard}
+
+
+def test_the_ears_hear_what_the_event_loop_tells() -> None:
+    """A task that fails with a URL, and that nobody waits for, is heard in text and record."""
+    ears = Ears(Pieces(SECRETS))
+    handler, logger = Records(ears), logging.getLogger("asyncio")
+
+    async def abandon() -> None:
+        async def fail() -> None:
+            raise ValueError(f"?access_token={SECRETS.tokens[0]}")
+
+        hear_loop(asyncio.get_running_loop(), ears)
+        abandoned = asyncio.create_task(fail())
+        await asyncio.wait({abandoned})
+        del abandoned
+        gc.collect()
+
+    logger.addHandler(handler)
+    try:
+        asyncio.run(abandon())
+    finally:
+        logger.removeHandler(handler)
+    ears.flush()
+    said = "Task exception was never retrieved"
+    assert {
+        ("event loop", f"{said}: exception: token, plain"),
+        ("event loop", f"{said}: future: token, plain"),
+        ("log record", "ERROR asyncio: token, plain"),
+    } <= {*ears.heard}
+
+
+def test_the_ears_hear_a_cancelled_call(upstream: FakeUpstream) -> None:
+    """A call with a token in its URL that is cancelled tells it by the frames of aiohttp."""
+    ears = Ears(Pieces(SECRETS))
+    upstream.always("search", Fault(seconds=5, body=b"{}"))
+    url = f"{upstream.url}{PATH}search?access_token={SECRETS.tokens[0]}"
+    with pytest.raises(TimeoutError) as late:
+        asyncio.run(asyncio.wait_for(_post(url), 0.2))
+    ears.exception(late.value)
+    ears.flush()
+    assert "local variable" in {sink for sink, _ in ears.heard}

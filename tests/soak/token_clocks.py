@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import random
 import sys
@@ -12,10 +13,10 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from productsearch_service.deadline import Deadline
+from productsearch_service.call_context import Deadline
 from productsearch_service.errors import ServiceError
-from productsearch_service.upstream import token as token_module
-from productsearch_service.upstream.token import Issued, TokenSource, TokenState
+from productsearch_service.upstream.auth import token as token_module
+from productsearch_service.upstream.auth.token import Issued, TokenSource, TokenState
 from tests.soak.measures import Measure, at_least, at_most, equal
 from tests.soak.token_rivals import LIFETIME_S, PATIENCE_S, Clock, TokenEndpoint
 from tests.soak.token_stage import DAY_S, HOUR_S, Size, ask_once, issuer_at, settle
@@ -23,15 +24,23 @@ from tests.soak.token_stage import DAY_S, HOUR_S, Size, ask_once, issuer_at, set
 
 def wall_clock_steps(size: Size) -> list[Measure]:
     """The wall clock jumps under a token source with its own clock."""
+    return asyncio.run(_wall_clock_steps(size))
+
+
+async def _wall_clock_steps(size: Size) -> list[Measure]:
     ahead_s = 0.0
     wall = time.time
     failed = 0
-    with TokenEndpoint() as endpoint, patch("time.time", lambda: wall() + ahead_s):
-        source = _read_anew(token_module).TokenSource(issuer_at(endpoint.url))
+    with (
+        TokenEndpoint() as endpoint,
+        issuer_at(endpoint.url) as issuer,
+        patch("time.time", lambda: wall() + ahead_s),
+    ):
+        source = _read_anew(token_module).TokenSource(issuer)
         for ahead_s in (0, HOUR_S, -HOUR_S, 31 * DAY_S, -31 * DAY_S):  # noqa: B007 - the lambda's
             for _ in range(size.calls_per_step):
-                failed += isinstance(ask_once(source), ServiceError)
-            settle()
+                failed += isinstance(await ask_once(source), ServiceError)
+            await settle()
         asked = endpoint.tokens_asked
     return [
         equal("refreshes when the wall clock jumps 1 h and 31 d, both ways", asked - 1, 0),
@@ -44,9 +53,9 @@ def replicas(size: Size, lifetime_s: int = LIFETIME_S) -> list[Measure]:
 
     What refreshes can fall on is the whole window; a hundred drawn from it span a little less.
     """
-    earliest, latest = (_refreshes(lifetime_s, [end])[0] for end in (min, max))
+    earliest, latest = (asyncio.run(_refreshes(lifetime_s, [end]))[0] for end in (min, max))
     chance = random.Random(size.seed)
-    parts = sorted(_refreshes(lifetime_s, [chance.uniform] * size.replicas))
+    parts = sorted(asyncio.run(_refreshes(lifetime_s, [chance.uniform] * size.replicas)))
     window, span = (round(100 * part, 6) for part in (latest - earliest, parts[-1] - parts[0]))
     busiest = max(Counter(int(part * 100) for part in parts).values())
     return [
@@ -56,7 +65,7 @@ def replicas(size: Size, lifetime_s: int = LIFETIME_S) -> list[Measure]:
     ]
 
 
-def _refreshes(lifetime_s: int, chances: Sequence[Callable[..., float]]) -> list[float]:
+async def _refreshes(lifetime_s: int, chances: Sequence[Callable[..., float]]) -> list[float]:
     """Return at what part of its token's lifetime each replica asks for the second one."""
     step_s = lifetime_s / 10_000
     parts = []
@@ -65,18 +74,18 @@ def _refreshes(lifetime_s: int, chances: Sequence[Callable[..., float]]) -> list
         began_s = clock.now_s
         asked_at_s: list[float] = []
 
-        def issue(asked_at_s: list[float] = asked_at_s, clock: Clock = clock) -> Issued:
+        async def issue(asked_at_s: list[float] = asked_at_s, clock: Clock = clock) -> Issued:
             asked_at_s.append(clock.now_s)
             return Issued(f"token-{len(asked_at_s)}", lifetime_s)
 
         source = TokenSource(issue, clock=clock, chance=chance)
-        source.get(Deadline.after(PATIENCE_S))
-        settle()
+        await source.get(Deadline.after(PATIENCE_S))
+        await settle()
         while len(asked_at_s) == 1:
             clock.now_s += step_s
             if source.state is not TokenState.FRESH:
-                source.get(Deadline.after(PATIENCE_S))
-                settle()
+                await source.get(Deadline.after(PATIENCE_S))
+                await settle()
         parts.append((asked_at_s[1] - began_s) / lifetime_s)
     return parts
 

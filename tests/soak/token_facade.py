@@ -13,8 +13,8 @@ import grpc
 
 from productsearch.v1 import DeleteImageRequest, ImageRef, ProductSearchStub, connect
 from productsearch_service import limits
-from productsearch_service.server import Server
 from productsearch_service.settings import Settings
+from tests.facade import Server
 from tests.fakes.upstream import Received, error
 from tests.soak.measures import Measure, equal
 from tests.soak.token_rivals import PAIR, PATIENCE_S, TokenEndpoint
@@ -26,16 +26,16 @@ _DELETE: Final = DeleteImageRequest(image_ref=ImageRef(cont_sign="1,2"))
 def rejections(size: Size) -> list[Measure]:
     """Calls in flight together whose one token is answered 110 or 111, through the facade.
 
-    Real gRPC, real HTTP. The bound on RPCs in flight is lifted for the thousand.
+    Real gRPC, real HTTP. The bounds on RPCs and connections are lifted for the thousand.
     """
-    arrivals = _Arrivals(size.threads)
+    arrivals = _Arrivals(size.herd)
     with TokenEndpoint(answer_s=0.05) as endpoint:
         endpoint.always("delete", arrivals.answer)
-        with token_facade(endpoint, rpcs_max=size.threads + 1) as stub:
-            failed = failed_rpcs(stub, size.threads)
+        with token_facade(endpoint, rpcs_max=size.herd + 1) as stub:
+            failed = failed_rpcs(stub, size.herd)
         calls = endpoint.tokens_asked
     return [
-        equal("calls in flight when their token was rejected", arrivals.together, size.threads),
+        equal("calls in flight when their token was rejected", arrivals.together, size.herd),
         equal("token calls after 110 or 111 for one generation", calls - 1, 1),
         equal("failures after 110 or 111 for one generation", failed, 0),
     ]
@@ -90,7 +90,10 @@ class _Arrivals:
 def token_facade(
     endpoint: TokenEndpoint, rpcs_max: int = 0, key_pair: dict[str, Any] | None = None
 ) -> Iterator[ProductSearchStub]:
-    """Run a facade in front of the endpoint; ``rpcs_max`` lifts its bound on RPCs in flight."""
+    """Run a facade in front of the endpoint.
+
+    ``rpcs_max`` lifts its bound on RPCs in flight.
+    """
     known = {"api_key": PAIR.api_key, "secret_key": PAIR.secret_key}
     library = {"base_url": endpoint.url, "quota_qps": 0} | (key_pair or known)
     settings: dict[str, Any] = {
@@ -99,9 +102,10 @@ def token_facade(
         "drain_delay_s": 0,
         "drain_grace_s": 1,
     }
-    with patch.object(limits, "RPCS_IN_FLIGHT_MAX", rpcs_max or limits.RPCS_IN_FLIGHT_MAX):
+    most = rpcs_max or limits.RPCS_IN_FLIGHT_MAX
+    with patch.object(limits, "RPCS_IN_FLIGHT_MAX", most):
         server = Server(Settings(**settings))
-    server.start()
+        server.start()
     channel = connect(f"127.0.0.1:{server.port}")
     try:
         yield ProductSearchStub(channel)

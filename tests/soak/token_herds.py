@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from productsearch_service import limits
-from productsearch_service.upstream.token import TokenSource
+from productsearch_service.upstream.auth.token import TokenSource
 from tests.fakes.upstream import Received
 from tests.soak import token_rivals
 from tests.soak.measures import Measure, equal
@@ -16,6 +17,11 @@ from tests.soak.token_stage import Size, ask_together, issuer_at, settle
 
 
 def herds(size: Size) -> list[Measure]:
+    """Callers in tasks of one event loop."""
+    return asyncio.run(_herds(size))
+
+
+async def _herds(size: Size) -> list[Measure]:
     """A herd on an empty cache, on a stale token whose refresh hangs, and on an expired one."""
     answered = threading.Event()
 
@@ -23,38 +29,38 @@ def herds(size: Size) -> list[Measure]:
         answered.wait(PATIENCE_S)
         return {"access_token": "24.second", "expires_in": LIFETIME_S}
 
-    with TokenEndpoint(answer_s=0.05) as endpoint:
+    with TokenEndpoint(answer_s=0.05) as endpoint, issuer_at(endpoint.url) as issuer:
         clock = Clock()
-        source = TokenSource(issuer_at(endpoint.url), clock=clock)
-        empty = ask_together(size, source)
+        source = TokenSource(issuer, clock=clock)
+        empty = await ask_together(source, size.herd)
         calls_empty = endpoint.tokens_asked
         clock.now_s += LIFETIME_S * limits.TOKEN_STALE_TO + 1
         endpoint.always("token", hanging)
-        stale = ask_together(size, source)
+        stale = await ask_together(source, size.herd)
         answered.set()
-        settle()
+        await settle()
         calls_stale = endpoint.tokens_asked - calls_empty
         endpoint.always("token", None)
         clock.now_s += LIFETIME_S
-        expired = ask_together(size, source)
+        expired = await ask_together(source, size.herd)
         calls_expired = endpoint.tokens_asked - calls_empty - calls_stale
     # Whoever waited for the hanging refresh waited as long as anybody may.
     blocked = sum(outcome.waited_s >= limits.TOKEN_WAIT_MAX_S for outcome in stale)
     outcomes = (*empty, *stale, *expired)
     return [
-        equal(f"token calls, {size.threads} threads on an empty cache", calls_empty, 1),
-        equal(f"token calls, {size.threads} threads on a stale token", calls_stale, 1),
+        equal(f"token calls, {size.herd} callers on an empty cache", calls_empty, 1),
+        equal(f"token calls, {size.herd} callers on a stale token", calls_stale, 1),
         equal("callers blocked on a stale token whose refresh hangs", blocked, 0),
-        equal("old token served while stale, callers", _served(stale, empty), size.threads),
-        equal(f"token calls, {size.threads} threads on an expired token", calls_expired, 1),
+        equal("old token served while stale, callers", _served(stale, empty), size.herd),
+        equal(f"token calls, {size.herd} callers on an expired token", calls_expired, 1),
         equal("failures of the three herds", _failed(outcomes), 0),
     ]
 
 
 def side_by_side(size: Size) -> list[Measure]:
     """The herd against ours and the rivals; bars are ours alone."""
-    rows = token_rivals.compare(size.rival_threads, size.rival_answer_s, size.rival_failure_s)
-    print(token_rivals.table(rows, size.rival_threads), flush=True)
+    rows = token_rivals.compare(size.rival_callers, size.rival_answer_s, size.rival_failure_s)
+    print(token_rivals.table(rows, size.rival_callers), flush=True)
     ours = rows[0]
     return [
         equal("side by side: token calls on an empty cache", ours.calls_empty, 1),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 from unittest.mock import patch
 
 from productsearch_service import limits
-from productsearch_service.deadline import Deadline
+from productsearch_service.call_context import Deadline
 from productsearch_service.errors import ServiceError, UpstreamUnavailable
-from productsearch_service.upstream.token import Issued, Issuer, TokenSource, TokenState
+from productsearch_service.upstream.auth.token import Issued, TokenSource, TokenState
 from tests.fakes.upstream import Fault, Received
 from tests.soak.measures import Measure, at_most, equal
-from tests.soak.token_rivals import LIFETIME_S, PATIENCE_S, Clock, TokenEndpoint
-from tests.soak.token_rivals import herd as herd_of
+from tests.soak.token_rivals import (
+    LIFETIME_S,
+    PATIENCE_S,
+    Clock,
+    TokenEndpoint,
+    herd_of_tasks,
+)
 from tests.soak.token_stage import Size, ask_once, ask_together, issuer_at, settle
 
 
@@ -26,7 +32,7 @@ def outages(size: Size) -> list[Measure]:
     """The issuer is down in each of its ways while the token is valid."""
     measures: list[Measure] = []
     for kind, answer in _OUTAGES.items():
-        asked, errors, recovered = _outage(size, kind, answer)
+        asked, errors, recovered = asyncio.run(_outage(size, kind, answer))
         measures += [
             equal(f"issuer {kind}: caller errors in {size.outage_s} s", errors, 0),
             at_most(f"issuer {kind}: token calls", asked, size.outage_s / 30),
@@ -37,18 +43,22 @@ def outages(size: Size) -> list[Measure]:
 
 def outage_without_token(size: Size) -> list[Measure]:
     """The issuer fails, then hangs, and nobody has a token."""
+    return asyncio.run(_outage_without_token(size))
+
+
+async def _outage_without_token(size: Size) -> list[Measure]:
     steps = 10
     clock, chance = Clock(), random.Random(size.seed)
     asked_in_step, asked_behind_gate, untyped = [], 0, 0
-    with TokenEndpoint() as endpoint:
+    with TokenEndpoint() as endpoint, issuer_at(endpoint.url) as issuer:
         endpoint.always("token", Fault(status=500, body=b"out of service"))
-        source = TokenSource(issuer_at(endpoint.url), clock=clock, chance=chance.uniform)
+        source = TokenSource(issuer, clock=clock, chance=chance.uniform)
         for step in range(steps):
             before = endpoint.tokens_asked
-            outcomes = ask_together(size, source, size.callers)
-            settle()
+            outcomes = await ask_together(source, size.callers)
+            await settle()
             asked_in_step.append(endpoint.tokens_asked - before)
-            outcomes += ask_together(size, source, size.callers)
+            outcomes += await ask_together(source, size.callers)
             asked_behind_gate += endpoint.tokens_asked - before - asked_in_step[-1]
             untyped += sum(type(one.error) is not UpstreamUnavailable for one in outcomes)
             clock.now_s += 1.2 * min(limits.TOKEN_GATE_FIRST_S * 2**step, limits.TOKEN_GATE_MAX_S)
@@ -60,20 +70,21 @@ def outage_without_token(size: Size) -> list[Measure]:
         equal("no token: callers without their one typed error", untyped, 0),
     ]
     if size.timed:
-        measures.append(at_most("issuer hangs: latest past min(deadline, 5 s), s", _late(size), 1))
+        late_s = await _late(size)
+        measures.append(at_most("issuer hangs: latest past min(deadline, 5 s), s", late_s, 1))
     return measures
 
 
 class _Switched:
     """An issuer that is asked through whatever ``ask`` is at the time; counts the requests."""
 
-    def __init__(self, ask: Issuer) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Issued]]) -> None:
         self.ask = ask
         self.asked = 0
 
-    def __call__(self) -> Issued:
+    async def __call__(self) -> Issued:
         self.asked += 1
-        return self.ask()
+        return await self.ask()
 
 
 _STALL: Final = Fault(kind="stall", seconds=0.3)
@@ -91,60 +102,62 @@ _OUTAGES: Final[dict[str, Any]] = {
 }
 
 
-def _outage(size: Size, kind: str, answer: Any) -> tuple[int, int, int]:
+async def _outage(size: Size, kind: str, answer: Any) -> tuple[int, int, int]:
     """Return token calls and caller errors during the outage, and whether it ended well."""
     clock, chance = Clock(), random.Random(size.seed)
-    with TokenEndpoint() as endpoint, _closed_port() as closed_url:
-        working = issuer_at(endpoint.url)
+    with (
+        TokenEndpoint() as endpoint,
+        issuer_at(endpoint.url) as working,
+        _closed_port() as closed_url,
+        issuer_at(closed_url) as refused,
+    ):
         issuer = _Switched(working)
         source = TokenSource(issuer, clock=clock, chance=chance.uniform)
-        first = source.get(Deadline.after(PATIENCE_S))
+        first = await source.get(Deadline.after(PATIENCE_S))
         clock.now_s += LIFETIME_S * limits.TOKEN_STALE_TO + 1
         endpoint.always("token", answer)
-        issuer.ask = issuer_at(closed_url) if kind == "refused" else working
+        issuer.ask = refused if kind == "refused" else working
         errors = 0
         with patch.object(limits, "TOKEN_FETCH_TIMEOUT_S", 0.1):
             for _ in range(size.outage_s):
-                errors += ask_once(source) != first.value
-                settle()
+                errors += await ask_once(source) != first.value
+                await settle()
                 clock.now_s += 1
         asked = issuer.asked - 1
         endpoint.always("token", None)
         issuer.ask = working
         clock.now_s += limits.TOKEN_GATE_MAX_S * 1.2
-        ask_once(source)
-        settle()
-        recovered = source.state is TokenState.FRESH and ask_once(source) != first.value
+        await ask_once(source)
+        await settle()
+        recovered = source.state is TokenState.FRESH and await ask_once(source) != first.value
     return asked, errors, int(recovered)
 
 
-def _late(size: Size) -> float:
+async def _late(size: Size) -> float:
     """Return by how much the latest caller of a hanging issuer came back past its bound."""
     chance = random.Random(size.seed)
     patience_s = [chance.uniform(0.05, 8) for _ in range(size.callers)]
     numbers = iter(patience_s)
-    take = threading.Lock()
     over = threading.Event()
     late_s: list[float] = []
 
-    def get() -> None:
-        with take:
-            own_s = next(numbers)
+    async def get() -> None:
+        own_s = next(numbers)
         began_s = time.monotonic()
         with contextlib.suppress(ServiceError):
-            source.get(Deadline.after(own_s))
+            await source.get(Deadline.after(own_s))
         late_s.append(time.monotonic() - began_s - min(own_s, limits.TOKEN_WAIT_MAX_S))
 
     def hang(_: Received) -> bytes:
         over.wait(PATIENCE_S)
         return b""
 
-    with TokenEndpoint() as endpoint:
+    with TokenEndpoint() as endpoint, issuer_at(endpoint.url) as issuer:
         endpoint.always("token", hang)
-        source = TokenSource(issuer_at(endpoint.url))
-        herd_of(size.callers, get)
+        source = TokenSource(issuer)
+        await herd_of_tasks(size.callers, get)
         over.set()
-        settle()
+        await settle()
     return max(late_s)
 
 

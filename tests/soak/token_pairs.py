@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from productsearch_service.errors import ServiceError
-from productsearch_service.upstream.credentials import FileCredentials
+from productsearch_service.upstream.auth.credentials import FileCredentials
 from tests.fakes.upstream import Received
 from tests.soak.measures import Measure, equal
 from tests.soak.token_facade import failed_rpcs, token_facade

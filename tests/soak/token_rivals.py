@@ -1,16 +1,19 @@
 """The same herd against our token source and against what others use in its place, in one table.
 
-Every candidate asks one token endpoint on loopback and is driven by the same threads. The
-libraries are real and unchanged; only the request for a token is ours: a POST with urllib3,
-the same for all of them. Rivals have no bars; they are there to be compared with.
+Every candidate asks one token endpoint on loopback and is driven by as many callers: ours by
+tasks of an event loop, the others by threads. The libraries are real and unchanged; only the
+request for a token is ours: a POST with urllib3, the same for all of them. Rivals have no bars;
+they are there to be compared with.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -20,11 +23,10 @@ from botocore.credentials import DeferredRefreshableCredentials
 from cachetools import TTLCache, cached
 from google.auth import credentials as google_credentials
 
-from productsearch_service.deadline import Deadline
-from productsearch_service.upstream.credentials import FixedCredentials, KeyPair
-from productsearch_service.upstream.issuer import TokenIssuer
-from productsearch_service.upstream.token import TokenSource
-from productsearch_service.upstream.transport import Transport
+from productsearch_service.call_context import Deadline
+from productsearch_service.upstream.auth.credentials import FixedCredentials, KeyPair
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.token import TokenSource
 from tests.fakes.upstream import TOKEN_PATH, FakeUpstream, Fault, Received
 
 PAIR: Final = KeyPair("the-api-key", "the-secret-key")
@@ -77,7 +79,22 @@ class Outcome:
     waited_s: float
 
 
-def herd(threads: int, call: Callable[[], Any]) -> list[Outcome]:
+async def herd_of_tasks(callers: int, call: Callable[[], Awaitable[Any]]) -> list[Outcome]:
+    """Call from that many tasks at the same moment and return how each of them fared."""
+
+    async def one() -> Outcome:
+        value, error = None, None
+        began_s = time.perf_counter()
+        try:
+            value = await call()
+        except Exception as caught:  # noqa: BLE001 - what it is, the measures judge
+            error = caught
+        return Outcome(value, error, time.perf_counter() - began_s)
+
+    return await asyncio.gather(*(one() for _ in range(callers)))
+
+
+def herd_of_threads(threads: int, call: Callable[[], Any]) -> list[Outcome]:
     """Call from that many threads at the same moment and return how each of them fared."""
     barrier = threading.Barrier(threads)
     outcomes: list[Outcome] = []
@@ -103,28 +120,56 @@ def herd(threads: int, call: Callable[[], Any]) -> list[Outcome]:
 class Holder(Protocol):
     """Something that hands out a token and gets new ones."""
 
-    def get(self) -> str:
-        """Return a token, a new one if there is none or it has expired."""
+    def herd(self, callers: int) -> list[Outcome]:
+        """Let that many callers ask for a token; a new one if there is none or it has expired."""
 
     def expire(self) -> None:
         """Let the token's lifetime pass."""
 
+    def close(self) -> None:
+        """End what it runs."""
+
 
 class Ours:
-    """The service's own source, issuer and transport."""
+    """The service's own source and issuer, on an event loop."""
 
     def __init__(self, url: str) -> None:
         self._clock = Clock()
-        issuer = TokenIssuer(Transport(url), FixedCredentials(PAIR))
-        self._source = TokenSource(issuer, clock=self._clock)
+        self._loop = asyncio.Runner()
+        self._issuer = TokenIssuer(url, None, FixedCredentials(PAIR))
+        self._source = TokenSource(self._issuer, clock=self._clock)
 
-    def get(self) -> str:
-        """Return a token."""
-        return self._source.get(Deadline.after(PATIENCE_S)).value
+    def herd(self, callers: int) -> list[Outcome]:
+        """Ask from tasks."""
+        return self._loop.run(herd_of_tasks(callers, self._get))
 
     def expire(self) -> None:
         """Move the source's clock."""
         self._clock.now_s += LIFETIME_S + 1
+
+    def close(self) -> None:
+        """Close the source, then what it used."""
+        self._loop.run(self._source.close())
+        self._issuer.close()
+        self._loop.close()
+
+    async def _get(self) -> str:
+        return (await self._source.get(Deadline.after(PATIENCE_S))).value
+
+
+class _Threaded:
+    """A rival: its callers are threads."""
+
+    def get(self) -> str:
+        """Return a token, a new one if there is none or it has expired."""
+        raise NotImplementedError
+
+    def herd(self, callers: int) -> list[Outcome]:
+        """Ask from threads."""
+        return herd_of_threads(callers, self.get)
+
+    def close(self) -> None:
+        """Do nothing: nothing runs."""
 
 
 class _Fetch:
@@ -160,7 +205,7 @@ class _GoogleCredentials(google_credentials.Credentials):
         self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=lifetime_s)
 
 
-class GoogleAuth:
+class GoogleAuth(_Threaded):
     """google-auth: ``before_request`` of its Credentials, refreshing as it does by default."""
 
     def __init__(self, url: str) -> None:
@@ -185,7 +230,7 @@ class GoogleAuthInBackground(GoogleAuth):
         self._credentials.with_non_blocking_refresh()
 
 
-class Botocore:
+class Botocore(_Threaded):
     """botocore's refreshable credentials, fetched at the first use."""
 
     def __init__(self, url: str) -> None:
@@ -214,7 +259,7 @@ class Botocore:
         }
 
 
-class Cachetools:
+class Cachetools(_Threaded):
     """A function under ``cachetools.cached`` with a TTLCache and a lock."""
 
     options: Callable[[], dict[str, Any]] = staticmethod(lambda: {"lock": threading.Lock()})
@@ -263,15 +308,15 @@ class Row:
     waited_failing_s: float
 
 
-def compare(threads: int, answer_s: float, failure_s: float) -> list[Row]:
+def compare(callers: int, answer_s: float, failure_s: float) -> list[Row]:
     """Drive every candidate; a token takes the endpoint ``answer_s``, a failure ``failure_s``."""
-    return [_row(name, make, threads, answer_s, failure_s) for name, make in CANDIDATES.items()]
+    return [_row(name, make, callers, answer_s, failure_s) for name, make in CANDIDATES.items()]
 
 
-def table(rows: Sequence[Row], threads: int) -> str:
+def table(rows: Sequence[Row], callers: int) -> str:
     """Return the rows as a table."""
     heads = (
-        f"{threads} callers",
+        f"{callers} callers",
         "empty: calls",
         "expired: calls",
         "errors",
@@ -296,18 +341,17 @@ def table(rows: Sequence[Row], threads: int) -> str:
 
 
 def _row(
-    name: str, make: Callable[[str], Holder], threads: int, answer_s: float, failure_s: float
+    name: str, make: Callable[[str], Holder], callers: int, answer_s: float, failure_s: float
 ) -> Row:
-    with TokenEndpoint(answer_s) as endpoint:
-        holder = make(endpoint.url)
-        empty = herd(threads, holder.get)
+    with TokenEndpoint(answer_s) as endpoint, closing(make(endpoint.url)) as holder:
+        empty = holder.herd(callers)
         calls_empty = endpoint.tokens_asked
         holder.expire()
-        expired = herd(threads, holder.get)
+        expired = holder.herd(callers)
         calls_expired = endpoint.tokens_asked - calls_empty
-    with TokenEndpoint(failure_s) as endpoint:
+    with TokenEndpoint(failure_s) as endpoint, closing(make(endpoint.url)) as holder:
         endpoint.always("token", _DOWN)
-        failing = herd(threads, make(endpoint.url).get)
+        failing = holder.herd(callers)
         calls_failing = endpoint.tokens_asked
     return Row(
         name,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 from unittest.mock import patch
 
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -36,11 +37,15 @@ class _Exporter(SpanExporter):
 
 @contextmanager
 def traced(ears: Ears) -> Iterator[None]:
-    """Trace requests and urllib3; hear each span, and at the end the metrics beside them."""
+    """Trace aiohttp, requests and urllib3; hear each span, and in the end the metrics too."""
     spans, reader = TracerProvider(), InMemoryMetricReader()
     spans.add_span_processor(SimpleSpanProcessor(_Exporter(ears)))
     metrics = MeterProvider([reader])
-    instrumentors = (RequestsInstrumentor(), URLLib3Instrumentor())
+    instrumentors = (
+        AioHttpClientInstrumentor(),
+        RequestsInstrumentor(),
+        URLLib3Instrumentor(),
+    )
     # The old names of attributes and the new ones, http.url and url.full.
     with patch.dict(os.environ, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}):
         for instrumentor in instrumentors:

@@ -1,21 +1,25 @@
-"""What a bystander knows for certain about a token source, while others use it."""
+"""What a bystander knows about a token source while others use it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from productsearch_service import limits
-from productsearch_service.upstream.token import Issued
+from productsearch_service.upstream.auth.token import Issued
 
 
 @dataclass(frozen=True)
 class Known:
-    """What was certain when a caller began to ask."""
+    """What was the case when a caller began to ask."""
 
     patience_s: float
     began_s: float
-    epoch: int
+    iteration: int
+    """Of the loop."""
+    valid: bool
+    """There was a valid token."""
     failing: bool
+    """The last flight had failed."""
     failures: int
     refused: frozenset[str]
     refused_generation: int
@@ -27,49 +31,48 @@ class Known:
 
 
 class CurrentToken:
-    """What a bystander knows for certain about the source's current token.
-
-    A flight or a rotation is accepted somewhere between its beginning and its end; where these
-    overlap with each other or with a rejection nothing is certain until the next one.
-    """
+    """The token that the source has to serve: the last one accepted, until rejected or expired."""
 
     def __init__(self) -> None:
-        self.epoch = 0
-        self.newest: str | None = None
-        self._until_s = 0.0
-        self._overlap_until_s = float("inf")
-        self._accepting = 0
-        self._overlapped = self._doubt = False
-
-    @property
-    def quiet(self) -> bool:
-        """Whether no new token is on its way in."""
-        return not self._accepting
+        self.value: str | None = None
+        self._expires_at_s = 0.0
 
     def valid(self, now_s: float) -> bool:
-        """Whether there certainly is a token that is valid."""
-        return now_s < self._until_s
+        """Whether there is a token that is valid."""
+        return self.value is not None and now_s < self._expires_at_s
 
-    def accepting(self) -> None:
-        """A token is on its way in."""
-        self._overlapped |= self._accepting > 0
-        self._accepting += 1
-
-    def accepted(self, issued: Issued, now_s: float, *, surely: bool) -> None:
-        """A token has come in, or (not surely) was dropped because another overtook it."""
-        self._accepting -= 1
-        self._doubt |= not surely
-        until_s = min(now_s + issued.expires_in_s, self._overlap_until_s)
-        if self._accepting:
-            self._overlap_until_s = until_s
-            return
-        self.newest = None if self._overlapped or self._doubt else issued.value
-        self._until_s = 0.0 if self._doubt else until_s
-        self._overlap_until_s = float("inf")
-        self._overlapped = self._doubt = False
+    def accepted(self, issued: Issued, now_s: float) -> None:
+        """A token has come in."""
+        self.value = issued.value
+        self._expires_at_s = now_s + issued.expires_in_s
 
     def rejected(self) -> None:
-        """The current token may be rejected any moment."""
-        self.epoch += 1
-        self._until_s = 0.0
-        self._doubt = self._accepting > 0
+        """The upstream rejected it."""
+        self.value = None
+
+
+class Gate:
+    """When the source may ask again: 1 s after a failure, doubling to 5 min, with jitter."""
+
+    def __init__(self, part: float) -> None:
+        self._jitter = 0.8 + part * 0.4
+        self._failures = 0
+        self.until_s = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last flight failed."""
+        return self._failures > 0
+
+    def close(self, now_s: float, *, hopeless: bool) -> None:
+        """A flight failed; ``hopeless``: the key pair was rejected."""
+        doubled_s = limits.TOKEN_GATE_FIRST_S * 2**self._failures * self._jitter
+        self.until_s = now_s + min(
+            limits.TOKEN_GATE_MAX_S if hopeless else doubled_s, limits.TOKEN_GATE_MAX_S
+        )
+        self._failures += 1
+
+    def open(self) -> None:
+        """A token was accepted."""
+        self._failures = 0
+        self.until_s = 0.0

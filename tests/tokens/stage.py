@@ -1,224 +1,128 @@
-"""Threads one at a time in virtual time, so that every order of events can be played.
+"""An event loop in virtual time, so that every order of events can be played.
 
-One actor runs at a time, is halted before each lock, and only moves on when a rule says so; time
-passes when a rule says so and nobody has anything left to do. So each run is the same each time,
-and a wait that is one millisecond too long is one.
+It is asyncio's own loop with another clock: where all tasks wait, the clock jumps to the next
+timer. So each run is the same each time, no test sleeps, and a wait that is one millisecond too
+long is one.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import asyncio
+import math
+import selectors
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
-from productsearch_service import deadline as deadline_module
-from productsearch_service.upstream import token as token_module
+from productsearch_service import call_context
 
-_STEPS_MAX: Final = 10_000
+_T = TypeVar("_T")
 
-
-class _Over(BaseException):
-    """The run is over: whoever still waits ends."""
-
-
-@dataclass(eq=False)
-class Actor:
-    """A thread that runs when it is given the baton."""
-
-    name: str
-    state: str = "ready"  # ready, waiting, locked out, asking, done
-    until_s: float = 0.0
-    awaited: object = None
-    waits: int = 0
-    overtaken: bool = False
-    outcome: Any = None
-    error: BaseException | None = None
-    afterwards: Callable[[], None] | None = None
-    baton: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+_TOLERANCE_S: Final = time.get_clock_info("monotonic").resolution
+_BUSY_MAX: Final = 10_000
+"""Iterations of the loop without a pause: more means that a task never waits."""
 
 
 class Stage:
-    """Threads one at a time, and a clock that stands still while they run."""
+    """A loop, and a clock that stands still while anything on the loop can run."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
-        self.actors: list[Actor] = []
-        self._own = threading.local()
-        self._halted = threading.Semaphore(0)
-        self._over = False
+        self.iterations = 0
+        """Of the loop: what ends in the iteration in which it began did not wait."""
+        self.until_s = math.inf
+        """The clock does not pass this moment; the loop stops there."""
+        self.loop = _VirtualLoop(self)
 
     def clock(self) -> float:
         """Return the virtual time."""
         return self.now_s
 
-    @property
-    def actor(self) -> Actor | None:
-        """Who runs this; None: the rules."""
-        return getattr(self._own, "actor", None)
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run the loop until ``work`` ends, through as much time as that takes."""
+        self.until_s = math.inf
+        return self.loop.run_until_complete(work)
 
-    def among(self, state: str) -> list[Actor]:
-        """Return the actors in that state, the oldest first."""
-        return [actor for actor in self.actors if actor.state == state]
+    def enter(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        """Return a task for ``work``, which has not begun yet."""
+        return self.loop.create_task(work)
 
-    def enter(
-        self, name: str, target: Callable[[], object], afterwards: Callable[[], None] | None = None
-    ) -> Actor:
-        """Add an actor that is ready to run ``target``; then ``afterwards`` at once."""
-        actor = Actor(name, afterwards=afterwards)
+    def step(self) -> None:
+        """Run what is ready now, and nothing that becomes ready by that."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
 
-        def play() -> None:
-            self._own.actor = actor
-            actor.baton.acquire()
-            try:
-                if not self._over:
-                    target()
-            except _Over:
-                pass
-            except BaseException as error:  # noqa: BLE001 - raised again where the rules run
-                actor.error = error
-            actor.state = "done"
-            self._halted.release()
+    def settle(self) -> None:
+        """Run until all tasks wait; no time passes."""
+        self.pass_time(0)
 
-        self.actors.append(actor)
-        threading.Thread(target=play, daemon=True).start()
-        return actor
-
-    def run(self, actor: Actor) -> None:
-        """Let a ready actor run until it halts."""
-        actor.baton.release()
-        self._halted.acquire()
-        if actor.error is not None:
-            raise actor.error
-        if actor.state == "done":
-            self.actors.remove(actor)
-            if actor.afterwards is not None:
-                actor.afterwards()
-
-    def run_through(self, actor: Actor) -> None:
-        """Let a ready actor run as far as it can, before all others."""
-        while actor.state == "ready":
-            self.run(actor)
-
-    def halt(self, state: str, until_s: float = 0.0, awaited: object = None) -> None:
-        """Halt the actor that runs this until it is ready and chosen."""
-        actor = self.actor
-        if actor is None:
-            raise AssertionError("the rules themselves would have to wait")
-        actor.state, actor.until_s, actor.awaited = state, until_s, awaited
-        actor.waits += state == "waiting"
-        self._halted.release()
-        actor.baton.acquire()
-        if self._over:
-            raise _Over
-
-    def wake(self, awaited: object) -> None:
-        """Make ready whoever waits for that."""
-        for actor in self.actors:
-            if actor.awaited is awaited and actor.state in ("waiting", "locked out"):
-                actor.state = "ready"
-
-    def settle(self, newest_first: bool = False) -> None:
-        """Run until nobody has anything left to do."""
-        for _ in range(_STEPS_MAX):
-            ready = self.among("ready")
-            if not ready:
-                return
-            self.run(ready[-1 if newest_first else 0])
-        raise AssertionError("somebody runs for ever")
-
-    def passing(self, seconds: float) -> Iterator[None]:
-        """Let time pass, with a halt at each moment at which somebody's wait ends."""
-        target_s = self.now_s + seconds
-        self.settle()
-        while due := [one for one in self.among("waiting") if one.until_s <= target_s]:
-            self.now_s = max(self.now_s, min(one.until_s for one in due))
-            for one in due:
-                if one.until_s <= self.now_s:
-                    one.state = "ready"
-            self.settle()
-            yield
-        self.now_s = target_s
-        yield
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, with a halt at each timer."""
+        self.until_s = self.now_s + seconds
+        self.loop.run_forever()
 
     def close(self) -> None:
-        """End all actors, those that they start in ending too."""
-        self._over = True
-        for actor in self.actors:
-            if actor.state == "done":
-                continue
-            actor.baton.release()
-            self._halted.acquire()
-
-    @property
-    def over(self) -> bool:
-        """Whether the run has ended."""
-        return self._over
+        """End all tasks and the loop."""
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.run(_ended(tasks))
+        self.loop.close()
 
 
-class StageLock:
-    """A lock before which every actor halts, so that any other can come first."""
-
+class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._held = False
+        super().__init__(_JumpingSelector(stage, self))
 
-    def __enter__(self) -> None:
-        if self._stage.over:
-            return
-        if self._stage.actor is not None:
-            self._stage.halt("ready")
-        while self._held:
-            self._stage.halt("locked out", awaited=self)
-        self._held = True
-
-    def __exit__(self, *_: object) -> None:
-        self._held = False
-        self._stage.wake(self)
+    def time(self) -> float:
+        return self._stage.now_s
 
 
-class StageEvent:
-    """An event that is waited for in virtual time."""
+class _JumpingSelector(selectors.SelectSelector):
+    """Where a loop would sleep in ``select``, the clock jumps, or the loop stops."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._stage = stage
-        self._set = False
+        self._loop = loop
+        self._busy = 0
 
-    def set(self) -> None:
-        """Wake all who wait."""
-        self._set = True
-        self._stage.wake(self)
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        stage = self._stage
+        stage.iterations += 1
+        self._busy = self._busy + 1 if timeout == 0 else 0
+        if self._busy > _BUSY_MAX:
+            raise AssertionError("somebody runs for ever")
+        if timeout is None or timeout > 0:
+            next_s = math.inf if timeout is None else stage.now_s + timeout
+            if next_s > stage.until_s:
+                stage.now_s = max(stage.now_s, stage.until_s)
+                self._loop.stop()
+            elif math.isinf(next_s):
+                raise AssertionError("all tasks wait for each other")
+            else:
+                stage.now_s = next_s
+        elif stage.now_s + _TOLERANCE_S == stage.now_s:
+            # After 97 days asyncio's tolerance is lost in rounding: it would never find a timer
+            # due that ends exactly now.
+            stage.now_s = math.nextafter(stage.now_s, math.inf)
+        return []
 
-    def is_set(self) -> bool:
-        """Whether it happened."""
-        return self._set
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until it happens or the time is over."""
-        if not self._set:
-            self._stage.halt("waiting", self._stage.now_s + timeout, self)
-        return self._set
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
-def staged(stage: Stage) -> Iterator[None]:
-    """Give the token source the stage's threads and time, and everyone its own wall clock."""
-
-    class StageThread:
-        def __init__(self, target: Callable[..., None], args: tuple[Any, ...], **_: Any) -> None:
-            self._target = lambda: target(*args)
-
-        def start(self) -> None:
-            stage.enter("flight", self._target)
-
-    threads = SimpleNamespace(
-        Lock=lambda: StageLock(stage), Event=lambda: StageEvent(stage), Thread=StageThread
-    )
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(token_module, "threading", threads))
-        clock = SimpleNamespace(monotonic=stage.clock)
-        stack.enter_context(patch.object(deadline_module, "time", clock))
-        yield
+def staged() -> Iterator[Stage]:
+    """Return a stage that deadlines are measured by, too; it is closed at the end."""
+    stage = Stage()
+    with patch.object(call_context, "time", SimpleNamespace(monotonic=stage.clock)):
+        try:
+            yield stage
+        finally:
+            stage.close()

@@ -8,26 +8,49 @@ from typing import Any
 import pytest
 
 from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
-from productsearch_service.upstream.credentials import FileCredentials, FixedCredentials, KeyPair
-from productsearch_service.upstream.issuer import TokenIssuer
-from productsearch_service.upstream.transport import Transport
+from productsearch_service.upstream.auth.credentials import (
+    FileCredentials,
+    FixedCredentials,
+    KeyPair,
+)
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.token import Issued
 from tests.fakes.upstream import FakeUpstream, Fault
 
 PAIR = KeyPair("the-api-key", "the-secret-key")
 GOOD = {"access_token": "24.good", "expires_in": 2592000}
 
 
-def _ask(upstream: FakeUpstream, answer: Any) -> Any:
+async def _ask(upstream: FakeUpstream, answer: Any) -> Issued:
     upstream.then("token", answer)
-    return TokenIssuer(Transport(upstream.url), FixedCredentials(PAIR))()
+    issuer = TokenIssuer(upstream.url, None, FixedCredentials(PAIR))
+    try:
+        return await issuer()
+    finally:
+        issuer.close()
 
 
-def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
+@pytest.mark.asyncio
+async def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
     """Value and lifetime are taken as they are."""
-    issued = _ask(upstream, GOOD)
+    issued = await _ask(upstream, GOOD)
     assert ("24.good", 2592000) == (issued.value, issued.expires_in_s)
 
 
+@pytest.mark.asyncio
+async def test_the_key_pair_travels_in_the_form_and_not_in_the_url(upstream: FakeUpstream) -> None:
+    """A POST of grant_type, client_id and client_secret, escaped; the query is empty."""
+    issuer = TokenIssuer(f"{upstream.url}/", None, FixedCredentials(KeyPair("a key&", "ü=+%")))
+    await issuer()
+    issuer.close()
+    (request,) = upstream.received
+    assert ("POST", "token", "") == (request.verb, request.method, request.query)
+    form = b"grant_type=client_credentials&client_id=a+key%26&client_secret=%C3%BC%3D%2B%25"
+    assert form == request.body
+    assert "application/x-www-form-urlencoded" == request.headers["Content-Type"]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "answer",
     [
@@ -35,6 +58,7 @@ def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
         [],
         b"",
         b"<html>login</html>",
+        b"[" * 50_000,
         b"[" * 100_000,
         GOOD | {"access_token": ""},
         GOOD | {"access_token": 7},
@@ -52,21 +76,27 @@ def test_a_good_answer_is_a_token(upstream: FakeUpstream) -> None:
         [["access_token", "24.good"], ["expires_in", 2592000]],
         Fault(status=429, body=b"slow down"),
         Fault(kind="close"),
+        Fault(kind="reset"),
         Fault(kind="cut"),
+        GOOD | {"padding": "x" * 100_000},
     ],
-    ids=str,
+    ids=lambda answer: str(answer)[:40],
 )
-def test_an_insane_answer_is_no_token(answer: Any, upstream: FakeUpstream) -> None:
+async def test_an_insane_answer_is_no_token(answer: Any, upstream: FakeUpstream) -> None:
     """No token, no lifetime, HTML, a broken connection: a passing failure, nothing else."""
     with pytest.raises(UpstreamUnavailable):
-        _ask(upstream, answer)
+        await _ask(upstream, answer)
+    assert 1 == len(upstream.received)
 
 
-@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
-def test_a_rejected_pair_is_told_from_a_passing_failure(error: str, upstream: FakeUpstream) -> None:
+@pytest.mark.asyncio
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client", "invalid_grant"])
+async def test_a_rejected_pair_is_told_from_a_passing_failure(
+    error: str, upstream: FakeUpstream
+) -> None:
     """The vendor's 401 with its error word means that the operator must act."""
     with pytest.raises(UpstreamCredentialsRejected):
-        _ask(upstream, Fault(status=401, body=b'{"error": "%b"}' % error.encode()))
+        await _ask(upstream, Fault(status=401, body=b'{"error": "%b"}' % error.encode()))
 
 
 def test_files_are_read_as_a_pair_of_one_generation(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from productsearch import v1
-from productsearch_service.calls import Hit
 from productsearch_service.errors import UpstreamProtocol
 from productsearch_service.upstream import answers, codes
-from productsearch_service.upstream.sealed import SealedBytes
+from productsearch_service.upstream.answers import Hit
+from productsearch_service.upstream.masked import MaskedBytes
 from tests.fakes.upstream import FakeUpstream, search_answer
 from tests.pictures import jpeg
 
@@ -24,7 +24,7 @@ SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
 
 
 def _read(members: Any) -> answers.Answer:
-    return answers.read(SealedBytes(json.dumps(members).encode()))
+    return answers.read(MaskedBytes(json.dumps(members).encode()))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_mutated_bodies_are_read_or_refused() -> None:
     for _ in range(MUTATIONS):
         body = _mutated(chance, seeds)
         try:
-            answer = answers.read(SealedBytes(body))
+            answer = answers.read(MaskedBytes(body))
             if answer.failed:
                 codes.error_of(answer.words)
             else:

@@ -12,11 +12,11 @@ from productsearch import v1
 from tests.fakes.upstream import FakeUpstream, error
 from tests.pictures import jpeg
 
-PICTURE = jpeg(1)
-IMAGE = "image=" + quote_plus(base64.b64encode(PICTURE))
+JPEG = jpeg(1)
+IMAGE_FIELD = "image=" + quote_plus(base64.b64encode(JPEG))
 URL = "https://shop.example/a b.jpg?x=1&y=ü".replace(" ", "%20")
 URL_FIELD = "url=" + quote_plus(URL)
-CONTENT = v1.ImageSource(content=PICTURE)
+CONTENT = v1.ImageSource(content=JPEG)
 ADDRESS = v1.ImageSource(url=URL)
 BRIEF = '{"名":"红 苹果","n":1}\x00😀'
 BRIEF_FIELD = (
@@ -29,7 +29,7 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "add": (
         "AddImage",
         v1.AddImageRequest(new_image=v1.NewImage(image=CONTENT, brief=BRIEF)),
-        f"{IMAGE}&{BRIEF_FIELD}",
+        f"{IMAGE_FIELD}&{BRIEF_FIELD}",
     ),
     "add by url with classes": (
         "AddImage",
@@ -41,12 +41,12 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "search, defaults": (
         "SearchImages",
         v1.SearchImagesRequest(image=CONTENT),
-        f"{IMAGE}&pn=0&rn=300",
+        f"{IMAGE_FIELD}&pn=0&rn=300",
     ),
     "search, one class": (
         "SearchImages",
         v1.SearchImagesRequest(image=CONTENT, class_filter=Filter(class_id2=7)),
-        f"{IMAGE}&class_id2=7&tag_logic=0&pn=0&rn=300",
+        f"{IMAGE_FIELD}&class_id2=7&tag_logic=0&pn=0&rn=300",
     ),
     "search, both classes": (
         "SearchImages",
@@ -64,22 +64,22 @@ CASES: dict[str, tuple[str, Any, str]] = {
             page_size=50,
             skip=20,
         ),
-        f"{IMAGE}&class_id1=1&class_id2=2&tag_logic=1&pn=20&rn=50",
+        f"{IMAGE_FIELD}&class_id1=1&class_id2=2&tag_logic=1&pn=20&rn=50",
     ),
     "search, cut at the window": (
         "SearchImages",
         v1.SearchImagesRequest(image=CONTENT, page_size=500, skip=900),
-        f"{IMAGE}&pn=900&rn=100",
+        f"{IMAGE_FIELD}&pn=900&rn=100",
     ),
     "update by sign": (
         "UpdateImage",
         v1.UpdateImageRequest(image_ref=BY_SIGN, brief=BRIEF),
         f"cont_sign=3001%2C4294967295&{BRIEF_FIELD}",
     ),
-    "update by picture, one class only": (
+    "update by image, one class only": (
         "UpdateImage",
         v1.UpdateImageRequest(image_ref=v1.ImageRef(image=CONTENT), class_id2=9),
-        f"{IMAGE}&class_id2=9",
+        f"{IMAGE_FIELD}&class_id2=9",
     ),
     "update by url, everything": (
         "UpdateImage",
@@ -93,10 +93,10 @@ CASES: dict[str, tuple[str, Any, str]] = {
         v1.DeleteImageRequest(image_ref=BY_SIGN),
         "cont_sign=3001%2C4294967295",
     ),
-    "delete by picture": (
+    "delete by image": (
         "DeleteImage",
         v1.DeleteImageRequest(image_ref=v1.ImageRef(image=CONTENT)),
-        IMAGE,
+        IMAGE_FIELD,
     ),
     "delete by url": (
         "DeleteImage",
@@ -130,10 +130,10 @@ def test_bulk_items_are_plain_adds(stub: v1.ProductSearchStub, upstream: FakeUps
     )
     assert 2 == len(list(stub.BulkAddImages(iter([v1.BulkAddImagesRequest(item=item)]))))
     (call,) = upstream.calls
-    assert ("add", f"{IMAGE}&brief=b&class_id1=3".encode()) == (call.method, call.body)
+    assert ("add", f"{IMAGE_FIELD}&brief=b&class_id1=3".encode()) == (call.method, call.body)
 
 
-def test_update_policy_updates_the_stored_picture(
+def test_update_policy_updates_the_stored_image(
     stub: v1.ProductSearchStub, upstream: FakeUpstream
 ) -> None:
     """A duplicate under DUPLICATE_POLICY_UPDATE becomes an update of the sign that is stored."""

@@ -1,99 +1,182 @@
-"""The fast encoder makes what the standard library makes, byte for byte."""
+"""Forms are what the standard library makes, byte for byte: as encoded, and as they arrive."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import random
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from productsearch_service import limits
-from productsearch_service.upstream import form
+from productsearch_service.call_context import CallContext, Caller, Deadline
+from productsearch_service.counters import Counters
+from productsearch_service.images import form_encoding
+from productsearch_service.library.commands import Add, Image
+from productsearch_service.library.library import Library
+from productsearch_service.server.compose import build_library
+from productsearch_service.settings import LibrarySettings
+from productsearch_service.upstream.exchange import _body
+from productsearch_service.upstream.http.transport import Transport
+from productsearch_service.upstream.masked import MaskedText
+from tests.fakes.upstream import FakeUpstream
+from tests.pictures import noise_jpeg
+
+_BLOCK_BYTES = 196_608
+"""So much is encoded at a time."""
+_AT_ONCE = 32
+SIZES = [
+    *(_BLOCK_BYTES * blocks + more for blocks in (1, 2, 9) for more in (-1, 0, 1)),
+    *random.Random(8).sample(range(4_097, 2_900_000), 8),
+    2_900_000,
+]
 
 
 def _reference(content: bytes) -> bytes:
-    return urlencode({"image": base64.b64encode(content)}).encode()
+    return urlencode({"image": base64.b64encode(content), "brief": "a b&c"}).encode()
 
 
-def _buffer_of(body: form.Pieces) -> object:
-    return next(piece.obj for piece in body if isinstance(piece, memoryview))
+def _encoded(content: bytes) -> bytes:
+    return b"".join(_body({"image": _form_value(content), "brief": "a b&c"}))
+
+
+def _form_value(content: bytes) -> tuple[bytes, ...]:
+    encoder = form_encoding.FormEncoder()
+    try:
+        return asyncio.run(encoder.form_value(content, fits=False))
+    finally:
+        encoder.close()
 
 
 def test_every_size_up_to_4096_is_byte_identical_to_urlencode() -> None:
     """Sizes 0 to 4,096: the same bytes as urlencode of the base64 text."""
     content = random.Random(1).randbytes(4096)
     for size in range(4097):
-        assert _reference(content[:size]) == form.encode({"image": content[:size]})
+        assert _reference(content[:size]) == _encoded(content[:size])
 
 
-@pytest.mark.parametrize(
-    "size", [98_303, 98_304, 98_305, 393_216, 393_217, 491_521, 884_736, 884_737, 3_141_592]
-)
+@pytest.mark.parametrize("size", SIZES)
 def test_large_sizes_are_byte_identical_to_urlencode(size: int) -> None:
-    """Sizes around what is encoded and joined at once, and large ones: the same bytes."""
+    """Sizes around what is encoded at a time, and large random ones: the same bytes."""
     content = random.Random(size).randbytes(size)
-    assert _reference(content) == form.encode({"image": content})
+    assert _reference(content) == _encoded(content)
 
 
 @pytest.mark.parametrize("size", [393_219, 3_145_728, 3_145_731])
-def test_a_picture_of_nothing_but_escapes_is_encoded_whole(size: int) -> None:
-    """Each character of its base64 becomes three: the longest form that a size can have."""
+def test_an_image_of_nothing_but_escapes_is_encoded_whole(size: int) -> None:
+    """Each character of its base64 becomes three: the longest form value that a size can have."""
     content = b"\xfb\xef\xbe" * (size // 3)
-    assert form.encode({"image": content}) == b"image=" + b"%2B" * (4 * size // 3)
+    assert b"%2B" * (4 * size // 3) == form_encoding.encode(content)
 
 
-def test_a_buffer_is_used_again_and_never_by_two_forms() -> None:
-    """What was given back can no longer be read; what was kept, and what comes next, is right."""
-    contents = [random.Random(number).randbytes(500_000 + 9 * number) for number in range(4)]
-    kept = form.pieces({"image": contents[0]})
-    buffers = set()
-    for content in contents[1:] * 3:
-        body = form.pieces({"image": content})
-        assert b"".join(body) == _reference(content)
-        buffers.add(_buffer_of(body))
-        form.release(body)
-        for again in (lambda body=body: b"".join(body), lambda body=body: form.release(body)):
-            with pytest.raises((TypeError, ValueError)):
-                again()
-    assert b"".join(kept) == _reference(contents[0])
-    assert len(buffers) == 1
-    assert _buffer_of(kept) not in buffers
+@given(st.binary(max_size=300))
+def test_the_least_length_is_that_of_the_base64_text(content: bytes) -> None:
+    """``length_min`` is never above the form value's length, and equal where nothing is escaped."""
+    assert len(base64.b64encode(content)) == form_encoding.length_min(content)
+    assert form_encoding.length_min(content) <= len(form_encoding.encode(content))
 
 
-def test_a_buffer_with_more_memory_than_a_picture_needs_is_not_used_again() -> None:
-    """A form above the upstream's limit, as ``fit`` makes to learn its length, leaves nothing."""
-    too_long = form.pieces({"image": b"\xfb\xef\xbe" * 1_000_000})
-    assert sum(map(len, too_long)) > limits.IMAGE_ENCODED_BYTES_MAX
-    buffer = _buffer_of(too_long)
-    form.release(too_long)
-    assert _buffer_of(form.pieces({"image": b"a" * 500_000})) is not buffer
+TEXTS = ("url", "brief", "class_id1", "class_id2", "tag_logic", "pn", "rn", "cont_sign")
 
 
-@given(st.dictionaries(st.text(min_size=1), st.text()))
-def test_text_fields_are_byte_identical_to_urlencode(fields: dict[str, str]) -> None:
-    """Any text, any number of fields, in order: the same bytes."""
-    assert urlencode(fields).encode() == form.encode(fields)
+@given(
+    st.dictionaries(st.sampled_from(TEXTS), st.text()),
+    st.none() | st.lists(st.binary(max_size=90), max_size=4),
+    st.integers(0, len(TEXTS)),
+)
+def test_forms_are_byte_identical_to_urlencode(
+    texts: dict[str, str], blocks: list[bytes] | None, at: int
+) -> None:
+    """Any text in the fields of the contract, in any order, and an image in parts between them."""
+    made: dict[str, str | tuple[bytes, ...]] = dict(texts)
+    wanted: dict[str, str | bytes] = dict(texts)
+    if blocks is not None:
+        whole = [block[: len(block) // 3 * 3] for block in blocks]
+        parts = tuple(map(form_encoding.encode, whole))
+        made = _with_image(made, at, parts)
+        wanted = _with_image(wanted, at, base64.b64encode(b"".join(whole)))
+    assert urlencode(wanted).encode() == b"".join(_body(made))
 
 
-@settings(max_examples=300)
-@given(st.binary(max_size=300), st.integers(0, 1000))
-def test_length_is_exact_up_to_the_bound(content: bytes, bound: int) -> None:
-    """Whether a picture is within a bound is told exactly, without encoding the body."""
-    exact = len(form.encode({"": content})) - len("=")
-    told, escaped = form.measure(content, bound)
-    assert (exact <= bound) == (told <= bound)
-    assert told in (exact, 4 * ((len(content) + 2) // 3))
-    assert escaped in (None, form.escape(content))
+def _with_image(fields: dict[str, Any], at: int, value: Any) -> dict[str, Any]:
+    pairs = [*fields.items()]
+    return dict([*pairs[:at], ("image", value), *pairs[at:]])
 
 
-@pytest.mark.parametrize("size", [1, 500_000])
-def test_a_picture_that_was_escaped_before_is_not_escaped_again(size: int) -> None:
-    content = random.Random(size).randbytes(size)
-    fields = {"brief": "a&b", "image": content, "rn": "5"}
-    made_before = fields | {"image": form.escape(content)}
-    assert form.pieces(made_before) == form.pieces(fields)
-    assert b"".join(form.pieces(fields)) == form.encode(fields)
-    assert form.encode(fields) == urlencode(fields | {"image": base64.b64encode(content)}).encode()
+def test_a_large_form_value_is_not_copied() -> None:
+    """The parts of a form hold those of the image's form value themselves."""
+    value = _form_value(noise_jpeg(1_000_000))
+    body = _body({"image": value, "brief": "b", "class_id1": "1"})
+    assert len(value) > 1
+    assert [True] * len(value) == [any(part is each for part in body) for each in value]
+
+
+async def _add_all(library: Library, contents: Iterator[bytes]) -> None:
+    """Add each content, some of them at the same time."""
+    encoder = form_encoding.FormEncoder()
+
+    async def caller() -> None:
+        for content in contents:
+            value = await encoder.form_value(content, fits=False)
+            command = Add(Image(form_value=value), "a b&c")
+            await library.add(command, CallContext(Caller("test"), Deadline.after(60)))
+
+    try:
+        await asyncio.gather(*(caller() for _ in range(_AT_ONCE)))
+    finally:
+        encoder.close()
+        await library.close()
+
+
+def _sent(upstream: FakeUpstream, contents: list[bytes]) -> list[bytes]:
+    """Return the bodies that the upstream received for these contents, sorted."""
+
+    async def run() -> None:
+        settings = LibrarySettings.model_validate(
+            {"base_url": upstream.url, "api_key": "k", "secret_key": "s", "quota_qps": 0}
+        )
+        library = build_library(settings, 1, Counters().library("default"))
+        await _add_all(library, iter(contents))
+
+    asyncio.run(run())
+    return sorted(call.body for call in upstream.calls)
+
+
+def test_every_size_up_to_4096_arrives_as_urlencode_makes_it(upstream: FakeUpstream) -> None:
+    """Sizes 0 to 4,096, over HTTP: the upstream received what urlencode makes, each once."""
+    content = random.Random(2).randbytes(4096)
+    contents = [content[:size] for size in range(4097)]
+    assert sorted(map(_reference, contents)) == _sent(upstream, contents)
+
+
+def test_large_sizes_arrive_as_urlencode_makes_them(upstream: FakeUpstream) -> None:
+    """Bodies that leave in pieces, over HTTP: the upstream received what urlencode makes."""
+    contents = [random.Random(size).randbytes(size) for size in SIZES]
+    assert sorted(map(_reference, contents)) == _sent(upstream, contents)
+    lengths = {call.headers["Content-Length"] for call in upstream.calls}
+    assert {str(len(_reference(content))) for content in contents} == lengths
+    assert not any("Transfer-Encoding" in call.headers for call in upstream.calls)
+
+
+@pytest.mark.asyncio
+async def test_bodies_in_any_parts_arrive_whole(upstream: FakeUpstream) -> None:
+    """Around the size that leaves in one piece and far above it, in parts of any length, empty
+    ones too: what was given arrives.
+    """
+    chance = random.Random(3)
+    transport = Transport(upstream.url)
+    sent = []
+    for length in (limits.SENT_WHOLE_BYTES * n + more for n in (1, 2, 9) for more in (-1, 0, 1)):
+        body = chance.randbytes(length)
+        for cuts in ((), (length // 2,), (0, 0, 1, 64_000, length - 1)):
+            parts = [body[a:b] for a, b in pairwise((0, *cuts, length))]
+            await transport.post("/add", MaskedText(), parts, Deadline.after(60))
+            sent.append(body)
+    await transport.close()
+    assert sent == [call.body for call in upstream.calls]

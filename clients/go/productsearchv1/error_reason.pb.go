@@ -28,7 +28,7 @@ const (
 //
 // Metadata keys of that ErrorInfo: `upstreamCode` (the upstream's error_code, decimal),
 // `logId` (the upstream's log_id, decimal), `upstreamMessage` (its error_msg), `contSign`
-// (the signature of the picture that is already stored).
+// (the signature of the image that is already stored).
 //
 // A google.rpc.RetryInfo detail is present if and only if waiting helps: callers need no
 // list of retryable codes. Further details are named with each value.
@@ -44,23 +44,23 @@ const (
 	// google.rpc.BadRequest: one violation for each wrong field, all of them at once.
 	// Example: `new_image.class_id1: 70000 is out of range; use 1 to 65535`.
 	ErrorReason_FIELD_INVALID ErrorReason = 1
-	// The picture cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
+	// The image cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
 	// google.rpc.BadRequest. Example: a WebP file sent without `fit`.
 	ErrorReason_IMAGE_UNREADABLE ErrorReason = 2
-	// The picture is larger or smaller than the upstream takes. INVALID_ARGUMENT with
+	// The image is larger or smaller than the upstream takes. INVALID_ARGUMENT with
 	// google.rpc.BadRequest. Example: 198 x 198 pixels sent without `fit`.
 	ErrorReason_IMAGE_SIZE_INVALID ErrorReason = 3
-	// The upstream could not download the picture behind the url. FAILED_PRECONDITION;
+	// The upstream could not download the image behind the url. FAILED_PRECONDITION;
 	// send the bytes instead. Example: a host that answers 403 to the upstream.
 	ErrorReason_IMAGE_URL_UNREACHABLE ErrorReason = 4
-	// The same picture is in the library. ALREADY_EXISTS, metadata `contSign` holds its
+	// The same image is in the library. ALREADY_EXISTS, metadata `contSign` holds its
 	// signature. Example: a second AddImage with DUPLICATE_POLICY_REJECT.
 	ErrorReason_IMAGE_ALREADY_EXISTS ErrorReason = 5
-	// No such picture is in the library. NOT_FOUND.
+	// No such image is in the library. NOT_FOUND.
 	// Example: DeleteImage of a signature that was deleted before.
 	ErrorReason_IMAGE_NOT_FOUND ErrorReason = 6
 	// The page token was not made by this service for this search. INVALID_ARGUMENT with
-	// google.rpc.BadRequest. Example: a token sent along with another picture.
+	// google.rpc.BadRequest. Example: a token sent along with another image.
 	ErrorReason_PAGE_TOKEN_INVALID ErrorReason = 7
 	// The page begins past the 1000th result. OUT_OF_RANGE.
 	// Example: `skip` of 1000.
@@ -71,14 +71,14 @@ const (
 	// The upstream has the account but not the library. FAILED_PRECONDITION.
 	// Example: the library was never created in the vendor's console (216017).
 	ErrorReason_LIBRARY_NOT_READY ErrorReason = 10
-	// The library holds as many pictures as it has room for. RESOURCE_EXHAUSTED with
-	// google.rpc.QuotaFailure. Example: the 500,001st picture of a library never grown.
+	// The library holds as many images as it has room for. RESOURCE_EXHAUSTED with
+	// google.rpc.QuotaFailure. Example: the 500,001st image of a library never grown.
 	ErrorReason_LIBRARY_FULL ErrorReason = 11
 	// The library's calls per second are used up. RESOURCE_EXHAUSTED with RetryInfo.
 	// Example: 30 calls a second on a quota of 10.
 	ErrorReason_RATE_LIMITED ErrorReason = 12
 	// This replica holds as many calls or bytes as it may. RESOURCE_EXHAUSTED with
-	// RetryInfo. Example: 200 pictures of 3 MB at once.
+	// RetryInfo. Example: 200 images of 3 MB at once.
 	ErrorReason_SERVER_OVERLOADED ErrorReason = 13
 	// The daily or the total quota of the library is used up. RESOURCE_EXHAUSTED with
 	// google.rpc.QuotaFailure and without RetryInfo. Example: upstream code 17.
@@ -106,8 +106,11 @@ const (
 	// Example: a bulk stream that was open when the replica was told to stop; the items
 	// without a result were not sent on.
 	ErrorReason_SERVER_DRAINING ErrorReason = 21
-	// The deadline left less time than a call to the upstream takes, so none was begun.
-	// DEADLINE_EXCEEDED. Example: a deadline of 20 ms.
+	// The deadline leaves too little time for a call to the upstream, so none was begun.
+	// Either fewer than 100 ms are left, or (in a library with a quota) less time than the
+	// upstream usually takes, or the time ended while the call waited. DEADLINE_EXCEEDED;
+	// set a longer deadline.
+	// Example: a deadline of 20 ms, or of 300 ms where the upstream usually takes 400 ms.
 	ErrorReason_DEADLINE_TOO_SHORT ErrorReason = 22
 	// A fault of the service itself; nothing is said of its cause on the wire, the
 	// service's log has it. INTERNAL. Example: a bug.

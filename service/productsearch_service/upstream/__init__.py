@@ -1,8 +1,7 @@
 """Speaks the upstream's REST contract: typed calls in, typed answers or errors out.
 
-``client`` the four calls · ``exchange`` one call, with everything around it · ``form`` the encoder
-· ``answers`` reads JSON · ``codes`` the one table from code to error · ``token``, ``issuer``,
-``credentials``, ``rotation`` · ``pacer``, ``rate``, ``latency`` · ``retry``, ``gate`` ·
-``transport``, ``connections``, ``punctual`` and ``heads`` the only HTTP imports · ``sealed`` values
-that do not show themselves. Knows nothing of gRPC or generated code.
+``client`` has the four calls · ``exchange`` makes one of them, with token, slot and retries ·
+``http`` sends it · ``answers`` and ``codes`` read what comes back · ``auth`` has the token ·
+``pacing`` decides when a call may go out · ``masked`` hides secrets from tracebacks · ``stats``
+describes the state. Knows nothing of gRPC and of generated code.
 """

@@ -13,10 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from productsearch_service.calls import Hit, Page
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
 from productsearch_service.redaction import redact
-from productsearch_service.upstream.sealed import SealedBytes, SealedMembers, SealedText
+from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 
 _LOG_ID_MAX: Final = 2**64 - 1
 _MESSAGE_CHARS_READ: Final = 10_000
@@ -24,7 +23,38 @@ _MESSAGE_CHARS_MAX: Final = 200
 _SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{12,}")
 _SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
 _TRUE_WORDS: Final = frozenset({"true", "1"})
-_DECODER: Final = json.JSONDecoder(object_hook=SealedMembers)
+_DECODER: Final = json.JSONDecoder(object_hook=MaskedMembers)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Answer to an add: the signature, and the upstream's log_id (0: none).
+
+    ``settled``: an earlier attempt's answer was lost, and a later one heard that the image is
+    stored, by that attempt or before.
+    """
+
+    cont_sign: str
+    log_id: int
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search; score is 0 to 1."""
+
+    cont_sign: str
+    score: float
+    brief: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Answer to a search, best first. ``has_more`` is None where the upstream did not say."""
+
+    hits: tuple[Hit, ...]
+    has_more: bool | None
+    log_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +62,7 @@ class Answer:
     """One answer: what the upstream said of itself, and its members, which may echo a secret."""
 
     words: UpstreamWords
-    members: SealedMembers
+    members: MaskedMembers
 
     @property
     def failed(self) -> bool:
@@ -45,7 +75,7 @@ class Answer:
         return _sign(self.members.get("cont_sign"))
 
 
-def read(body: SealedBytes) -> Answer:
+def read(body: MaskedBytes) -> Answer:
     """Return the answer that ``body`` holds; raise UpstreamProtocol if it holds none."""
     members = _members(body)
     # Raised here, where no JSONDecodeError is being handled: it holds the whole body.
@@ -61,22 +91,22 @@ def read(body: SealedBytes) -> Answer:
     return Answer(words, members)
 
 
-def _members(body: SealedBytes) -> SealedMembers | None:
+def _members(body: MaskedBytes) -> MaskedMembers | None:
     try:
         members = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
-    return members if isinstance(members, SealedMembers) else None
+    return members if isinstance(members, MaskedMembers) else None
 
 
-def required_sign(answer: Answer) -> str:
-    """Return the signature of an add's answer; raise UpstreamProtocol if it has none."""
+def added(answer: Answer) -> Added:
+    """Return what an add's answer says; raise UpstreamProtocol if it has no signature."""
     if answer.cont_sign is None:
         raise _unreadable("has no cont_sign", answer.words)
-    return answer.cont_sign
+    return Added(answer.cont_sign, answer.words.log_id, settled=answer.failed)
 
 
-def required_log_id(answer: Answer) -> int:
+def log_id(answer: Answer) -> int:
     """Return the log_id of an update's or a delete's answer: it is all that says success."""
     if "log_id" not in answer.members:
         raise _unreadable("has no log_id", answer.words)
@@ -98,7 +128,7 @@ def _hit(row: object, words: UpstreamWords) -> Hit:
     cont_sign, score = _sign(row.get("cont_sign")), _number(row.get("score"))
     if cont_sign is None or not isinstance(row.get("brief", ""), str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
-    return Hit(cont_sign, score, _well_formed(SealedText(row.get("brief", ""))))
+    return Hit(cont_sign, score, _well_formed(MaskedText(row.get("brief", ""))))
 
 
 def _sign(value: object) -> str | None:

@@ -1,109 +1,132 @@
 """The four calls of the upstream, typed: which fields they send and what they answer.
 
-Field names and their order are the contract's; docs/wire-mapping.md has the whole table.
+Field names are the contract's; docs/wire-mapping.md has the whole table.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from productsearch_service.calls import Add, Added, Delete, Page, Picture, Search, Update
+from productsearch_service.call_context import CallContext
 from productsearch_service.upstream import answers, codes
+from productsearch_service.upstream.answers import Added, Page
 from productsearch_service.upstream.exchange import Call, Exchange, Fields
-
-if TYPE_CHECKING:
-    from productsearch_service.calls import Ask, Target
-    from productsearch_service.operations.vitals import Vitals
-    from productsearch_service.upstream.answers import Answer
+from productsearch_service.upstream.stats import UpstreamStats
 
 
-class UpstreamClient:
-    """The upstream's calls for one library. Thread-safe.
+@dataclass(slots=True)
+class Image:
+    """An image by its bytes or by its URL; exactly one of the two is set.
 
-    Every call raises ServiceErrors only: what the upstream's code means (see codes),
-    UpstreamUnavailable, UpstreamProtocol, RateLimited, QuotaExhausted, DeadlineTooShort, and
-    for an add whose outcome could not be settled AddOutcomeUnknown.
+    ``form_value`` is what a form holds of the bytes (base64, escaped, in parts) and takes their
+    place before the call. ``path`` is the request field that it came from, which errors name.
     """
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    content: bytes = field(default=b"", repr=False)
+    fits: bool = False
+    url: str = ""
+    path: str = "image"
+    form_value: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def add(self, call: Add, ask: Ask) -> Added:
-        """Store a picture; raise ImageAlreadyExists with its cont_sign if it is stored."""
-        fields = _picture_fields(call.picture)
-        fields["brief"] = call.brief
-        _set_classes(fields, call)
-        return self._exchange.call(
-            Call("add", fields, _added, call.picture.field, done_before=codes.DUPLICATE), ask
-        )
 
-    def search(self, call: Search, ask: Ask) -> Page:
-        """Find pictures."""
-        fields = _picture_fields(call.picture)
-        _set_classes(fields, call)
-        if call.class_id1 is not None or call.class_id2 is not None:
-            fields["tag_logic"] = "1" if call.either_class else "0"
-        fields["pn"] = str(call.start)
-        fields["rn"] = str(call.count)
-        return self._exchange.call(Call("search", fields, answers.page, call.picture.field), ask)
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Class ids, each 1 to 65535 or None."""
 
-    def update(self, call: Update, ask: Ask) -> int:
-        """Change a stored picture; return the log_id."""
-        fields = _target_fields(call.target)
-        if call.brief is not None:
-            fields["brief"] = call.brief
-        _set_classes(fields, call)
-        return self._exchange.call(
-            Call("update", fields, answers.required_log_id, _field_of(call.target)), ask
-        )
+    class_id1: int | None = None
+    class_id2: int | None = None
 
-    def delete(self, call: Delete, ask: Ask) -> int:
-        """Delete one stored picture, or up to 100 by their signatures; return the log_id."""
-        batch = isinstance(call.target, tuple)
-        target = ";".join(call.target) if isinstance(call.target, tuple) else call.target
-        return self._exchange.call(
-            Call(
-                "delete",
-                _target_fields(target),
-                answers.required_log_id,
-                _field_of(target),
-                # A batch that is refused for one unknown sign is not a batch that was deleted.
-                done_before=None if batch else codes.NOT_FOUND,
-            ),
-            ask,
-        )
+    @property
+    def named(self) -> bool:
+        """Whether there is one."""
+        return self.class_id1 is not None or self.class_id2 is not None
+
+
+@dataclass(eq=False)
+class UpstreamClient:
+    """The upstream's calls for one library.
+
+    Every call raises ServiceErrors only: what the upstream's code means (see codes),
+    UpstreamUnavailable, UpstreamProtocol, RateLimited, QuotaExhausted, DeadlineTooShort, and for
+    an add whose outcome could not be settled AddOutcomeUnknown.
+    """
+
+    exchange: Exchange
+
+    async def add(self, image: Image, brief: str, classes: Classes, context: CallContext) -> Added:
+        """Store an image; raise ImageAlreadyExists with its cont_sign if it is stored."""
+        fields = _image_fields(image) | {"brief": brief} | _class_fields(classes)
+        call = Call("add", fields, answers.added, image.path, done_before=codes.DUPLICATE)
+        return await self.exchange.call(call, context)
+
+    async def search(
+        self,
+        image: Image,
+        classes: Classes,
+        context: CallContext,
+        *,
+        either_class: bool,
+        start: int,
+        count: int,
+    ) -> Page:
+        """Find ``count`` images from rank ``start`` on, counted from 0."""
+        fields = _image_fields(image) | _class_fields(classes)
+        if classes.named:
+            fields["tag_logic"] = "1" if either_class else "0"
+        fields |= {"pn": str(start), "rn": str(count)}
+        return await self.exchange.call(Call("search", fields, answers.page, image.path), context)
+
+    async def update(
+        self, target: Image | str, brief: str | None, classes: Classes, context: CallContext
+    ) -> int:
+        """Change what is not None of a stored image; return the log_id."""
+        fields = _target_fields(target)
+        if brief is not None:
+            fields["brief"] = brief
+        fields |= _class_fields(classes)
+        call = Call("update", fields, answers.log_id, _path_of(target))
+        return await self.exchange.call(call, context)
+
+    async def delete(self, target: Image | str, context: CallContext) -> int:
+        """Delete one stored image; return the log_id."""
+        fields = _target_fields(target)
+        call = Call("delete", fields, answers.log_id, _path_of(target), done_before=codes.NOT_FOUND)
+        return await self.exchange.call(call, context)
+
+    async def delete_batch(self, signs: Sequence[str], context: CallContext) -> int:
+        """Delete up to 100 stored images by their signatures; return the log_id.
+
+        One unknown signature has the whole batch refused with ImageNotFound.
+        """
+        fields: Fields = {"cont_sign": ";".join(signs)}
+        return await self.exchange.call(Call("delete", fields, answers.log_id), context)
 
     def prepare(self) -> None:
         """Begin to fetch a token if one is needed."""
-        self._exchange.prepare()
+        self.exchange.prepare()
 
-    def vitals(self) -> Vitals:
+    def stats(self) -> UpstreamStats:
         """Return how the upstream is doing."""
-        return self._exchange.vitals()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._exchange.close()
+        return self.exchange.stats()
 
 
-def _picture_fields(picture: Picture) -> Fields:
-    return {"url": picture.url} if picture.url else {"image": picture.take()}
+def _image_fields(image: Image) -> Fields:
+    return {"url": image.url} if image.url else {"image": image.form_value}
 
 
-def _target_fields(target: Target) -> Fields:
-    return _picture_fields(target) if isinstance(target, Picture) else {"cont_sign": target}
+def _target_fields(target: Image | str) -> Fields:
+    return _image_fields(target) if isinstance(target, Image) else {"cont_sign": target}
 
 
-def _field_of(target: Target) -> str:
-    return target.field if isinstance(target, Picture) else ""
+def _path_of(target: Image | str) -> str:
+    return target.path if isinstance(target, Image) else ""
 
 
-def _set_classes(fields: Fields, call: Add | Search | Update) -> None:
-    if call.class_id1 is not None:
-        fields["class_id1"] = str(call.class_id1)
-    if call.class_id2 is not None:
-        fields["class_id2"] = str(call.class_id2)
-
-
-def _added(answer: Answer) -> Added:
-    return Added(answers.required_sign(answer), answer.words.log_id, settled=answer.failed)
+def _class_fields(classes: Classes) -> Fields:
+    fields: Fields = {}
+    if classes.class_id1 is not None:
+        fields["class_id1"] = str(classes.class_id1)
+    if classes.class_id2 is not None:
+        fields["class_id2"] = str(classes.class_id2)
+    return fields

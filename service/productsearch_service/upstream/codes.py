@@ -6,16 +6,14 @@ UPSTREAM_PROTOCOL with its number and message.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from productsearch_service import errors, limits
 from productsearch_service.errors import UpstreamWords, Violation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Action(Enum):
@@ -75,39 +73,39 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         282003: Meaning(errors.FieldInvalid, "the upstream missed a field", field="*"),
         282005: Meaning(errors.UpstreamProtocol, "the upstream failed to process the batch"),
         282006: Meaning(errors.UpstreamProtocol, "the upstream refused the size of the batch"),
-        # The service: the picture.
-        216200: Meaning(errors.ImageUnreadable, "the picture is empty", field="image"),
+        # The service: the image.
+        216200: Meaning(errors.ImageUnreadable, "the image is empty", field="image"),
         216201: Meaning(
-            errors.ImageUnreadable, "the picture is no readable JPEG, PNG or BMP", field="image"
+            errors.ImageUnreadable, "the image is no readable JPEG, PNG or BMP", field="image"
         ),
         216202: Meaning(
             errors.ImageSizeInvalid, "the upstream does not take this size", field="image"
         ),
         216203: Meaning(
-            errors.ImageUnreadable, "the upstream found nothing in the picture", field="image"
+            errors.ImageUnreadable, "the upstream found nothing in the image", field="image"
         ),
         283300: Meaning(
-            errors.ImageUnreadable, "the upstream could not recognise the picture", field="image"
+            errors.ImageUnreadable, "the upstream could not recognise the image", field="image"
         ),
         216630: Meaning(_UNAVAILABLE, "the upstream's recognition failed", Action.BACK_OFF, True),
         216634: Meaning(_UNAVAILABLE, "the upstream's detection failed", Action.BACK_OFF, True),
         # The service: the library.
-        NOT_FOUND: Meaning(errors.ImageNotFound, "the picture is not in the library"),
-        DUPLICATE: Meaning(errors.ImageAlreadyExists, "the same picture is in the library"),
+        NOT_FOUND: Meaning(errors.ImageNotFound, "the image is not in the library"),
+        DUPLICATE: Meaning(errors.ImageAlreadyExists, "the same image is in the library"),
         LIBRARY_FULL: Meaning(errors.LibraryFull, "the library is full"),
         282000: Meaning(_UNAVAILABLE, "the upstream had an internal fault", Action.BACK_OFF, True),
-        # The service: the picture's address.
+        # The service: the image's address.
         282111: Meaning(
             errors.FieldInvalid, "the upstream does not accept the address", field="url"
         ),
         282112: Meaning(
             errors.ImageUrlUnreachable,
-            "the picture's host is too slow for the upstream; send the bytes instead",
+            "the image's host is too slow for the upstream; send the bytes instead",
             Action.BACK_OFF,
         ),
         282113: Meaning(
             errors.ImageUrlUnreachable,
-            "the picture's host refused the upstream; send the bytes instead",
+            "the image's host refused the upstream; send the bytes instead",
         ),
         282114: Meaning(errors.FieldInvalid, "the address is empty or too long", field="url"),
     }
@@ -124,11 +122,11 @@ def meaning_of(code: int) -> Meaning:
 
 
 def error_of(
-    words: UpstreamWords, picture_field: str = "image", cont_sign: str | None = None
+    words: UpstreamWords, image_field: str = "image", cont_sign: str | None = None
 ) -> errors.ServiceError:
     """Return the error that a caller sees for what the upstream said.
 
-    ``picture_field`` is the path of the request field that the picture came from.
+    ``image_field`` is the path of the request field that the image came from.
     """
     meaning = meaning_of(words.code)
     message = meaning.sentence
@@ -136,7 +134,7 @@ def error_of(
         message = f"{message}: {words.code} {words.message}".rstrip()
     violations: tuple[Violation, ...] = ()
     if meaning.field:
-        path = {"image": picture_field, "url": f"{picture_field}.url"}.get(meaning.field, "*")
+        path = {"image": image_field, "url": f"{image_field}.url"}.get(meaning.field, "*")
         violations = (Violation(path, message, meaning.error.reason),)
     retry_after_s = None
     if words.code == QPS_EXCEEDED:

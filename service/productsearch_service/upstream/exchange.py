@@ -7,61 +7,63 @@ and what stays open is said to be open.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
-from urllib.parse import quote
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
+from urllib.parse import quote, quote_plus
 
 from productsearch_service import limits
+from productsearch_service.call_context import CallContext, Deadline
+from productsearch_service.counters import LibraryCounters
 from productsearch_service.errors import (
     AddOutcomeUnknown,
+    DeadlineTooShort,
+    ImageUrlUnreachable,
     QuotaExhausted,
-    ServerFault,
+    RateLimited,
     ServiceError,
     UpstreamProtocol,
     UpstreamUnavailable,
     UpstreamWords,
 )
-from productsearch_service.operations.tally import Tally
-from productsearch_service.operations.vitals import Vitals
-from productsearch_service.upstream import answers, codes, form
+from productsearch_service.upstream import answers, codes
+from productsearch_service.upstream.answers import Answer
+from productsearch_service.upstream.auth.token import Token, TokenSource
 from productsearch_service.upstream.codes import Action
-from productsearch_service.upstream.gate import Gate
-from productsearch_service.upstream.retry import RetryBudget, wait_before_retry
-from productsearch_service.upstream.sealed import SealedBytes, SealedText
-from productsearch_service.upstream.transport import Transport, TransportFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from productsearch_service.calls import Ask
-    from productsearch_service.deadline import Deadline
-    from productsearch_service.upstream.answers import Answer
-    from productsearch_service.upstream.pacer import Pacer
-    from productsearch_service.upstream.token import Token, TokenSource
+from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.masked import MaskedBytes, MaskedText
+from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker
+from productsearch_service.upstream.pacing.pacer import Pacer
+from productsearch_service.upstream.pacing.retry import RetryBudget, wait_before_retry
+from productsearch_service.upstream.stats import UpstreamStats
 
 Value = TypeVar("Value")
-Fields = dict[str, str | bytes | form.Pieces]
+Fields = dict[str, str | tuple[bytes, ...]]
+"""A form: text that is escaped here, and form values in parts, which are escaped already."""
 
 _PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
+_CANCELLED: Final = "CANCELLED"
 _HTTP_OK: Final = 200
 _HTTP_SERVER_FAULT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Value]):
-    """One call: its method, its form, how its answer is read, where its picture came from.
+    """One call: its method, its form, how its answer is read, and where its image came from.
 
-    ``done_before`` is the code that the call is answered with when an earlier attempt of it,
-    whose answer was lost, was carried out after all: then the answer means success.
+    ``done_before`` is the code that the call is answered with when an earlier attempt of it, whose
+    answer was lost, was carried out after all: then the answer means success.
     """
 
     method: str
     fields: Fields
     read: Callable[[Answer], Value]
-    picture_field: str = ""
+    image_path: str = ""
     done_before: int | None = None
 
 
@@ -69,7 +71,7 @@ class Call(Generic[Value]):
 class _Failure:
     """How an attempt failed, what can be done, and whether it may have been carried out.
 
-    ``stale``: nothing was wrong but the connection, which was from before.
+    ``stale``: nothing was wrong but the connection, which was from an earlier call.
     """
 
     error: ServiceError
@@ -79,100 +81,118 @@ class _Failure:
     stale: bool = False
 
 
-class Exchange:
-    """Calls of one library's upstream. Thread-safe; raises ServiceErrors only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeLimits:
+    """What one call may take: seconds, attempts, and failures in a row until the breaker opens."""
 
-    def __init__(self, transport: Transport, tokens: TokenSource, pacer: Pacer) -> None:
-        self._transport = transport
-        self._tokens = tokens
-        self._pacer = pacer
+    call_s: float = limits.CALL_CAP_S
+    attempts_max: int = limits.ATTEMPTS_MAX
+    breaker_failures: int = limits.BREAKER_FAILURES
+    breaker_open_s: float = limits.BREAKER_FIRST_S
+    breaker_open_max_s: float = limits.BREAKER_MAX_S
+
+
+@dataclass(eq=False)
+class Exchange:
+    """Calls of one library's upstream. Raises ServiceErrors only."""
+
+    transport: Transport
+    tokens: TokenSource
+    pacer: Pacer
+    counters: LibraryCounters
+    bounds: ExchangeLimits = ExchangeLimits()
+
+    def __post_init__(self) -> None:
         self._budget = RetryBudget()
-        self._calls: Tally[tuple[str, str]] = Tally()
-        self._retries: Tally[str] = Tally()
-        self._breaker = Gate(
-            failures_max=limits.BREAKER_FAILURES,
-            first_s=limits.BREAKER_FIRST_S,
-            longest_s=limits.BREAKER_MAX_S,
+        self._calls = 0
+        self._breaker = CircuitBreaker(
+            failures_max=self.bounds.breaker_failures,
+            open_s=self.bounds.breaker_open_s,
+            open_max_s=self.bounds.breaker_open_max_s,
             tells_when=True,
         )
-        self._quota = Gate(
+        self._quota = CircuitBreaker(
             failures_max=1,
-            first_s=limits.EXHAUSTED_FIRST_S,
-            longest_s=limits.EXHAUSTED_MAX_S,
+            open_s=limits.EXHAUSTED_FIRST_S,
+            open_max_s=limits.EXHAUSTED_MAX_S,
             tells_when=False,
         )
 
-    def call(self, call: Call[Value], ask: Ask) -> Value:
+    async def call(self, call: Call[Value], context: CallContext) -> Value:
         """Make one call, with a new token or again where that helps."""
-        body = form.pieces(call.fields)
-        call.fields.clear()  # the picture is in the body now; it need not be there twice
-        try:
-            return self._settled(call, body, ask)
-        finally:
-            form.release(body)
-
-    def prepare(self) -> None:
-        """Begin to fetch a token if one is needed."""
-        self._tokens.prepare()
-
-    def vitals(self) -> Vitals:
-        """Return how this upstream is doing."""
-        return Vitals(
-            token=self._tokens.vitals,
-            pacer=self._pacer.vitals,
-            breaker_open=self._breaker.closed,  # a closed gate is an open breaker
-            probe_due=self._breaker.probe_due,
-            quota_exhausted=self._quota.closed,
-            calls=self._calls.counts(),
-            call_s=self._calls.seconds(),
-            retries=sum(self._retries.counts().values()),
-        )
-
-    def close(self) -> None:
-        """Close the connections and the pacer."""
-        self._pacer.close()
-        self._transport.close()
-
-    def _settled(self, call: Call[Value], body: form.Pieces, ask: Ask) -> Value:
-        """Make attempts until one of them settles the call."""
-        self._budget.save()
+        body = _body(call.fields)
+        deadline = context.deadline.capped(self.bounds.call_s)
+        self._calls += 1
         maybe_done = replayed = reconnected = False
+        told: ServiceError | None = None
         attempt = 1
         while True:
-            outcome = self._attempt(call, body, ask, maybe_done)
+            began_s = time.monotonic()
+            outcome = await self._attempt(call, body, context, deadline, maybe_done=maybe_done)
             if not isinstance(outcome, _Failure):
                 return outcome
             maybe_done |= outcome.maybe_done
+            told = _more_informative(told, outcome.error)
             if outcome.stale and not reconnected:
                 reconnected = True
                 attempt += 1
             elif outcome.action is Action.NEW_TOKEN and not replayed:
                 replayed = True
-                self._retries.add(call.method)
-            elif outcome.action is Action.BACK_OFF and wait_before_retry(
-                attempt, ask.deadline, self._budget, at_least_s=outcome.wait_at_least_s
+                self.counters.retry()
+            elif outcome.action is Action.BACK_OFF and await self._backed_off(
+                attempt, deadline, outcome.wait_at_least_s, time.monotonic() - began_s
             ):
                 attempt += 1
-                self._retries.add(call.method)
+                self.counters.retry()
             elif call.method == "add" and maybe_done:
                 raise _outcome_unknown(outcome.error)
             else:
-                outcome.error.maybe_done = maybe_done
-                raise outcome.error
+                told.maybe_done = maybe_done
+                raise told
 
-    def _attempt(
-        self, call: Call[Value], body: form.Pieces, ask: Ask, maybe_done: bool
+    def prepare(self) -> None:
+        """Begin to fetch a token if one is needed."""
+        self.tokens.prepare()
+
+    def stats(self) -> UpstreamStats:
+        """Return how this upstream is doing."""
+        return UpstreamStats(
+            token=self.tokens.stats,
+            pacer=self.pacer.stats,
+            breaker_open=self._breaker.is_open,
+            probe_due=self._breaker.probe_due,
+            quota_exhausted=self._quota.is_open,
+        )
+
+    async def _backed_off(
+        self, attempt: int, deadline: Deadline, at_least_s: float, took_s: float
+    ) -> bool:
+        """Wait before another attempt; False: there is none to be made."""
+        wait_s = wait_before_retry(
+            attempt, self.bounds.attempts_max, deadline, at_least_s=at_least_s, took_s=took_s
+        )
+        if wait_s is None or not self._budget.spend(self._calls):
+            return False
+        await asyncio.sleep(wait_s)
+        return True
+
+    async def _attempt(
+        self,
+        call: Call[Value],
+        body: tuple[bytes, ...],
+        context: CallContext,
+        deadline: Deadline,
+        *,
+        maybe_done: bool,
     ) -> Value | _Failure:
         """Make one attempt; ``maybe_done``: an earlier one may have been carried out."""
         try:
-            answer = self._answer(call.method, body, ask)
+            answer = await self._answer(call.method, body, context, deadline)
             settled = maybe_done and answer.words.code == call.done_before
             if settled or not answer.failed:
                 return call.read(answer)
         except TransportFailure as failure:
             error = _unavailable(failure)
-            if not failure.stale:
-                self._breaker.failed(error)
             return _Failure(error, Action.BACK_OFF, failure.maybe_done, stale=failure.stale)
         except UpstreamProtocol as unreadable:
             return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
@@ -180,58 +200,85 @@ class Exchange:
             return _Failure(refused, Action.FINAL)
         meaning = codes.meaning_of(answer.words.code)
         return _Failure(
-            codes.error_of(answer.words, call.picture_field, answer.cont_sign),
+            codes.error_of(answer.words, call.image_path, answer.cont_sign),
             meaning.action,
             meaning.maybe_done,
             limits.QPS_BACKOFF_MIN_S if answer.words.code == codes.QPS_EXCEEDED else 0.0,
         )
 
-    def _answer(self, method: str, body: form.Pieces, ask: Ask) -> Answer:
+    async def _answer(
+        self, method: str, body: tuple[bytes, ...], context: CallContext, deadline: Deadline
+    ) -> Answer:
         """Return what the upstream answered, an error code too, and learn from it."""
         self._quota.check()
         self._breaker.check()
-        token = self._tokens.get(ask.deadline)
-        self._pacer.wait(ask, is_search=method == "search")
-        ask.deadline.require()
-        if not ask.still_waits():  # a slot of the quota is not spent on who has left
-            raise ServerFault("the caller has left")
-        answer = self._post(method, token, body, ask.deadline)
-        if codes.meaning_of(answer.words.code).action is Action.NEW_TOKEN and answer.failed:
-            self._tokens.reject(token)
-        self._learn(answer)
+        token = await self.tokens.get(deadline)
+        await self.pacer.wait(context.caller, deadline, is_search=method == "search")
+        deadline.require()
+        with self._quota.passed() as quota_has, self._breaker.passed() as upstream_has:
+            context.posts_begun += 1
+            try:
+                answer = await self._post(method, token, body, deadline)
+            except TransportFailure as failure:
+                if _tells_of_upstream(failure, context):
+                    upstream_has(_unavailable(failure))
+                raise
+            error = codes.error_of(answer.words) if answer.failed else None
+            if isinstance(error, UpstreamUnavailable):
+                upstream_has(error)
+                return answer
+            upstream_has(None)
+            quota_has(error if isinstance(error, QuotaExhausted) else None)
+        if answer.words.code == codes.QPS_EXCEEDED:
+            self.pacer.exceeded()
+        if answer.failed and codes.meaning_of(answer.words.code).action is Action.NEW_TOKEN:
+            self.tokens.reject(token)
         return answer
 
-    def _post(self, method: str, token: Token, body: form.Pieces, deadline: Deadline) -> Answer:
-        query = SealedText(f"?access_token={quote(token.value, safe='')}")
+    async def _post(
+        self, method: str, token: Token, body: tuple[bytes, ...], deadline: Deadline
+    ) -> Answer:
         outcome = _UNREACHABLE
         began_s = time.monotonic()
         try:
-            answer = _read(*self._transport.post(_PATH + method, query, body, deadline))
-            self._pacer.answered(time.monotonic() - began_s)
+            answer = _read(
+                *await self.transport.post(_PATH + method, _query(token), body, deadline)
+            )
+            self.pacer.answered(time.monotonic() - began_s)
             outcome = codes.error_of(answer.words).reason if answer.failed else _OK
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason
             raise
+        except asyncio.CancelledError:
+            outcome = _CANCELLED
+            raise
         finally:
-            self._calls.add((method, outcome), time.monotonic() - began_s)
+            self.counters.post(method, outcome, time.monotonic() - began_s)
         return answer
 
-    def _learn(self, answer: Answer) -> None:
-        """Tell breaker, quota and pacer what an answer says about the upstream."""
-        if answer.words.code == codes.QPS_EXCEEDED:
-            self._pacer.exceeded()
-        error = codes.error_of(answer.words) if answer.failed else None
-        if isinstance(error, UpstreamUnavailable):
-            self._breaker.failed(error)
-            return
-        self._breaker.succeeded()
-        if isinstance(error, QuotaExhausted):
-            self._quota.failed(error)
+
+@lru_cache(maxsize=16)
+def _query(token: Token) -> MaskedText:
+    return MaskedText(f"?access_token={quote(token.value, safe='')}")
+
+
+def _body(fields: Fields) -> tuple[bytes, ...]:
+    """Return the parts of a form body: around a large image value, nothing is copied."""
+    parts: list[bytes] = []
+    text = ""
+    for name, value in fields.items():
+        text += f"{'&' if text or parts else ''}{name}="
+        if isinstance(value, str):
+            text += quote_plus(value)
         else:
-            self._quota.succeeded()
+            parts += (text.encode(), *value)
+            text = ""
+    if text:
+        parts.append(text.encode())
+    return tuple(parts)
 
 
-def _read(status: int, content: SealedBytes) -> Answer:
+def _read(status: int, content: MaskedBytes) -> Answer:
     """Return the answer; an HTTP error without one is the gateway's, not the API's."""
     if status == _HTTP_OK:
         return answers.read(content)
@@ -246,6 +293,29 @@ def _read(status: int, content: SealedBytes) -> Answer:
     raise UpstreamProtocol(f"the upstream answered with HTTP {status}")
 
 
+def _tells_of_upstream(failure: TransportFailure, context: CallContext) -> bool:
+    """Whether a failure says something about the upstream.
+
+    A stale connection does not, and neither does a timeout at the caller's own deadline: a short
+    one ends calls that a healthy upstream would have answered.
+    """
+    if failure.stale:
+        return False
+    return not (failure.timed_out and context.deadline.remaining_s() < limits.DEADLINE_SHAVE_S)
+
+
+def _more_informative(told: ServiceError | None, latest: ServiceError) -> ServiceError:
+    """Return the failure that says more of the two.
+
+    A later attempt that ran out of time or of slots, or that got no answer, does not hide what an
+    earlier one was told of the image's host.
+    """
+    vague = isinstance(
+        latest, UpstreamUnavailable | UpstreamProtocol | DeadlineTooShort | RateLimited
+    )
+    return told if vague and isinstance(told, ImageUrlUnreachable) else latest
+
+
 def _unavailable(failure: TransportFailure) -> UpstreamUnavailable:
     return UpstreamUnavailable(
         f"the upstream {failure.what}", retry_after_s=limits.UPSTREAM_RETRY_S
@@ -254,6 +324,6 @@ def _unavailable(failure: TransportFailure) -> UpstreamUnavailable:
 
 def _outcome_unknown(error: ServiceError) -> AddOutcomeUnknown:
     return AddOutcomeUnknown(
-        "the picture may or may not have been stored; repeat the call with DUPLICATE_POLICY_KEEP",
+        "the image may or may not have been stored; repeat the call with DUPLICATE_POLICY_KEEP",
         upstream=error.upstream or UpstreamWords(),
     )

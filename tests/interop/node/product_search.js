@@ -27,7 +27,7 @@ function connect(target, protos, credentials = grpc.credentials.createInsecure()
   const config = path.join(protos[0], 'productsearch/v1/product_search_grpc_service_config.json');
   return new ProductSearch(target, credentials, {
     'grpc.service_config': fs.readFileSync(config, 'utf8'),
-    'grpc.per_rpc_retry_buffer_size': 4 * MEBIBYTE, // one picture; 1 MiB is the default
+    'grpc.per_rpc_retry_buffer_size': 4 * MEBIBYTE, // one image; 1 MiB is the default
     'grpc.keepalive_time_ms': 30_000, // the service allows a ping every 10 s
     'grpc.keepalive_timeout_ms': 10_000,
     ...options,

@@ -30,28 +30,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `new_image.class_id1: 70000 is out of range; use 1 to 65535`.
     """
     IMAGE_UNREADABLE: _ErrorReason.ValueType  # 2
-    """The picture cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
+    """The image cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
     google.rpc.BadRequest. Example: a WebP file sent without `fit`.
     """
     IMAGE_SIZE_INVALID: _ErrorReason.ValueType  # 3
-    """The picture is larger or smaller than the upstream takes. INVALID_ARGUMENT with
+    """The image is larger or smaller than the upstream takes. INVALID_ARGUMENT with
     google.rpc.BadRequest. Example: 198 x 198 pixels sent without `fit`.
     """
     IMAGE_URL_UNREACHABLE: _ErrorReason.ValueType  # 4
-    """The upstream could not download the picture behind the url. FAILED_PRECONDITION;
+    """The upstream could not download the image behind the url. FAILED_PRECONDITION;
     send the bytes instead. Example: a host that answers 403 to the upstream.
     """
     IMAGE_ALREADY_EXISTS: _ErrorReason.ValueType  # 5
-    """The same picture is in the library. ALREADY_EXISTS, metadata `contSign` holds its
+    """The same image is in the library. ALREADY_EXISTS, metadata `contSign` holds its
     signature. Example: a second AddImage with DUPLICATE_POLICY_REJECT.
     """
     IMAGE_NOT_FOUND: _ErrorReason.ValueType  # 6
-    """No such picture is in the library. NOT_FOUND.
+    """No such image is in the library. NOT_FOUND.
     Example: DeleteImage of a signature that was deleted before.
     """
     PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 7
     """The page token was not made by this service for this search. INVALID_ARGUMENT with
-    google.rpc.BadRequest. Example: a token sent along with another picture.
+    google.rpc.BadRequest. Example: a token sent along with another image.
     """
     RESULT_WINDOW_EXCEEDED: _ErrorReason.ValueType  # 8
     """The page begins past the 1000th result. OUT_OF_RANGE.
@@ -66,8 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: the library was never created in the vendor's console (216017).
     """
     LIBRARY_FULL: _ErrorReason.ValueType  # 11
-    """The library holds as many pictures as it has room for. RESOURCE_EXHAUSTED with
-    google.rpc.QuotaFailure. Example: the 500,001st picture of a library never grown.
+    """The library holds as many images as it has room for. RESOURCE_EXHAUSTED with
+    google.rpc.QuotaFailure. Example: the 500,001st image of a library never grown.
     """
     RATE_LIMITED: _ErrorReason.ValueType  # 12
     """The library's calls per second are used up. RESOURCE_EXHAUSTED with RetryInfo.
@@ -75,7 +75,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     SERVER_OVERLOADED: _ErrorReason.ValueType  # 13
     """This replica holds as many calls or bytes as it may. RESOURCE_EXHAUSTED with
-    RetryInfo. Example: 200 pictures of 3 MB at once.
+    RetryInfo. Example: 200 images of 3 MB at once.
     """
     QUOTA_EXHAUSTED: _ErrorReason.ValueType  # 14
     """The daily or the total quota of the library is used up. RESOURCE_EXHAUSTED with
@@ -112,8 +112,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     without a result were not sent on.
     """
     DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 22
-    """The deadline left less time than a call to the upstream takes, so none was begun.
-    DEADLINE_EXCEEDED. Example: a deadline of 20 ms.
+    """The deadline leaves too little time for a call to the upstream, so none was begun.
+    Either fewer than 100 ms are left, or (in a library with a quota) less time than the
+    upstream usually takes, or the time ended while the call waited. DEADLINE_EXCEEDED;
+    set a longer deadline.
+    Example: a deadline of 20 ms, or of 300 ms where the upstream usually takes 400 ms.
     """
     SERVER_FAULT: _ErrorReason.ValueType  # 23
     """A fault of the service itself; nothing is said of its cause on the wire, the
@@ -126,7 +129,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Metadata keys of that ErrorInfo: `upstreamCode` (the upstream's error_code, decimal),
     `logId` (the upstream's log_id, decimal), `upstreamMessage` (its error_msg), `contSign`
-    (the signature of the picture that is already stored).
+    (the signature of the image that is already stored).
 
     A google.rpc.RetryInfo detail is present if and only if waiting helps: callers need no
     list of retryable codes. Further details are named with each value.
@@ -143,28 +146,28 @@ google.rpc.BadRequest: one violation for each wrong field, all of them at once.
 Example: `new_image.class_id1: 70000 is out of range; use 1 to 65535`.
 """
 IMAGE_UNREADABLE: ErrorReason.ValueType  # 2
-"""The picture cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
+"""The image cannot be decoded, or is no JPEG, PNG or BMP. INVALID_ARGUMENT with
 google.rpc.BadRequest. Example: a WebP file sent without `fit`.
 """
 IMAGE_SIZE_INVALID: ErrorReason.ValueType  # 3
-"""The picture is larger or smaller than the upstream takes. INVALID_ARGUMENT with
+"""The image is larger or smaller than the upstream takes. INVALID_ARGUMENT with
 google.rpc.BadRequest. Example: 198 x 198 pixels sent without `fit`.
 """
 IMAGE_URL_UNREACHABLE: ErrorReason.ValueType  # 4
-"""The upstream could not download the picture behind the url. FAILED_PRECONDITION;
+"""The upstream could not download the image behind the url. FAILED_PRECONDITION;
 send the bytes instead. Example: a host that answers 403 to the upstream.
 """
 IMAGE_ALREADY_EXISTS: ErrorReason.ValueType  # 5
-"""The same picture is in the library. ALREADY_EXISTS, metadata `contSign` holds its
+"""The same image is in the library. ALREADY_EXISTS, metadata `contSign` holds its
 signature. Example: a second AddImage with DUPLICATE_POLICY_REJECT.
 """
 IMAGE_NOT_FOUND: ErrorReason.ValueType  # 6
-"""No such picture is in the library. NOT_FOUND.
+"""No such image is in the library. NOT_FOUND.
 Example: DeleteImage of a signature that was deleted before.
 """
 PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 7
 """The page token was not made by this service for this search. INVALID_ARGUMENT with
-google.rpc.BadRequest. Example: a token sent along with another picture.
+google.rpc.BadRequest. Example: a token sent along with another image.
 """
 RESULT_WINDOW_EXCEEDED: ErrorReason.ValueType  # 8
 """The page begins past the 1000th result. OUT_OF_RANGE.
@@ -179,8 +182,8 @@ LIBRARY_NOT_READY: ErrorReason.ValueType  # 10
 Example: the library was never created in the vendor's console (216017).
 """
 LIBRARY_FULL: ErrorReason.ValueType  # 11
-"""The library holds as many pictures as it has room for. RESOURCE_EXHAUSTED with
-google.rpc.QuotaFailure. Example: the 500,001st picture of a library never grown.
+"""The library holds as many images as it has room for. RESOURCE_EXHAUSTED with
+google.rpc.QuotaFailure. Example: the 500,001st image of a library never grown.
 """
 RATE_LIMITED: ErrorReason.ValueType  # 12
 """The library's calls per second are used up. RESOURCE_EXHAUSTED with RetryInfo.
@@ -188,7 +191,7 @@ Example: 30 calls a second on a quota of 10.
 """
 SERVER_OVERLOADED: ErrorReason.ValueType  # 13
 """This replica holds as many calls or bytes as it may. RESOURCE_EXHAUSTED with
-RetryInfo. Example: 200 pictures of 3 MB at once.
+RetryInfo. Example: 200 images of 3 MB at once.
 """
 QUOTA_EXHAUSTED: ErrorReason.ValueType  # 14
 """The daily or the total quota of the library is used up. RESOURCE_EXHAUSTED with
@@ -225,8 +228,11 @@ Example: a bulk stream that was open when the replica was told to stop; the item
 without a result were not sent on.
 """
 DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 22
-"""The deadline left less time than a call to the upstream takes, so none was begun.
-DEADLINE_EXCEEDED. Example: a deadline of 20 ms.
+"""The deadline leaves too little time for a call to the upstream, so none was begun.
+Either fewer than 100 ms are left, or (in a library with a quota) less time than the
+upstream usually takes, or the time ended while the call waited. DEADLINE_EXCEEDED;
+set a longer deadline.
+Example: a deadline of 20 ms, or of 300 ms where the upstream usually takes 400 ms.
 """
 SERVER_FAULT: ErrorReason.ValueType  # 23
 """A fault of the service itself; nothing is said of its cause on the wire, the

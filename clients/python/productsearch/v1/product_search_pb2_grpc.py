@@ -26,9 +26,13 @@ if _version_not_supported:
 
 
 class ProductSearchStub(object):
-    """Adds, finds, changes and deletes pictures in product image libraries.
+    """Adds, finds, changes and deletes images in product image libraries.
 
     The service holds the credentials and the quota of each library; callers hold neither.
+    The deadline of a call covers all that the service does for it: waiting for the quota,
+    calls to the upstream, retries. Cancelling a call ends the service's work on it; what
+    the upstream has received by then may still be carried out.
+
     Every error carries a google.rpc.ErrorInfo with domain `productsearch.v1` and a reason
     of the ErrorReason enum. Beside the reasons named with each method, any method fails
     with LIBRARY_UNKNOWN, LIBRARY_NOT_READY, RATE_LIMITED, QUOTA_EXHAUSTED,
@@ -76,9 +80,13 @@ class ProductSearchStub(object):
 
 
 class ProductSearchServicer(object):
-    """Adds, finds, changes and deletes pictures in product image libraries.
+    """Adds, finds, changes and deletes images in product image libraries.
 
     The service holds the credentials and the quota of each library; callers hold neither.
+    The deadline of a call covers all that the service does for it: waiting for the quota,
+    calls to the upstream, retries. Cancelling a call ends the service's work on it; what
+    the upstream has received by then may still be carried out.
+
     Every error carries a google.rpc.ErrorInfo with domain `productsearch.v1` and a reason
     of the ErrorReason enum. Beside the reasons named with each method, any method fails
     with LIBRARY_UNKNOWN, LIBRARY_NOT_READY, RATE_LIMITED, QUOTA_EXHAUSTED,
@@ -88,7 +96,7 @@ class ProductSearchServicer(object):
     """
 
     def AddImage(self, request, context):
-        """Stores one picture with its brief and class ids. It can be found within a second.
+        """Stores one image with its brief and class ids. It can be found within a second.
         Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
         IMAGE_URL_UNREACHABLE, IMAGE_ALREADY_EXISTS, LIBRARY_FULL, ADD_OUTCOME_UNKNOWN.
         """
@@ -97,7 +105,7 @@ class ProductSearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SearchImages(self, request, context):
-        """Finds the stored pictures most like the given one, best first.
+        """Finds the stored images most like the given one, best first.
         Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
         IMAGE_URL_UNREACHABLE, PAGE_TOKEN_INVALID, RESULT_WINDOW_EXCEEDED.
         """
@@ -106,7 +114,7 @@ class ProductSearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateImage(self, request, context):
-        """Changes the fields that are set of one stored picture and leaves the others.
+        """Changes the fields that are set of one stored image and leaves the others.
         Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
         IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
         """
@@ -115,7 +123,7 @@ class ProductSearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteImage(self, request, context):
-        """Deletes one stored picture.
+        """Deletes one stored image.
         Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
         IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
         """
@@ -124,16 +132,19 @@ class ProductSearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchDeleteImages(self, request, context):
-        """Deletes any number of stored pictures and answers for each of them.
-        Fails as a whole only with: FIELD_INVALID, and what any method fails with before the
-        first call to the upstream; later failures stand beside the signature they concern.
+        """Deletes any number of stored images and answers for each of them. The caller's
+        deadline covers all groups together; the service config sets 300 s where the caller
+        sets none. A signature that was not dealt with by then has an error in its result.
+        Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
+        method fails with before the first call to the upstream. Every other failure stands
+        beside the signature that it concerns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BulkAddImages(self, request_iterator, context):
-        """Stores a stream of pictures and answers each under its key as soon as it is done,
+        """Stores a stream of images and answers each under its key as soon as it is done,
         in any order. The service reads ahead only as far as it can send on, so a fast
         sender is held back by the transport's flow control. After the sender closes its
         side, the last message is a summary. A stream that ends without a summary was
@@ -186,9 +197,13 @@ def add_ProductSearchServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProductSearch(object):
-    """Adds, finds, changes and deletes pictures in product image libraries.
+    """Adds, finds, changes and deletes images in product image libraries.
 
     The service holds the credentials and the quota of each library; callers hold neither.
+    The deadline of a call covers all that the service does for it: waiting for the quota,
+    calls to the upstream, retries. Cancelling a call ends the service's work on it; what
+    the upstream has received by then may still be carried out.
+
     Every error carries a google.rpc.ErrorInfo with domain `productsearch.v1` and a reason
     of the ErrorReason enum. Beside the reasons named with each method, any method fails
     with LIBRARY_UNKNOWN, LIBRARY_NOT_READY, RATE_LIMITED, QUOTA_EXHAUSTED,

@@ -1,0 +1,140 @@
+"""Who makes a call, and until when its answer is of use.
+
+The interceptor makes one CallContext for each RPC and hands it down as an argument. Cancellation
+is asyncio's own: the task of a call that its caller has left is cancelled. Times are of the
+monotonic clock, so a step of the wall clock changes no deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from productsearch_service import limits
+from productsearch_service.errors import (
+    AddOutcomeUnknown,
+    DeadlineTooShort,
+    ServiceError,
+    UpstreamUnavailable,
+)
+
+Value = TypeVar("Value")
+
+_MARGIN_S: Final = limits.DEADLINE_SHAVE_S / 2
+"""Limits further down end at the deadline, and know more; the one over everything comes after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller: the name it proved, else the address it calls from.
+
+    Where callers share something, a caller with a larger ``share`` has more turns.
+    ``label`` is what metrics call it: the name, only if the policy lists it.
+    """
+
+    name: str
+    share: int = 1
+    label: str = "other"
+
+
+NOBODY: Final = Caller("")
+"""The caller of an RPC that was refused before its caller was known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in time on the monotonic clock, in seconds; infinity where there is none."""
+
+    at_s: float = math.inf
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Return the deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining_s(self) -> float:
+        """Return the seconds left; 0 if the deadline is past."""
+        return max(0.0, self.at_s - time.monotonic())
+
+    def capped(self, seconds: float) -> Deadline:
+        """Return the earlier one of this deadline and the one ``seconds`` from now."""
+        return Deadline(min(self.at_s, time.monotonic() + seconds))
+
+    def timeout(self) -> asyncio.Timeout:
+        """Return a context manager that ends what is awaited in it at the deadline."""
+        return asyncio.timeout(None if self.at_s == math.inf else self.remaining_s())
+
+    def require(self, seconds: float = limits.CALL_MIN_S) -> float:
+        """Return the seconds left; raise DeadlineTooShort if they are fewer than ``seconds``."""
+        remaining_s = self.remaining_s()
+        if remaining_s < seconds:
+            raise DeadlineTooShort(
+                f"{remaining_s * 1000:.0f} ms are left of the deadline, fewer than the "
+                f"{seconds * 1000:.0f} ms that a call to the upstream needs; set a longer one"
+            )
+        return remaining_s
+
+
+@dataclass(slots=True)
+class CallContext:
+    """One RPC, or one item of a bulk stream.
+
+    ``posts_begun`` counts the requests that were sent to the upstream for it: an RPC that ends
+    at its deadline is told by it whether anything was begun.
+    """
+
+    caller: Caller
+    deadline: Deadline
+    posts_begun: int = 0
+
+    @classmethod
+    def begin(cls, caller: Caller, time_remaining_s: float | None) -> CallContext:
+        """Return the context of a call whose caller waits that long (None: without end).
+
+        A little time is kept back, so that the answer arrives before the caller's patience ends.
+        """
+        if time_remaining_s is None:
+            return cls(caller, Deadline())
+        return cls(caller, Deadline.after(time_remaining_s - limits.DEADLINE_SHAVE_S))
+
+    async def bounded(self, work: Awaitable[Value], *, adds: bool = False) -> Value:
+        """Return what ``work`` returns, or end it at the deadline; ``adds``: it stores an image.
+
+        Raises DeadlineTooShort, or, if the upstream was asked already, what that may have come to.
+        """
+        if self.deadline.at_s == math.inf:
+            return await work
+        loop = asyncio.get_running_loop()
+        timeout = asyncio.timeout(None)
+        # The margin begins when the loop notices the deadline: one that is late would run the
+        # timers of both limits in one turn, and this one would hide what the other knows.
+        reached = loop.call_later(
+            self.deadline.remaining_s(), lambda: timeout.reschedule(loop.time() + _MARGIN_S)
+        )
+        try:
+            async with timeout:
+                return await work
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        finally:
+            reached.cancel()
+        raise self._ended(adds=adds)
+
+    def _ended(self, *, adds: bool) -> ServiceError:
+        if not self.posts_begun:
+            return DeadlineTooShort(
+                "the deadline ended before a call to the upstream was begun; set a longer one"
+            )
+        if adds:
+            return AddOutcomeUnknown(
+                "the image may or may not have been stored; "
+                "repeat the call with DUPLICATE_POLICY_KEEP"
+            )
+        return UpstreamUnavailable(
+            "the upstream was too slow", retry_after_s=limits.UPSTREAM_RETRY_S
+        )

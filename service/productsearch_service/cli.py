@@ -1,0 +1,166 @@
+"""The command line: ``productsearch-service`` serves; its other commands ask and check.
+
+Signals are taken first of all and the rest is imported after that: as process 1 of a container
+a process loses signals for which it has no handler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from productsearch_service.settings import Settings
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_EXIT_CANNOT_START: Final = 2
+_GC_THRESHOLDS: Final = (20_000, 20, 50)
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+"""mallopt's names for them, in malloc.h."""
+
+
+def main() -> int:
+    """Run a command and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="productsearch-service",
+        description=(
+            "The gRPC service productsearch.v1.ProductSearch. Settings come from the TOML file "
+            "that PRODUCTSEARCH_SETTINGS names and from PRODUCTSEARCH_... variables; "
+            "secrets never from the command line."
+        ),
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve until SIGTERM (the default)")
+    health = commands.add_parser("health", help="exit 0 if a running service says SERVING")
+    health.add_argument("address", nargs="?", default="127.0.0.1:50052", help="its admin port")
+    policy = commands.add_parser("policy", help="ask a policy file").add_subparsers(
+        dest="question", required=True
+    )
+    check = policy.add_parser("check", help="exit 0 if a call is allowed, 1 if not")
+    check.add_argument("file", type=Path)
+    check.add_argument("identity", help="SPIFFE id, DNS name, or name of a bearer token's caller")
+    check.add_argument("method", help="such as SearchImages")
+    check.add_argument("library")
+    asked = parser.parse_args()
+    if asked.command == "health":
+        return _health(asked.address)
+    if asked.command == "policy":
+        return _policy_check(asked.file, asked.identity, asked.method, asked.library)
+    return _serve()
+
+
+def _serve() -> int:
+    """Run until SIGTERM or SIGINT; a second signal hurries."""
+    signals = _Signals()
+    if os.getpid() == 1:
+        # Orphans of whoever is started beside us in the container become our children.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    import uvloop
+
+    from productsearch_service.observability import logs
+    from productsearch_service.server.files import CheckedSettings
+    from productsearch_service.server.listen import CannotListen
+    from productsearch_service.settings import SettingsError, read_settings
+
+    try:
+        logs.install("INFO")  # settings may have something to say
+        settings = read_settings(CheckedSettings)
+        logs.install(settings.log_level)
+        _give_images_back()
+        uvloop.run(_run(settings, signals))
+    except (SettingsError, CannotListen, OSError, ValueError) as error:
+        sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
+        sys.stderr.flush()
+        os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
+    logging.shutdown()
+    # Python would wait for a thread that still decodes an image; its caller has been answered.
+    os._exit(0)
+
+
+async def _run(settings: Settings, signals: _Signals) -> None:
+    from productsearch_service.server.compose import Server
+
+    server = Server(settings, with_admin=True)
+    await server.start()
+    # Whoever started this process waits for the last line; with port 0 it has the real ones.
+    for what, address, port in (
+        ("admin", settings.admin_listen, server.admin_port),
+        ("metrics", settings.metrics_listen, server.metrics_port),
+        ("listening", settings.listen, server.port),
+    ):
+        if address:
+            sys.stdout.write(f"{what} on {address.rpartition(':')[0]}:{port}\n")
+    sys.stdout.flush()
+    # What start-up made stays; looking through it again and again was a twelfth of a call's CPU.
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    signals.move_to_loop()
+    await signals.stopping.wait()
+    await server.stop(signals.hurry)
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first one stops, the second one hurries."""
+
+    def __init__(self) -> None:
+        self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._come)
+
+    def move_to_loop(self) -> None:
+        """Let the event loop handle them: it is woken by one, whatever it waits for."""
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._come)
+
+    def _come(self, *_: object) -> None:
+        (self.hurry if self.stopping.is_set() else self.stopping).set()
+
+
+def _give_images_back() -> None:
+    """Let the allocator return the memory of images to the system as soon as they are done.
+
+    glibc keeps large blocks for later once a few were freed, in a heap for each thread: under 256
+    callers with 3 MB each that was a third of the peak.
+    """
+    from productsearch_service import limits
+
+    with contextlib.suppress(AttributeError):  # another C library has no such function
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
+        set_option(_M_TRIM_THRESHOLD, limits.FREE_BYTES_KEPT)
+
+
+def _health(address: str) -> int:
+    from productsearch_service.observability.health import ask
+
+    status = ask(address)
+    sys.stdout.write(f"{status}\n")
+    return 0 if status == "SERVING" else 1
+
+
+def _policy_check(file: Path, identity: str, method: str, library: str) -> int:
+    from productsearch_service.identity.policy import METHODS, Policy, PolicyError, read_content
+
+    try:
+        policy = Policy.parse(read_content(file))
+    except PolicyError as error:
+        sys.stderr.write("".join(f"{file}: {line}\n" for line in str(error).splitlines()))
+        return _EXIT_CANNOT_START
+    if method not in METHODS:
+        sys.stderr.write(f"METHOD: {method!r} is none of {', '.join(METHODS)}\n")
+        return _EXIT_CANNOT_START
+    verdict = policy.explain(identity, method, library)
+    sys.stdout.write(f"{'allowed' if verdict.allowed else 'denied'}: {verdict.why}\n")
+    return 0 if verdict.allowed else 1

@@ -1,0 +1,142 @@
+"""Who calls: by the certificate, by a sidecar's word, by a bearer token, else by the address.
+
+In this order, and the first that is there decides: a name that it proves is not made better by
+a second one, and a broken one is refused instead of looked past.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import unquote
+
+from productsearch_service.call_context import Caller
+from productsearch_service.errors import CallerUnauthenticated, quoted
+from productsearch_service.identity import forwarded_client_cert
+from productsearch_service.identity.policy import Policy
+from productsearch_service.settings import ip_address
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SCHEME: Final = "spiffe://"
+_SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)*")
+_DNS_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_SPIFFE_ID_CHARS_MAX: Final = 2048
+_DNS_NAME_CHARS_MAX: Final = 255
+
+
+class Peer(Protocol):
+    """Who is at the other end of a connection, as gRPC's context of a call tells it."""
+
+    def peer(self) -> str:
+        """Return the address, such as ``ipv4:10.0.0.7:51234``."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return what TLS has verified, by kind of name."""
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Return the headers."""
+
+
+class CurrentPolicy(Protocol):
+    """The policy in use, which changes with its file."""
+
+    value: Policy
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """Finds the caller of an RPC; raises CallerUnauthenticated.
+
+    ``certificates``: callers show one, which TLS has verified. ``sidecars``: the addresses of
+    proxies that are believed. ``policy`` is the one in use.
+    """
+
+    policy: CurrentPolicy | None
+    certificates: bool
+    sidecars: Sequence[Network]
+
+    def caller(self, peer: Peer) -> Caller:
+        """Return who makes the RPC of this peer."""
+        policy = self.policy.value if self.policy is not None else None
+        name = self._name(peer, policy)
+        return policy.caller(name) if policy is not None else Caller(name)
+
+    def _name(self, peer: Peer, policy: Policy | None) -> str:
+        if self.certificates:
+            names = peer.auth_context()
+            return _name(_texts(names, "peer_uri"), _texts(names, "peer_dns"))
+        if policy is None and not self.sidecars:
+            return host_of(peer.peer())
+        # Header names may come more than once; an HTTP list of them is one list.
+        headers: dict[str, list[str]] = {}
+        for key, value in peer.invocation_metadata():
+            headers.setdefault(key, []).append(str(value))
+        told = headers.get(forwarded_client_cert.HEADER)
+        if told is not None and is_within(host_of(peer.peer()), self.sidecars):
+            return _forwarded_name(",".join(told))
+        if policy is None:
+            return host_of(peer.peer())
+        return _bearer_name(policy, headers.get("authorization", []))
+
+
+def _texts(names: Mapping[str, Iterable[bytes]], kind: str) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in names.get(kind, ())]
+
+
+def _name(uris: Sequence[str], dns: Sequence[str]) -> str:
+    """Return the one name of a certificate: its SPIFFE id, or else its first DNS name."""
+    if any(uri.lower().startswith(_SCHEME) for uri in uris):
+        if len(uris) != 1:
+            raise CallerUnauthenticated(
+                f"the certificate carries {len(uris)} URIs; one with a SPIFFE id has exactly one"
+            )
+        if len(uris[0]) > _SPIFFE_ID_CHARS_MAX or not _SPIFFE_ID.fullmatch(uris[0]):
+            raise CallerUnauthenticated(f"{quoted(uris[0])} in the certificate is no SPIFFE id")
+        return uris[0]
+    if not dns:
+        raise CallerUnauthenticated(
+            "the certificate names no caller: it has neither a SPIFFE id nor a DNS name"
+        )
+    name = dns[0].lower()
+    if len(name) > _DNS_NAME_CHARS_MAX or not _DNS_NAME.fullmatch(name):
+        raise CallerUnauthenticated(f"{quoted(dns[0])} in the certificate is not one DNS name")
+    return name
+
+
+def _forwarded_name(header: str) -> str:
+    try:
+        names = forwarded_client_cert.last_element(header)
+    except ValueError as error:
+        raise CallerUnauthenticated(f"{forwarded_client_cert.HEADER} is {error}") from None
+    return _name(names.uris, names.dns)
+
+
+def _bearer_name(policy: Policy, headers: Sequence[str]) -> str:
+    if len(headers) != 1:
+        raise CallerUnauthenticated(
+            "no caller is named; send metadata `authorization: Bearer <token>`, once"
+        )
+    scheme, _, token = headers[0].partition(" ")
+    name = policy.bearer_of(token.strip()) if scheme.lower() == "bearer" else None
+    if name is None:
+        raise CallerUnauthenticated("the bearer token belongs to no caller of the policy")
+    return name
+
+
+def host_of(peer: str) -> str:
+    """Return the host of a gRPC peer such as ``ipv4:10.0.0.7:51234``; its port says nothing.
+
+    A peer at a Unix socket has no host: then it is the kind, ``unix``.
+    """
+    kind, _, address = unquote(peer).partition(":")
+    return address.rpartition(":")[0] if kind.startswith("ip") else kind
+
+
+def is_within(host: str, networks: Iterable[Network]) -> bool:
+    """Whether ``host`` is an IP address in one of ``networks``; other peers are in none."""
+    address = ip_address(host.strip("[]"))
+    return address is not None and any(address in network for network in networks)

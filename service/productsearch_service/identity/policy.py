@@ -1,0 +1,196 @@
+"""Who may do what: the operator's policy file. What no rule allows is denied.
+
+Callers are named as they prove themselves: by SPIFFE id or DNS name, or by the name under which
+the file holds the SHA-256 of their bearer tokens; tokens have enough entropy that a plain hash
+tells nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from productsearch_service import limits
+from productsearch_service.call_context import Caller
+from productsearch_service.errors import CallerForbidden, quoted
+
+METHODS: Final = (
+    "AddImage", "SearchImages", "UpdateImage", "DeleteImage", "BatchDeleteImages", "BulkAddImages",
+)  # fmt: skip
+"""What rules can allow: the RPCs by name."""
+
+_VERDICTS_MAX: Final = 4096
+_LIBRARY_CHARS_MAX: Final = 64
+"""Settings allow no longer name of a library."""
+_COMPILED_MAX: Final = 4096
+"""Lists of patterns that are kept compiled."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Pattern = Annotated[str, StringConstraints(min_length=1)]
+Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
+
+
+class PolicyError(ValueError):
+    """The file cannot be used; one line for each thing that is wrong."""
+
+
+class CallerEntry(BaseModel):
+    """A caller by name: digests, in hex, of its bearer tokens; its weight where callers share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token_sha256: tuple[Sha256, ...] = ()
+    share: Annotated[int, Field(ge=1, le=limits.SHARE_MAX)] = 1
+
+
+class RuleEntry(BaseModel):
+    """Lets callers use methods on libraries; each is a list of patterns with ``*`` and ``?``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    callers: Patterns
+    libraries: Patterns = ("*",)
+    methods: Patterns = ("*",)
+
+    def lack(self, method: str, library: str) -> str:
+        """Return what a call by one of its callers lacks, or nothing."""
+        parts = []
+        if not _matches(self.methods, method):
+            parts.append(f"does not name method {method}")
+        if not _matches(self.libraries, library):
+            parts.append(f"does not name library {library}")
+        return " and ".join(parts)
+
+
+class PolicyFile(BaseModel):
+    """The file as it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    callers: dict[Pattern, CallerEntry] = {}
+    rules: tuple[RuleEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a call is allowed, and by which rule or why not."""
+
+    allowed: bool
+    why: str
+
+
+class Policy:
+    """All callers by name, and the rules."""
+
+    def __init__(self, file: PolicyFile) -> None:
+        if wrong := [*_wrong(file)]:
+            raise PolicyError("\n".join(wrong))
+        self._callers = {
+            name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
+        }
+        self._bearers = {
+            digest: name for name, entry in file.callers.items() for digest in entry.token_sha256
+        }
+        self._rules = file.rules
+        self._verdicts: dict[tuple[str, str, str], bool] = {}
+
+    @classmethod
+    def parse(cls, content: bytes) -> Policy:
+        """Return the policy of a TOML file's content; raise PolicyError.
+
+        A file of nothing is refused: whoever writes one in place empties it first.
+        """
+        if not content.strip():
+            raise PolicyError("is empty; write a rule, or a comment if nobody may do anything")
+        try:
+            return cls(PolicyFile.model_validate(tomllib.loads(content.decode("utf-8"))))
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False)
+            raise PolicyError("\n".join(map(_line, problems))) from None
+        except UnicodeDecodeError:
+            raise PolicyError("is not UTF-8") from None
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(f"is not TOML: {error}") from None
+
+    def caller(self, name: str) -> Caller:
+        """Return the caller of that name, with what the file says of it."""
+        return self._callers.get(name) or Caller(name)
+
+    def bearer_of(self, token: str) -> str | None:
+        """Return the name of the caller whose bearer token this is."""
+        return self._bearers.get(hashlib.sha256(token.encode()).hexdigest())
+
+    def check(self, caller: str, method: str, library: str) -> None:
+        """Raise CallerForbidden unless a rule lets ``caller`` use ``method`` on ``library``."""
+        # Callers can make up names of any length, and cost and memory of a verdict depend on it.
+        asked = (caller, method, library[: _LIBRARY_CHARS_MAX + 1])
+        allowed = self._verdicts.get(asked)
+        if allowed is None:
+            if len(self._verdicts) >= _VERDICTS_MAX:  # of libraries that callers made up
+                self._verdicts.clear()
+            allowed = self._verdicts[asked] = self.explain(*asked).allowed
+        if not allowed:
+            raise CallerForbidden(
+                f"{quoted(caller)} may not call {method} on library {quoted(library)}"
+            )
+
+    def explain(self, caller: str, method: str, library: str) -> Verdict:
+        """Return what ``check`` decides, with the rule or the nearest reason."""
+        lacks = []
+        for number, rule in enumerate(self._rules, start=1):
+            if not _matches(rule.callers, caller):
+                continue
+            lack = rule.lack(method, library)
+            if not lack:
+                return Verdict(True, f"rule {number} allows it")
+            lacks.append(f"rule {number} {lack}")
+        return Verdict(False, "; ".join(lacks) or f"no rule speaks of caller {caller}")
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a policy file; raise PolicyError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PolicyError(error.strerror) from None
+
+
+def _matches(patterns: tuple[str, ...], text: str) -> bool:
+    """Return whether ``text`` matches one of ``patterns``, in which ``*`` also spans slashes."""
+    return _compiled(patterns).fullmatch(text) is not None
+
+
+@lru_cache(_COMPILED_MAX)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    written = (re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns)
+    return re.compile("|".join(written), re.DOTALL)
+
+
+def _wrong(file: PolicyFile) -> Iterator[str]:
+    """Yield what is wrong between entries that are right by themselves."""
+    for number, rule in enumerate(file.rules, start=1):
+        for pattern in rule.methods:
+            if not any(_matches((pattern,), method) for method in METHODS):
+                yield f"rule {number}: methods: {pattern!r} is none of {', '.join(METHODS)}"
+    owners: dict[str, str] = {}
+    for name, entry in file.callers.items():
+        for digest in entry.token_sha256:
+            if owners.setdefault(digest, name) != name:
+                yield f"callers.{name}: token_sha256: is a token of {owners[digest]} too"
+
+
+def _line(problem: Any) -> str:
+    """Return what is wrong where; rules count from 1."""
+    where = [str(part) for part in problem["loc"]]
+    if where[:1] == ["rules"] and len(where) > 1:
+        where[:2] = [f"rule {int(where[1]) + 1}"]
+        return f"{where[0]}: {'.'.join(where[1:])}: {problem['msg']}"
+    return f"{'.'.join(where)}: {problem['msg']}"

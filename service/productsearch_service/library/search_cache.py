@@ -1,0 +1,139 @@
+"""Answers identical searches once: concurrent ones share a call, later ones a cached page.
+
+Whether pages are kept, and how long, is the library's setting (off by default). Every write
+through this replica empties the cache; a search that began before a write is neither joined
+nor kept after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from cachetools import TTLCache
+
+from productsearch_service import limits
+from productsearch_service.call_context import Deadline
+from productsearch_service.errors import DeadlineTooShort, RateLimited, ServiceError
+from productsearch_service.upstream.answers import Page
+
+_PAGE_BYTES: Final = 512
+_HIT_BYTES: Final = 400
+"""What a page, and each of its results, takes in memory beside the brief."""
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """A search under way, in a task of its own, and how many wait for it."""
+
+    key: Hashable
+    epoch: int
+    deadline: Deadline
+    task: asyncio.Task[Page]
+    waiters: int = 0
+
+
+class SearchCache:
+    """The searches of one library. ``bytes_max`` bounds the memory of cached pages."""
+
+    def __init__(self, *, ttl_s: float = 0.0, bytes_max: int = limits.SEARCH_CACHE_BYTES) -> None:
+        self._epoch = 0
+        self._flights: dict[Hashable, _Flight] = {}
+        self._bytes_max = bytes_max
+        self._pages: TTLCache[Hashable, Page] | None = (
+            TTLCache(maxsize=bytes_max, ttl=ttl_s, getsizeof=_size_of) if ttl_s > 0 else None
+        )
+
+    async def answer(
+        self, key: Hashable, search: Callable[[], Awaitable[Page]], deadline: Deadline
+    ) -> Page:
+        """Return the page of ``key``: from the cache, from a twin under way, or by ``search``.
+
+        A twin's error is shared too, unless the twin ran out of time: our deadline may be
+        later than its was, so then we search for ourselves.
+        """
+        while True:
+            cached = self._pages.get(key) if self._pages is not None else None
+            if cached is not None:
+                return cached
+            flight = self._flights.get(key)
+            if flight is None or flight.epoch != self._epoch:
+                flight = self._begin(key, search, deadline)
+            mine = flight.deadline is deadline
+            try:
+                return await self._landed(flight, deadline)
+            except ServiceError as error:
+                if mine:
+                    raise
+                if not _out_of_time(error, flight):
+                    raise error.copy() from None
+            deadline.require()
+
+    def forget(self) -> None:
+        """Empty the cache: something was written to the library."""
+        self._epoch += 1
+        if self._pages is not None:
+            self._pages.clear()
+
+    async def close(self) -> None:
+        """End the searches under way."""
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(
+        self, key: Hashable, search: Callable[[], Awaitable[Page]], deadline: Deadline
+    ) -> _Flight:
+        async def fly() -> Page:
+            try:
+                page = await search()
+                if flight.epoch == self._epoch and self._pages is not None:
+                    self._keep(self._pages, key, page)
+                return page
+            finally:
+                self._close_to_others(flight)
+
+        flight = _Flight(key, self._epoch, deadline, asyncio.create_task(fly(), name="search"))
+        self._flights[key] = flight
+        return flight
+
+    def _keep(self, pages: TTLCache[Hashable, Page], key: Hashable, page: Page) -> None:
+        if _size_of(page) <= self._bytes_max:
+            pages[key] = page
+
+    async def _landed(self, flight: _Flight, deadline: Deadline) -> Page:
+        """Wait for a flight; one that nobody waits for any more is cancelled."""
+        flight.waiters += 1
+        try:
+            if flight.deadline is deadline:
+                return await asyncio.shield(flight.task)
+            async with deadline.timeout():
+                return await asyncio.shield(flight.task)
+        except TimeoutError:
+            raise DeadlineTooShort(
+                "the deadline ended while the same search of another call was under way"
+            ) from None
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters:
+                # Now, not when the task has ended: who joined until then would be cancelled too.
+                self._close_to_others(flight)
+                flight.task.cancel()
+
+    def _close_to_others(self, flight: _Flight) -> None:
+        """Let nobody join a flight from now on."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+
+def _out_of_time(error: ServiceError, flight: _Flight) -> bool:
+    """Whether a search failed because its own time was too short."""
+    late = flight.deadline.remaining_s() <= limits.CALL_MIN_S
+    return late or isinstance(error, RateLimited | DeadlineTooShort)
+
+
+def _size_of(page: Page) -> int:
+    return _PAGE_BYTES + sum(_HIT_BYTES + 4 * len(hit.brief) for hit in page.hits)

@@ -1,0 +1,84 @@
+"""grpc.health.v1: what this service says under which name, its own port, and asking another one.
+
+The admin port serves health, reflection and channelz. It has threads of its own and answers while
+the event loop is busy. It is plaintext, and open to whoever reaches it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import grpc
+from grpc_channelz.v1 import channelz  # type: ignore[import-untyped] # it has no types
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from productsearch_service import limits
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_LIVENESS: Final = "liveness"
+_CHANNELZ: Final = "grpc.channelz.v1.Channelz"
+_ASK_TIMEOUT_S: Final = 3.0
+
+
+class Health:
+    """The health service, twice: for the event loop, and for the threads of the admin port.
+
+    "" and the service's name mean readiness, ``liveness`` the process.
+    """
+
+    def __init__(self, service: str) -> None:
+        self.on_loop = health.aio.HealthServicer()
+        self.in_threads = health.HealthServicer()
+        self.reflected = (service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        """The services that reflection lists."""
+        self._readiness = ("", service)
+        self._stopping = False
+        for name in self._readiness:
+            self.in_threads.set(name, _NOT_SERVING)
+        self.in_threads.set(_LIVENESS, _SERVING)
+
+    def admin_server(self) -> grpc.Server:
+        """Return the server of the admin port; it has no port yet."""
+        server = grpc.server(
+            ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="admin"),
+            options=(("grpc.so_reuseport", 0),),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self.in_threads, server)
+        channelz.add_channelz_servicer(server)
+        reflection.enable_server_reflection((*self.reflected, _CHANNELZ), server)
+        return server
+
+    async def start(self) -> None:
+        """Say the same on the event loop."""
+        await self.tell_ready(False)
+        await self.on_loop.set(_LIVENESS, _SERVING)
+
+    async def tell_ready(self, ready: bool) -> None:
+        """Say whether this replica should get calls; once it stops, it never should again."""
+        status = _SERVING if ready and not self._stopping else _NOT_SERVING
+        for name in self._readiness:
+            self.in_threads.set(name, status)
+            await self.on_loop.set(name, status)
+
+    def tell_alive(self, alive: bool) -> None:
+        """Say whether the process is alive; from the admin port alone, the loop may be stuck."""
+        self.in_threads.set(_LIVENESS, _SERVING if alive else _NOT_SERVING)
+
+    async def stop(self) -> None:
+        """Say that this replica should get no calls any more."""
+        self._stopping = True
+        await self.tell_ready(False)
+
+
+def ask(address: str) -> str:
+    """Return what the service at ``address`` says of its readiness, or ``UNREACHABLE``."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_ASK_TIMEOUT_S)
+        except grpc.RpcError:
+            return "UNREACHABLE"
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

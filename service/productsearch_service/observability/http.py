@@ -1,0 +1,117 @@
+"""The HTTP port: /metrics for Prometheus, /livez and /readyz for who probes by HTTP.
+
+Each connection has a thread, so that answers come while the event loop is busy. It tells no
+secrets and no caller's text; still it is for the pod and its node, not for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from productsearch_service import limits
+from productsearch_service.observability.liveness import Liveness
+from productsearch_service.observability.readiness import Readiness
+from productsearch_service.settings import host_and_port
+
+_log = logging.getLogger(__name__)
+
+
+class MetricsServer(ThreadingHTTPServer):
+    """Serves a registry and the probes; raises OSError if its port cannot be opened.
+
+    Connections are bounded: one too many closes the oldest, so clients that never finish a request
+    keep nobody out.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(
+        self, address: str, registry: CollectorRegistry, liveness: Liveness, readiness: Readiness
+    ) -> None:
+        self.registry = registry
+        self.liveness = liveness
+        self.readiness = readiness
+        self._open: dict[socket.socket, None] = {}
+        self._open_lock = threading.Lock()
+        host, port = host_and_port(address)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+
+    def start(self) -> None:
+        """Begin to serve, in threads of its own."""
+        threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port; what is being answered goes on."""
+        self.shutdown()
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, and close the oldest one if there are too many."""
+        with self._open_lock:
+            full = len(self._open) >= limits.ADMIN_CONNECTIONS_MAX
+            oldest = next(iter(self._open)) if full else None
+            self._open[request] = None
+        if oldest is not None:
+            with contextlib.suppress(OSError):  # it ends at this moment by itself
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log what is not a client that has left."""
+        if not isinstance(sys.exception(), OSError):
+            _log.exception("answering a probe or a scrape failed in an unforeseen way")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MetricsServer
+    timeout = limits.ADMIN_TIMEOUT_S
+    wbufsize = -1  # headers and body leave in one piece
+
+    def do_GET(self) -> None:
+        """Answer one of the three paths."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            encode, kind = choose_encoder(self.headers.get("Accept", ""))
+            self._send(HTTPStatus.OK, encode(self.server.registry), kind)
+        elif path == "/livez":
+            reason = "" if self.server.liveness.alive else "the event loop stands still"
+            self._probe(reason, "alive")
+        elif path == "/readyz":
+            self._probe(self.server.readiness.not_ready_reason, "ready")
+        else:
+            self._send(HTTPStatus.NOT_FOUND, b"one of /metrics, /livez, /readyz\n")
+
+    def _probe(self, reason: str, fine: str) -> None:
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
+        self._send(status, f"{reason or fine}\n".encode())
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """Do not tell versions to who asks."""
+        return "productsearch"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay silent: probes come every few seconds."""

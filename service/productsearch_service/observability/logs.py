@@ -1,0 +1,62 @@
+"""Where the service's log goes, and what never gets into it.
+
+Secrets are kept out of messages at their source; this is the second line: whatever any library
+logs, at any level, passes the redaction before it is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from productsearch_service.redaction import redact
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record, its traceback too, and masks the secrets in the whole text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic in its types alone
+    """Writes to stderr; lines that one round of the event loop logs leave in one write.
+
+    A write for each line would be the dearest part of a small call. Warnings and errors are
+    written at once.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        super().__init__()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or keep its line for the end of this round."""
+        try:
+            loop = asyncio.get_running_loop() if record.levelno < logging.WARNING else None
+        except RuntimeError:  # a thread, or no loop yet
+            loop = None
+        self._lines.append(self.format(record))
+        if loop is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("\n".join(lines) + self.terminator)
+            super().flush()
+
+
+def install(level: str) -> None:
+    """Let the root logger write to stderr from ``level`` on, redacted."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # not printed
+    handler = BatchingHandler()
+    handler.setFormatter(
+        RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)

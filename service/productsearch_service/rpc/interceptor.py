@@ -1,0 +1,252 @@
+"""What surrounds each RPC: error boundary, access log, identity, admission, policy, deadline.
+
+Only the methods of ProductSearch are wrapped; health and reflection pass through untouched. A
+handler gets a CallContext in place of gRPC's own context. Each RPC is counted where its access
+line is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_status import rpc_status
+
+from productsearch_service.call_context import NOBODY, CallContext, Caller
+from productsearch_service.counters import RpcCounters
+from productsearch_service.errors import (
+    FieldInvalid,
+    ServerDraining,
+    ServerFault,
+    ServiceError,
+    UpstreamUnavailable,
+    UpstreamWords,
+    Violation,
+    quoted,
+)
+from productsearch_service.identity.identify import CurrentPolicy, Identification
+from productsearch_service.library.library import Libraries
+from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.status import status_of
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Decoder = Callable[[bytes], Any]
+
+SERVICE: Final = "/productsearch.v1.ProductSearch/"
+
+# gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
+# nine times: a negative push-back tells the client's retry policy to leave it.
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+# Nothing of the call was begun: a proxy may send it to another replica, an add too
+# (deploy/envoy/envoy.yaml, `retriable_headers`).
+_NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
+
+_STORES_IMAGES: Final = "AddImage"
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("productsearch.access")
+
+# The record is made here: ``info`` would look through the stack for who calls, for each RPC.
+_ACCESS_RECORD: Final = {
+    "name": _access.name,
+    "levelno": logging.INFO,
+    "levelname": "INFO",
+    "msg": "rpc=%s library=%s caller=%s code=%s reason=%s upstream_code=%d log_id=%d ms=%.1f",
+}
+
+
+@dataclass(eq=False)
+class Interceptor(grpc.aio.ServerInterceptor):
+    """The one interceptor: it wraps the handlers of ProductSearch and no others."""
+
+    libraries: Libraries
+    admission: Admission
+    identification: Identification
+    policy: CurrentPolicy | None
+    counters: RpcCounters
+    _wrapped: dict[str, Handler] = field(default_factory=dict)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the handler, wrapped if it is one of ProductSearch's."""
+        path = handler_call_details.method
+        if path in self._wrapped:
+            return self._wrapped[path]
+        handler = await continuation(handler_call_details)
+        if handler is None or not path.startswith(SERVICE):
+            return handler
+        wrapped = self._wrapped[path] = self._wrap(path.removeprefix(SERVICE), handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> Handler:
+        decode, encode = handler.request_deserializer, handler.response_serializer
+        if handler.stream_stream is not None:
+            handle = self._stream(method, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
+        handle_unary = self._unary(method, handler.unary_unary, decode)
+        return grpc.unary_unary_rpc_method_handler(cast("Any", handle_unary), LazyRequest, encode)
+
+    def _unary(
+        self, method: str, handle: Callable[..., Awaitable[Message]], decode: Decoder
+    ) -> Callable[..., Awaitable[Message]]:
+        async def wrapped(request: LazyRequest, grpc_context: Any) -> Message:
+            call = _Call(method, self.counters)
+            try:
+                context = self._begin(call, grpc_context)
+                with self.admission.unary.held(call.caller, request.size_bytes):
+                    request.decode(decode)
+                    self._allow(call, request.library)
+                    context.deadline.require()
+                    response = await context.bounded(
+                        handle(request.take(), context), adds=method == _STORES_IMAGES
+                    )
+            except asyncio.CancelledError:
+                call.ended("CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
+                ending = call.failed(error)
+            else:
+                call.ended("OK")
+                return response
+            await grpc_context.abort(*ending)
+            raise AssertionError("gRPC's abort raises")
+
+        return wrapped
+
+    def _stream(
+        self, method: str, handle: Callable[..., AsyncGenerator[Message, None]]
+    ) -> Callable[..., AsyncIterator[Message]]:
+        async def wrapped(
+            requests: AsyncIterator[Message], grpc_context: Any
+        ) -> AsyncIterator[Message]:
+            call = _Call(method, self.counters)
+            try:
+                context = self._begin(call, grpc_context)
+                responses = handle(self._allowed(call, requests), context)
+                with self.admission.streams.held(call.caller, 0):
+                    async with aclosing(responses):
+                        async for response in responses:
+                            yield response
+            except (asyncio.CancelledError, GeneratorExit):
+                call.ended("CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
+                ending = call.failed(error)
+            else:
+                call.ended("OK")
+                return
+            await grpc_context.abort(*ending)
+
+        return wrapped
+
+    def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
+        self.admission.check()
+        call.caller = self.identification.caller(grpc_context)
+        return CallContext.begin(call.caller, grpc_context.time_remaining())
+
+    def _allow(self, call: _Call, library: str) -> None:
+        name = self.libraries.name(library)
+        call.library = self.libraries.label(name)
+        call.library_told = name if call.library == name else quoted(name)
+        if self.policy is not None:
+            self.policy.value.check(call.caller.name, call.method, name)
+        self.libraries[library]  # raises LibraryUnknown
+
+    async def _allowed(self, call: _Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Check the library of a stream's first message before anyone reads it."""
+        try:
+            async for request in requests:
+                if not call.library:
+                    self._allow(call, request.settings.library)
+                yield request
+        except DecodeError:
+            raise _no_message() from None
+
+
+class LazyRequest:
+    """A request that is decoded once it was admitted, and handed on instead of kept.
+
+    gRPC holds the request of a call until its end. It holds this object, and an image in flight
+    costs the memory of its form alone.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.size_bytes = len(content)
+        self._content = content
+        self._request: Any = None
+
+    def decode(self, decode: Decoder) -> None:
+        """Decode the request; raise FieldInvalid if it is none."""
+        content, self._content = self._content, b""
+        try:
+            self._request = decode(content)
+        except DecodeError:
+            raise _no_message() from None
+
+    @property
+    def library(self) -> str:
+        """The library that the request names."""
+        return str(self._request.library)
+
+    def take(self) -> Any:
+        """Return the request, once."""
+        request, self._request = self._request, None
+        return request
+
+
+def _no_message() -> FieldInvalid:
+    described = "no message of this method; send what its generated client makes"
+    return FieldInvalid(f"request: {described}", violations=(Violation("request", described),))
+
+
+class _Call:
+    """One RPC as the access log and the metrics tell of it."""
+
+    def __init__(self, method: str, counters: RpcCounters) -> None:
+        self.method = method
+        self.caller: Caller = NOBODY
+        self.library = ""
+        """As metrics call it; empty until the request was let in."""
+        self.library_told = ""
+        self._counters = counters
+        self._began_s = time.monotonic()
+
+    def failed(self, error: Exception) -> tuple[grpc.StatusCode, str, tuple[Any, ...]]:
+        """Count the RPC and return how it ends: with what the caller may know of ``error``."""
+        if not isinstance(error, ServiceError):
+            # grpc would send the text of the exception to the caller.
+            _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
+            error = ServerFault("the service failed; its log says why")
+        status = rpc_status.to_status(status_of(error))
+        self.ended(status.code.name, error)
+        trailers = tuple(status.trailing_metadata or ())
+        if isinstance(error, UpstreamUnavailable):
+            trailers += (_NO_RETRY,)
+        if isinstance(error, ServerDraining):
+            trailers += (_NOT_BEGUN,)
+        return status.code, status.details or "", trailers
+
+    def ended(self, code: str, error: ServiceError | None = None) -> None:
+        """Count the RPC and write its access line."""
+        seconds = time.monotonic() - self._began_s
+        reason = error.reason if error is not None else ""
+        self._counters.ended(
+            self.method, code, reason, self.caller.label, self.library, seconds=seconds
+        )
+        if not _access.isEnabledFor(logging.INFO):
+            return
+        words = error.upstream if error is not None and error.upstream else UpstreamWords()
+        told = (self.method, self.library_told, self.caller.name, code, reason or "-")
+        args = (*told, words.code, words.log_id, seconds * 1000)
+        _access.handle(logging.makeLogRecord(_ACCESS_RECORD | {"args": args}))

@@ -1,0 +1,242 @@
+"""The six RPCs: validate, do, reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from productsearch import v1
+from productsearch_service import limits
+from productsearch_service.call_context import CallContext
+from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
+from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.library.commands import Add, AddOutcome, Deleted, Image, Search
+from productsearch_service.library.library import Libraries, Library
+from productsearch_service.rpc import page_token, validation
+from productsearch_service.rpc.admission import stopping
+from productsearch_service.rpc.bulk import Pipeline
+from productsearch_service.rpc.status import status_of
+from productsearch_service.upstream.answers import Page
+
+_log = logging.getLogger(__name__)
+
+_Request = v1.BulkAddImagesRequest
+_Item = v1.BulkAddImagesRequest.Item
+_Settings = v1.BulkAddImagesRequest.Settings
+_ItemResult = v1.BulkAddImagesResponse.ItemResult
+_Summary = v1.BulkAddImagesResponse.Summary
+
+_OUTCOMES: Final = {
+    AddOutcome.CREATED: v1.AddOutcome.ADD_OUTCOME_CREATED,
+    AddOutcome.KEPT: v1.AddOutcome.ADD_OUTCOME_KEPT,
+    AddOutcome.UPDATED: v1.AddOutcome.ADD_OUTCOME_UPDATED,
+}
+
+
+class Servicer:
+    """productsearch.v1.ProductSearch over the configured libraries.
+
+    Its methods get a CallContext from the interceptor where gRPC would give its own. Requests are
+    dropped as soon as there is a command: it would hold an image once more while the upstream
+    works.
+    """
+
+    def __init__(self, libraries: Libraries, images: FormEncoder, draining: asyncio.Event) -> None:
+        self._libraries = libraries
+        self._images = images
+        self._draining = draining
+        self._bulk_places = asyncio.BoundedSemaphore(limits.BULK_ITEMS_MAX)
+
+    async def AddImage(  # noqa: N802
+        self, request: v1.AddImageRequest, context: CallContext
+    ) -> v1.AddImageResponse:
+        """Store one image."""
+        library, validate_only = self._libraries[request.library], request.validate_only
+        command = validation.new_image(request.new_image, request.duplicate_policy)
+        del request
+        return await self._add(library, command, context, validate_only=validate_only)
+
+    async def SearchImages(  # noqa: N802
+        self, request: v1.SearchImagesRequest, context: CallContext
+    ) -> v1.SearchImagesResponse:
+        """Find images."""
+        library, min_score = self._libraries[request.library], request.min_score
+        command = validation.search(request, self._libraries.name(request.library))
+        del request
+        await validation.encode(command.image, self._images)
+        page = await library.search(command, context)
+        return v1.SearchImagesResponse(
+            results=[
+                v1.SearchResult(cont_sign=hit.cont_sign, brief=hit.brief, score=hit.score)
+                for hit in page.hits
+                if hit.score >= min_score
+            ],
+            next_page_token=_next_page_token(command, page, min_score),
+            log_id=page.log_id,
+        )
+
+    async def UpdateImage(  # noqa: N802
+        self, request: v1.UpdateImageRequest, context: CallContext
+    ) -> v1.UpdateImageResponse:
+        """Change one stored image."""
+        library, validate_only = self._libraries[request.library], request.validate_only
+        command = validation.update(request)
+        del request
+        if isinstance(command.target, Image):
+            await validation.encode(command.target, self._images)
+        if validate_only:
+            return v1.UpdateImageResponse()
+        return v1.UpdateImageResponse(log_id=await library.update(command, context))
+
+    async def DeleteImage(  # noqa: N802
+        self, request: v1.DeleteImageRequest, context: CallContext
+    ) -> v1.DeleteImageResponse:
+        """Delete one stored image."""
+        library = self._libraries[request.library]
+        command = validation.delete(request)
+        del request
+        if isinstance(command.target, Image):
+            await validation.encode(command.target, self._images)
+        return v1.DeleteImageResponse(log_id=await library.delete(command, context))
+
+    async def BatchDeleteImages(  # noqa: N802
+        self, request: v1.BatchDeleteImagesRequest, context: CallContext
+    ) -> v1.BatchDeleteImagesResponse:
+        """Delete stored images by signature; a malformed one fails that result alone."""
+        library = self._libraries[request.library]
+        signs = validation.batch_delete(request)
+        outcomes = await library.delete_all(
+            [sign for sign in signs if isinstance(sign, str)],
+            context,
+            allow_missing=request.allow_missing,
+        )
+        results = [outcomes[sign] if isinstance(sign, str) else Deleted(sign) for sign in signs]
+        return v1.BatchDeleteImagesResponse(
+            results=[
+                v1.BatchDeleteImagesResponse.Result(
+                    cont_sign=sent,
+                    error=status_of(result.error) if result.error else None,
+                    log_id=result.log_id,
+                )
+                for sent, result in zip(request.cont_signs, results, strict=True)
+            ],
+            failed_count=sum(result.error is not None for result in results),
+        )
+
+    async def BulkAddImages(  # noqa: N802
+        self, requests: AsyncIterator[_Request], context: CallContext
+    ) -> AsyncGenerator[v1.BulkAddImagesResponse, None]:
+        """Store a stream of images."""
+        stream = _BulkStream(requests)
+        first = await stream.open()
+        library = self._libraries[first.library]
+
+        async def add(item: _Item) -> _ItemResult:
+            item_context = CallContext(context.caller, context.deadline)
+            return await self._bulk_add(library, first, item, item_context)
+
+        pipeline = Pipeline[_Item, _ItemResult](
+            add, at_once=limits.BULK_AT_ONCE, places=self._bulk_places
+        )
+        summary = _Summary()
+        async with aclosing(pipeline.run(stream.items(), self._draining, stopping)) as results:
+            async for result in results:
+                _count(result, summary)
+                yield v1.BulkAddImagesResponse(result=result)
+        yield v1.BulkAddImagesResponse(summary=summary)
+
+    async def _add(
+        self, library: Library, command: Add, context: CallContext, *, validate_only: bool
+    ) -> v1.AddImageResponse:
+        await validation.encode(command.image, self._images)
+        if validate_only:
+            return v1.AddImageResponse(outcome=v1.AddOutcome.ADD_OUTCOME_VALIDATED)
+        stored = await library.add(command, context)
+        return v1.AddImageResponse(
+            cont_sign=stored.cont_sign, outcome=_OUTCOMES[stored.outcome], log_id=stored.log_id
+        )
+
+    async def _bulk_add(
+        self, library: Library, settings: _Settings, item: _Item, context: CallContext
+    ) -> _ItemResult:
+        """Return what AddImage would have answered for the item."""
+
+        try:
+            context.deadline.require()
+            command = validation.bulk_item(item, settings.duplicate_policy)
+            work = self._add(library, command, context, validate_only=settings.validate_only)
+            return _ItemResult(key=item.key, added=await context.bounded(work, adds=True))
+        except ServiceError as error:
+            return _ItemResult(key=item.key, error=status_of(error))
+        except Exception:  # noqa: BLE001 - the item's boundary: the stream goes on
+            _log.exception("a bulk item failed in an unforeseen way")
+            return _ItemResult(key=item.key, error=status_of(ServerFault("the service failed")))
+
+
+def _next_page_token(command: Search, page: Page, min_score: float) -> str:
+    """Return the next page's token, or "" where none can have results.
+
+    A short page is not the last one; only the upstream's word or an empty page is. An upstream
+    that says nothing of ``has_more`` is asked again until a page is empty. A page on which no
+    result reaches ``min_score`` ends the search.
+    """
+    start = command.start + command.count
+    has_more = bool(page.hits) if page.has_more is None else page.has_more
+    if not has_more or start >= limits.RESULT_WINDOW:
+        return ""
+    if page.hits and page.hits[0].score < min_score:
+        return ""
+    return page_token.encode(start, command.fingerprint)
+
+
+class _BulkStream:
+    """The messages of a bulk stream: settings first, if there are any, then items."""
+
+    def __init__(self, requests: AsyncIterator[_Request]) -> None:
+        self._requests = requests
+        self._first: _Request | None = None
+
+    async def open(self) -> _Settings:
+        """Read the first message and return the stream's settings."""
+        self._first = await anext(self._requests, None)
+        if self._first is None or not self._first.HasField("settings"):
+            return _Settings()
+        validation.bulk_settings(self._first.settings)
+        return self._first.settings
+
+    async def items(self) -> AsyncIterator[_Item]:
+        """Yield the items; raise FieldInvalid for a message that is none."""
+        first, self._first = self._first, None
+        if first is None:
+            return
+        if not first.HasField("settings"):
+            yield _item(first)
+        del first
+        async for request in self._requests:
+            yield _item(request)
+
+
+def _item(request: _Request) -> _Item:
+    if request.HasField("item"):
+        return request.item
+    if request.HasField("settings"):
+        wrong = Violation("settings", "not the first message; send settings first or never")
+    else:
+        wrong = Violation("item", "a message without a part; set item")
+    raise FieldInvalid(f"{wrong.field}: {wrong.description}", violations=(wrong,))
+
+
+def _count(result: _ItemResult, summary: _Summary) -> None:
+    summary.received_count += 1
+    if result.HasField("error"):
+        summary.failed_count += 1
+    elif result.added.outcome in (
+        v1.AddOutcome.ADD_OUTCOME_KEPT,
+        v1.AddOutcome.ADD_OUTCOME_UPDATED,
+    ):
+        summary.duplicate_count += 1
+    else:
+        summary.added_count += 1

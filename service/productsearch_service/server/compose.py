@@ -1,0 +1,277 @@
+"""Builds the service from its settings, and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from productsearch import v1
+from productsearch_service import limits
+from productsearch_service.counters import Counters, LibraryCounters
+from productsearch_service.identity.identify import Identification
+from productsearch_service.identity.policy import Policy, read_content
+from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.library.library import Libraries, Library
+from productsearch_service.library.search_cache import SearchCache
+from productsearch_service.observability.health import Health
+from productsearch_service.observability.http import MetricsServer
+from productsearch_service.observability.liveness import Liveness
+from productsearch_service.observability.metrics import ServiceStates
+from productsearch_service.observability.readiness import Readiness
+from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.interceptor import SERVICE, Interceptor
+from productsearch_service.rpc.servicer import Servicer
+from productsearch_service.server.certificates import CertificateFiles, Pem
+from productsearch_service.server.drain import drain
+from productsearch_service.server.listen import CannotListen, server_credentials, why_not
+from productsearch_service.server.reload import Reloadable, watch
+from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.upstream.auth.credentials import (
+    Credentials,
+    FileCredentials,
+    FixedCredentials,
+    KeyPair,
+)
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.rotation import Rotation
+from productsearch_service.upstream.auth.token import TokenSource
+from productsearch_service.upstream.client import UpstreamClient
+from productsearch_service.upstream.exchange import Exchange, ExchangeLimits
+from productsearch_service.upstream.http.transport import Transport
+from productsearch_service.upstream.masked import MaskedText
+from productsearch_service.upstream.pacing.pacer import Pacer
+
+_log = logging.getLogger(__name__)
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", limits.KEEPALIVE_TIME_MS),
+    ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_TIMEOUT_MS),
+    # Go and Java clients ping idle connections; without these two they get GOAWAY.
+    ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_MIN_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A large window would let the transport buffer messages before anyone asks for them.
+    ("grpc.http2.bdp_probe", 0),
+    # Two servers on one port would share its connections, not its calls.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Server:
+    """The service, listening from the beginning; raises CannotListen with a line for each port.
+
+    To be made and used on a running event loop. ``with_admin``: also the ports beside it, and
+    health follows readiness, which fetches tokens ahead. Without, as in tests, health says SERVING
+    and the first call fetches the token.
+    """
+
+    def __init__(self, settings: Settings, *, with_admin: bool = False) -> None:
+        self._settings = settings
+        self._with_admin = with_admin
+        self._counters = counters = Counters()
+        self._libraries = Libraries(
+            {
+                name: build_library(library, settings.replicas, counters.library(name))
+                for name, library in settings.libraries.items()
+            },
+            settings.default_library,
+        )
+        self._health = Health(SERVICE.strip("/"))
+        self._readiness = Readiness(self._libraries.all(), self._health.tell_ready)
+        self._liveness = Liveness(self._health.tell_alive)
+        self._policy = _policy(settings)
+        self._certificates = _certificates(settings)
+        reloadable = [each for each in (self._policy, self._certificates) if each is not None]
+        self._reload = watch(reloadable, settings.tls_poll_s)
+        self._admission = Admission()
+        self._images = FormEncoder()
+        self._server = self._grpc_server()
+        self._admin: grpc.Server | None = None
+        self._metrics: MetricsServer | None = None
+        if with_admin:
+            ServiceStates(
+                self._libraries.all(),
+                self._readiness,
+                in_flight={
+                    "unary": lambda: self._admission.unary.in_flight,
+                    "stream": lambda: self._admission.streams.in_flight,
+                },
+                broken_files={each.what: each.is_broken for each in reloadable},
+            ).register(counters.registry)
+        self.port = self.admin_port = self.metrics_port = 0
+        """The ports that it really listens on; 0: none."""
+        self._open_ports()
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        await self._health.start()
+        for library in self._libraries.all().values():
+            library.start()
+        await self._server.start()
+        self._reload.start()
+        if not self._with_admin:
+            await self._health.tell_ready(True)
+            return
+        self._liveness.start()
+        if self._admin is not None:
+            self._admin.start()
+        if self._metrics is not None:
+            self._metrics.start()
+        await self._readiness.start()
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Stop without failing a call; ``hurry`` cuts delay and grace short."""
+        await self._readiness.stop()
+        await self._health.stop()
+        await drain(self._server, self._admission, hurry, self._settings)
+        await self._reload.stop()
+        await self._liveness.stop()
+        await self._libraries.close()
+        self._images.close()
+        if self._admin is not None:
+            await asyncio.to_thread(self._admin.stop(0).wait)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.stop)
+        _log.info("stopped")
+
+    def _grpc_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        identification = Identification(
+            self._policy,
+            certificates=settings.tls_client_ca_file is not None,
+            sidecars=settings.sidecars,
+        )
+        interceptor = Interceptor(
+            self._libraries, self._admission, identification, self._policy, self._counters.rpcs
+        )
+        options = [*_OPTIONS]
+        if settings.connection_age_max_s:  # without the grace, gRPC would cut calls
+            options += [
+                ("grpc.max_connection_age_ms", int(settings.connection_age_max_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS),
+            ]
+        server = grpc.aio.server(interceptors=[interceptor], options=options)
+        servicer = Servicer(self._libraries, self._images, self._admission.draining)
+        by_name = cast("Any", _ByName(server))
+        v1.add_ProductSearchServicer_to_server(cast("v1.ProductSearchServicer", servicer), by_name)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.on_loop, by_name)
+        if settings.reflection:
+            reflection.enable_server_reflection(self._health.reflected, server)
+        return server
+
+    def _open_ports(self) -> None:
+        """Open all ports; raise CannotListen with a line for each that cannot be opened."""
+        wrong = []
+
+        def port_of(setting: str, opens: Callable[[str], int]) -> int:
+            address = getattr(self._settings, setting)
+            try:
+                return opens(address) if address else 0
+            except (OSError, RuntimeError) as error:
+                wrong.append(f"{setting}: {address} {why_not(address, error)}")
+                return 0
+
+        self.port = port_of("listen", self._open_service)
+        if self._with_admin:
+            self.admin_port = port_of("admin_listen", self._open_admin)
+            self.metrics_port = port_of("metrics_listen", self._open_metrics)
+        if wrong:
+            raise CannotListen("\n".join(wrong))
+
+    def _open_service(self, address: str) -> int:
+        if self._certificates is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, server_credentials(self._certificates))
+
+    def _open_admin(self, address: str) -> int:
+        self._admin = self._health.admin_server()
+        return self._admin.add_insecure_port(address)
+
+    def _open_metrics(self, address: str) -> int:
+        registry = self._counters.registry
+        self._metrics = MetricsServer(address, registry, self._liveness, self._readiness)
+        return self._metrics.server_port
+
+
+class _ByName:
+    """Registers handlers that are found by name, and no methods.
+
+    For each registered method grpc.aio keeps a task that waits for the next call, and looks at all
+    of these tasks with every call: about a tenth of the CPU of a small one.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, *_: object) -> None:
+        """Do nothing; the generic handlers have the same methods."""
+
+
+def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCounters) -> Library:
+    """Return a library that uses its part of the quota, as one of ``replicas``."""
+    transport = Transport(
+        settings.base_url,
+        settings.ca_bundle,
+        connect_s=settings.connect_timeout_s,
+        send_stall_s=settings.send_stall_timeout_s,
+        read_s=settings.read_timeout_s,
+    )
+    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
+    tokens = TokenSource(issuer, count=counters.token)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s)
+    pacer = Pacer(settings.quota_qps / replicas, counters)
+    bounds = ExchangeLimits(
+        call_s=settings.call_timeout_s,
+        attempts_max=settings.attempts_max,
+        breaker_failures=settings.breaker_failures,
+        breaker_open_s=settings.breaker_open_s,
+        breaker_open_max_s=settings.breaker_open_max_s,
+    )
+    exchange = Exchange(transport, tokens, pacer, counters, bounds)
+    search_cache = SearchCache(
+        ttl_s=settings.search_cache_ttl_s, bytes_max=settings.search_cache_bytes
+    )
+
+    async def close() -> None:
+        await search_cache.close()
+        await rotation.stop()
+        await tokens.close()
+        issuer.close()
+        pacer.close()
+        await transport.close()
+
+    return Library(UpstreamClient(exchange), search_cache, rotation.start, close)
+
+
+def _credentials(settings: LibrarySettings) -> Credentials:
+    if settings.credentials_dir is not None:
+        return FileCredentials(settings.credentials_dir)
+    if settings.api_key is None or settings.secret_key is None:
+        raise AssertionError("settings were validated to hold a key pair")
+    return FixedCredentials(
+        KeyPair(
+            MaskedText(settings.api_key.get_secret_value()),
+            MaskedText(settings.secret_key.get_secret_value()),
+        )
+    )
+
+
+def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
+    path = settings.policy_file
+    if path is None:
+        return None
+    return Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+
+
+def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:
+    certificate, key = settings.tls_cert_file, settings.tls_key_file
+    if certificate is None or key is None:
+        return None
+    files = CertificateFiles(certificate, key, settings.tls_client_ca_file)
+    return Reloadable("tls_cert_file", files.read, files.check)

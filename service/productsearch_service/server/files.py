@@ -1,0 +1,38 @@
+"""The settings with the files that they name: read and checked before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationInfo, field_validator
+
+from productsearch_service.identity.policy import Policy, read_content
+from productsearch_service.server.certificates import CertificateFiles, check_client_ca, read_file
+from productsearch_service.settings import Settings
+
+
+class CheckedSettings(Settings):
+    """Settings whose certificate, key, CA and policy files can be used."""
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _certificate_of_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("tls_cert_file")
+        if certificate is not None and value is not None:
+            files = CertificateFiles(certificate, value)
+            files.check(files.read())
+        return value
+
+    @field_validator("tls_client_ca_file")
+    @classmethod
+    def _client_ca_content(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_client_ca(value, read_file(value))
+        return value
+
+    @field_validator("policy_file")
+    @classmethod
+    def _policy_content(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            Policy.parse(read_content(value))
+        return value

@@ -1,0 +1,67 @@
+"""Values that are read from files and read anew as the files change, without a restart.
+
+A file that is broken, or gone for a moment, keeps the value that there is and is logged once.
+Files are compared by their content: that sees an edit in place, a rename over, and the swap of
+the one symbolic link through which Kubernetes replaces a whole volume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from productsearch_service.periodic_task import PeriodicTask
+
+Content = TypeVar("Content")
+Value = TypeVar("Value")
+
+_log = logging.getLogger(__name__)
+
+
+class Reloadable(Generic[Content, Value]):
+    """A value made from the content of files; ``read`` and ``make`` raise ValueError.
+
+    The first reading happens here and raises; later ones keep the old value instead.
+    """
+
+    def __init__(
+        self, what: str, read: Callable[[], Content], make: Callable[[Content], Value]
+    ) -> None:
+        self.what = what
+        self._read = read
+        self._make = make
+        self._content = read()
+        self.value = make(self._content)
+        """The value now in use."""
+        self._told = ""
+
+    def is_broken(self) -> bool:
+        """Whether the files have changed into something that cannot be used."""
+        return bool(self._told)
+
+    def look(self) -> None:
+        """Take over new content if there is some and it is good."""
+        try:
+            content = self._read()
+            if content != self._content:
+                self.value = self._make(content)
+                self._content = content
+                _log.info("%s was replaced and is in use", self.what)
+        except ValueError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                _log.error("%s stays as it was: %s", self.what, self._told)
+        else:
+            self._told = ""
+
+
+def watch(watched: Sequence[Reloadable[Any, Any]], poll_s: float) -> PeriodicTask:
+    """Return the task in which values look for changes every ``poll_s`` seconds."""
+
+    async def look() -> None:
+        for reloadable in watched:
+            await asyncio.to_thread(reloadable.look)  # the volume that they are on may hang
+
+    return PeriodicTask("reload", look, poll_s)

@@ -1,0 +1,1 @@
+"""HTTP to the upstream: the only folder that imports aiohttp's client."""

@@ -1,0 +1,289 @@
+"""Sends one POST and returns the answer's bytes.
+
+The access token travels in the URL, and aiohttp puts the URL into exceptions, trace signals and
+objects. So nothing of aiohttp leaves this module: a failure is a TransportFailure with a fixed
+word, raised without its cause. Nothing is taken from the environment: no proxies, no ``.netrc``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+import certifi
+from yarl import URL
+
+from productsearch_service import limits
+from productsearch_service.call_context import Deadline
+from productsearch_service.upstream.masked import MaskedBytes, MaskedText
+
+_HEADERS: Final = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Accept": "application/json",
+}
+_NEVER_ADDED: Final = ("User-Agent", "Accept-Encoding")
+_SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
+"""A body up to this size leaves together with the head."""
+
+
+class TransportFailure(Exception):
+    """No whole answer came.
+
+    ``maybe_done``: whether the request can have reached the upstream and been carried out.
+    ``stale``: it was sent on a connection from an earlier call, which ended without an answer; that
+    says nothing of the upstream, and the next attempt gets a new connection.
+    ``timed_out``: time ran out; the caller of ``post`` knows whose time it was.
+    """
+
+    def __init__(
+        self, what: str, *, maybe_done: bool, stale: bool = False, timed_out: bool = False
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.maybe_done = maybe_done
+        self.stale = stale
+        self.timed_out = timed_out
+
+
+class Transport:
+    """A pool of connections to one host, for the running event loop.
+
+    Connecting, sending and reading have a limit each, in seconds: ``connect_s`` for the whole
+    handshake, ``send_stall_s`` for each part of the request, ``read_s`` for the whole answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        ca_bundle: Path | None = None,
+        *,
+        connect_s: float = limits.CONNECT_TIMEOUT_S,
+        send_stall_s: float = limits.SEND_STALL_TIMEOUT_S,
+        read_s: float = limits.READ_TIMEOUT_S,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self.connect_s, self.send_stall_s, self.read_s = connect_s, send_stall_s, read_s
+        # Authorities of certifi where no others are named; a plain upstream needs none.
+        trusted = str(ca_bundle or certifi.where())
+        https = base_url.startswith("https:")
+        self._tls = ssl.create_default_context(cafile=trusted) if https else True
+        self._session: aiohttp.ClientSession | None = None
+        self._requests: Counter[aiohttp.ClientSession] = Counter()
+        """Requests under way in each session that is not closed."""
+
+    def __repr__(self) -> str:
+        return f"Transport({self._base_url!r})"
+
+    async def post(
+        self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
+    ) -> tuple[int, MaskedBytes]:
+        """POST a form, given in parts, and return HTTP status and body, both whatever they are.
+
+        Raises TransportFailure where no whole answer came before the deadline.
+        """
+        outcome = await self._send(path, query, body, deadline)
+        # Raised here, where no foreign exception is being handled: it would be kept as the context
+        # of ours, and its text holds the URL. So do the frames of a cancellation.
+        if outcome is None:
+            raise asyncio.CancelledError
+        if isinstance(outcome, TransportFailure):
+            raise outcome
+        return outcome
+
+    async def _send(
+        self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
+    ) -> tuple[int, MaskedBytes] | TransportFailure | None:
+        """Return the answer or the failure; None if the call was cancelled."""
+        length = sum(map(len, body))
+        small = length <= _SMALL_BYTES
+        progress = _Progress(self, deadline, small=small)
+        session = self._session or self._open()
+        self._requests[session] += 1
+        try:
+            async with (
+                progress.timeout,
+                session.post(
+                    URL(f"{self._base_url}{path}{query}", encoded=True),
+                    data=b"".join(body) if small else _pieces(body, progress),
+                    headers=None if small else {"Content-Length": str(length)},
+                    allow_redirects=False,
+                    trace_request_ctx=progress,
+                ) as response,
+            ):
+                progress.answered = True
+                content = await _read(response)
+        except asyncio.CancelledError:
+            return None
+        except TimeoutError:
+            return progress.timed_out()
+        except aiohttp.ClientError as error:
+            failure = progress.broken(error)
+            if failure.stale and self._session is session:
+                self._session = None  # what was idle beside this connection is as old
+            return failure
+        except (OSError, ValueError):
+            return TransportFailure("broke off", maybe_done=progress.sent)
+        finally:
+            await self._ended(session)
+        return content if isinstance(content, TransportFailure) else (response.status, content)
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Make the session with the first request: a service that cannot start leaves none open."""
+        session = self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # admission bounds the calls, and each call has one connection
+                ssl=self._tls,
+                keepalive_timeout=limits.CONNECTION_IDLE_MAX_S,
+                socket_factory=_socket,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            skip_auto_headers=_NEVER_ADDED,
+            trust_env=False,
+            auto_decompress=True,
+        )
+        # Tracing libraries add themselves to every session, and would export each URL.
+        session.trace_configs[:] = [_progress_signals()]
+        return session
+
+    async def _ended(self, session: aiohttp.ClientSession) -> None:
+        """Count a request as ended; the last one of a session that is not used again closes it."""
+        self._requests[session] -= 1
+        if session is not self._session and not self._requests[session]:
+            del self._requests[session]
+            await session.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in list(self._requests):
+            await session.close()
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket that holds little unsent data: what it takes tells how the line moves."""
+    made = socket.socket(*address[:3])
+    for option, value in (
+        ("TCP_NOTSENT_LOWAT", limits.SENT_WHOLE_BYTES),
+        # A connection that was closed with data unsent ends, even if its peer stands still.
+        ("TCP_USER_TIMEOUT", int(limits.UNSENT_KEPT_S * 1000)),
+    ):
+        if hasattr(socket, option):  # Linux has both
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
+
+
+class _Progress:
+    """How far one request has come, and the one timer over all of it."""
+
+    def __init__(self, limits: Transport, deadline: Deadline, *, small: bool) -> None:
+        self._limits = limits
+        self._deadline = deadline
+        self._small = small
+        self._first_s = limits.read_s if small else limits.send_stall_s
+        self.timeout = asyncio.timeout(min(self._first_s, deadline.remaining_s()))
+        self.connected = False
+        self.kept = True
+        """Whether the connection is from an earlier call."""
+        self.sent = False
+        """Whether the upstream may have got the whole request."""
+        self.answered = False
+        """Whether the head of the answer has come."""
+
+    def allow(self, seconds: float) -> None:
+        """Let the timer end after ``seconds``, or at the deadline if that is earlier."""
+        seconds = min(seconds, self._deadline.remaining_s())
+        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def connects(self) -> None:
+        """Note that a new connection is begun."""
+        self.kept = False
+        self.allow(self._limits.connect_s)
+
+    def has_connection(self) -> None:
+        """Note that the request has its connection; a small one leaves in one piece."""
+        self.connected = True
+        self.sent = self._small
+        if not self.kept:
+            self.allow(self._first_s)
+
+    def has_sent_piece(self) -> None:
+        """Note that a part of a large body was taken by the system."""
+        self.allow(self._limits.send_stall_s)
+
+    def has_sent_all(self) -> None:
+        """Note that only the answer is waited for."""
+        self.allow(self._limits.read_s)
+
+    def timed_out(self) -> TransportFailure:
+        """Return the failure of a request whose time is up."""
+        if not self.connected:
+            return TransportFailure("cannot be connected to", maybe_done=False, timed_out=True)
+        return TransportFailure("was too slow", maybe_done=self.sent, timed_out=True)
+
+    def broken(self, error: aiohttp.ClientError) -> TransportFailure:
+        """Return the failure of a request whose connection was refused, ended or cannot be read."""
+        if isinstance(error, aiohttp.ClientSSLError):
+            return TransportFailure("failed TLS verification", maybe_done=False)
+        if not self.connected:
+            return TransportFailure("cannot be connected to", maybe_done=False)
+        if self.answered:
+            return TransportFailure("broke off while it answered", maybe_done=True)
+        ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        return TransportFailure("broke off", maybe_done=self.sent, stale=self.kept and ended)
+
+
+def _progress_signals() -> aiohttp.TraceConfig:
+    """Return the signals by which aiohttp says which connection a request has."""
+
+    async def connects(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.connects()
+
+    async def has_connection(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.has_connection()
+
+    signals = aiohttp.TraceConfig()
+    signals.on_connection_create_start.append(connects)
+    signals.on_connection_create_end.append(has_connection)
+    signals.on_connection_reuseconn.append(has_connection)
+    signals.freeze()
+    return signals
+
+
+async def _pieces(body: Sequence[bytes], progress: _Progress) -> AsyncIterator[bytes]:
+    """Yield a large body; each part is taken by the system before the next one is asked for.
+
+    Between two parts the event loop reads: an answer may come before the whole request was sent,
+    and is lost if the next write is the first to find the connection closed.
+    """
+    for number, part in enumerate(body, start=1):
+        # The last part may arrive whatever becomes of this call: what was taken is flushed.
+        progress.sent = number == len(body)
+        yield part
+        progress.has_sent_piece()
+        await asyncio.sleep(0)
+    progress.has_sent_all()
+
+
+async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFailure:
+    """Return the body of an answer, however it is framed."""
+    pieces: list[bytes] = []
+    length = 0
+    while piece := MaskedBytes(await response.content.readany()):
+        pieces.append(piece)
+        length += len(piece)
+        if length > limits.ANSWER_BYTES_MAX:
+            return TransportFailure("answered too much", maybe_done=True)
+    body = MaskedBytes(b"".join(pieces))
+    framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+    if not framed and not body.rstrip().endswith(b"}"):
+        # Only the end of the connection ended it: cut in the head or body, for all we know.
+        return TransportFailure("broke off while it answered", maybe_done=True)
+    return body

@@ -1,0 +1,1 @@
+"""When a call may go out: slots of the quota, the circuit breaker, retries."""

@@ -1,0 +1,116 @@
+"""What a header says of an image, and that reading it costs little."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from productsearch_service import limits
+from productsearch_service.images.inspect import (
+    Header,
+    SizeInvalid,
+    Unreadable,
+    check_sides,
+    inspect,
+)
+from tests.pictures import draw, encode
+
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 6
+_FILES = {
+    "JPEG": encode(draw(1, 411, 302)),
+    "JPEG progressive": encode(draw(1, 411, 302), progressive=True, quality=30),
+    "JPEG grey": encode(draw(1, 411, 302, "L")),
+    "JPEG CMYK": encode(draw(1, 411, 302, "CMYK")),
+    "JPEG with EXIF": encode(draw(1, 411, 302), exif=_EXIF, comment=b"a comment"),
+    "PNG": encode(draw(1, 411, 302), "PNG"),
+    "PNG with alpha": encode(draw(1, 411, 302, "RGBA"), "PNG"),
+    "PNG with palette": encode(draw(1, 411, 302, "P"), "PNG"),
+    "PNG of one bit": encode(draw(1, 411, 302, "1"), "PNG"),
+    "PNG of 16 bits": encode(draw(1, 411, 302, "I;16"), "PNG"),
+    "BMP": encode(draw(1, 411, 302), "BMP"),
+    "BMP with palette": encode(draw(1, 411, 302, "P"), "BMP"),
+}
+_LOW, _HIGH = limits.IMAGE_SIDE_MIN_PX, limits.IMAGE_SIDE_MAX_PX
+
+
+@pytest.mark.parametrize("kind", _FILES)
+def test_well_formed_files_are_read(kind: str) -> None:
+    """Format, width and height of every kind that the upstream takes."""
+    assert Header(kind.split()[0], 411, 302) == inspect(_FILES[kind])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+def test_other_formats_are_unreadable(kind: str) -> None:
+    """A format that the upstream does not take is refused by its header."""
+    with pytest.raises(Unreadable):
+        inspect(encode(draw(1), kind))
+
+
+@settings(max_examples=1000)
+@given(
+    st.sampled_from(sorted(_FILES)),
+    st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), max_size=3),
+    st.none() | st.integers(0, 400),
+)
+def test_whatever_the_bytes_are_there_is_a_header_or_a_refusal(
+    kind: str, changes: list[tuple[int, int]], cut: int | None
+) -> None:
+    """A header that was tampered with is read or is Unreadable: no other exception. Where Pillow
+    reads the file too, it says the same.
+    """
+    broken = bytearray(_FILES[kind])
+    for at, value in changes:
+        broken[at] = value
+    content = bytes(broken[:cut])
+    try:
+        header = inspect(content)
+    except Unreadable:
+        return
+    try:
+        expected = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "BMP"))
+    except Exception:  # noqa: BLE001 - Pillow refuses in many ways
+        return
+    assert Header(str(expected.format), *expected.size) == header
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [
+        (_LOW, _LOW, True),
+        (_LOW, _HIGH, True),
+        (_HIGH, _LOW, True),
+        (_LOW - 1, _LOW, False),
+        (_LOW, _LOW - 1, False),
+        (_HIGH + 1, _LOW, False),
+        (_LOW, _HIGH + 1, False),
+        (30_000, 30_000, False),
+    ],
+)
+def test_the_bounds_of_the_sides_are_exact(width: int, height: int, fits: bool) -> None:
+    """An image at a bound passes, one pixel beyond it is refused; nothing is decoded for that."""
+    file = bytearray(encode(draw(1, 8, 8), "BMP"))
+    file[18:26] = width.to_bytes(4, "little") + height.to_bytes(4, "little")
+    with contextlib.nullcontext() if fits else pytest.raises(SizeInvalid, match=f"^{width} x"):
+        check_sides(bytes(file))
+
+
+def test_text_of_a_png_is_not_inflated() -> None:
+    """64 MB of compressed text before the image data cost less than a megabyte."""
+    image = _FILES["PNG"]
+    text = b"zTXtk\x00\x00" + zlib.compress(bytes(64_000_000))
+    chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    bomb = image[:33] + chunk + image[33:]
+    tracemalloc.start()
+    try:
+        assert Header("PNG", 411, 302) == inspect(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
