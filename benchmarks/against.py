@@ -3,8 +3,8 @@
 Both facades are processes with the same settings, and are called in short turns, one after the
 other, over the same upstream. What is told is the median of the turns' ratios.
 
-The bars are those of issue 14, against 5d01850. Its facade runs threads and keeps them on one core
-that its interpreter chooses within two seconds of getting busy, so each turn counts after that.
+The bars are for 5d01850, the last commit with threads. Its facade keeps them on one core that its
+interpreter chooses within two seconds of getting busy, so each turn counts after that.
 Where the other commit has that setting, it is measured without it too.
 """
 

@@ -15,6 +15,8 @@ from productsearch_service.settings import Settings
 Value = TypeVar("Value")
 
 _PATIENCE_S = 60
+_CLOSING_S = 0.02
+"""For connections that were closed, to end before their event loop does."""
 
 
 class Server:
@@ -104,5 +106,6 @@ async def _ended() -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.sleep(_CLOSING_S)
     await loop.shutdown_asyncgens()
     await loop.shutdown_default_executor()

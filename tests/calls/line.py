@@ -42,15 +42,19 @@ class Line:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._goes_on.set()
-        self.refuse()
+        self.end()
         for waiting in self._queue:
             waiting.close()
 
     def go_on(self) -> None:
         """Let what stands still go on."""
         self._goes_on.set()
+
+    def end(self) -> None:
+        """Close all connections for good, also those that stand still."""
+        self._ended.set()
+        self.refuse()
+        self.go_on()
 
     def refuse(self) -> None:
         """Close all connections, and refuse new ones."""

@@ -95,7 +95,7 @@ def test_sending_ends_when_it_stands_still(
         assert DOWN == came_to, f"{passed} bytes have passed"
         assert SHORT_S <= took_s < LONG_S / 2
     assert 0 == sum(_is_whole(call) for call in upstream.calls)
-    line.refuse()  # else connections with unsent data would outlive the event loop
+    line.end()  # else connections with unsent data would outlive the event loop
 
 
 def test_what_was_told_as_not_sent_never_arrives(
@@ -116,7 +116,7 @@ def test_what_was_told_as_not_sent_never_arrives(
     line.go_on()
     until(lambda: upstream.calls)
     assert (DOWN, [False]) == (came_to, [_is_whole(call) for call in upstream.calls])
-    line.refuse()
+    line.end()
 
 
 def test_reading_ends_by_its_own_limit(watched: WatchedFactory, upstream: FakeUpstream) -> None:

@@ -16,8 +16,16 @@ from productsearch_service.redaction import redact
 class RedactingFormatter(logging.Formatter):
     """Formats a record, its traceback too, and masks the secrets in the whole text."""
 
+    _second, _time = 0, ""
+
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Return the time, to the second: many lines in a row have the same."""
+        if int(record.created) != self._second:
+            self._second, self._time = int(record.created), super().formatTime(record, datefmt)
+        return self._time
 
 
 class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic in its types alone

@@ -12,9 +12,11 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 import certifi
@@ -77,6 +79,7 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._requests: Counter[aiohttp.ClientSession] = Counter()
         """Requests under way in each session that is not closed."""
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
@@ -141,7 +144,7 @@ class Transport:
                 limit=0,  # admission bounds the calls, and each call has one connection
                 ssl=self._tls,
                 keepalive_timeout=limits.CONNECTION_IDLE_MAX_S,
-                socket_factory=_socket,
+                socket_factory=self._socket,
             ),
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -162,22 +165,25 @@ class Transport:
             await session.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also those whose peer does not take what was sent."""
+        for opened in list(self._sockets):
+            with suppress(OSError):  # it is closed already
+                opened.shutdown(socket.SHUT_RDWR)
         for session in list(self._requests):
             await session.close()
 
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket that holds little unsent data: what it takes tells how the line moves."""
-    made = socket.socket(*address[:3])
-    for option, value in (
-        ("TCP_NOTSENT_LOWAT", limits.SENT_WHOLE_BYTES),
-        # A connection that was closed with data unsent ends, even if its peer stands still.
-        ("TCP_USER_TIMEOUT", int(limits.UNSENT_KEPT_S * 1000)),
-    ):
-        if hasattr(socket, option):  # Linux has both
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """Return a socket that holds little unsent data: what it takes tells how the line moves."""
+        made = socket.socket(*address[:3])
+        for option, value in (
+            ("TCP_NOTSENT_LOWAT", limits.SENT_WHOLE_BYTES),
+            # A connection that was closed with data unsent ends, even if its peer stands still.
+            ("TCP_USER_TIMEOUT", int(limits.UNSENT_KEPT_S * 1000)),
+        ):
+            if hasattr(socket, option):  # Linux has both
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self._sockets.add(made)
+        return made
 
 
 class _Progress:
