@@ -25,7 +25,7 @@ from productsearch_service.errors import (
 Value = TypeVar("Value")
 
 _MARGIN_S: Final = limits.DEADLINE_SHAVE_S / 2
-"""Limits further down end at the deadline, and know more; the one over everything comes after."""
+"""How much later the overall bound ends a call: an inner limit can report a better reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ class Deadline:
 class CallContext:
     """One RPC, or one item of a bulk stream.
 
-    ``posts_begun`` counts the requests that were sent to the upstream for it: an RPC that ends
-    at its deadline is told by it whether anything was begun.
+    ``posts_begun`` counts the requests that were sent to the upstream for it: at the deadline it
+    tells whether anything was begun.
     """
 
     caller: Caller
@@ -101,10 +101,16 @@ class CallContext:
             return cls(caller, Deadline())
         return cls(caller, Deadline.after(time_remaining_s - limits.DEADLINE_SHAVE_S))
 
+    async def give_way(self) -> None:
+        """Let other calls have the event loop, unless that could cost this one its answer."""
+        if self.deadline.remaining_s():
+            await asyncio.sleep(0)
+
     async def bounded(self, work: Awaitable[Value], *, adds: bool = False) -> Value:
         """Return what ``work`` returns, or end it at the deadline; ``adds``: it stores an image.
 
-        Raises DeadlineTooShort, or, if the upstream was asked already, what that may have come to.
+        Raises DeadlineTooShort if no request was sent, else AddOutcomeUnknown for an add and
+        UpstreamUnavailable for the rest.
         """
         if self.deadline.at_s == math.inf:
             return await work

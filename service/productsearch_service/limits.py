@@ -1,4 +1,4 @@
-"""Every number that bounds something, once. Units stand last in the name."""
+"""The numbers that bound something and are used in more than one place. Units stand last."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ SEND_STALL_TIMEOUT_S: Final = 10.0
 """Longest time without progress while a request is sent."""
 READ_TIMEOUT_S: Final = 30.0
 """From the end of the request to the end of the answer."""
+HEADER_BYTES_MAX: Final = 65_536
+"""Of one line of an answer's head."""
 UNSENT_KEPT_S: Final = 30.0
 """How long the system tries to send what an upstream does not take."""
 SENT_WHOLE_BYTES: Final = 64 * 1024

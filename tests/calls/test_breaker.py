@@ -112,6 +112,8 @@ def test_a_probe_that_never_goes_out_is_the_next_calls(
 ) -> None:
     """Calls that the pacer refuses, or that are cancelled in its queue, take nobody's probe."""
     facade = watched(quota_qps=4, attempts_max=1, breaker_open_s=1, breaker_open_max_s=1)
+    upstream.always("search", late(0.2, search_answer()))
+    assert ["OK"] * 3 == [outcome(facade.stub.SearchImages.future(search(n))) for n in (90, 91, 92)]
     upstream.always("search", late(0.1, error(2)))
     assert {DOWN} == {outcome(call) for call in _burst(facade)}
     assert 1 == facade.metric("breaker_open")

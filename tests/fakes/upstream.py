@@ -77,6 +77,7 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.tokens_issued = 0
+        self.extra_headers: dict[str, str] = {}
         self._scripts: dict[str, deque[Any]] = defaultdict(deque)
         self._always: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -177,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body) + missing))
+        for name, value in self.fake.extra_headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

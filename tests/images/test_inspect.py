@@ -114,3 +114,26 @@ def test_text_of_a_png_is_not_inflated() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+_SEGMENTS = {
+    "EXIF": b"\xff\xe1\x00\x12Exif\0\0" + b"A" * 10,
+    "comments": b"\xff\xfe\x00\x02",
+    "fill bytes": b"\xff",
+    "padded markers": b"\xff\x00",
+}
+
+
+@pytest.mark.parametrize("segment", _SEGMENTS.values(), ids=_SEGMENTS)
+def test_a_jpeg_of_countless_segments_is_refused_before_they_are_read(segment: bytes) -> None:
+    """They are cheap to send and dear to read, and reading happens on the event loop."""
+    file = _FILES["JPEG"]
+    with pytest.raises(Unreadable, match="segments"):
+        inspect(file[:2] + segment * (2_000_000 // len(segment)) + file[2:])
+
+
+def test_a_jpeg_with_a_colour_profile_in_many_segments_is_read() -> None:
+    """As many segments as the largest files of cameras and shops have are no fault."""
+    file = _FILES["JPEG"]
+    profile = b"\xff\xe2" + (20_002).to_bytes(2) + bytes(20_000)
+    assert Header("JPEG", 411, 302) == inspect(file[:2] + profile * 100 + file[2:])

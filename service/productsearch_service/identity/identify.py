@@ -1,7 +1,7 @@
 """Who calls: by the certificate, by a sidecar's word, by a bearer token, else by the address.
 
-In this order, and the first that is there decides: a name that it proves is not made better by
-a second one, and a broken one is refused instead of looked past.
+The first kind that is present decides; if it is invalid, the call is refused. The address counts
+only where there is no policy.
 """
 
 from __future__ import annotations

@@ -20,6 +20,11 @@ SENT_AS_IS: Final = ("JPEG", "PNG", "BMP")
 """Formats that the upstream takes, by their Pillow names."""
 _WANTED: Final = "no readable image; send a JPEG, PNG or BMP file"
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+_JPEG_SEGMENTS_MAX: Final = 128
+"""EXIF, colour profiles and XMP in pieces of 64 KB are a few dozen at most."""
+_JPEG_SCAN: Final = b"\xff\xda"
+_JPEG_FILL: Final = {b"\xff\xff": 1, b"\xff\x00": 2}
+"""What Pillow skips between segments, and by how many bytes."""
 _SIGNATURES: Final = {b"\xff\xd8\xff": "JPEG", b"BM": "BMP"}
 
 
@@ -48,8 +53,25 @@ def inspect(content: bytes) -> Header:
     formats = tuple(name for sign, name in _SIGNATURES.items() if content.startswith(sign))
     if not formats:
         raise Unreadable(_WANTED)
+    if formats == ("JPEG",):
+        _check_segments(content)
     with open_image(content, formats) as image:
         return Header(image.format or "", *image.size)
+
+
+def _check_segments(content: bytes) -> None:
+    """Raise Unreadable for a JPEG with more segments before its scan than any camera writes.
+
+    Pillow reads them one by one in Python, on the event loop, and joins those of EXIF each time
+    anew: thousands of tiny ones would hold up all callers for seconds.
+    """
+    at = 2
+    for _ in range(_JPEG_SEGMENTS_MAX):
+        marker = content[at : at + 2]
+        if not marker.startswith(b"\xff") or marker == _JPEG_SCAN:
+            return  # what is no segment, Pillow refuses by itself
+        at += _JPEG_FILL.get(marker) or 2 + int.from_bytes(content[at + 2 : at + 4])
+    raise Unreadable(f"more than {_JPEG_SEGMENTS_MAX} segments before the image; save it anew")
 
 
 def _png_header(content: bytes) -> Header:

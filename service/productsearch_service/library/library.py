@@ -115,6 +115,7 @@ class Library:
         distinct = tuple(dict.fromkeys(signs))
         for start in range(0, len(distinct), limits.BATCH_DELETE_MAX):
             group = distinct[start : start + limits.BATCH_DELETE_MAX]
+            await context.give_way()  # groups that are refused at once wait for nothing else
             outcomes |= await self._delete_group(group, context, allow_missing=allow_missing)
         return outcomes
 

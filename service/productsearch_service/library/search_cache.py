@@ -132,7 +132,8 @@ class SearchCache:
 def _out_of_time(error: ServiceError, flight: _Flight) -> bool:
     """Whether a search failed because its own time was too short."""
     late = flight.deadline.remaining_s() <= limits.CALL_MIN_S
-    return late or isinstance(error, RateLimited | DeadlineTooShort)
+    local = error.upstream is None and isinstance(error, RateLimited | DeadlineTooShort)
+    return late or local
 
 
 def _size_of(page: Page) -> int:

@@ -1,8 +1,8 @@
 """What surrounds each RPC: error boundary, access log, identity, admission, policy, deadline.
 
 Only the methods of ProductSearch are wrapped; health and reflection pass through untouched. A
-handler gets a CallContext in place of gRPC's own context. Each RPC is counted where its access
-line is written.
+handler gets a CallContext in place of gRPC's own context. Metrics and access line are written
+together, in ``_Call.ended``.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
 class LazyRequest:
     """A request that is decoded once it was admitted, and handed on instead of kept.
 
-    gRPC holds the request of a call until its end. It holds this object, and an image in flight
-    costs the memory of its form alone.
+    gRPC keeps a reference to the request until the call ends. It keeps this small object, so that
+    the decoded request with its image can be freed early.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -217,7 +217,7 @@ class _Call:
         self.method = method
         self.caller: Caller = NOBODY
         self.library = ""
-        """As metrics call it; empty until the request was let in."""
+        """As metrics call it; empty until the library's name was read."""
         self.library_told = ""
         self._counters = counters
         self._began_s = time.monotonic()

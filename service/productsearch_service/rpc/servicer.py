@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
+from google.rpc import status_pb2
+
 from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.call_context import CallContext
@@ -29,6 +31,7 @@ _Settings = v1.BulkAddImagesRequest.Settings
 _ItemResult = v1.BulkAddImagesResponse.ItemResult
 _Summary = v1.BulkAddImagesResponse.Summary
 
+_ENTRIES_A_TURN: Final = 256
 _OUTCOMES: Final = {
     AddOutcome.CREATED: v1.AddOutcome.ADD_OUTCOME_CREATED,
     AddOutcome.KEPT: v1.AddOutcome.ADD_OUTCOME_KEPT,
@@ -107,24 +110,29 @@ class Servicer:
     ) -> v1.BatchDeleteImagesResponse:
         """Delete stored images by signature; a malformed one fails that result alone."""
         library = self._libraries[request.library]
-        signs = validation.batch_delete(request)
+        signs = []
+        for checked in validation.batch_delete(request):
+            signs.append(checked)
+            if len(signs) % _ENTRIES_A_TURN == 0:
+                await context.give_way()
         outcomes = await library.delete_all(
             [sign for sign in signs if isinstance(sign, str)],
             context,
             allow_missing=request.allow_missing,
         )
-        results = [outcomes[sign] if isinstance(sign, str) else Deleted(sign) for sign in signs]
-        return v1.BatchDeleteImagesResponse(
-            results=[
-                v1.BatchDeleteImagesResponse.Result(
-                    cont_sign=sent,
-                    error=status_of(result.error) if result.error else None,
-                    log_id=result.log_id,
-                )
-                for sent, result in zip(request.cont_signs, results, strict=True)
-            ],
-            failed_count=sum(result.error is not None for result in results),
-        )
+        response = v1.BatchDeleteImagesResponse()
+        statuses: dict[int, status_pb2.Status] = {}  # a group that fails has one error for all
+        for number, (sent, sign) in enumerate(zip(request.cont_signs, signs, strict=True)):
+            result = outcomes[sign] if isinstance(sign, str) else Deleted(sign)
+            told = response.results.add(cont_sign=sent, log_id=result.log_id)
+            if result.error is not None:
+                error = result.error
+                status = statuses.get(id(error)) or statuses.setdefault(id(error), status_of(error))
+                told.error.CopyFrom(status)
+                response.failed_count += 1
+            if number % _ENTRIES_A_TURN == 0:
+                await context.give_way()
+        return response
 
     async def BulkAddImages(  # noqa: N802
         self, requests: AsyncIterator[_Request], context: CallContext

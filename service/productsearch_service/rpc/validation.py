@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -185,13 +186,14 @@ def bulk_settings(message: BulkAddImagesRequest.Settings) -> None:
     found.finish()
 
 
-def batch_delete(request: BatchDeleteImagesRequest) -> list[str | FieldInvalid]:
-    """Return for each signature that was sent the checked one, or what is wrong with it."""
+def batch_delete(request: BatchDeleteImagesRequest) -> Iterator[str | FieldInvalid]:
+    """Yield for each signature that was sent the checked one, or what is wrong with it."""
     if not request.cont_signs:
         found = _Findings()
         found.add("cont_signs", "empty; name at least one signature")
         found.finish()
-    return [_sign_or_error(sign, index) for index, sign in enumerate(request.cont_signs)]
+    for index, sign in enumerate(request.cont_signs):
+        yield _sign_or_error(sign, index)
 
 
 def _sign_or_error(sign: str, index: int) -> str | FieldInvalid:

@@ -1,8 +1,8 @@
-"""Makes one call of the upstream: token, slot, POST, answer; again where that helps.
+"""Makes one call to the upstream: token, slot, POST, answer; again where that helps.
 
-An attempt comes to an answer, to a failure that another attempt may mend, or to one that is
-final. An add whose answer was lost may have been carried out; it is settled by asking again,
-and what stays open is said to be open.
+An attempt ends with an answer, with a failure that is worth a retry, or with a final failure. An
+add whose answer was lost may have been carried out; it is settled by asking again, and what stays
+open is said to be open.
 """
 
 from __future__ import annotations
@@ -244,7 +244,9 @@ class Exchange:
             answer = _read(
                 *await self.transport.post(_PATH + method, _query(token), body, deadline)
             )
-            self.pacer.answered(time.monotonic() - began_s)
+            if not answer.failed:  # a slow image host says nothing of how long others wait
+                took_s = time.monotonic() - began_s
+                self.pacer.answered(took_s, is_search=method == "search")
             outcome = codes.error_of(answer.words).reason if answer.failed else _OK
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason
@@ -307,13 +309,20 @@ def _tells_of_upstream(failure: TransportFailure, context: CallContext) -> bool:
 def _more_informative(told: ServiceError | None, latest: ServiceError) -> ServiceError:
     """Return the failure that says more of the two.
 
-    A later attempt that ran out of time or of slots, or that got no answer, does not hide what an
-    earlier one was told of the image's host.
+    A later attempt that ran out of time or of slots, or that got no answer, does not hide what the
+    upstream said to an earlier one: its code, and where it was told so, what the image's host did.
     """
+    if told is None or not _has_code(told):
+        return latest
     vague = isinstance(
         latest, UpstreamUnavailable | UpstreamProtocol | DeadlineTooShort | RateLimited
     )
-    return told if vague and isinstance(told, ImageUrlUnreachable) else latest
+    hides = isinstance(told, ImageUrlUnreachable) or not _has_code(latest)
+    return told if vague and hides else latest
+
+
+def _has_code(error: ServiceError) -> bool:
+    return error.upstream is not None and error.upstream.code != 0
 
 
 def _unavailable(failure: TransportFailure) -> UpstreamUnavailable:

@@ -137,7 +137,7 @@ class TokenSource:
                 return token
             flight = self._flight
             if flight is None:
-                raise (self._last_error or _none_in_time()).copy()
+                raise self._refusal()
             if time_is_up:
                 raise _none_in_time()
             # A shield: neither the end of this wait nor its cancellation reaches the flight.
@@ -172,6 +172,14 @@ class TokenSource:
             self._cancelled(flight)  # a task that has not begun cannot do it itself
             flight.task.cancel()
             await asyncio.wait({flight.task})
+
+    def _refusal(self) -> ServiceError:
+        """Return the last error; while the gate is closed, waiting for less does not help."""
+        refusal = (self._last_error or _none_in_time()).copy()
+        if refusal.retry_after_s is not None:
+            closed_s = self._gate_until_s - self._clock()
+            refusal.retry_after_s = max(closed_s, refusal.retry_after_s)
+        return refusal
 
     def _usable(self) -> Token | None:
         """Return the token if it is valid; begin a flight unless it is fresh."""

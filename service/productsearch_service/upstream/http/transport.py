@@ -29,10 +29,13 @@ from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 _HEADERS: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
     "Accept": "application/json",
+    "Accept-Encoding": "identity",
 }
-_NEVER_ADDED: Final = ("User-Agent", "Accept-Encoding")
+_NEVER_ADDED: Final = ("User-Agent",)
 _SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
 """A body up to this size leaves together with the head."""
+_PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
+"""A larger body leaves in pieces of this size; each one that the system takes is progress."""
 
 
 class TransportFailure(Exception):
@@ -93,7 +96,7 @@ class Transport:
         """
         outcome = await self._send(path, query, body, deadline)
         # Raised here, where no foreign exception is being handled: it would be kept as the context
-        # of ours, and its text holds the URL. So do the frames of a cancellation.
+        # of ours, and its text holds the URL. The traceback of a cancellation holds it too.
         if outcome is None:
             raise asyncio.CancelledError
         if isinstance(outcome, TransportFailure):
@@ -151,6 +154,8 @@ class Transport:
             headers=_HEADERS,
             skip_auto_headers=_NEVER_ADDED,
             trust_env=False,
+            max_line_size=limits.HEADER_BYTES_MAX,
+            max_field_size=limits.HEADER_BYTES_MAX,
             auto_decompress=True,
         )
         # Tracing libraries add themselves to every session, and would export each URL.
@@ -189,11 +194,11 @@ class Transport:
 class _Progress:
     """How far one request has come, and the one timer over all of it."""
 
-    def __init__(self, limits: Transport, deadline: Deadline, *, small: bool) -> None:
-        self._limits = limits
+    def __init__(self, transport: Transport, deadline: Deadline, *, small: bool) -> None:
+        self._transport = transport
         self._deadline = deadline
         self._small = small
-        self._first_s = limits.read_s if small else limits.send_stall_s
+        self._first_s = transport.read_s if small else transport.send_stall_s
         self.timeout = asyncio.timeout(min(self._first_s, deadline.remaining_s()))
         self.connected = False
         self.kept = True
@@ -211,7 +216,7 @@ class _Progress:
     def connects(self) -> None:
         """Note that a new connection is begun."""
         self.kept = False
-        self.allow(self._limits.connect_s)
+        self.allow(self._transport.connect_s)
 
     def has_connection(self) -> None:
         """Note that the request has its connection; a small one leaves in one piece."""
@@ -222,11 +227,11 @@ class _Progress:
 
     def has_sent_piece(self) -> None:
         """Note that a part of a large body was taken by the system."""
-        self.allow(self._limits.send_stall_s)
+        self.allow(self._transport.send_stall_s)
 
     def has_sent_all(self) -> None:
         """Note that only the answer is waited for."""
-        self.allow(self._limits.read_s)
+        self.allow(self._transport.read_s)
 
     def timed_out(self) -> TransportFailure:
         """Return the failure of a request whose time is up."""
@@ -263,7 +268,7 @@ def _progress_signals() -> aiohttp.TraceConfig:
     return signals
 
 
-async def _pieces(body: Sequence[bytes], progress: _Progress) -> AsyncIterator[bytes]:
+async def _pieces(body: Sequence[bytes], progress: _Progress) -> AsyncIterator[memoryview]:
     """Yield a large body; each part is taken by the system before the next one is asked for.
 
     Between two parts the event loop reads: an answer may come before the whole request was sent,
@@ -272,9 +277,11 @@ async def _pieces(body: Sequence[bytes], progress: _Progress) -> AsyncIterator[b
     for number, part in enumerate(body, start=1):
         # The last part may arrive whatever becomes of this call: what was taken is flushed.
         progress.sent = number == len(body)
-        yield part
-        progress.has_sent_piece()
-        await asyncio.sleep(0)
+        view = memoryview(part)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
+            progress.has_sent_piece()
+            await asyncio.sleep(0)
     progress.has_sent_all()
 
 

@@ -179,7 +179,8 @@ class Pacer:
         self._counters = counters
         self._rate = Rate(calls_per_s * limits.QUOTA_SHARE) if calls_per_s else None
         self._schedule = Schedule(self._rate) if self._rate else None
-        self._latency = Latency()
+        self._latencies = {True: Latency(), False: Latency()}
+        """Of searches, and of writes; what has no answers yet is expected to take as the other."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -208,7 +209,8 @@ class Pacer:
         self, schedule: Schedule, caller: Caller, deadline: Deadline, *, is_search: bool
     ) -> None:
         now_s = self._clock()
-        begin_by_s = deadline.at_s - self._latency.expected_s(now_s)
+        own, other = self._latencies[is_search], self._latencies[not is_search]
+        begin_by_s = deadline.at_s - (own if own.learnt else other).expected_s(now_s)
         ticket = schedule.offer(
             caller.name, begin_by_s, now_s, is_search=is_search, share=caller.share
         )
@@ -225,9 +227,9 @@ class Pacer:
         if ticket.refused:
             raise too_many(self._rate.interval_s(self._clock()) if self._rate else 0.0)
 
-    def answered(self, latency_s: float) -> None:
-        """Learn how long the upstream took: admission keeps that much time for the answer."""
-        self._latency.learn(latency_s, self._clock())
+    def answered(self, latency_s: float, *, is_search: bool) -> None:
+        """Learn how long a successful call took: admission keeps that much time for an answer."""
+        self._latencies[is_search].learn(latency_s, self._clock())
 
     def exceeded(self) -> None:
         """Learn that error 18 came all the same: somebody else uses the key."""

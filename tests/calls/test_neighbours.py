@@ -1,0 +1,82 @@
+"""What one caller asks for holds up nobody else."""
+
+from __future__ import annotations
+
+import grpc
+
+from productsearch import v1
+from tests.calls.conftest import WatchedFactory
+from tests.calls.watching import add, late, outcome, search, until
+from tests.fakes.upstream import FakeUpstream, error
+
+
+def test_a_long_list_of_signatures_lets_other_calls_pass(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """20,000 malformed signatures in one call: a search that comes later is answered first."""
+    facade = watched()
+    assert "OK" == outcome(facade.stub.SearchImages.future(search(1)))
+    done: list[str] = []
+    batch = facade.stub.BatchDeleteImages.future(
+        v1.BatchDeleteImagesRequest(cont_signs=["x"] * 20_000)
+    )
+    batch.add_done_callback(lambda _: done.append("batch"))
+    between = facade.stub.SearchImages.future(search(2))
+    between.add_done_callback(lambda _: done.append("search"))
+    assert "OK" == outcome(between)
+    outcome(batch)
+    assert "search" == done[0]
+
+
+def test_a_slow_image_host_shortens_nobodys_deadline(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """An add by URL that is answered 282112 after a while says nothing of how long others wait."""
+    facade = watched(quota_qps=20, attempts_max=1)
+    for number in range(4):
+        assert "OK" == outcome(facade.stub.SearchImages.future(search(number)))
+    upstream.then("add", late(1.5, error(282112)))
+    by_url = v1.NewImage(image=v1.ImageSource(url="http://host/image.jpg"), brief="b")
+    slow = facade.stub.AddImage.future(v1.AddImageRequest(new_image=by_url))
+    assert "IMAGE_URL_UNREACHABLE" == outcome(slow)
+    for number, deadline_s in enumerate((0.6, 1.0, 2.0), start=10):
+        call = facade.stub.SearchImages.future(search(number), timeout=deadline_s)
+        assert "OK" == outcome(call), f"a deadline of {deadline_s} s"
+    assert "OK" == outcome(facade.stub.AddImage.future(add(20), timeout=1.0))
+
+
+def test_what_the_upstream_said_is_not_hidden_by_a_refusal_of_our_own(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """282000, and then no slot in time for another attempt: the upstream's code is told."""
+    facade = watched(quota_qps=2)
+    upstream.always("update", error(282000))
+    ref = v1.ImageRef(cont_sign="1,2")
+    told = facade.stub.UpdateImage.future(
+        v1.UpdateImageRequest(image_ref=ref, brief="b"), timeout=2.5
+    )
+    until(lambda: upstream.calls)
+    queued = [facade.stub.AddImage.future(add(number), timeout=20) for number in range(6)]
+    assert "UPSTREAM_UNAVAILABLE" == outcome(told)
+    assert isinstance(told, grpc.RpcError)
+    assert 282000 == v1.upstream_code_of(told)
+    assert {"OK"} == {outcome(call) for call in queued}
+
+
+def test_searches_that_are_alike_share_the_upstreams_own_limit(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """Error 18 is true for all of them: they are told together, after one call's attempts."""
+    facade = watched(attempts_max=1)
+    upstream.always("search", late(0.5, error(18)))
+    calls = [facade.stub.SearchImages.future(search(1)) for _ in range(6)]
+    assert {"RATE_LIMITED"} == {outcome(call) for call in calls}
+    assert 1 == len(upstream.calls)
+
+
+def test_long_lines_in_an_answers_head_are_read(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """A gateway's cookie of 40 KB is none of our business."""
+    upstream.extra_headers["Set-Cookie"] = "a=" + "x" * 40_000
+    assert "OK" == outcome(watched().stub.SearchImages.future(search(1)))
