@@ -253,3 +253,26 @@ def test_secrets_do_not_show_in_reprs(bench: Bench) -> None:
     """Neither a token nor what issued it prints its value."""
     token = bench.stage.run(bench.source.get(Deadline.after(5)))
     assert "token-1" not in repr(token) + repr(Issued("token-1", 5)) + repr(bench.source)
+
+
+def test_a_refusal_says_when_the_next_request_is_made() -> None:
+    """While the gate is closed, RetryInfo is the time until it opens: less would be in vain."""
+
+    async def fail() -> Issued:
+        raise UpstreamUnavailable("down", retry_after_s=1.0)
+
+    async def play() -> list[float | None]:
+        now_s, told = 1000.0, []
+        source = TokenSource(fail, clock=lambda: now_s, chance=lambda _, high: high)
+        for _ in range(8):
+            with pytest.raises(UpstreamUnavailable):
+                await source.get(Deadline.after(5))
+            with pytest.raises(UpstreamUnavailable) as refused:
+                await source.get(Deadline.after(5))
+            told.append(refused.value.retry_after_s)
+            now_s += limits.TOKEN_GATE_MAX_S
+        return told
+
+    most_s = limits.TOKEN_GATE_MAX_S
+    expected = [min(limits.TOKEN_GATE_FIRST_S * 2**n * 1.2, most_s) for n in range(8)]
+    assert pytest.approx(expected) == asyncio.run(play())
