@@ -1,8 +1,8 @@
 """Sends one POST and returns the answer's bytes.
 
-The access token travels in the URL, and aiohttp puts the URL into exceptions, trace signals and
-objects. So nothing of aiohttp leaves this module: a failure is a TransportFailure with a fixed
-word, raised without its cause. Nothing is taken from the environment: no proxies, no ``.netrc``.
+The access token travels in the URL, and aiohttp puts the URL into exceptions and objects. So
+nothing of aiohttp leaves this module: a failure is a TransportFailure with a fixed word, raised
+without its cause. Nothing is taken from the environment: no proxies, no ``.netrc``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
 import aiohttp
@@ -83,6 +82,8 @@ class Transport:
         self._requests: Counter[aiohttp.ClientSession] = Counter()
         """Requests under way in each session that is not closed."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self.unused: set[int] = set()
+        """Descriptors of connections that no request was sent on yet."""
 
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
@@ -108,8 +109,7 @@ class Transport:
     ) -> tuple[int, MaskedBytes] | TransportFailure | None:
         """Return the answer or the failure; None if the call was cancelled."""
         length = sum(map(len, body))
-        small = length <= _SMALL_BYTES
-        progress = _Progress(self, deadline, small=small)
+        progress = _Progress(self, deadline, small=length <= _SMALL_BYTES)
         session = self._session or self._open()
         self._requests[session] += 1
         try:
@@ -117,10 +117,8 @@ class Transport:
                 progress.timeout,
                 session.post(
                     URL(f"{self._base_url}{path}{query}", encoded=True),
-                    data=b"".join(body) if small else _pieces(body, progress),
-                    headers=None if small else {"Content-Length": str(length)},
+                    data=_Form(body, length, progress),
                     allow_redirects=False,
-                    trace_request_ctx=progress,
                 ) as response,
             ):
                 progress.answered = True
@@ -149,7 +147,7 @@ class Transport:
                 keepalive_timeout=limits.CONNECTION_IDLE_MAX_S,
                 socket_factory=self._socket,
             ),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
             skip_auto_headers=_NEVER_ADDED,
@@ -159,7 +157,7 @@ class Transport:
             auto_decompress=True,
         )
         # Tracing libraries add themselves to every session, and would export each URL.
-        session.trace_configs[:] = [_progress_signals()]
+        session.trace_configs.clear()
         return session
 
     async def _ended(self, session: aiohttp.ClientSession) -> None:
@@ -188,20 +186,25 @@ class Transport:
             if hasattr(socket, option):  # Linux has both
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         self._sockets.add(made)
+        self.unused.add(made.fileno())
         return made
 
 
 class _Progress:
-    """How far one request has come, and the one timer over all of it."""
+    """How far one request has come, and the one timer over all of it.
+
+    aiohttp limits the time of connecting; the timer ends before that only at the deadline.
+    """
 
     def __init__(self, transport: Transport, deadline: Deadline, *, small: bool) -> None:
         self._transport = transport
         self._deadline = deadline
-        self._small = small
+        self.small = small
         self._first_s = transport.read_s if small else transport.send_stall_s
-        self.timeout = asyncio.timeout(min(self._first_s, deadline.remaining_s()))
+        first_s = max(self._first_s, transport.connect_s)
+        self.timeout = asyncio.timeout(min(first_s, deadline.remaining_s()))
         self.connected = False
-        self.kept = True
+        self.kept = False
         """Whether the connection is from an earlier call."""
         self.sent = False
         """Whether the upstream may have got the whole request."""
@@ -213,16 +216,16 @@ class _Progress:
         seconds = min(seconds, self._deadline.remaining_s())
         self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
-    def connects(self) -> None:
-        """Note that a new connection is begun."""
-        self.kept = False
-        self.allow(self._transport.connect_s)
-
-    def has_connection(self) -> None:
+    def has_connection(self, connection: asyncio.BaseTransport | None) -> None:
         """Note that the request has its connection; a small one leaves in one piece."""
+        unused = self._transport.unused
+        opened = connection.get_extra_info("socket") if connection is not None else None
+        descriptor = opened.fileno() if opened is not None else -1
         self.connected = True
-        self.sent = self._small
-        if not self.kept:
+        self.sent = self.small
+        self.kept = descriptor not in unused
+        unused.discard(descriptor)
+        if not self.kept or self._first_s < self._transport.connect_s:
             self.allow(self._first_s)
 
     def has_sent_piece(self) -> None:
@@ -243,46 +246,54 @@ class _Progress:
         """Return the failure of a request whose connection was refused, ended or cannot be read."""
         if isinstance(error, aiohttp.ClientSSLError):
             return TransportFailure("failed TLS verification", maybe_done=False)
-        if not self.connected:
-            return TransportFailure("cannot be connected to", maybe_done=False)
         if self.answered:
             return TransportFailure("broke off while it answered", maybe_done=True)
         ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-        return TransportFailure("broke off", maybe_done=self.sent, stale=self.kept and ended)
+        if self.connected:
+            return TransportFailure("broke off", maybe_done=self.sent, stale=self.kept and ended)
+        # A kept connection can end before the first byte is written to it.
+        stale = ended and not isinstance(error, aiohttp.ClientConnectorError)
+        return TransportFailure("cannot be connected to", maybe_done=False, stale=stale)
 
 
-def _progress_signals() -> aiohttp.TraceConfig:
-    """Return the signals by which aiohttp says which connection a request has."""
+class _Form(aiohttp.Payload):
+    """A request body in parts, which notes how far its request has come."""
 
-    async def connects(_: object, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.connects()
+    def __init__(self, parts: Sequence[bytes], length: int, progress: _Progress) -> None:
+        super().__init__(parts)
+        self._parts = parts
+        self._length = length
+        self._progress = progress
 
-    async def has_connection(_: object, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.has_connection()
+    @property
+    def size(self) -> int:
+        """Bytes of the whole body."""
+        return self._length
 
-    signals = aiohttp.TraceConfig()
-    signals.on_connection_create_start.append(connects)
-    signals.on_connection_create_end.append(has_connection)
-    signals.on_connection_reuseconn.append(has_connection)
-    signals.freeze()
-    return signals
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:
+        """Refuse to be shown: images are large, and none of it is for people."""
+        raise NotImplementedError
 
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
+        """Write the body, a large one part by part.
 
-async def _pieces(body: Sequence[bytes], progress: _Progress) -> AsyncIterator[memoryview]:
-    """Yield a large body; each part is taken by the system before the next one is asked for.
-
-    Between two parts the event loop reads: an answer may come before the whole request was sent,
-    and is lost if the next write is the first to find the connection closed.
-    """
-    for number, part in enumerate(body, start=1):
-        # The last part may arrive whatever becomes of this call: what was taken is flushed.
-        progress.sent = number == len(body)
-        view = memoryview(part)
-        for start in range(0, len(view), _PIECE_BYTES):
-            yield view[start : start + _PIECE_BYTES]
-            progress.has_sent_piece()
-            await asyncio.sleep(0)
-    progress.has_sent_all()
+        Each part is taken by the system before the next one is written. Between two parts the event
+        loop reads: an answer may come before the whole request was sent, and is lost if the next
+        write is the first to find the connection closed.
+        """
+        self._progress.has_connection(writer.transport)
+        if self._progress.small:
+            await writer.write(b"".join(self._parts))
+            return
+        for number, part in enumerate(self._parts, start=1):
+            # The last part may arrive whatever becomes of this call: what was taken is flushed.
+            self._progress.sent = number == len(self._parts)
+            view = memoryview(part)
+            for start in range(0, len(view), _PIECE_BYTES):
+                await writer.write(view[start : start + _PIECE_BYTES])
+                self._progress.has_sent_piece()
+                await asyncio.sleep(0)
+        self._progress.has_sent_all()
 
 
 async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFailure:
