@@ -19,7 +19,10 @@ class RedactingFormatter(logging.Formatter):
     _second, _time = 0, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        if record.exc_info or record.exc_text or record.stack_info:
+            return redact(super().format(record))
+        told = f"{record.levelname} {record.name} {record.getMessage()}"
+        return redact(f"{self.formatTime(record, self.datefmt)} {told}")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return the time, to the second: many lines in a row have the same."""

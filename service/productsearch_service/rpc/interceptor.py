@@ -33,6 +33,7 @@ from productsearch_service.errors import (
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
+from productsearch_service.rpc import access_record
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.status import status_of
 
@@ -50,17 +51,9 @@ _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _STORES_IMAGES: Final = "AddImage"
+_NO_WORDS: Final = UpstreamWords()
 
 _log = logging.getLogger(__name__)
-_access = logging.getLogger("productsearch.access")
-
-# The record is made here: ``info`` would look through the stack for who calls, for each RPC.
-_ACCESS_RECORD: Final = {
-    "name": _access.name,
-    "levelno": logging.INFO,
-    "levelname": "INFO",
-    "msg": "rpc=%s library=%s caller=%s code=%s reason=%s upstream_code=%d log_id=%d ms=%.1f",
-}
 
 
 @dataclass(eq=False)
@@ -244,9 +237,6 @@ class _Call:
         self._counters.ended(
             self.method, code, reason, self.caller.label, self.library, seconds=seconds
         )
-        if not _access.isEnabledFor(logging.INFO):
-            return
-        words = error.upstream if error is not None and error.upstream else UpstreamWords()
+        words = (error.upstream if error is not None else None) or _NO_WORDS
         told = (self.method, self.library_told, self.caller.name, code, reason or "-")
-        args = (*told, words.code, words.log_id, seconds * 1000)
-        _access.handle(logging.makeLogRecord(_ACCESS_RECORD | {"args": args}))
+        access_record.write(*told, words.code, words.log_id, seconds * 1000)
