@@ -62,11 +62,15 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamWords:
-    """What the upstream said: its code (0: none), message and log_id (0: none)."""
+    """What the upstream said: its code (0: none), message and log_id (0: none).
+
+    ``http_status`` is set where it refused a call by that alone.
+    """
 
     code: int = 0
     message: str = ""
     log_id: int = 0
+    http_status: int = 0
 
 
 @dataclass(eq=False, repr=False)

@@ -63,11 +63,7 @@ class Answer:
 
     words: UpstreamWords
     members: MaskedMembers
-
-    @property
-    def failed(self) -> bool:
-        """Whether this is an error answer."""
-        return "error_code" in self.members
+    failed: bool = False
 
     @property
     def cont_sign(self) -> str | None:
@@ -88,7 +84,7 @@ def read(body: MaskedBytes) -> Answer:
     if code is None or not 0 < code < 2**31:
         raise _unreadable("has an error_code that is no code", UpstreamWords(log_id=log_id))
     words = UpstreamWords(code, _printable(members.get("error_msg")), log_id)
-    return Answer(words, members)
+    return Answer(words, members, failed=True)
 
 
 def _members(body: MaskedBytes) -> MaskedMembers | None:

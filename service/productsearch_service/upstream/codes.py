@@ -42,7 +42,9 @@ _CREDENTIALS: Final = errors.UpstreamCredentialsRejected
 
 DUPLICATE: Final = 216681
 NOT_FOUND: Final = 216680
-QPS_EXCEEDED: Final = 18
+URL_SLOW: Final = 282112
+MAYBE_THE_INPUTS: Final = frozenset({216630, 216634, 282000})
+"""Faults of the upstream that an input of its own kind causes each time it is sent."""
 LIBRARY_FULL: Final = 990001
 """The engine's own; what the vendor answers when a library is full is not known."""
 
@@ -87,8 +89,9 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         283300: Meaning(
             errors.ImageUnreadable, "the upstream could not recognise the image", field="image"
         ),
-        216630: Meaning(_UNAVAILABLE, "the upstream's recognition failed", Action.BACK_OFF, True),
-        216634: Meaning(_UNAVAILABLE, "the upstream's detection failed", Action.BACK_OFF, True),
+        # What was not recognised cannot have been stored.
+        216630: Meaning(_UNAVAILABLE, "the upstream's recognition failed", Action.BACK_OFF),
+        216634: Meaning(_UNAVAILABLE, "the upstream's detection failed", Action.BACK_OFF),
         # The service: the library.
         NOT_FOUND: Meaning(errors.ImageNotFound, "the image is not in the library"),
         DUPLICATE: Meaning(errors.ImageAlreadyExists, "the same image is in the library"),
@@ -98,7 +101,7 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         282111: Meaning(
             errors.FieldInvalid, "the upstream does not accept the address", field="url"
         ),
-        282112: Meaning(
+        URL_SLOW: Meaning(
             errors.ImageUrlUnreachable,
             "the image's host is too slow for the upstream; send the bytes instead",
             Action.BACK_OFF,
@@ -114,11 +117,22 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
 _UNKNOWN: Final = Meaning(
     errors.UpstreamProtocol, "the upstream answered with a code that is in no table"
 )
+_HTTP: Final = {
+    413: Meaning(
+        errors.ImageSizeInvalid, "a proxy of the upstream takes no request so large", field="image"
+    ),
+    429: Meaning(errors.RateLimited, "a proxy of the upstream limits the calls", Action.BACK_OFF),
+}
+_HTTP_OTHER: Final = Meaning(
+    errors.UpstreamProtocol, "the upstream answered without a code", Action.BACK_OFF
+)
 
 
-def meaning_of(code: int) -> Meaning:
-    """Return the row of ``code``; the row for unknown codes if it has none."""
-    return MEANINGS.get(code, _UNKNOWN)
+def meaning_of(words: UpstreamWords) -> Meaning:
+    """Return the row of a code, or of an HTTP status; the row for unknown ones if it has none."""
+    if words.http_status:
+        return _HTTP.get(words.http_status, _HTTP_OTHER)
+    return MEANINGS.get(words.code, _UNKNOWN)
 
 
 def error_of(
@@ -128,16 +142,18 @@ def error_of(
 
     ``image_field`` is the path of the request field that the image came from.
     """
-    meaning = meaning_of(words.code)
+    meaning = meaning_of(words)
     message = meaning.sentence
-    if meaning.error is errors.UpstreamProtocol or meaning.field == "*":
+    if words.http_status:
+        message = f"{message}: HTTP {words.http_status}"
+    elif meaning.error is errors.UpstreamProtocol or meaning.field == "*":
         message = f"{message}: {words.code} {words.message}".rstrip()
     violations: tuple[Violation, ...] = ()
     if meaning.field:
-        path = {"image": image_field, "url": f"{image_field}.url"}.get(meaning.field, "*")
+        path = {"image": image_field, "url": f"{image_field}.url"}.get(meaning.field) or "*"
         violations = (Violation(path, message, meaning.error.reason),)
     retry_after_s = None
-    if words.code == QPS_EXCEEDED:
+    if meaning.error is errors.RateLimited:
         retry_after_s = limits.QPS_BACKOFF_MIN_S
     elif meaning.error is errors.UpstreamUnavailable:
         retry_after_s = limits.UPSTREAM_RETRY_S

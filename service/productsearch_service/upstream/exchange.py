@@ -22,7 +22,6 @@ from productsearch_service.errors import (
     AddOutcomeUnknown,
     DeadlineTooShort,
     ImageUrlUnreachable,
-    QuotaExhausted,
     RateLimited,
     ServiceError,
     UpstreamProtocol,
@@ -33,8 +32,9 @@ from productsearch_service.upstream import answers, codes
 from productsearch_service.upstream.answers import Answer
 from productsearch_service.upstream.auth.token import Token, TokenSource
 from productsearch_service.upstream.codes import Action
+from productsearch_service.upstream.gates import OUT_OF_SERVICE, Gates, Probes, Sent, unavailable
 from productsearch_service.upstream.http.transport import Transport, TransportFailure
-from productsearch_service.upstream.masked import MaskedBytes, MaskedText
+from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker
 from productsearch_service.upstream.pacing.pacer import Pacer
 from productsearch_service.upstream.pacing.retry import RetryBudget, wait_before_retry
@@ -49,7 +49,9 @@ _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
 _CANCELLED: Final = "CANCELLED"
 _HTTP_OK: Final = 200
+_HTTP_REFUSED: Final = 400
 _HTTP_SERVER_FAULT: Final = 500
+_HTTP_UNAVAILABLE: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +107,13 @@ class Exchange:
     def __post_init__(self) -> None:
         self._budget = RetryBudget()
         self._calls = 0
-        self._breaker = CircuitBreaker(
-            failures_max=self.bounds.breaker_failures,
-            open_s=self.bounds.breaker_open_s,
-            open_max_s=self.bounds.breaker_open_max_s,
-            tells_when=True,
-        )
-        self._quota = CircuitBreaker(
-            failures_max=1,
-            open_s=limits.EXHAUSTED_FIRST_S,
-            open_max_s=limits.EXHAUSTED_MAX_S,
-            tells_when=False,
+        self._gates = Gates(
+            CircuitBreaker(
+                failures_max=self.bounds.breaker_failures,
+                open_s=self.bounds.breaker_open_s,
+                open_max_s=self.bounds.breaker_open_max_s,
+                tells_when=True,
+            )
         )
 
     async def call(self, call: Call[Value], context: CallContext) -> Value:
@@ -133,7 +131,7 @@ class Exchange:
                 return outcome
             maybe_done |= outcome.maybe_done
             told = _more_informative(told, outcome.error)
-            if outcome.stale and not reconnected:
+            if outcome.stale and not reconnected and attempt < self.bounds.attempts_max:
                 reconnected = True
                 attempt += 1
             elif outcome.action is Action.NEW_TOKEN and not replayed:
@@ -148,6 +146,9 @@ class Exchange:
                 raise _outcome_unknown(outcome.error)
             else:
                 told.maybe_done = maybe_done
+                if isinstance(told, UpstreamUnavailable) and told.retry_after_s is not None:
+                    wait_s = self._gates.breaker.wait_s(context.caller.name)
+                    told.retry_after_s = max(told.retry_after_s, wait_s)
                 raise told
 
     def prepare(self) -> None:
@@ -159,9 +160,9 @@ class Exchange:
         return UpstreamStats(
             token=self.tokens.stats,
             pacer=self.pacer.stats,
-            breaker_open=self._breaker.is_open,
-            probe_due=self._breaker.probe_due,
-            quota_exhausted=self._quota.is_open,
+            breaker_open=self._gates.breaker.is_open,
+            probe_due=self._gates.breaker.probe_due,
+            quota_exhausted=self._gates.quota.is_open,
         )
 
     async def _backed_off(
@@ -187,52 +188,56 @@ class Exchange:
     ) -> Value | _Failure:
         """Make one attempt; ``maybe_done``: an earlier one may have been carried out."""
         try:
-            answer = await self._answer(call.method, body, context, deadline)
+            answer = await self._answer(call, body, context, deadline)
             settled = maybe_done and answer.words.code == call.done_before
             if settled or not answer.failed:
                 return call.read(answer)
         except TransportFailure as failure:
-            error = _unavailable(failure)
+            error = unavailable(failure)
             return _Failure(error, Action.BACK_OFF, failure.maybe_done, stale=failure.stale)
         except UpstreamProtocol as unreadable:
             return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
         except ServiceError as refused:
             return _Failure(refused, Action.FINAL)
-        meaning = codes.meaning_of(answer.words.code)
+        meaning = codes.meaning_of(answer.words)
         return _Failure(
             codes.error_of(answer.words, call.image_path, answer.cont_sign),
             meaning.action,
             meaning.maybe_done,
-            limits.QPS_BACKOFF_MIN_S if answer.words.code == codes.QPS_EXCEEDED else 0.0,
+            limits.QPS_BACKOFF_MIN_S if meaning.error is RateLimited else 0.0,
         )
 
     async def _answer(
-        self, method: str, body: tuple[bytes, ...], context: CallContext, deadline: Deadline
+        self, call: Call[Value], body: tuple[bytes, ...], context: CallContext, deadline: Deadline
     ) -> Answer:
         """Return what the upstream answered, an error code too, and learn from it."""
-        self._quota.check()
-        self._breaker.check()
-        token = await self.tokens.get(deadline)
-        await self.pacer.wait(context.caller, deadline, is_search=method == "search")
-        deadline.require()
-        with self._quota.passed() as quota_has, self._breaker.passed() as upstream_has:
+        gates = self._gates
+        probes: Probes = {}
+        try:
+            if gates.closed:
+                await gates.admit(probes, context.caller, deadline)
+            token = await self.tokens.get(deadline)
+            await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
+            if gates.closed:  # while it waited
+                await gates.admit(probes, context.caller, deadline)
+            deadline.require()
             context.posts_begun += 1
+            sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
-                answer = await self._post(method, token, body, deadline)
-            except TransportFailure as failure:
-                if _tells_of_upstream(failure, context):
-                    upstream_has(_unavailable(failure))
+                answer = await self._post(call.method, token, body, deadline)
+            except (TransportFailure, UpstreamProtocol) as failure:
+                gates.learn_failure(failure, sent)
                 raise
-            error = codes.error_of(answer.words) if answer.failed else None
-            if isinstance(error, UpstreamUnavailable):
-                upstream_has(error)
-                return answer
-            upstream_has(None)
-            quota_has(error if isinstance(error, QuotaExhausted) else None)
-        if answer.words.code == codes.QPS_EXCEEDED:
-            self.pacer.exceeded()
-        if answer.failed and codes.meaning_of(answer.words.code).action is Action.NEW_TOKEN:
-            self.tokens.reject(token)
+            gates.learn(answer, sent)
+        finally:
+            for gate, probe in probes.items():
+                gate.ended(probe)
+        if answer.failed:
+            meaning = codes.meaning_of(answer.words)
+            if meaning.error is RateLimited:
+                self.pacer.exceeded()
+            if meaning.action is Action.NEW_TOKEN:
+                self.tokens.reject(token)
         return answer
 
     async def _post(
@@ -281,7 +286,7 @@ def _body(fields: Fields) -> tuple[bytes, ...]:
 
 
 def _read(status: int, content: MaskedBytes) -> Answer:
-    """Return the answer; an HTTP error without one is the gateway's, not the API's."""
+    """Return the answer; an HTTP error without one is a proxy's or gateway's, not the API's."""
     if status == _HTTP_OK:
         return answers.read(content)
     try:
@@ -291,19 +296,12 @@ def _read(status: int, content: MaskedBytes) -> Answer:
     except UpstreamProtocol:
         pass
     if status >= _HTTP_SERVER_FAULT:
-        raise TransportFailure("is out of service", maybe_done=True)
+        out_of_service = status == _HTTP_UNAVAILABLE
+        what = OUT_OF_SERVICE if out_of_service else f"answered with HTTP {status}"
+        raise TransportFailure(what, maybe_done=True)
+    if status >= _HTTP_REFUSED:  # it was not passed on
+        return Answer(UpstreamWords(http_status=status), MaskedMembers(), failed=True)
     raise UpstreamProtocol(f"the upstream answered with HTTP {status}")
-
-
-def _tells_of_upstream(failure: TransportFailure, context: CallContext) -> bool:
-    """Whether a failure says something about the upstream.
-
-    A stale connection does not, and neither does a timeout at the caller's own deadline: a short
-    one ends calls that a healthy upstream would have answered.
-    """
-    if failure.stale:
-        return False
-    return not (failure.timed_out and context.deadline.remaining_s() < limits.DEADLINE_SHAVE_S)
 
 
 def _more_informative(told: ServiceError | None, latest: ServiceError) -> ServiceError:
@@ -323,12 +321,6 @@ def _more_informative(told: ServiceError | None, latest: ServiceError) -> Servic
 
 def _has_code(error: ServiceError) -> bool:
     return error.upstream is not None and error.upstream.code != 0
-
-
-def _unavailable(failure: TransportFailure) -> UpstreamUnavailable:
-    return UpstreamUnavailable(
-        f"the upstream {failure.what}", retry_after_s=limits.UPSTREAM_RETRY_S
-    )
 
 
 def _outcome_unknown(error: ServiceError) -> AddOutcomeUnknown:

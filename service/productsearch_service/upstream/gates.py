@@ -1,0 +1,147 @@
+"""Keeps calls away from an upstream that is down or whose quota is used up, and learns which it is.
+
+Two circuit breakers, and what each outcome of a call says to them. What says nothing of the
+upstream reaches neither: a timeout at the caller's own deadline, a kept connection that was closed,
+an image host that is slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from productsearch_service import limits
+from productsearch_service.call_context import CallContext, Caller, Deadline
+from productsearch_service.errors import (
+    QuotaExhausted,
+    ServiceError,
+    UpstreamProtocol,
+    UpstreamUnavailable,
+)
+from productsearch_service.upstream import codes
+from productsearch_service.upstream.answers import Answer
+from productsearch_service.upstream.http.transport import TransportFailure
+from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker, Probe
+from productsearch_service.upstream.pacing.doubts import Suspect
+
+Probes = dict[CircuitBreaker, Probe]
+"""What a call is a probe of."""
+
+OUT_OF_SERVICE: Final = "is out of service"
+_NOT_THE_INPUTS: Final = frozenset(
+    {"cannot be connected to", "failed TLS verification", OUT_OF_SERVICE}
+)
+"""Failures that no input causes."""
+_INPUT_BYTES: Final = 4096
+
+
+@dataclass(slots=True)
+class Sent:
+    """A request that went out: its form, for whom, when, and what it is a probe of."""
+
+    fields: Mapping[str, str | tuple[bytes, ...]]
+    context: CallContext
+    at_s: float
+    probes: Probes
+
+
+class Gates:
+    """The circuit breakers of one upstream: of its failures, and of its quota."""
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self.breaker = breaker
+        self.quota = CircuitBreaker(
+            failures_max=1,
+            open_s=limits.EXHAUSTED_FIRST_S,
+            open_max_s=limits.EXHAUSTED_MAX_S,
+            tells_when=False,
+        )
+        self._both = (self.quota, breaker)
+
+    @property
+    def closed(self) -> bool:
+        """Whether one of them keeps calls away."""
+        return self.breaker.error is not None or self.quota.error is not None
+
+    async def admit(self, probes: Probes, caller: Caller, deadline: Deadline) -> None:
+        """Wait until a call may go out, and note what it is a probe of.
+
+        Raises the error that closed a gate, UpstreamUnavailable or QuotaExhausted.
+        """
+        for gate in self._both:
+            if gate not in probes:
+                probe = await gate.admit(caller.name, deadline)
+                if probe is not None:
+                    probes[gate] = probe
+
+    def learn(self, answer: Answer, sent: Sent) -> None:
+        """Learn from an answer."""
+        caller = sent.context.caller.name
+        if answer.failed:
+            words = answer.words
+            error = codes.error_of(words)
+            if words.code in codes.MAYBE_THE_INPUTS or isinstance(error, UpstreamProtocol):
+                self._doubt(error, sent, answered=True)
+                return
+            if isinstance(error, UpstreamUnavailable):
+                self.breaker.failed(error, caller, sent.probes.get(self.breaker))
+                return
+            if isinstance(error, QuotaExhausted):
+                self.quota.failed(error, caller, sent.probes.get(self.quota))
+                return
+            if words.code == codes.URL_SLOW:
+                return
+        self.breaker.answered(caller)
+        if self.quota.error is not None:
+            self.quota.answered(caller)
+
+    def learn_failure(self, failure: TransportFailure | UpstreamProtocol, sent: Sent) -> None:
+        """Learn that no answer came, or one that cannot be read."""
+        if isinstance(failure, UpstreamProtocol):
+            self._doubt(failure, sent, answered=True)
+        elif _tells_of_upstream(failure, sent.context):
+            error = unavailable(failure)
+            if failure.what in _NOT_THE_INPUTS:
+                caller = sent.context.caller.name
+                self.breaker.failed(error, caller, sent.probes.get(self.breaker))
+            else:
+                self._doubt(error, sent, answered=False)
+
+    def _doubt(self, error: ServiceError, sent: Sent, *, answered: bool) -> None:
+        """Let the breaker learn of a failure that may be due to what was sent."""
+        if not isinstance(error, UpstreamUnavailable):  # what others are told is not their answer
+            error = UpstreamUnavailable(error.message, upstream=error.upstream)
+        suspect = Suspect(_input_of(sent.fields), sent.at_s, answered)
+        probe = sent.probes.get(self.breaker)
+        self.breaker.failed(error, sent.context.caller.name, probe, suspect)
+
+
+def unavailable(failure: TransportFailure) -> UpstreamUnavailable:
+    """Return what callers are told of a failure."""
+    return UpstreamUnavailable(
+        f"the upstream {failure.what}", retry_after_s=limits.UPSTREAM_RETRY_S
+    )
+
+
+def _tells_of_upstream(failure: TransportFailure, context: CallContext) -> bool:
+    """Whether a failure says something about the upstream.
+
+    A stale connection does not, and neither does a timeout at the caller's own deadline: a short
+    one ends calls that a healthy upstream would have answered.
+    """
+    if failure.stale:
+        return False
+    return not (failure.timed_out and context.deadline.remaining_s() < limits.DEADLINE_SHAVE_S)
+
+
+def _input_of(fields: Mapping[str, str | tuple[bytes, ...]]) -> int:
+    """Return what tells one image, URL or signature from another, of a large one by its ends.
+
+    Whatever else a form says, its image is what the upstream may be unable to process.
+    """
+    names = ("image", "url", "cont_sign")
+    value = next((fields[name] for name in names if name in fields), "")
+    if isinstance(value, str):
+        return hash(value)
+    return hash((sum(map(len, value)), value[0][:_INPUT_BYTES], value[-1][-_INPUT_BYTES:]))
