@@ -18,6 +18,7 @@ from productsearch_service import limits
 from productsearch_service.errors import (
     AddOutcomeUnknown,
     DeadlineTooShort,
+    Refusal,
     ServiceError,
     UpstreamUnavailable,
 )
@@ -84,12 +85,14 @@ class CallContext:
     """One RPC, or one item of a bulk stream.
 
     ``posts_begun`` counts the requests that were sent to the upstream for it: at the deadline it
-    tells whether anything was begun.
+    tells whether anything was begun. ``ending`` of a stream gets the error that it has to end with
+    early.
     """
 
     caller: Caller
     deadline: Deadline
     posts_begun: int = 0
+    ending: asyncio.Future[Refusal] | None = None
 
     @classmethod
     def begin(cls, caller: Caller, time_remaining_s: float | None) -> CallContext:

@@ -23,12 +23,28 @@ BATCH_DELETE_MAX: Final = 100
 RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
 """Largest gRPC message: above any image, so that an oversized one gets our own error."""
 KEY_BYTES_MAX: Final = 256
+FIT_BYTES_MAX: Final = 20 * 1024 * 1024
+"""Largest image that ``fit`` takes."""
 FIT_PIXELS_MAX: Final = 25_000_000
-"""Largest image that ``fit`` decodes; up to 11 bytes a pixel are held while it does."""
+"""The most pixels that ``fit`` decodes."""
 FIT_JPEG_PIXELS_MAX: Final = 200_000_000
 """The same for JPEGs, which are scaled down while they are decoded."""
+FIT_JPEG_SCANS_MAX: Final = 100
+"""Each scan costs time for the whole image; cameras and optimisers write a dozen."""
 FIT_AT_ONCE: Final = 2
-"""Images decoded by ``fit`` at the same time."""
+"""Processes of ``fit``, and so images that it decodes at the same time."""
+FIT_LARGE_MEMORY_BYTES: Final = 320 * 1024 * 1024
+"""What one image may take in its process, beside the 25 to 50 MB that this takes idle. An image
+that takes more than the next limit is decoded while no other is."""
+FIT_MEMORY_BYTES: Final = FIT_LARGE_MEMORY_BYTES // FIT_AT_ONCE
+FIT_CPU_S_MAX: Final = 10.0
+"""CPU seconds of one image; the slowest ordinary ones take three."""
+FIT_S_MAX: Final = 30.0
+"""Longest time that one image has a process, whatever this does meanwhile."""
+FIT_START_S_MAX: Final = 20.0
+"""Until a new process of ``fit`` must be ready."""
+FIT_NICE: Final = 10
+"""By how much its processes are nicer than the event loop, which serves everyone."""
 
 QUOTED_CHARS_MAX: Final = 64
 VIOLATIONS_MAX: Final = 20
@@ -42,6 +58,20 @@ DEADLINE_SHAVE_S: Final = 0.020
 CALL_MIN_S: Final = 0.100
 """With less time than this left, no call to the upstream is begun."""
 
+RECEIVING_MAX: Final = 16
+"""Messages of unary calls that are received at the same time, each as large as one may be."""
+RECEIVE_TIMEOUT_S: Final = 15.0
+"""From its turn to the end of a call's message."""
+WAITING_MAX: Final = 2048
+"""Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
+BYSTANDERS_MAX: Final = 256
+"""Calls of health and reflection; one more ends the oldest."""
+CONNECTIONS_MAX: Final = 4096
+CONNECTION_STREAMS_MAX: Final = 256
+"""Calls of one connection; its client keeps further ones waiting."""
+CONNECTION_IDLE_MS: Final = 600_000
+"""A connection without calls ends after this time."""
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
 RPCS_IN_FLIGHT_MAX: Final = 64
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; an image takes about four times its size while it is under way."""
@@ -61,9 +91,13 @@ DRAIN_REFUSAL_S: Final = 1.0
 BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""
-BULK_ITEMS_MAX: Final = 32
+BULK_ITEMS_MAX: Final = 64
 """Items of all streams that are under way together. Each stream may hold one more item that was
 read but not started."""
+BULK_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Their bytes."""
+BULK_SILENCE_S: Final = 60.0
+"""A stream that was silent for longer gives way to a new one."""
 
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz by gRPC on the admin port."""

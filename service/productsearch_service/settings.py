@@ -204,6 +204,14 @@ class Settings(BaseSettings):
     open_to_network: Annotated[bool, Field(validate_default=True)] = False
     """Lets the service listen beyond this machine without mTLS and without a policy."""
 
+    receive_timeout_s: Annotated[float, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
+    """Seconds that the message of a call may take to arrive."""
+    bulk_silence_s: Annotated[float, Field(gt=0)] = limits.BULK_SILENCE_S
+    """Seconds of silence after which a bulk stream gives way to a new one, if places are short."""
+    connections_max: Annotated[int, Field(ge=1)] = limits.CONNECTIONS_MAX
+    """Connections to ``listen``; further ones are closed."""
+    connection_streams_max: Annotated[int, Field(ge=1)] = limits.CONNECTION_STREAMS_MAX
+    """Calls of one connection at the same time; its client keeps further ones waiting."""
     connection_age_max_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds after which a connection is asked to end; 0: never."""
     drain_delay_s: Annotated[float, Field(ge=0)] = 10.0

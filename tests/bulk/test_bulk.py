@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,8 @@ import pytest
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
 from productsearch_service import limits
+from productsearch_service.errors import ServerDraining
+from productsearch_service.rpc.admission import Turns, stopping
 from productsearch_service.rpc.bulk import Pipeline
 from productsearch_service.settings import Settings
 from tests.conftest import ServerFactory
@@ -147,6 +149,23 @@ def test_no_more_items_are_under_way_than_the_bound(
     assert (40, limits.BULK_AT_ONCE) == (len(results), busy.most)
 
 
+def places_of(usable: int) -> Turns:
+    """Return places of which one caller may have that many."""
+    return Turns(2 * usable, waiting_max=16)
+
+
+def pipeline_of(
+    work: Callable[[int], Awaitable[int]], *, at_once: int, places: Turns
+) -> Pipeline[int, int]:
+    """Return a pipeline of one caller's numbers, a byte each."""
+    return Pipeline(work, at_once=at_once, places=places, caller="one", size_of=lambda _: 1)
+
+
+def never() -> asyncio.Future[Any]:
+    """Return what ends a stream early: nothing yet."""
+    return asyncio.get_running_loop().create_future()
+
+
 @pytest.mark.asyncio
 async def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
     """Results that nobody takes stop the reading of items, at the bound; each is answered once."""
@@ -163,8 +182,9 @@ async def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
             worked.append(number)
             return number
 
-        pipeline = Pipeline[int, int](work, at_once=at_once, places=asyncio.Semaphore(at_once))
-        results = pipeline.run(items(), asyncio.Event(), AssertionError)
+        results = pipeline_of(work, at_once=at_once, places=places_of(at_once)).run(
+            items(), never()
+        )
         taken = [await anext(results)]
         for _ in range(100):  # as many turns of the loop as 100 items could use
             await asyncio.sleep(0)
@@ -178,7 +198,7 @@ async def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
 async def test_a_stream_that_is_left_ends_its_items_and_gives_its_places_back() -> None:
     """Closed after any number of results: no task of it is left, and all places are free."""
     for taken in range(4):
-        places = asyncio.BoundedSemaphore(3)
+        places = places_of(3)
 
         async def items() -> AsyncIterator[int]:
             for number in range(100):
@@ -190,22 +210,21 @@ async def test_a_stream_that_is_left_ends_its_items_and_gives_its_places_back() 
             return number
 
         before = asyncio.all_tasks()
-        pipeline = Pipeline[int, int](work, at_once=8, places=places)
-        results = pipeline.run(items(), asyncio.Event(), AssertionError)
+        results = pipeline_of(work, at_once=8, places=places).run(items(), never())
         for _ in range(taken):
             await anext(results)
         await asyncio.sleep(0)
         await results.aclose()
         assert before == asyncio.all_tasks()
-        for _ in range(3):
-            await asyncio.wait_for(places.acquire(), 1)
+        assert (0, 0) == places.held
+        assert 0 == places.waiting
 
 
 @pytest.mark.asyncio
 async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones() -> None:
     """Interrupted while any number of items is under way: these are answered, then the reason."""
     for under_way in range(1, 5):
-        interrupted, go_on = asyncio.Event(), asyncio.Event()
+        ending, go_on = never(), asyncio.Event()
         begun: list[int] = []
 
         async def items(under_way: int = under_way) -> AsyncIterator[int]:
@@ -218,8 +237,7 @@ async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones()
             await go_on.wait()
             return number
 
-        pipeline = Pipeline[int, int](work, at_once=8, places=asyncio.Semaphore(8))
-        results = pipeline.run(items(), interrupted, lambda: ValueError("stopping"))
+        results = pipeline_of(work, at_once=8, places=places_of(8)).run(items(), ending)
         taken: list[int] = []
 
         async def take(results: Any = results, taken: list[int] = taken) -> None:
@@ -229,10 +247,10 @@ async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones()
         taking = asyncio.create_task(take())
         while len(begun) < under_way:
             await asyncio.sleep(0)
-        interrupted.set()
+        ending.set_result(stopping())
         await asyncio.sleep(0)
         go_on.set()
-        with pytest.raises(ValueError, match="stopping"):
+        with pytest.raises(ServerDraining):
             await taking
         assert [*range(under_way)] == sorted(taken) == sorted(begun)
 
@@ -250,7 +268,7 @@ def test_all_streams_together_work_on_a_bounded_number(
 
     with ThreadPoolExecutor(6) as pool:
         assert 120 == sum(pool.map(one, range(6)))
-    assert limits.BULK_ITEMS_MAX == busy.most
+    assert limits.BULK_ITEMS_MAX // 2 == busy.most  # one caller never has all places
 
 
 def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> None:
@@ -304,7 +322,7 @@ def test_a_cancelled_stream_leaves_nothing_behind(
         next(stream)
         sender.put(item("b"), item("c"))
         _until(lambda: len(upstream.calls) == 3)
-        assert {"bulk-read", "bulk-watch", "bulk-item"} == {*running.run(bulk_tasks())}
+        assert {"bulk-read", "bulk-item"} == {*running.run(bulk_tasks())}
         stream.cancel()
         sender.put(None)
         _until(lambda: not running.run(bulk_tasks()), seconds=2)

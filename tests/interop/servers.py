@@ -148,7 +148,7 @@ class Servers:
 
 
 async def _begin_to_drain(server: Server) -> None:
-    server.service._admission.draining.set()
+    server.service._admission.drain()
 
 
 @contextmanager

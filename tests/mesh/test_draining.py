@@ -22,7 +22,7 @@ def _deaf(config: dict[str, Any]) -> None:
 
 
 async def _begin_to_drain(server: Server) -> None:
-    server.service._admission.draining.set()
+    server.service._admission.drain()
 
 
 def test_calls_that_a_stopping_facade_refuses_go_to_another(

@@ -60,12 +60,12 @@ class RuleEntry(BaseModel):
     libraries: Patterns = ("*",)
     methods: Patterns = ("*",)
 
-    def lack(self, method: str, library: str) -> str:
+    def lack(self, method: str, library: str | None) -> str:
         """Return what a call by one of its callers lacks, or nothing."""
         parts = []
         if not _matches(self.methods, method):
             parts.append(f"does not name method {method}")
-        if not _matches(self.libraries, library):
+        if library is not None and not _matches(self.libraries, library):
             parts.append(f"does not name library {library}")
         return " and ".join(parts)
 
@@ -100,7 +100,7 @@ class Policy:
             digest: name for name, entry in file.callers.items() for digest in entry.token_sha256
         }
         self._rules = file.rules
-        self._verdicts: dict[tuple[str, str, str], bool] = {}
+        self._verdicts: dict[tuple[str, str, str | None], bool] = {}
 
     @classmethod
     def parse(cls, content: bytes) -> Policy:
@@ -128,21 +128,23 @@ class Policy:
         """Return the name of the caller whose bearer token this is."""
         return self._bearers.get(hashlib.sha256(token.encode()).hexdigest())
 
-    def check(self, caller: str, method: str, library: str) -> None:
-        """Raise CallerForbidden unless a rule lets ``caller`` use ``method`` on ``library``."""
+    def check(self, caller: str, method: str, library: str | None = None) -> None:
+        """Raise CallerForbidden unless a rule lets ``caller`` use ``method`` on ``library``.
+
+        Without a library: on any.
+        """
         # Callers can make up names of any length, and cost and memory of a verdict depend on it.
-        asked = (caller, method, library[: _LIBRARY_CHARS_MAX + 1])
+        asked = (caller, method, library and library[: _LIBRARY_CHARS_MAX + 1])
         allowed = self._verdicts.get(asked)
         if allowed is None:
             if len(self._verdicts) >= _VERDICTS_MAX:  # of libraries that callers made up
                 self._verdicts.clear()
             allowed = self._verdicts[asked] = self.explain(*asked).allowed
         if not allowed:
-            raise CallerForbidden(
-                f"{quoted(caller)} may not call {method} on library {quoted(library)}"
-            )
+            where = "any library" if library is None else f"library {quoted(library)}"
+            raise CallerForbidden(f"{quoted(caller)} may not call {method} on {where}")
 
-    def explain(self, caller: str, method: str, library: str) -> Verdict:
+    def explain(self, caller: str, method: str, library: str | None) -> Verdict:
         """Return what ``check`` decides, with the rule or the nearest reason."""
         lacks = []
         for number, rule in enumerate(self._rules, start=1):

@@ -184,6 +184,10 @@ class Libraries:
         """Return the libraries by name."""
         return self._libraries
 
+    def require(self, requested: str) -> None:
+        """Raise LibraryUnknown unless a request's ``library`` is there."""
+        self[requested]
+
     def __getitem__(self, requested: str) -> Library:
         """Return the library of a request's ``library``; raise LibraryUnknown."""
         library = self._libraries.get(self.name(requested))

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar
+
+from productsearch_service.errors import Refusal
+from productsearch_service.rpc.admission import Turns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Pipeline(Generic[Item, Result]):
-    """One run of ``work`` over a stream of items.
+    """One run of ``work`` over a stream of items of one caller.
 
     ``work`` answers for every item and raises nothing. ``places`` are shared by all streams: an
-    item holds one while it is worked on, and the stream reads no further until it has one.
+    item of ``size_of`` bytes holds one while it is worked on, and the stream reads no further until
+    it has one.
     """
 
     def __init__(
@@ -27,10 +32,14 @@ class Pipeline(Generic[Item, Result]):
         work: Callable[[Item], Awaitable[Result]],
         *,
         at_once: int,
-        places: asyncio.Semaphore,
+        places: Turns,
+        caller: str,
+        size_of: Callable[[Item], int],
     ) -> None:
         self._work = work
         self._places = places
+        self._caller = caller
+        self._size_of = size_of
         self._slots = asyncio.Semaphore(at_once)
         self._results: asyncio.Queue[Result | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -40,17 +49,22 @@ class Pipeline(Generic[Item, Result]):
     async def run(
         self,
         items: AsyncIterator[Item],
-        interrupted: asyncio.Event,
-        reason: Callable[[], Exception],
+        ending: asyncio.Future[Refusal],
     ) -> AsyncGenerator[Result, None]:
         """Yield a result for each item; after the last one raise what ended the stream early.
 
-        Once ``interrupted`` is set no further item is begun; begun ones are answered, then
-        ``reason`` is raised.
+        Once ``ending`` is done no further item is begun; begun ones are answered, then its result
+        is raised.
         """
         self._reading = True
         reader = asyncio.create_task(self._read(items), name="bulk-read")
-        watcher = asyncio.create_task(self._watch(interrupted, reader, reason), name="bulk-watch")
+
+        def end(_: object) -> None:
+            if self._reading:
+                self._error = ending.result()
+                reader.cancel()
+
+        ending.add_done_callback(end)
         try:
             while self._reading or self._tasks or not self._results.empty():
                 result = await self._results.get()
@@ -60,30 +74,21 @@ class Pipeline(Generic[Item, Result]):
             if self._error is not None:
                 raise self._error
         finally:
-            left = [reader, watcher, *self._tasks]
+            ending.remove_done_callback(end)
+            left = [reader, *self._tasks]
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-
-    async def _watch(
-        self,
-        interrupted: asyncio.Event,
-        reader: asyncio.Task[None],
-        reason: Callable[[], Exception],
-    ) -> None:
-        await interrupted.wait()
-        if self._reading:
-            self._error = reason()
-            reader.cancel()
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
         try:
             async for item in items:
                 await self._slots.acquire()
-                await self._places.acquire()
+                size_bytes = self._size_of(item)
+                await self._places.take(self._caller, size_bytes)
                 task = asyncio.create_task(self._answer(item), name="bulk-item")
                 self._tasks.add(task)
-                task.add_done_callback(self._finished)
+                task.add_done_callback(partial(self._finished, size_bytes))
         except Exception as error:  # noqa: BLE001 - raised where the results are taken
             self._error = error
         finally:
@@ -93,8 +98,8 @@ class Pipeline(Generic[Item, Result]):
     async def _answer(self, item: Item) -> None:
         self._results.put_nowait(await self._work(item))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, size_bytes: int, task: asyncio.Task[None]) -> None:
         """Give the item's place back: also of a task that was cancelled before it began."""
         self._tasks.discard(task)
-        self._places.release()
+        self._places.give(self._caller, size_bytes)
         self._results.put_nowait(None)

@@ -19,9 +19,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
+from productsearch_service import limits
 from productsearch_service.call_context import NOBODY, CallContext, Caller
 from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
+    DeadlineTooShort,
     FieldInvalid,
     ServerDraining,
     ServerFault,
@@ -34,7 +36,7 @@ from productsearch_service.errors import (
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import access_record
-from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.admission import Admission, Stream
 from productsearch_service.rpc.status import status_of
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -65,6 +67,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     identification: Identification
     policy: CurrentPolicy | None
     counters: RpcCounters
+    receive_timeout_s: float = limits.RECEIVE_TIMEOUT_S
     _wrapped: dict[str, Handler] = field(default_factory=dict)
 
     async def intercept_service(
@@ -87,23 +90,28 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler.stream_stream is not None:
             handle = self._stream(method, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
+        # On the wire a unary call is a stream of one message. As a stream its handler begins with
+        # the headers: who calls is known before anything is received.
         handle_unary = self._unary(method, handler.unary_unary, decode)
-        return grpc.unary_unary_rpc_method_handler(cast("Any", handle_unary), LazyRequest, encode)
+        return grpc.stream_unary_rpc_method_handler(cast("Any", handle_unary), None, encode)
 
     def _unary(
         self, method: str, handle: Callable[..., Awaitable[Message]], decode: Decoder
     ) -> Callable[..., Awaitable[Message]]:
-        async def wrapped(request: LazyRequest, grpc_context: Any) -> Message:
+        async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> Message:
             call = _Call(method, self.counters)
             try:
                 context = self._begin(call, grpc_context)
-                with self.admission.unary.held(call.caller, request.size_bytes):
-                    request.decode(decode)
+                context.deadline.require()
+                content = await self._received(context, grpc_context)
+                with self.admission.unary.held(call.caller, len(content)):
+                    request = _decoded(decode, content)
+                    del content
                     self._allow(call, request.library)
                     context.deadline.require()
-                    response = await context.bounded(
-                        handle(request.take(), context), adds=method == _STORES_IMAGES
-                    )
+                    work = handle(request, context)
+                    del request  # it holds the image, which is freed while the upstream works
+                    response = await context.bounded(work, adds=method == _STORES_IMAGES)
             except asyncio.CancelledError:
                 call.ended("CANCELLED")
                 raise
@@ -124,13 +132,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
             requests: AsyncIterator[Message], grpc_context: Any
         ) -> AsyncIterator[Message]:
             call = _Call(method, self.counters)
+            stream = None
             try:
                 context = self._begin(call, grpc_context)
-                responses = handle(self._allowed(call, requests), context)
-                with self.admission.streams.held(call.caller, 0):
-                    async with aclosing(responses):
-                        async for response in responses:
-                            yield response
+                stream = self.admission.streams.open(call.caller)
+                context.ending = stream.ending
+                responses = handle(self._allowed(call, requests, stream), context)
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
+                        stream.progressed()
             except (asyncio.CancelledError, GeneratorExit):
                 call.ended("CANCELLED")
                 raise
@@ -139,6 +150,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             else:
                 call.ended("OK")
                 return
+            finally:
+                if stream is not None:
+                    self.admission.streams.close(stream)
             await grpc_context.abort(*ending)
 
         return wrapped
@@ -146,7 +160,33 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
         self.admission.check()
         call.caller = self.identification.caller(grpc_context)
+        if self.policy is not None:
+            self.policy.value.check(call.caller.name, call.method)
         return CallContext.begin(call.caller, grpc_context.time_remaining())
+
+    async def _received(self, context: CallContext, grpc_context: Any) -> bytes:
+        """Return the message of a unary call."""
+        caller = context.caller.name
+        try:
+            async with context.deadline.timeout():
+                await self.admission.receiving.take(caller)
+        except TimeoutError:
+            raise DeadlineTooShort(
+                "the deadline ended while other requests were received; set a longer one"
+            ) from None
+        try:
+            async with context.deadline.capped(self.receive_timeout_s).timeout():
+                content = await grpc_context.read()
+        except TimeoutError:
+            context.deadline.require()
+            raise _wrong_request(
+                f"did not arrive within {self.receive_timeout_s:.0f} s; send it with the call"
+            ) from None
+        finally:
+            self.admission.receiving.give(caller)
+        if content is grpc.aio.EOF:
+            raise _wrong_request("missing; send one message with the call")
+        return cast("bytes", content)
 
     def _allow(self, call: _Call, library: str) -> None:
         name = self.libraries.name(library)
@@ -154,12 +194,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         call.library_told = name if call.library == name else quoted(name)
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method, name)
-        self.libraries[library]  # raises LibraryUnknown
+        self.libraries.require(library)
 
-    async def _allowed(self, call: _Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def _allowed(
+        self, call: _Call, requests: AsyncIterator[Any], stream: Stream
+    ) -> AsyncIterator[Any]:
         """Check the library of a stream's first message before anyone reads it."""
         try:
             async for request in requests:
+                stream.progressed()
                 if not call.library:
                     self._allow(call, request.settings.library)
                 yield request
@@ -167,39 +210,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
             raise _no_message() from None
 
 
-class LazyRequest:
-    """A request that is decoded once it was admitted, and handed on instead of kept.
-
-    gRPC keeps a reference to the request until the call ends. It keeps this small object, so that
-    the decoded request with its image can be freed early.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self.size_bytes = len(content)
-        self._content = content
-        self._request: Any = None
-
-    def decode(self, decode: Decoder) -> None:
-        """Decode the request; raise FieldInvalid if it is none."""
-        content, self._content = self._content, b""
-        try:
-            self._request = decode(content)
-        except DecodeError:
-            raise _no_message() from None
-
-    @property
-    def library(self) -> str:
-        """The library that the request names."""
-        return str(self._request.library)
-
-    def take(self) -> Any:
-        """Return the request, once."""
-        request, self._request = self._request, None
-        return request
+def _decoded(decode: Decoder, content: bytes) -> Any:
+    """Return the request; raise FieldInvalid if ``content`` is none."""
+    try:
+        return decode(content)
+    except DecodeError:
+        raise _no_message() from None
 
 
 def _no_message() -> FieldInvalid:
-    described = "no message of this method; send what its generated client makes"
+    return _wrong_request("not a message of this method; send what its generated client makes")
+
+
+def _wrong_request(described: str) -> FieldInvalid:
     return FieldInvalid(f"request: {described}", violations=(Violation("request", described),))
 
 

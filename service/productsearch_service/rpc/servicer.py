@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -18,7 +17,7 @@ from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.library.commands import Add, AddOutcome, Deleted, Image, Search
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.rpc import page_token, validation
-from productsearch_service.rpc.admission import stopping
+from productsearch_service.rpc.admission import Turns
 from productsearch_service.rpc.bulk import Pipeline
 from productsearch_service.rpc.status import status_of
 from productsearch_service.upstream.answers import Page
@@ -47,11 +46,10 @@ class Servicer:
     works.
     """
 
-    def __init__(self, libraries: Libraries, images: FormEncoder, draining: asyncio.Event) -> None:
+    def __init__(self, libraries: Libraries, images: FormEncoder, items: Turns) -> None:
         self._libraries = libraries
         self._images = images
-        self._draining = draining
-        self._bulk_places = asyncio.BoundedSemaphore(limits.BULK_ITEMS_MAX)
+        self._items = items
 
     async def AddImage(  # noqa: N802
         self, request: v1.AddImageRequest, context: CallContext
@@ -138,19 +136,24 @@ class Servicer:
         self, requests: AsyncIterator[_Request], context: CallContext
     ) -> AsyncGenerator[v1.BulkAddImagesResponse, None]:
         """Store a stream of images."""
+        if context.ending is None:
+            raise AssertionError("the interceptor gives every stream a way to end")
         stream = _BulkStream(requests)
-        first = await stream.open()
-        library = self._libraries[first.library]
 
         async def add(item: _Item) -> _ItemResult:
             item_context = CallContext(context.caller, context.deadline)
-            return await self._bulk_add(library, first, item, item_context)
+            library = self._libraries[stream.settings.library]
+            return await self._bulk_add(library, stream.settings, item, item_context)
 
         pipeline = Pipeline[_Item, _ItemResult](
-            add, at_once=limits.BULK_AT_ONCE, places=self._bulk_places
+            add,
+            at_once=limits.BULK_AT_ONCE,
+            places=self._items,
+            caller=context.caller.name,
+            size_of=_Item.ByteSize,
         )
         summary = _Summary()
-        async with aclosing(pipeline.run(stream.items(), self._draining, stopping)) as results:
+        async with aclosing(pipeline.run(stream.items(), context.ending)) as results:
             async for result in results:
                 _count(result, summary)
                 yield v1.BulkAddImagesResponse(result=result)
@@ -205,22 +208,17 @@ class _BulkStream:
 
     def __init__(self, requests: AsyncIterator[_Request]) -> None:
         self._requests = requests
-        self._first: _Request | None = None
-
-    async def open(self) -> _Settings:
-        """Read the first message and return the stream's settings."""
-        self._first = await anext(self._requests, None)
-        if self._first is None or not self._first.HasField("settings"):
-            return _Settings()
-        validation.bulk_settings(self._first.settings)
-        return self._first.settings
+        self.settings = _Settings()
 
     async def items(self) -> AsyncIterator[_Item]:
         """Yield the items; raise FieldInvalid for a message that is none."""
-        first, self._first = self._first, None
+        first = await anext(self._requests, None)
         if first is None:
             return
-        if not first.HasField("settings"):
+        if first.HasField("settings"):
+            validation.bulk_settings(first.settings)
+            self.settings = first.settings
+        else:
             yield _item(first)
         del first
         async for request in self._requests:

@@ -58,6 +58,9 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     # A large window would let the transport buffer messages before anyone asks for them.
     ("grpc.http2.bdp_probe", 0),
+    # What opens a connection and says nothing, or nothing more, does not keep it.
+    ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
+    ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_MS),
     # Two servers on one port would share its connections, not its calls.
     ("grpc.so_reuseport", 0),
 )
@@ -89,7 +92,7 @@ class Server:
         self._certificates = _certificates(settings)
         reloadable = [each for each in (self._policy, self._certificates) if each is not None]
         self._reload = watch(reloadable, settings.tls_poll_s)
-        self._admission = Admission()
+        self._admission = Admission(stream_silence_s=settings.bulk_silence_s)
         self._images = FormEncoder()
         self._server = self._grpc_server()
         self._admin: grpc.Server | None = None
@@ -99,8 +102,11 @@ class Server:
                 self._libraries.all(),
                 self._readiness,
                 in_flight={
+                    "waiting": lambda: (self._admission.receiving.waiting, 0),
+                    "receiving": lambda: self._admission.receiving.held,
                     "unary": lambda: self._admission.unary.in_flight,
-                    "stream": lambda: self._admission.streams.in_flight,
+                    "stream": lambda: (self._admission.streams.in_flight, 0),
+                    "bulk_item": lambda: self._admission.items.held,
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
             ).register(counters.registry)
@@ -148,16 +154,25 @@ class Server:
             sidecars=settings.sidecars,
         )
         interceptor = Interceptor(
-            self._libraries, self._admission, identification, self._policy, self._counters.rpcs
+            self._libraries,
+            self._admission,
+            identification,
+            self._policy,
+            self._counters.rpcs,
+            settings.receive_timeout_s,
         )
-        options = [*_OPTIONS]
+        options = [
+            *_OPTIONS,
+            ("grpc.max_allowed_incoming_connections", settings.connections_max),
+            ("grpc.max_concurrent_streams", settings.connection_streams_max),
+        ]
         if settings.connection_age_max_s:  # without the grace, gRPC would cut calls
             options += [
                 ("grpc.max_connection_age_ms", int(settings.connection_age_max_s * 1000)),
                 ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS),
             ]
         server = grpc.aio.server(interceptors=[interceptor], options=options)
-        servicer = Servicer(self._libraries, self._images, self._admission.draining)
+        servicer = Servicer(self._libraries, self._images, self._admission.items)
         by_name = cast("Any", _ByName(server))
         v1.add_ProductSearchServicer_to_server(cast("v1.ProductSearchServicer", servicer), by_name)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.on_loop, by_name)

@@ -25,7 +25,7 @@ async def drain(
     """
     _log.info("stopping: not ready any more, serving on for the drain delay")
     await _wait(hurry, settings.drain_delay_s)
-    admission.draining.set()
+    admission.drain()
     # Calls that still come are refused in words, for a moment: grpc would cut them off.
     await _wait(hurry, min(limits.DRAIN_REFUSAL_S, settings.drain_delay_s))
     ended = asyncio.create_task(server.stop(0 if hurry.is_set() else settings.drain_grace_s))
