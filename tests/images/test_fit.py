@@ -20,13 +20,14 @@ ORIENTATION = 0x0112
 
 
 def _fitted(content: bytes) -> bytes:
-    return fit.fit(content, form_encoding.short_enough)
+    made = fit.fit(content, limits.FIT_LARGE_MEMORY_BYTES)
+    return content if made is None else made
 
 
 def _check(content: bytes) -> None:
     """Raise unless the image is sent on as it is."""
     form_encoding.check(content)
-    assert form_encoding.short_enough(content)
+    assert len(form_encoding.encode(content)) <= limits.IMAGE_ENCODED_BYTES_MAX
 
 
 def _opened(content: bytes) -> Image.Image:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
 from collections.abc import Iterator
 from urllib.parse import quote_plus
 
 import pytest
 
-from productsearch_service import limits
-from productsearch_service.images import fit, form_encoding
+from productsearch_service.images import form_encoding
 from productsearch_service.images.form_encoding import FormEncoder
-from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.images.inspect import SizeInvalid
 from tests.pictures import jpeg, noise_jpeg
 
-_PATIENCE_S = 10
 SMALL = jpeg(1)
 LARGE = [noise_jpeg(2_000_000, seed) for seed in range(5)]
 
@@ -107,74 +104,3 @@ async def test_a_form_value_that_is_too_long_is_refused_and_gives_its_place_back
         with pytest.raises(SizeInvalid):
             await encoder.form_value(too_long, fits=False)
     assert _value(LARGE[0]) == b"".join(await encoder.form_value(LARGE[0], fits=False))
-
-
-class Fits:
-    """Stands in for ``fit``: it notes its threads, and waits until it may go on."""
-
-    def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
-        self.may_go_on = threading.Event()
-        self._begun = threading.Semaphore(0)
-
-    def __call__(self, content: bytes, *_: object) -> bytes:
-        self.threads.append(threading.current_thread())
-        self._begun.release()
-        assert self.may_go_on.wait(_PATIENCE_S)
-        return content
-
-    async def all_begun(self) -> None:
-        """Wait until as many have begun as may."""
-        for _ in range(limits.FIT_AT_ONCE):
-            assert await asyncio.to_thread(self._begun.acquire, timeout=_PATIENCE_S)
-
-
-@pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
-    """Return the work of ``fit``, which now waits."""
-    work = Fits()
-    monkeypatch.setattr(fit, "fit", work)
-    return work
-
-
-@pytest.mark.asyncio
-async def test_fit_holds_nobody_up_who_asks_for_none(encoder: FormEncoder, fits: Fits) -> None:
-    """While as many images are fitted as may be, in threads, others are encoded."""
-    fitted = [
-        asyncio.create_task(encoder.form_value(SMALL, fits=True))
-        for _ in range(limits.FIT_AT_ONCE + 1)
-    ]
-    await fits.all_begun()
-    assert _value(LARGE[0]) == b"".join(await encoder.form_value(LARGE[0], fits=False))
-    assert limits.FIT_AT_ONCE == len(fits.threads)
-    assert threading.current_thread() not in fits.threads
-    fits.may_go_on.set()
-    assert {(_value(SMALL),)} == {await task for task in fitted}
-
-
-@pytest.mark.asyncio
-async def test_a_fit_whose_caller_has_left_is_not_begun(encoder: FormEncoder, fits: Fits) -> None:
-    """Cancelled before its turn, a ``fit`` holds no place."""
-    tasks = [
-        asyncio.create_task(encoder.form_value(SMALL, fits=True))
-        for _ in range(limits.FIT_AT_ONCE + 10)
-    ]
-    await fits.all_begun()
-    for task in tasks[limits.FIT_AT_ONCE :]:
-        task.cancel()
-    await asyncio.wait(tasks[limits.FIT_AT_ONCE :])
-    last = asyncio.create_task(encoder.form_value(SMALL, fits=True))
-    fits.may_go_on.set()
-    assert (_value(SMALL),) == await last
-    assert limits.FIT_AT_ONCE + 1 == len(fits.threads)
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("made", [b"no image", jpeg(1, 299, 400)], ids=["unreadable", "small"])
-async def test_what_fit_makes_is_checked(
-    made: bytes, encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An image that ``fit`` left outside the limits goes nowhere."""
-    monkeypatch.setattr(fit, "fit", lambda *_: made)
-    with pytest.raises((Unreadable, SizeInvalid)):
-        await encoder.form_value(SMALL, fits=True)

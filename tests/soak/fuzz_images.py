@@ -25,7 +25,7 @@ from productsearch_engine.images.errors import ImageError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_service import limits
 from productsearch_service.images.fit import fit
-from productsearch_service.images.form_encoding import FormEncoder, check, short_enough
+from productsearch_service.images.form_encoding import FormEncoder, check
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
 from tests.pictures import encode
 from tests.soak.fuzz_files import claiming, damage, files_of_all_kinds
@@ -50,12 +50,16 @@ def _look(file: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _fit(file: bytes) -> str:
-    fitted = fit(file, short_enough)
     try:
-        _form_value(fitted)
+        _form_value(_fitted(file))
     except (Unreadable, SizeInvalid) as wrong:
         return f"fit made what the check refuses: {wrong}"
     return ""
+
+
+def _fitted(file: bytes) -> bytes:
+    made = fit(file, limits.FIT_LARGE_MEMORY_BYTES)
+    return file if made is None else made
 
 
 def _check(file: bytes) -> str:
@@ -136,7 +140,7 @@ def look_at_large_images(kinds: int) -> float:
     # What drawing them took is over: the kernel starts to count anew.
     Path("/proc/self/clear_refs").write_text("5")
     for file in files[:kinds]:
-        _form_value(fit(file, short_enough))
+        _form_value(_fitted(file))
     return _rss_max_mb()
 
 

@@ -1,22 +1,46 @@
 """Brings an image inside the upstream's limits: scaled, upright, and as a JPEG.
 
-The same bytes always give the same image, and so the same signature.
+The same bytes always give the same image, and so the same signature. Decoders of hostile bytes run
+here: in a process of its own (``worker``), which has limits of memory and time and no secrets.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import Final, cast
+import random
+from typing import Final
 
-from PIL import Image
+import pybase64
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from productsearch_service import limits
-from productsearch_service.images.inspect import SENT_AS_IS, SizeInvalid, Unreadable, open_image
+from productsearch_service.images import flatten, inspect
+from productsearch_service.images.cost import check_cost
+from productsearch_service.images.inspect import SizeInvalid, Unreadable
 
-_TRANSCODED: Final = ("WEBP", "GIF", "TIFF")
-_HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_WANTED: Final = "no readable image; send a JPEG, PNG, BMP, WebP, HEIC, GIF or TIFF file"
+_PLUGINS: Final = (
+    AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin,
+    PngImagePlugin, TiffImagePlugin, WebPImagePlugin,
+)  # fmt: skip
+"""Imported by name: for a format without its plugin, Pillow would load all that it has."""
+Image.MAX_IMAGE_PIXELS = None  # the limits are checked here, before anything is decoded
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+_FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "AVIF")
+_HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+_AVIF_BRANDS: Final = {b"avif", b"avis"}
+_WANTED: Final = "no readable image; send a JPEG, PNG, BMP, WebP, HEIC, AVIF, GIF or TIFF file"
+_DAMAGED: Final = "the image is damaged and cannot be decoded"
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = 1
 _TURNS: Final = {
@@ -28,39 +52,82 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright that was stored with this EXIF orientation."""
+"""What makes an image upright that was stored with this EXIF orientation; any other is upright."""
+_PNG_ORIENTATION: Final = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Where a PNG's orientation can be; without these its pixels need not be decoded to find out."""
+_JPEG_COMMENT_BYTES_MAX: Final = 65_533
+_JPEG_END: Final = b"\xff\xd9"
 _QUALITIES: Final = (92, 85, 75, 65)
 _SHRINK: Final = 0.8
 
 
-def fit(content: bytes, short_enough: Callable[[bytes], bool]) -> bytes:
-    """Return ``content`` brought inside the upstream's limits; unchanged where it is already.
+def load_decoder(content: bytes) -> None:
+    """Load the one decoder that is not there from the start, if ``content`` is for it."""
+    if _is_heif(content):
+        import pillow_heif  # here, for 10 MB of memory that only HEIC images need
+
+        pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.register_heif_opener()
+
+
+def fit(content: bytes, memory_bytes: int) -> bytes | None:
+    """Return ``content`` brought inside the upstream's limits; None if it is already.
 
     Upright by its EXIF orientation, first frame of an animation, transparency on white,
-    scaled so that the sides fit, and re-encoded as JPEG until it is ``short_enough``, which tells
-    whether the upstream takes the length of a file. Raises Unreadable or SizeInvalid.
+    scaled so that the sides fit, and re-encoded as JPEG until the upstream takes its length.
+    Raises Unreadable or SizeInvalid, and MemoryError if it would take more than ``memory_bytes``.
     """
+    if _is_within_limits(content) and _is_upright(content):
+        return None
     with _open(content) as image:
         target = _target(image)
-        upright = _orientation(image) == _UPRIGHT
-        as_it_is = image.format in SENT_AS_IS and target == image.size and upright
-        if as_it_is and short_enough(content):
-            return content
-        return _encode_within(_upright_rgb(image, target), short_enough)
+        check_cost(image, target, content, memory_bytes)
+        return _encode_within(_upright_rgb(image, target, content))
+
+
+def _is_within_limits(content: bytes) -> bool:
+    try:
+        inspect.check_sides(content)
+    except (Unreadable, SizeInvalid):
+        return False
+    return _short_enough(content)
+
+
+def _is_upright(content: bytes) -> bool:
+    """Whether no orientation says otherwise; an image that cannot be opened has none."""
+    if content.startswith(b"\x89PNG") and not any(mark in content for mark in _PNG_ORIENTATION):
+        return True
+    try:
+        with _open(content) as image:
+            return _orientation(image) not in _TURNS
+    except Unreadable:
+        return True
 
 
 def _open(content: bytes) -> Image.Image:
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
-        import pillow_heif  # here, for 10 MB of memory that only HEIC images need
+    formats = ("HEIF",) if _is_heif(content) else _FORMATS
+    try:
+        return Image.open(io.BytesIO(content), formats=formats)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow's header parsers raise many kinds on bad bytes
+        raise Unreadable(_WANTED) from None
 
-        pillow_heif.register_heif_opener()
-        return open_image(content, ("HEIF",), _WANTED)
-    return open_image(content, (*SENT_AS_IS, *_TRANSCODED), _WANTED)
+
+def _is_heif(content: bytes) -> bool:
+    """Whether this is a HEIC: AVIF files may have the same general brand first."""
+    if content[4:8] != b"ftyp":
+        return False
+    box = content[8 : min(int.from_bytes(content[:4]), 256)]
+    brands = {box[at : at + 4] for at in range(0, len(box), 4)}
+    return content[8:12] in _HEIF_BRANDS and not brands & _AVIF_BRANDS
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - broken EXIF: nothing to turn by
         return _UPRIGHT
 
@@ -68,11 +135,12 @@ def _orientation(image: Image.Image) -> int:
 def _target(image: Image.Image) -> tuple[int, int]:
     """Return the sides nearest to the image's own that are inside the limits."""
     width, height = image.size
-    most = limits.FIT_JPEG_PIXELS_MAX if image.format == "JPEG" else limits.FIT_PIXELS_MAX
+    is_jpeg = image.format in ("JPEG", "MPO")
+    most = limits.FIT_JPEG_PIXELS_MAX if is_jpeg else limits.FIT_PIXELS_MAX
     if width * height > most:
         raise SizeInvalid(f"{width} x {height} pixels; fit takes up to {most} pixels in all")
-    lowest = limits.IMAGE_SIDE_MIN_PX / min(width, height)
-    highest = limits.IMAGE_SIDE_MAX_PX / max(width, height)
+    lowest = limits.IMAGE_SIDE_MIN_PX / max(1, min(width, height))
+    highest = limits.IMAGE_SIDE_MAX_PX / max(1, width, height)
     if lowest > highest:
         raise SizeInvalid(
             f"{width} x {height} pixels cannot be scaled into "
@@ -87,41 +155,73 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return width, height
 
 
-def _upright_rgb(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+def _upright_rgb(image: Image.Image, target: tuple[int, int], content: bytes) -> Image.Image:
     """Decode (a JPEG at the smallest scale that is enough), flatten, scale, turn."""
     try:
         turn = _TURNS.get(_orientation(image))
-        image.draft(None, target)
-        image.load()
-        rgb = _rgb(image)
-    except Exception:  # noqa: BLE001 - Pillow's decoders raise many kinds on bad bytes
-        raise Unreadable("the image is damaged and cannot be decoded") from None
-    scaled = rgb if rgb.size == target else rgb.resize(target, Image.Resampling.LANCZOS)
+        image = _loaded(image, target, content)
+        if image.format == "TIFF":  # Pillow has turned it itself, which may have swapped its sides
+            turn, target = None, _target(image)
+        rgb = flatten.rgb(image)
+    except (MemoryError, SizeInvalid):
+        raise
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds on bad bytes
+        if "memory" in str(error):
+            raise MemoryError from None
+        raise Unreadable(_DAMAGED) from None
+    scaled = flatten.resized(rgb, target)
     return scaled if turn is None else scaled.transpose(turn)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Return the image in 8-bit RGB: 16-bit scaled down, transparency on white."""
-    if image.mode.startswith(("I", "F")):
-        # Pillow clips these modes at 255; a 16-bit image would come out white.
-        low, high = cast("tuple[float, float]", image.convert("F").getextrema())
-        factor = 1.0 if low >= 0 and high <= 255 else 255 / 65535
-        return image.convert("F").point(lambda value: value * factor + 0).convert("RGB")
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        white = Image.new("RGB", layers.size, "white")
-        white.paste(layers, mask=layers)
-        return white
-    return image.convert("RGB")
+def _loaded(image: Image.Image, target: tuple[int, int], content: bytes) -> Image.Image:
+    image.draft(None, target)
+    try:
+        image.load()
+    except OSError as error:
+        if image.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+            raise
+        image.close()
+        return _loaded_without_end(content, target)
+    return image
 
 
-def _encode_within(image: Image.Image, short_enough: Callable[[bytes], bool]) -> bytes:
+def _loaded_without_end(content: bytes, target: tuple[int, int]) -> Image.Image:
+    """Decode a JPEG that lacks its end marker and nothing else; raise Unreadable otherwise.
+
+    The decoder makes up what is missing. It is decoded twice with different bytes after its end:
+    they change the image only if its own data ends too early.
+    """
+    digests = set()
+    noise = bytes(random.Random(1).choices(range(255), k=4096))  # noqa: S311 - the same each time
+    for filling in (noise + _JPEG_END, _JPEG_END):
+        image = Image.open(io.BytesIO(content + filling), formats=("JPEG",))
+        image.draft(None, target)
+        image.load()
+        digests.add(flatten.digest(image))
+        if len(digests) > 1:
+            raise Unreadable("the end of the image is missing; send the whole file")
+        last = image
+    return last
+
+
+def _encode_within(image: Image.Image) -> bytes:
     """Return a JPEG that fits: lower quality first, then smaller, never below the least side."""
+    if len(image.info.get("comment", "")) > _JPEG_COMMENT_BYTES_MAX:
+        del image.info["comment"]  # of another format; a JPEG cannot hold it
     while True:
         for quality in _QUALITIES:
             buffer = io.BytesIO()
             image.save(buffer, "JPEG", quality=quality, optimize=False)
             encoded = buffer.getvalue()
-            if short_enough(encoded):
+            if _short_enough(encoded):
                 return encoded
-        image = image.resize(_scaled(image.size, _SHRINK), Image.Resampling.LANCZOS)
+        image = flatten.resized(image, _scaled(image.size, _SHRINK))
+
+
+def _short_enough(content: bytes) -> bool:
+    """Whether the upstream takes the length of this image's form value: base64, then escaped."""
+    if 4 * ((len(content) + 2) // 3) > limits.IMAGE_ENCODED_BYTES_MAX:
+        return False
+    text = pybase64.b64encode(content)
+    escapes = sum(text.count(character) for character in (b"+", b"/", b"="))
+    return len(text) + 2 * escapes <= limits.IMAGE_ENCODED_BYTES_MAX

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pybase64
 
-from productsearch_service import limits
-from productsearch_service.images import fit, inspect
+from productsearch_service.images import inspect
+from productsearch_service.images.pool import Pool
 
 _BLOCK_BYTES: Final = 3 * 65_536
 """Encoded at a time; between two blocks the event loop serves others. A multiple of three: then
@@ -27,22 +26,23 @@ class FormEncoder:
     """Checks, fits and encodes the images of all calls of one service.
 
     Images are encoded on the event loop, large ones block by block and one at a time: a thread
-    would take the GIL from the loop for longer than a block does. ``fit`` has threads of its own.
-    An image whose call has ended before its turn is not worked on.
+    would take the GIL from the loop for longer than a block does. ``fit`` has processes of its own.
+    An image whose call has ended is not worked on any more.
     """
 
     def __init__(self) -> None:
         self._one_large = asyncio.Lock()
-        self._fitting = ThreadPoolExecutor(limits.FIT_AT_ONCE, thread_name_prefix="fit")
+        self.pool = Pool()
 
     async def form_value(self, content: bytes, *, fits: bool) -> tuple[bytes, ...]:
         """Return the form value of a checked image, in parts; ``fits``: fit it first, then check.
 
-        Raises Unreadable or SizeInvalid.
+        Raises Unreadable or SizeInvalid; with ``fits`` ServerOverloaded or ServerFault, too, if
+        there is no process for it.
         """
         if fits:
-            loop = asyncio.get_running_loop()
-            content = await loop.run_in_executor(self._fitting, fit.fit, content, short_enough)
+            inspect.check_fit_length(len(content))
+            content = await self.pool.fit(content)
             check(content)
         if len(content) <= _BLOCK_BYTES:
             return (_escaped(content),)
@@ -55,8 +55,8 @@ class FormEncoder:
         return tuple(parts)
 
     def close(self) -> None:
-        """End the threads once they have done what they have begun."""
-        self._fitting.shutdown(wait=False, cancel_futures=True)
+        """End the processes of ``fit``, whatever they do."""
+        self.pool.close()
 
 
 def check(content: bytes) -> None:
@@ -71,13 +71,6 @@ def check(content: bytes) -> None:
 def encode(content: bytes) -> bytes:
     """Return the form value of an image in one piece."""
     return b"".join(map(_escaped, _blocks(content)))
-
-
-def short_enough(content: bytes) -> bool:
-    """Whether the upstream takes the length of this image's form value."""
-    if length_min(content) > limits.IMAGE_ENCODED_BYTES_MAX:
-        return False
-    return len(encode(content)) <= limits.IMAGE_ENCODED_BYTES_MAX
 
 
 def length_min(content: bytes) -> int:

@@ -1,0 +1,330 @@
+"""The processes in which images are decoded for ``fit``, seen from the event loop.
+
+A process is started when it is first needed and then kept. It is killed when its image's caller has
+left (at the deadline, too), when its time is over, and at the end; another one takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Final
+
+from productsearch_service import limits
+from productsearch_service.errors import ServerFault, ServerOverloaded
+from productsearch_service.images import frames
+from productsearch_service.images.inspect import SizeInvalid, Unreadable
+
+_log = logging.getLogger(__name__)
+
+_INHERITED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+"""All that a worker needs of the environment, which may hold secrets."""
+_ALLOCATOR: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(limits.OWN_BLOCK_BYTES_MIN),
+    "MALLOC_TRIM_THRESHOLD_": str(limits.FREE_BYTES_KEPT),
+}
+"""glibc's settings: pixels go back to the system when they are freed, so that a worker is small
+between two images."""
+_BLOCK_BYTES: Final = 256 * 1024
+"""Sent at a time; between two blocks the event loop serves others."""
+_TOO_SLOW: Final = (
+    f"decoding the image takes longer than {limits.FIT_CPU_S_MAX:.0f} s; "
+    "send one with fewer pixels, a JPEG as baseline and not progressive"
+)
+_BREAKS: Final = "the image breaks its decoder; save it anew"
+_WRONG: Final = {frames.UNREADABLE: Unreadable, frames.SIZE_INVALID: SizeInvalid}
+
+
+class Lost(Exception):
+    """A worker ended in the middle of its work."""
+
+
+class Worker:
+    """One process, its socket, and whether it can still be used."""
+
+    def __init__(self) -> None:
+        """Start the process; blocks for about a millisecond. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is for us; we drain first
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        self._socket = ours
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
+    async def ready(self) -> None:
+        """Wait until the decoders are loaded; raise Lost if they cannot be."""
+        kind, _ = await self._receive()
+        if kind != frames.READY:
+            raise Lost
+
+    async def work(self, kind: int, content: bytes) -> tuple[int, bytes]:
+        """Return kind and content of the answer to one request; raise Lost."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_sendall(self._socket, frames.HEAD.pack(kind, len(content)))
+            view = memoryview(content)
+            for start in range(0, len(view), _BLOCK_BYTES):
+                await loop.sock_sendall(self._socket, view[start : start + _BLOCK_BYTES])
+                await asyncio.sleep(0)
+        except OSError:
+            raise Lost from None
+        return await self._receive()
+
+    async def _receive(self) -> tuple[int, bytes]:
+        kind, length = frames.HEAD.unpack(await self._read(frames.HEAD.size))
+        # What a decoder was made to do by an image is not trusted further than this.
+        if length > (
+            limits.IMAGE_ENCODED_BYTES_MAX if kind == frames.FITTED else frames.TEXT_BYTES_MAX
+        ):
+            raise Lost
+        return kind, await self._read(length)
+
+    async def _read(self, length: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        content = bytearray(length)
+        left = memoryview(content)
+        while left:
+            try:
+                count = await loop.sock_recv_into(self._socket, left)
+            except OSError:
+                raise Lost from None
+            if not count:
+                raise Lost
+            left = left[count:]
+        return bytes(content)
+
+    def kill(self) -> None:
+        """End the process now, whatever it does."""
+        self._process.kill()
+        self._socket.close()
+
+    def wait(self) -> None:
+        """Wait until a killed process is gone, with its memory; blocks for milliseconds."""
+        self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | _ALLOCATOR
+
+
+class Slot:
+    """A place for one worker."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._ready: asyncio.Task[Worker] | None = None
+        self._must_be_replaced = self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, if there is one."""
+        return None if self._worker is None else self._worker.pid
+
+    async def work(self, kind: int, content: bytes) -> tuple[int, bytes]:
+        """Have one image worked on and return the answer; kill the worker if that is cut short.
+
+        Raises Lost, TimeoutError, ServerOverloaded or ServerFault.
+        """
+        # A worker that is being started is not the caller's: it gets ready even if that leaves.
+        worker = await asyncio.shield(self._ready_worker())
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(limits.FIT_S_MAX):
+                return await worker.work(kind, content)
+        except BaseException as cut_short:
+            worker.kill()
+            self._must_be_replaced = True
+            if isinstance(cut_short, Lost) and time.monotonic() - began_s >= limits.FIT_CPU_S_MAX:
+                raise TimeoutError from None  # it had used up its CPU time
+            raise
+
+    async def replaced(self) -> None:
+        """Wait until a worker that was killed is gone, and let another one be started."""
+        if self._must_be_replaced and self._worker is not None:
+            await asyncio.to_thread(self._worker.wait)
+            self._must_be_replaced = False
+            self._begin()
+
+    def close(self) -> None:
+        """End its worker; blocks for some milliseconds."""
+        self._closed = True
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait()
+
+    def _ready_worker(self) -> asyncio.Task[Worker]:
+        """Return the task that has, or will have, a worker that is ready."""
+        ready = self._ready
+        if ready is None:
+            return self._begin()
+        failed = ready.done() and (ready.cancelled() or ready.exception() is not None)
+        if failed or (ready.done() and ready.result().has_ended()):
+            return self._begin()
+        return ready
+
+    def _begin(self) -> asyncio.Task[Worker]:
+        self._ready = asyncio.create_task(self._start())
+        self._ready.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._ready
+
+    async def _start(self) -> Worker:
+        try:
+            worker = await asyncio.to_thread(self._spawn)
+        except OSError as error:
+            _log.error("no process can be started for fit: %s", error.strerror)
+            raise ServerOverloaded(
+                "no process can be started for fit", retry_after_s=limits.OVERLOAD_RETRY_S
+            ) from None
+        try:
+            async with asyncio.timeout(limits.FIT_START_S_MAX):
+                await worker.ready()
+        except BaseException as failure:
+            worker.kill()
+            if self._closed or not isinstance(failure, (Lost, TimeoutError)):
+                raise
+            _log.error("a process of fit ended before it was ready")
+            raise ServerFault("the service failed") from None
+        return worker
+
+    def _spawn(self) -> Worker:
+        """Start a process; it is found by ``close`` even if nobody waits for it any more."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait()
+        self._worker = Worker()
+        if self._closed:
+            self.close()
+        return self._worker
+
+
+class Places:
+    """Counts what may be decoded at once: an ordinary image takes one place, a large one all.
+
+    Who comes first is served first: one that waits for all places is not overtaken.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(limits.FIT_AT_ONCE)
+        self._first = asyncio.Lock()
+
+    async def take(self, count: int) -> None:
+        """Wait until ``count`` places are free, and take them."""
+        taken = 0
+        async with self._first:
+            try:
+                while taken < count:
+                    await self._free.acquire()
+                    taken += 1
+            except BaseException:
+                self.give_back(taken)
+                raise
+
+    def give_back(self, count: int) -> None:
+        """Free that many places."""
+        for _ in range(count):
+            self._free.release()
+
+
+class Pool:
+    """All workers of one service."""
+
+    def __init__(self) -> None:
+        self._places = Places()
+        self._slots = tuple(Slot() for _ in range(limits.FIT_AT_ONCE))
+        self._idle = list(self._slots)
+        self._replacing: set[asyncio.Task[None]] = set()
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes there are."""
+        return [slot.pid for slot in self._slots if slot.pid is not None]
+
+    @property
+    def at_work(self) -> int:
+        """How many workers have an image."""
+        return len(self._slots) - len(self._idle)
+
+    async def fit(self, content: bytes) -> bytes:
+        """Return what ``fit.fit`` makes of an image, or the image if it makes nothing of it.
+
+        Raises Unreadable or SizeInvalid; ServerOverloaded or ServerFault if there is no process
+        for it.
+        """
+        request, deaths = frames.ORDER, 0
+        while True:
+            try:
+                kind, made = await self._work(request, content)
+            except TimeoutError:
+                raise SizeInvalid(_TOO_SLOW) from None
+            except Lost:
+                # Somebody else may have ended it: another one is given the image once.
+                deaths += 1
+                _log.warning("a process of fit ended while it had an image")
+                if deaths > 1:
+                    raise Unreadable(_BREAKS) from None
+                continue
+            if kind == frames.FITTED:
+                return made
+            if kind == frames.UNCHANGED:
+                return content
+            if kind == frames.MORE_MEMORY and request == frames.ORDER:
+                request = frames.ORDER_LARGE
+                continue
+            if kind not in _WRONG:
+                _log.error("fit failed in an unforeseen way: %s", made.decode("utf-8", "replace"))
+                raise ServerFault("the service failed")
+            raise _WRONG[kind](made.decode("utf-8", "replace"))
+
+    async def _work(self, request: int, content: bytes) -> tuple[int, bytes]:
+        count = limits.FIT_AT_ONCE if request == frames.ORDER_LARGE else 1
+        await self._places.take(count)
+        slot = self._idle.pop()
+        try:
+            answer = await slot.work(request, content)
+        except BaseException:
+            task = asyncio.create_task(self._replace(slot, count))
+            self._replacing.add(task)
+            task.add_done_callback(self._replacing.discard)
+            raise
+        self._idle.append(slot)
+        self._places.give_back(count)
+        return answer
+
+    async def _replace(self, slot: Slot, count: int) -> None:
+        """Free a place once the process that had it is gone, with its memory."""
+        try:
+            await slot.replaced()
+        finally:
+            self._idle.append(slot)
+            self._places.give_back(count)
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        for slot in self._slots:
+            slot.close()

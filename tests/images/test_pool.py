@@ -1,0 +1,236 @@
+"""``fit`` has processes of its own: one that is slow, breaks or is killed costs nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from productsearch_service import limits
+from productsearch_service.errors import ServerFault, ServerOverloaded
+from productsearch_service.images import fit, form_encoding, pool
+from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from tests.images.workers import gone, stop_workers, worker_processes
+from tests.pictures import draw, encode, jpeg
+
+_PATIENCE_S = 60
+SMALL = jpeg(1)
+TO_SCALE = encode(draw(1, 200, 200), "PNG")
+
+
+@pytest_asyncio.fixture
+async def encoder() -> AsyncIterator[FormEncoder]:
+    """Return an encoder; at its end there is no process left."""
+    made = FormEncoder()
+    yield made
+    made.close()
+    assert [] == worker_processes()
+
+
+async def _value(encoder: FormEncoder, content: bytes) -> bytes:
+    async with asyncio.timeout(_PATIENCE_S):
+        return b"".join(await encoder.form_value(content, fits=True))
+
+
+async def _start_all(encoder: FormEncoder) -> set[int]:
+    """Have as many processes as there may be; return their ids."""
+    while len(worker_processes()) < limits.FIT_AT_ONCE:
+        await asyncio.gather(*(_value(encoder, TO_SCALE) for _ in range(limits.FIT_AT_ONCE)))
+    return {process.pid for process in worker_processes()}
+
+
+async def _until_at_work(encoder: FormEncoder, count: int) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while encoder.pool.at_work < count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_a_process_is_started_when_it_is_needed_and_kept(encoder: FormEncoder) -> None:
+    """None for images without fit; one for one image after the other; never more than may be."""
+    await encoder.form_value(SMALL, fits=False)
+    assert [] == worker_processes()
+    for _ in range(3):
+        await _value(encoder, TO_SCALE)
+    assert 1 == len({process.pid for process in worker_processes()})
+    await asyncio.gather(*(_value(encoder, TO_SCALE) for _ in range(10)))
+    assert len(worker_processes()) <= limits.FIT_AT_ONCE
+
+
+@pytest.mark.asyncio
+async def test_what_comes_back_is_what_fit_makes(encoder: FormEncoder) -> None:
+    """The same bytes as in this process; an image within the limits is the very same object."""
+    made = fit.fit(TO_SCALE, limits.FIT_LARGE_MEMORY_BYTES)
+    assert made is not None
+    assert form_encoding.encode(made) == await _value(encoder, TO_SCALE)
+    assert SMALL is await encoder.pool.fit(SMALL)
+
+
+@pytest.mark.asyncio
+async def test_a_worker_knows_no_secret_and_no_grpc(encoder: FormEncoder) -> None:
+    """It is no fork: its environment is empty but for paths, and gRPC is not in its memory."""
+    os.environ["PRODUCTSEARCH_A_SECRET"] = "the-secret"
+    try:
+        await _value(encoder, TO_SCALE)
+    finally:
+        del os.environ["PRODUCTSEARCH_A_SECRET"]
+    (worker,) = worker_processes()
+    assert {*worker.environ()} <= {*pool._INHERITED, *pool._ALLOCATOR, "LC_CTYPE"}
+    libraries = {mapped.path for mapped in worker.memory_maps()}
+    assert any("_imaging" in path for path in libraries)
+    assert not any("grpc" in path or "uvloop" in path for path in libraries)
+
+
+@pytest.mark.asyncio
+async def test_an_image_whose_caller_leaves_is_not_worked_on_any_more(encoder: FormEncoder) -> None:
+    """Its process is killed, in the middle of whatever it does, and the next image is served."""
+    first = await _start_all(encoder)
+    assert first == stop_workers()
+    tasks = [asyncio.create_task(_value(encoder, TO_SCALE)) for _ in range(limits.FIT_AT_ONCE)]
+    await _until_at_work(encoder, limits.FIT_AT_ONCE)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert await asyncio.to_thread(gone, first)
+    assert await _value(encoder, TO_SCALE)
+    assert not first & {process.pid for process in worker_processes()}
+    assert len(worker_processes()) <= limits.FIT_AT_ONCE
+
+
+@pytest.mark.asyncio
+async def test_one_that_waits_for_its_turn_is_not_begun(encoder: FormEncoder) -> None:
+    """Cancelled before its turn, an image takes no place, and costs no process its life."""
+    before = await _start_all(encoder)
+    stop_workers()
+    tasks = [asyncio.create_task(_value(encoder, TO_SCALE)) for _ in range(limits.FIT_AT_ONCE + 9)]
+    await _until_at_work(encoder, limits.FIT_AT_ONCE)
+    for task in tasks[limits.FIT_AT_ONCE :]:
+        task.cancel()
+    await asyncio.wait(tasks[limits.FIT_AT_ONCE :])
+    for pid in before:
+        os.kill(pid, signal.SIGCONT)
+    assert all(await asyncio.gather(*tasks[: limits.FIT_AT_ONCE]))
+    assert before == {process.pid for process in worker_processes()}
+
+
+@pytest.mark.asyncio
+async def test_others_are_served_while_workers_stand_still(encoder: FormEncoder) -> None:
+    """An image without fit needs none of them."""
+    await _start_all(encoder)
+    stop_workers()
+    stuck = asyncio.create_task(_value(encoder, TO_SCALE))
+    await _until_at_work(encoder, 1)
+    assert await encoder.form_value(SMALL, fits=False)
+    stuck.cancel()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("at_work", [False, True], ids=["idle", "at work"])
+async def test_a_process_that_somebody_kills_is_replaced(
+    at_work: bool, encoder: FormEncoder
+) -> None:
+    """The image is given to another one: nobody is told that it is at fault."""
+    (pid,) = {process.pid for process in [(await _one(encoder))]}
+    if at_work:
+        stop_workers()
+    task = asyncio.create_task(_value(encoder, TO_SCALE)) if at_work else None
+    if task:
+        await _until_at_work(encoder, 1)
+    os.kill(pid, signal.SIGKILL)
+    assert await (task or _value(encoder, TO_SCALE))
+    assert pid not in {process.pid for process in worker_processes()}
+
+
+async def _one(encoder: FormEncoder):  # type: ignore[no-untyped-def]
+    await _value(encoder, TO_SCALE)
+    (worker,) = worker_processes()
+    return worker
+
+
+@pytest.mark.asyncio
+async def test_an_image_that_ends_every_process_is_unreadable(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are given it, not more."""
+    begun = 0
+
+    async def dies(self: pool.Worker, *_: object) -> tuple[int, bytes]:
+        nonlocal begun
+        begun += 1
+        os.kill(self.pid, signal.SIGSEGV)
+        return await self._receive()
+
+    monkeypatch.setattr(pool.Worker, "work", dies)
+    with pytest.raises(Unreadable, match="breaks its decoder"):
+        await _value(encoder, TO_SCALE)
+    assert 2 == begun
+
+
+@pytest.mark.asyncio
+async def test_an_image_without_a_deadline_has_an_end(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stands still is killed after its time, and the image told to be too slow."""
+    pids = await _start_all(encoder)
+    stop_workers()
+    monkeypatch.setattr(limits, "FIT_S_MAX", 0.2)
+    with pytest.raises(SizeInvalid, match="takes longer than"):
+        await _value(encoder, TO_SCALE)
+    assert 1 <= len(pids - {process.pid for process in worker_processes()})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("program", "error"), [("/bin/false", ServerFault), ("/no/such/file", ServerOverloaded)]
+)
+async def test_a_process_that_cannot_be_started_is_no_fault_of_the_image(
+    program: str,
+    error: type[Exception],
+    encoder: FormEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The caller is told of this side's trouble, and served once that is over."""
+    with monkeypatch.context() as broken:
+        broken.setattr(pool.sys, "executable", program)
+        with pytest.raises(error):
+            await _value(encoder, TO_SCALE)
+    assert await _value(encoder, TO_SCALE)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("made", [b"no image", jpeg(1, 299, 400)], ids=["unreadable", "small"])
+async def test_what_fit_makes_is_checked(
+    made: bytes, encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that ``fit`` left outside the limits goes nowhere."""
+
+    async def makes(*_: object) -> bytes:
+        return made
+
+    monkeypatch.setattr(encoder.pool, "fit", makes)
+    with pytest.raises((Unreadable, SizeInvalid)):
+        await _value(encoder, SMALL)
+
+
+@pytest.mark.asyncio
+async def test_a_large_image_waits_for_all_places_and_is_not_overtaken() -> None:
+    """Ordinary ones that come after it wait; given up, it takes no place."""
+    places = pool.Places()
+    await places.take(1)
+    large = asyncio.create_task(places.take(limits.FIT_AT_ONCE))
+    await asyncio.sleep(0)
+    later = asyncio.create_task(places.take(1))
+    await asyncio.sleep(0.01)
+    assert not large.done()
+    assert not later.done()
+    large.cancel()
+    await asyncio.wait_for(later, _PATIENCE_S)
+    places.give_back(2)
+    await asyncio.wait_for(places.take(limits.FIT_AT_ONCE), _PATIENCE_S)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(places.take(1), 0.01)
