@@ -66,6 +66,8 @@ WAITING_MAX: Final = 2048
 """Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
 BYSTANDERS_MAX: Final = 256
 """Calls of health and reflection; one more ends the oldest."""
+BYSTANDER_TIMEOUT_S: Final = 5.0
+"""For their requests to come."""
 CONNECTIONS_MAX: Final = 4096
 CONNECTION_STREAMS_MAX: Final = 256
 """Calls of one connection; its client keeps further ones waiting."""

@@ -16,6 +16,7 @@ from typing import Final
 from productsearch_service import limits
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import Refusal, ServerDraining, ServerOverloaded
+from productsearch_service.rpc.bystanders import Bystanders
 
 _MANY_WAIT: Final = "as many requests wait for this replica as may"
 
@@ -276,10 +277,11 @@ class Admission:
         self.items = Turns(
             limits.BULK_ITEMS_MAX, waiting_max=limits.WAITING_MAX, bytes_max=limits.BULK_BYTES_MAX
         )
+        self.bystanders = Bystanders()
         self._draining = False
 
     def drain(self) -> None:
-        """Refuse every call from now on, and let open streams end early."""
+        """Refuse every call from now on, and let open bulk streams end early."""
         self._draining = True
         self.streams.end_all(stopping())
 

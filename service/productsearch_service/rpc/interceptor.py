@@ -1,6 +1,6 @@
 """What surrounds each RPC: error boundary, access log, identity, admission, policy, deadline.
 
-Only the methods of ProductSearch are wrapped; health and reflection pass through untouched. A
+This is for the methods of ProductSearch; health and reflection are only bounded (bystanders). A
 handler gets a CallContext in place of gRPC's own context. Metrics and access line are written
 together, in ``_Call.ended``.
 """
@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Interceptor(grpc.aio.ServerInterceptor):
-    """The one interceptor: it wraps the handlers of ProductSearch and no others."""
+    """The one interceptor, of all handlers."""
 
     libraries: Libraries
     admission: Admission
@@ -80,9 +80,13 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if path in self._wrapped:
             return self._wrapped[path]
         handler = await continuation(handler_call_details)
-        if handler is None or not path.startswith(SERVICE):
-            return handler
-        wrapped = self._wrapped[path] = self._wrap(path.removeprefix(SERVICE), handler)
+        if handler is None:
+            return None
+        if path.startswith(SERVICE):
+            wrapped = self._wrap(path.removeprefix(SERVICE), handler)
+        else:
+            wrapped = self.admission.bystanders.wrap(handler)
+        self._wrapped[path] = wrapped
         return wrapped
 
     def _wrap(self, method: str, handler: Any) -> Handler:

@@ -107,6 +107,7 @@ class Server:
                     "unary": lambda: self._admission.unary.in_flight,
                     "stream": lambda: (self._admission.streams.in_flight, 0),
                     "bulk_item": lambda: self._admission.items.held,
+                    "bystander": lambda: (self._admission.bystanders.in_flight, 0),
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
             ).register(counters.registry)

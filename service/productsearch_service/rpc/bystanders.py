@@ -1,0 +1,98 @@
+"""Health and reflection on the service's own port: whoever connects may call them.
+
+So a request has to come at once, and where too many calls are open the oldest one ends. A probe
+takes milliseconds and is never the oldest, however many silent calls there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+import grpc
+
+from productsearch_service import limits
+
+Handle = Callable[..., Any]
+
+_ENDED: Final = "no request came, or newer calls of health and reflection took this one's place"
+
+
+class Bystanders:
+    """The open calls of the services that ask nobody who calls."""
+
+    def __init__(self, calls_max: int = limits.BYSTANDERS_MAX) -> None:
+        self._calls_max = calls_max
+        self._open: dict[asyncio.Timeout, None] = {}  # the oldest first
+
+    @property
+    def in_flight(self) -> int:
+        """Open calls."""
+        return len(self._open)
+
+    def end_all(self) -> None:
+        """End all open calls."""
+        while self._open:
+            self._end_oldest()
+
+    def wrap(self, handler: Any) -> Any:
+        """Return ``handler``, bounded; a unary request is on the wire a stream of one message."""
+        decode, encode = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary is not None:
+            handle = self._of_one_request(handler.unary_unary)
+            return grpc.stream_unary_rpc_method_handler(cast("Any", handle), decode, encode)
+        if handler.unary_stream is not None:
+            handle = self._of_one_request(handler.unary_stream)
+        else:
+            handle = self._of_requests(handler.stream_stream)
+        return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
+
+    def _of_one_request(self, handle: Handle) -> Handle:
+        async def wrapped(_: object, context: Any) -> Any:
+            async with self._bounded(context) as timer:
+                timer.reschedule(asyncio.get_running_loop().time() + limits.BYSTANDER_TIMEOUT_S)
+                request = await context.read()
+                timer.reschedule(None)
+                if request is grpc.aio.EOF:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
+                return await _answered(handle(request, context), context)
+
+        return wrapped
+
+    def _of_requests(self, handle: Handle) -> Handle:
+        async def wrapped(requests: object, context: Any) -> None:
+            async with self._bounded(context):
+                await _answered(handle(requests, context), context)
+
+        return wrapped
+
+    @asynccontextmanager
+    async def _bounded(self, context: Any) -> AsyncIterator[asyncio.Timeout]:
+        timer = asyncio.timeout(None)
+        try:
+            async with timer:
+                self._open[timer] = None
+                if len(self._open) > self._calls_max:
+                    self._end_oldest()
+                yield timer
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDED)
+        finally:
+            self._open.pop(timer, None)
+
+    def _end_oldest(self) -> None:
+        oldest = next(iter(self._open))
+        del self._open[oldest]
+        oldest.reschedule(asyncio.get_running_loop().time())
+
+
+async def _answered(answering: Any, context: Any) -> Any:
+    """Return the answer of a unary handler; write the answers of one that yields them."""
+    if not inspect.isasyncgen(answering):
+        return await answering
+    async for answer in answering:
+        await context.write(answer)
+    return None
