@@ -48,8 +48,6 @@ class Turns:
 
     async def take(self, caller: str, size_bytes: int = 0) -> None:
         """Wait for a place; raise ServerOverloaded if too many do."""
-        if not self._waiting and self._take_now(caller, size_bytes):
-            return
         waiting = self._waiting.setdefault(caller, deque())
         if len(waiting) >= self._room_to_wait:
             if not waiting:
@@ -79,7 +77,11 @@ class Turns:
         if self._waiting:
             self._serve()
 
-    def _take_now(self, caller: str, size_bytes: int) -> bool:
+    def take_now(self, caller: str, size_bytes: int = 0) -> bool:
+        """Take a place that is free and that nobody waits for; return whether there is one."""
+        return not self._waiting and self._taken(caller, size_bytes)
+
+    def _taken(self, caller: str, size_bytes: int) -> bool:
         fits = not self._bytes_max or not self._bytes or self._bytes + size_bytes <= self._bytes_max
         if not fits or self._held[caller] >= self._free:
             return False
@@ -98,7 +100,7 @@ class Turns:
                 if turn.cancelled():  # its task has not run since
                     self._forget(caller, waiting[0])
                     served = True
-                elif self._take_now(caller, size_bytes):
+                elif self._taken(caller, size_bytes):
                     turn.set_result(None)
                     self._forget(caller, waiting[0])
                     served = True

@@ -36,7 +36,7 @@ from productsearch_service.errors import (
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import access_record
-from productsearch_service.rpc.admission import Admission, Stream
+from productsearch_service.rpc.admission import Admission, Stream, Turns
 from productsearch_service.rpc.status import status_of
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -170,16 +170,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     async def _received(self, context: CallContext, grpc_context: Any) -> bytes:
         """Return the message of a unary call."""
-        caller = context.caller.name
+        caller, turns = context.caller.name, self.admission.receiving
+        if not turns.take_now(caller):
+            await _turn(turns, context)
         try:
-            async with context.deadline.timeout():
-                await self.admission.receiving.take(caller)
-        except TimeoutError:
-            raise DeadlineTooShort(
-                "the deadline ended while other requests were received; set a longer one"
-            ) from None
-        try:
-            async with context.deadline.capped(self.receive_timeout_s).timeout():
+            async with asyncio.timeout(min(self.receive_timeout_s, context.deadline.remaining_s())):
                 content = await grpc_context.read()
         except TimeoutError:
             context.deadline.require()
@@ -187,7 +182,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 f"did not arrive within {self.receive_timeout_s:.0f} s; send it with the call"
             ) from None
         finally:
-            self.admission.receiving.give(caller)
+            turns.give(caller)
         if content is grpc.aio.EOF:
             raise _wrong_request("missing; send one message with the call")
         return cast("bytes", content)
@@ -212,6 +207,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 yield request
         except DecodeError:
             raise _no_message() from None
+
+
+async def _turn(turns: Turns, context: CallContext) -> None:
+    """Wait until the call's message may be received."""
+    try:
+        async with context.deadline.timeout():
+            await turns.take(context.caller.name)
+    except TimeoutError:
+        raise DeadlineTooShort(
+            "the deadline ended while other requests were received; set a longer one"
+        ) from None
 
 
 def _decoded(decode: Decoder, content: bytes) -> Any:
