@@ -22,6 +22,10 @@ BATCH_DELETE_MAX: Final = 100
 # --- this service ---
 RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
 """Largest gRPC message: above any image, so that an oversized one gets our own error."""
+BATCH_SIGNS_MAX: Final = 10_000
+"""Signatures in one BatchDeleteImages."""
+BATCH_BYTES_MAX: Final = 64 * BATCH_SIGNS_MAX
+"""Its request; a signature has at most 21 characters."""
 KEY_BYTES_MAX: Final = 256
 FIT_BYTES_MAX: Final = 20 * 1024 * 1024
 """Largest image that ``fit`` takes."""

@@ -1,4 +1,4 @@
-"""BatchDeleteImages: any number of signatures, each with its own result, in few calls."""
+"""BatchDeleteImages: up to 10,000 signatures, each with its own result, in few calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchDeleteImages takes any number of signatures and as much time as its caller gives it."""
+"""BatchDeleteImages takes many signatures, and as much time as its caller gives it."""
 
 from __future__ import annotations
 

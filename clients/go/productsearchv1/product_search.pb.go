@@ -87,7 +87,8 @@ type AddOutcome int32
 const (
 	// Is never sent.
 	AddOutcome_ADD_OUTCOME_UNSPECIFIED AddOutcome = 0
-	// The image was not there and now is.
+	// The image is stored now. Where an answer of the upstream was lost on the way, it may
+	// have been there before the call.
 	AddOutcome_ADD_OUTCOME_CREATED AddOutcome = 1
 	// The image was there and was left as it was.
 	AddOutcome_ADD_OUTCOME_KEPT AddOutcome = 2
@@ -1144,10 +1145,11 @@ type BatchDeleteImagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the library. Empty: the service's default library.
 	Library string `protobuf:"bytes,1,opt,name=library,proto3" json:"library,omitempty"`
-	// The signatures, at least one. One that stands twice is deleted once and answered
-	// twice. A malformed one fails its own result alone. The service sends them on in groups
-	// of at most 100. The upstream refuses a group with an unknown signature as a whole; the
-	// service then halves it and sends both halves, until each unknown signature is found.
+	// The signatures, 1 to 10,000, in a request of at most 640,000 bytes. One that stands
+	// twice is deleted once and answered twice. A malformed one fails its own result alone.
+	// The service sends them on in groups of at most 100. The upstream refuses a group with
+	// an unknown signature as a whole; the service then halves it and sends both halves,
+	// until each unknown signature is found.
 	ContSigns []string `protobuf:"bytes,2,rep,name=cont_signs,json=contSigns,proto3" json:"cont_signs,omitempty"`
 	// Counts an image that is not there as deleted. Default: false.
 	AllowMissing  bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`

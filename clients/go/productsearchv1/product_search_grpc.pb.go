@@ -63,12 +63,12 @@ type ProductSearchClient interface {
 	// Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
 	// IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
 	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
-	// Deletes any number of stored images and answers for each of them. The caller's
+	// Deletes up to 10,000 stored images and answers for each of them. The caller's
 	// deadline covers all groups together; the service config sets 300 s where the caller
 	// sets none. A signature that was not dealt with by then has an error in its result.
-	// Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-	// method fails with before the first call to the upstream. Every other failure stands
-	// beside the signature that it concerns.
+	// Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+	// what any method fails with before the first call to the upstream. Every other failure
+	// stands beside the signature that it concerns.
 	BatchDeleteImages(ctx context.Context, in *BatchDeleteImagesRequest, opts ...grpc.CallOption) (*BatchDeleteImagesResponse, error)
 	// Stores a stream of images and answers each under its key as soon as it is done,
 	// in any order. The service reads ahead only as far as it can send on, so a fast
@@ -184,12 +184,12 @@ type ProductSearchServer interface {
 	// Fails with: FIELD_INVALID, IMAGE_UNREADABLE, IMAGE_SIZE_INVALID,
 	// IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
 	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
-	// Deletes any number of stored images and answers for each of them. The caller's
+	// Deletes up to 10,000 stored images and answers for each of them. The caller's
 	// deadline covers all groups together; the service config sets 300 s where the caller
 	// sets none. A signature that was not dealt with by then has an error in its result.
-	// Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-	// method fails with before the first call to the upstream. Every other failure stands
-	// beside the signature that it concerns.
+	// Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+	// what any method fails with before the first call to the upstream. Every other failure
+	// stands beside the signature that it concerns.
 	BatchDeleteImages(context.Context, *BatchDeleteImagesRequest) (*BatchDeleteImagesResponse, error)
 	// Stores a stream of images and answers each under its key as soon as it is done,
 	// in any order. The service reads ahead only as far as it can send on, so a fast

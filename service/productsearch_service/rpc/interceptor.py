@@ -35,7 +35,7 @@ from productsearch_service.errors import (
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
-from productsearch_service.rpc import access_record
+from productsearch_service.rpc import access_record, batch_size
 from productsearch_service.rpc.admission import Admission, Stream, Turns
 from productsearch_service.rpc.status import status_of
 
@@ -53,6 +53,7 @@ _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _STORES_IMAGES: Final = "AddImage"
+_DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": batch_size.decoded}
 _NO_WORDS: Final = UpstreamWords()
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, method: str, handler: Any) -> Handler:
-        decode, encode = handler.request_deserializer, handler.response_serializer
+        decode = _DECODERS.get(method, handler.request_deserializer)
+        encode = handler.response_serializer
         if handler.stream_stream is not None:
             handle = self._stream(method, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)

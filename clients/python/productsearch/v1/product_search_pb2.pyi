@@ -57,7 +57,9 @@ class _AddOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AddOutcome
     ADD_OUTCOME_UNSPECIFIED: _AddOutcome.ValueType  # 0
     """Is never sent."""
     ADD_OUTCOME_CREATED: _AddOutcome.ValueType  # 1
-    """The image was not there and now is."""
+    """The image is stored now. Where an answer of the upstream was lost on the way, it may
+    have been there before the call.
+    """
     ADD_OUTCOME_KEPT: _AddOutcome.ValueType  # 2
     """The image was there and was left as it was."""
     ADD_OUTCOME_UPDATED: _AddOutcome.ValueType  # 3
@@ -71,7 +73,9 @@ class AddOutcome(_AddOutcome, metaclass=_AddOutcomeEnumTypeWrapper):
 ADD_OUTCOME_UNSPECIFIED: AddOutcome.ValueType  # 0
 """Is never sent."""
 ADD_OUTCOME_CREATED: AddOutcome.ValueType  # 1
-"""The image was not there and now is."""
+"""The image is stored now. Where an answer of the upstream was lost on the way, it may
+have been there before the call.
+"""
 ADD_OUTCOME_KEPT: AddOutcome.ValueType  # 2
 """The image was there and was left as it was."""
 ADD_OUTCOME_UPDATED: AddOutcome.ValueType  # 3
@@ -590,10 +594,11 @@ class BatchDeleteImagesRequest(_message.Message):
     """Counts an image that is not there as deleted. Default: false."""
     @_builtins.property
     def cont_signs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The signatures, at least one. One that stands twice is deleted once and answered
-        twice. A malformed one fails its own result alone. The service sends them on in groups
-        of at most 100. The upstream refuses a group with an unknown signature as a whole; the
-        service then halves it and sends both halves, until each unknown signature is found.
+        """The signatures, 1 to 10,000, in a request of at most 640,000 bytes. One that stands
+        twice is deleted once and answered twice. A malformed one fails its own result alone.
+        The service sends them on in groups of at most 100. The upstream refuses a group with
+        an unknown signature as a whole; the service then halves it and sends both halves,
+        until each unknown signature is found.
         """
 
     def __init__(

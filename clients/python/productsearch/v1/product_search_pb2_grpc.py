@@ -132,12 +132,12 @@ class ProductSearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchDeleteImages(self, request, context):
-        """Deletes any number of stored images and answers for each of them. The caller's
+        """Deletes up to 10,000 stored images and answers for each of them. The caller's
         deadline covers all groups together; the service config sets 300 s where the caller
         sets none. A signature that was not dealt with by then has an error in its result.
-        Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-        method fails with before the first call to the upstream. Every other failure stands
-        beside the signature that it concerns.
+        Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+        what any method fails with before the first call to the upstream. Every other failure
+        stands beside the signature that it concerns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,12 +67,12 @@ class ProductSearchStub:
     IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
     """
     BatchDeleteImages: _grpc.UnaryUnaryMultiCallable[_product_search_pb2.BatchDeleteImagesRequest, _product_search_pb2.BatchDeleteImagesResponse]
-    """Deletes any number of stored images and answers for each of them. The caller's
+    """Deletes up to 10,000 stored images and answers for each of them. The caller's
     deadline covers all groups together; the service config sets 300 s where the caller
     sets none. A signature that was not dealt with by then has an error in its result.
-    Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-    method fails with before the first call to the upstream. Every other failure stands
-    beside the signature that it concerns.
+    Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+    what any method fails with before the first call to the upstream. Every other failure
+    stands beside the signature that it concerns.
     """
     BulkAddImages: _grpc.StreamStreamMultiCallable[_product_search_pb2.BulkAddImagesRequest, _product_search_pb2.BulkAddImagesResponse]
     """Stores a stream of images and answers each under its key as soon as it is done,
@@ -122,12 +122,12 @@ class ProductSearchAsyncStub(ProductSearchStub):
     IMAGE_URL_UNREACHABLE, IMAGE_NOT_FOUND.
     """
     BatchDeleteImages: _aio.UnaryUnaryMultiCallable[_product_search_pb2.BatchDeleteImagesRequest, _product_search_pb2.BatchDeleteImagesResponse]  # type: ignore[assignment]
-    """Deletes any number of stored images and answers for each of them. The caller's
+    """Deletes up to 10,000 stored images and answers for each of them. The caller's
     deadline covers all groups together; the service config sets 300 s where the caller
     sets none. A signature that was not dealt with by then has an error in its result.
-    Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-    method fails with before the first call to the upstream. Every other failure stands
-    beside the signature that it concerns.
+    Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+    what any method fails with before the first call to the upstream. Every other failure
+    stands beside the signature that it concerns.
     """
     BulkAddImages: _aio.StreamStreamMultiCallable[_product_search_pb2.BulkAddImagesRequest, _product_search_pb2.BulkAddImagesResponse]  # type: ignore[assignment]
     """Stores a stream of images and answers each under its key as soon as it is done,
@@ -204,12 +204,12 @@ class ProductSearchServicer(metaclass=_abc_1.ABCMeta):
         request: _product_search_pb2.BatchDeleteImagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_product_search_pb2.BatchDeleteImagesResponse, _abc.Awaitable[_product_search_pb2.BatchDeleteImagesResponse]]:
-        """Deletes any number of stored images and answers for each of them. The caller's
+        """Deletes up to 10,000 stored images and answers for each of them. The caller's
         deadline covers all groups together; the service config sets 300 s where the caller
         sets none. A signature that was not dealt with by then has an error in its result.
-        Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty, and what any
-        method fails with before the first call to the upstream. Every other failure stands
-        beside the signature that it concerns.
+        Fails as a whole only with: FIELD_INVALID where `cont_signs` is empty or too long, and
+        what any method fails with before the first call to the upstream. Every other failure
+        stands beside the signature that it concerns.
         """
 
     @_abc_1.abstractmethod
