@@ -114,6 +114,10 @@ ADMIN_TIMEOUT_S: Final = 5.0
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
 READINESS_POLL_S: Final = 0.5
+REACHABILITY_POLL_S: Final = 3.0
+REACHABILITY_TIMEOUT_S: Final = 3.0
+REACHABILITY_FAILURES: Final = 3
+"""In a row, until the replica is not ready."""
 LIVENESS_POLL_S: Final = 1.0
 CONNECTION_AGE_GRACE_MS: Final = 600_000
 """For streams that are under way when their connection has reached its age."""

@@ -20,7 +20,7 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _LIVENESS: Final = "liveness"
 _CHANNELZ: Final = "grpc.channelz.v1.Channelz"
-_ASK_TIMEOUT_S: Final = 3.0
+UNREACHABLE: Final = "UNREACHABLE"
 
 
 class Health:
@@ -78,7 +78,9 @@ def ask(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_ASK_TIMEOUT_S)
+            answer = stub.Check(
+                health_pb2.HealthCheckRequest(), timeout=limits.REACHABILITY_TIMEOUT_S
+            )
         except grpc.RpcError:
-            return "UNREACHABLE"
+            return UNREACHABLE
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

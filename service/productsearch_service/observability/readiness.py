@@ -1,4 +1,4 @@
-"""Whether this replica should get calls: a valid token, and an upstream that answers.
+"""Whether this replica should get calls: a valid token, an upstream that answers, an open port.
 
 At the start every library must have had a token once, so that a rollout with a wrong key pair
 stops at its first pod. From then on one library that can be served is enough: a library whose
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from productsearch_service import limits
 from productsearch_service.library.library import Library
+from productsearch_service.observability.reachability import Reachability
 from productsearch_service.periodic_task import PeriodicTask
 
 _log = logging.getLogger(__name__)
@@ -22,15 +23,19 @@ class Readiness:
     """Looks at the libraries every half second and tells what it finds."""
 
     def __init__(
-        self, libraries: Mapping[str, Library], tell: Callable[[bool], Awaitable[None]]
+        self,
+        libraries: Mapping[str, Library],
+        reachability: Reachability,
+        tell: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._libraries = libraries
+        self._reachability = reachability
         self._tell = tell
         self._had_token: set[str] = set()
         self._rounds = PeriodicTask("readiness", self._look, limits.READINESS_POLL_S)
         self._stopping = False
         self.reasons: Mapping[str, str] = dict.fromkeys(libraries, "not looked at yet")
-        """Why each library cannot be served, by name; only those that cannot."""
+        """Why libraries cannot be served, by name, and ``listen``; only what is wrong."""
         self.ready = False
         self.looks = 0
         """How often it has looked."""
@@ -63,10 +68,13 @@ class Readiness:
                 self._had_token.add(name)
             if stats.not_ready_reason:
                 reasons[name] = stats.not_ready_reason
-        self.reasons = reasons
-        self.looks += 1
         begun = len(self._had_token) == len(self._libraries)
         ready = begun and len(reasons) < len(self._libraries)
+        if unreached := self._reachability.not_ready_reason:
+            reasons["listen"] = unreached
+            ready = False
+        self.reasons = reasons
+        self.looks += 1
         if ready == self.ready or self._stopping:
             return
         self.ready = ready

@@ -23,6 +23,7 @@ from productsearch_service.observability.health import Health
 from productsearch_service.observability.http import MetricsServer
 from productsearch_service.observability.liveness import Liveness
 from productsearch_service.observability.metrics import ServiceStates
+from productsearch_service.observability.reachability import Reachability
 from productsearch_service.observability.readiness import Readiness
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
@@ -86,7 +87,10 @@ class Server:
             settings.default_library,
         )
         self._health = Health(SERVICE.strip("/"))
-        self._readiness = Readiness(self._libraries.all(), self._health.tell_ready)
+        self._reachability = Reachability(settings.listen, tls=settings.tls_cert_file is not None)
+        self._readiness = Readiness(
+            self._libraries.all(), self._reachability, self._health.tell_ready
+        )
         self._liveness = Liveness(self._health.tell_alive)
         self._policy = _policy(settings)
         self._certificates = _certificates(settings)
@@ -130,10 +134,12 @@ class Server:
             self._admin.start()
         if self._metrics is not None:
             self._metrics.start()
+        self._reachability.start(self.port)
         await self._readiness.start()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop without failing a call; ``hurry`` cuts delay and grace short."""
+        await self._reachability.stop()
         await self._readiness.stop()
         await self._health.stop()
         await drain(self._server, self._admission, hurry, self._settings)
