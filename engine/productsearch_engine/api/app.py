@@ -105,6 +105,10 @@ class Api:
         if method == "other":
             raise ApiError(codes.UNSUPPORTED_METHOD)
         query = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
+        if "access_token" not in query and _is_signed(request):
+            # An official SDK signs once it was refused a token. After this code the Java SDK
+            # asks for a token again.
+            raise ApiError(codes.SIGNATURE)
         app_id = self._tokens.app_of(query.get("access_token", ""))
         if self._in_flight > CALLS_MAX:
             raise ApiError(codes.REQUEST_LIMIT)
@@ -133,3 +137,8 @@ class Api:
                 return await loop.run_in_executor(self._downloads, self._downloader.download, url)
         except TimeoutError:
             raise UrlTimeoutError from None
+
+
+def _is_signed(request: Request) -> bool:
+    """Return whether a request has the BCE signature that replaces a token at the vendor's."""
+    return request.headers.get("authorization", "").lower().startswith("bce-auth-v")
