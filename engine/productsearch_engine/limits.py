@@ -26,6 +26,8 @@ BODY_BYTES_MAX = ENCODED_BYTES_MAX + (64 << 10)
 
 TOKEN_BODY_BYTES_MAX = 16 << 10
 FIELDS_MAX = 64
+"""Fields of a urlencoded form, and parts of a multipart one, with a name or without."""
+
 BODY_READ_S = 30.0
 BODIES_BYTES_MAX = 64 << 20
 """Bodies in memory at the same time; further ones wait unread. Decoded they take three times
@@ -52,9 +54,28 @@ DOWNLOADS_MAX = 8
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""
 
 SIGN_ATTEMPTS_MAX = 16
-DATABASE_WAIT_S = 5.0
+DATABASE_WAIT_S = 2.0
+"""Longest wait for a connection of the pool."""
+
+DATABASE_CONNECT_S = 2
+"""Longest time for a new connection; psycopg takes no less."""
+
 STATEMENT_S = 30
-HEALTH_WAIT_S = 2.0
+"""Longest time that the database works on a statement."""
+
+STATEMENT_CLIENT_S = STATEMENT_S + 2
+"""Longest time that the engine waits for a statement, if the database does not keep its own."""
+
+DATABASE_PROBE_S = 0.5
+DATABASE_PROBE_WAIT_S = 1.2
+"""The database is asked so often, and has so long to answer: it is known to be down in 2 s."""
+
+DATABASE_GIVE_UP_S = 3.0
+"""Statements under way are given up when the database is down for so long."""
+
+DATABASE_WEDGED_S = 10.0
+"""An embedded PostgreSQL that accepts connections and answers none for so long is killed."""
+
 KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 

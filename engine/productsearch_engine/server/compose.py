@@ -42,8 +42,7 @@ def serve(settings: Settings) -> None:
     metrics = Metrics()
     with (
         listener.listening(settings.host, settings.port) as listening,
-        # One connection more than workers, for the health probe.
-        open_pool(settings, settings.workers + 1) as pool,
+        open_pool(settings, settings.workers) as pool,
     ):
         libraries = Libraries(pool)
         _log_mismatches(libraries, embedding)
@@ -55,7 +54,7 @@ def serve(settings: Settings) -> None:
             metrics=metrics,
             workers=settings.workers,
         )
-        operations = Operations(pool, metrics)
+        operations = Operations(pool.watch, metrics)
         listener.run(Starlette(routes=[*api.routes(), *operations.routes()]), listening)
 
 
