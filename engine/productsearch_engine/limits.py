@@ -42,10 +42,37 @@ EMBEDDED_SIDE_PX_MIN = 256
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 
+MARKS_MAX = 10_000
+"""Segments of a JPEG, or chunks of a PNG, that are looked at; real files have hundreds."""
+
+EXIF_BYTES_MAX = 64 << 10
 LARGE_PX = 4 << 20
-LARGE_DECODES_MAX = 2
-"""Decodes of PNG and BMP above ``LARGE_PX`` at the same time. These formats cannot be scaled
-while they are decoded: 16 million pixels, the most, take about 130 MB."""
+"""More pixels of a PNG, a BMP or a progressive JPEG make an image large: such files cannot be
+scaled while they are decoded, and 16 million pixels, the most, take about 130 MB."""
+
+LARGE_SCANNED_PX = 40 << 20
+"""The same for the pixels of a JPEG times its scans."""
+
+JOB_BYTES_MAX = 256 << 20
+"""Memory that a worker process may take for one image, beside its own."""
+
+JOB_CPU_S = 2
+LARGE_JOB_CPU_S = 5
+"""Processor time for one image; the kernel counts whole seconds and adds up to one."""
+
+JOB_S = 20.0
+"""Longest time on the clock for one image in a worker process, and then the process is killed."""
+
+JOB_WAIT_S = 25.0
+"""Longest time for one image with its wait for a process; callers wait 30 s for an answer."""
+
+JOB_ATTEMPTS_MAX = 3
+LARGE_NICE = 10
+ANSWER_BYTES_MAX = 1 << 20
+WORKER_START_S = 60.0
+WORKER_PAUSE_S = 0.1
+WORKER_PAUSE_MAX_S = 5.0
+"""Between two tries to start a worker process, doubling up to the second number."""
 
 DOWNLOAD_BYTES_MAX = 4 << 20
 DOWNLOAD_S = 10.0
