@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--listen", metavar="ADDRESS:PORT", help="default 127.0.0.1:8190")
     serve.add_argument("--workers", metavar="NUMBER", help="calls worked on at the same time")
+    serve.add_argument("--decoders", metavar="NUMBER", help="processes that decode images")
     serve.add_argument(
         "--allow-private-urls",
         action="store_const",

@@ -26,6 +26,8 @@ BODY_BYTES_MAX = ENCODED_BYTES_MAX + (64 << 10)
 
 TOKEN_BODY_BYTES_MAX = 16 << 10
 FIELDS_MAX = 64
+"""Fields of a urlencoded form, and parts of a multipart one, with a name or without."""
+
 BODY_READ_S = 30.0
 BODIES_BYTES_MAX = 64 << 20
 """Bodies in memory at the same time; further ones wait unread. Decoded they take three times
@@ -40,10 +42,37 @@ EMBEDDED_SIDE_PX_MIN = 256
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 
+MARKS_MAX = 10_000
+"""Segments of a JPEG, or chunks of a PNG, that are looked at; real files have hundreds."""
+
+EXIF_BYTES_MAX = 64 << 10
 LARGE_PX = 4 << 20
-LARGE_DECODES_MAX = 2
-"""Decodes of PNG and BMP above ``LARGE_PX`` at the same time. These formats cannot be scaled
-while they are decoded: 16 million pixels, the most, take about 130 MB."""
+"""More pixels of a PNG, a BMP or a progressive JPEG make an image large: such files cannot be
+scaled while they are decoded, and 16 million pixels, the most, take about 130 MB."""
+
+LARGE_SCANNED_PX = 40 << 20
+"""The same for the pixels of a JPEG times its scans."""
+
+JOB_BYTES_MAX = 256 << 20
+"""Memory that a worker process may take for one image, beside its own."""
+
+JOB_CPU_S = 2
+LARGE_JOB_CPU_S = 5
+"""Processor time for one image; the kernel counts whole seconds and adds up to one."""
+
+JOB_S = 20.0
+"""Longest time on the clock for one image in a worker process, and then the process is killed."""
+
+JOB_WAIT_S = 25.0
+"""Longest time for one image with its wait for a process; callers wait 30 s for an answer."""
+
+JOB_ATTEMPTS_MAX = 3
+LARGE_NICE = 10
+ANSWER_BYTES_MAX = 1 << 20
+WORKER_START_S = 60.0
+WORKER_PAUSE_S = 0.1
+WORKER_PAUSE_MAX_S = 5.0
+"""Between two tries to start a worker process, doubling up to the second number."""
 
 DOWNLOAD_BYTES_MAX = 4 << 20
 DOWNLOAD_S = 10.0
@@ -52,9 +81,28 @@ DOWNLOADS_MAX = 8
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""
 
 SIGN_ATTEMPTS_MAX = 16
-DATABASE_WAIT_S = 5.0
+DATABASE_WAIT_S = 2.0
+"""Longest wait for a connection of the pool."""
+
+DATABASE_CONNECT_S = 2
+"""Longest time for a new connection; psycopg takes no less."""
+
 STATEMENT_S = 30
-HEALTH_WAIT_S = 2.0
+"""Longest time that the database works on a statement."""
+
+STATEMENT_CLIENT_S = STATEMENT_S + 2
+"""Longest time that the engine waits for a statement, if the database does not keep its own."""
+
+DATABASE_PROBE_S = 0.5
+DATABASE_PROBE_WAIT_S = 1.2
+"""The database is asked so often, and has so long to answer: it is known to be down in 2 s."""
+
+DATABASE_GIVE_UP_S = 3.0
+"""Statements under way are given up when the database is down for so long."""
+
+DATABASE_WEDGED_S = 10.0
+"""An embedded PostgreSQL that accepts connections and answers none for so long is killed."""
+
 KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 

@@ -19,7 +19,7 @@ class Metrics:
         self._seconds: Counter[str] = Counter()
 
     def count(self, method: str, code: int, seconds: float) -> None:
-        """Count one answer. ``code`` 0 is success; 400, 401 and 503 are the token endpoint's."""
+        """Count one answer. ``code`` 0 is success; 400, 401 and 500 are the token endpoint's."""
         self._calls[method, code] += 1
         self._seconds[method] += seconds  # type: ignore[assignment]
 

@@ -16,7 +16,7 @@ PREFIX = "PRODUCTSEARCH_ENGINE_"
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-FLAGS = ("listen", "data", "allow_private_urls", "workers", "embedding", "log_level")
+FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
 _NAMES = (*FLAGS, "database", "signing_key_file")
@@ -39,6 +39,8 @@ class Settings:
     allow_private_urls: bool
     workers: int
     """Calls worked on at the same time; each has a database connection."""
+    decoders: int
+    """Processes that decode and embed ordinary images; one more is for large ones."""
     embedding: str
     log_level: str
 
@@ -59,6 +61,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     host, port = _address(values.get("listen", "127.0.0.1:8190"), wrong)
     data = Path(values.get("data") or _default_data()).expanduser()
     key_file = values.get("signing_key_file")
+    cores = os.cpu_count() or 1
     settings = Settings(
         host=host,
         port=port,
@@ -66,7 +69,8 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         database=values.get("database", ""),
         signing_key_file=Path(key_file).expanduser() if key_file else data / "signing.key",
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
-        workers=_workers(values, wrong),
+        workers=_number("workers", values, wrong, min(32, 2 * cores + 2), 256),
+        decoders=_number("decoders", values, wrong, min(8, cores), 64),
         embedding=values.get("embedding", "classic"),
         log_level=_level(values, wrong),
     )
@@ -102,10 +106,10 @@ def _boolean(name: str, values: Mapping[str, str], wrong: list[str]) -> bool:
     return text in _TRUE
 
 
-def _workers(values: Mapping[str, str], wrong: list[str]) -> int:
-    text = values.get("workers", str(min(32, 2 * (os.cpu_count() or 1) + 2)))
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        wrong.append(f"workers: not a number from 1 to 256: {text!r}")
+def _number(name: str, values: Mapping[str, str], wrong: list[str], default: int, most: int) -> int:
+    text = values.get(name, str(default))
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        wrong.append(f"{name}: not a number from 1 to {most}: {text!r}")
         return 1
     return int(text)
 

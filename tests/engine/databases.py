@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import psycopg
 
 from demo.processes import Engine
@@ -22,3 +23,8 @@ def connected(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
 def postmaster(engine: Engine) -> int:
     """Return the process id of an engine's PostgreSQL."""
     return int((engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def children(parent: int) -> list[int]:
+    """Return the process ids of a PostgreSQL's own processes."""
+    return [child.pid for child in psutil.Process(parent).children()]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from productsearch_engine.api import codes, forms
 from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.forms import Parts
 from productsearch_engine.limits import FIELDS_MAX
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -81,6 +82,36 @@ def test_headers_of_parts() -> None:
         b"\r\nX: y\r\n\r\n1\r\n--e\r\nContent-Disposition: form-data\r\n\r\n2\r\n--e--"
     )
     assert {b"a": b"1"} == forms.parse("Multipart/Form-Data; boundary=e", body)
+
+
+@pytest.mark.parametrize(
+    ("parts", "refused"),
+    [(FIELDS_MAX, False), (FIELDS_MAX + 1, True), (300_000, True)],
+)
+@pytest.mark.parametrize(
+    "head", [b"", b"\r\nX: y", b'\r\nContent-Disposition: form-data; name="a"']
+)
+def test_parts_are_counted(head: bytes, parts: int, refused: bool) -> None:
+    """More parts than a form has are refused at the first one too many, named or not."""
+    body = b"--e" + (head + b"\r\n\r\n\r\n--e") * parts + b"--"
+    begun = 0
+    real = Parts.begin
+
+    def begin(self: Parts) -> None:
+        nonlocal begun
+        begun += 1
+        real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parts, "begin", begin)
+        try:
+            forms.parse("multipart/form-data; boundary=e", body)
+        except ApiError as error:
+            assert codes.PARAM_INVALID == error.code
+            assert refused
+        else:
+            assert not refused
+    assert min(parts, FIELDS_MAX + 1) == begun
 
 
 def test_cut_multipart_is_refused() -> None:

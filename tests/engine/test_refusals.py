@@ -41,7 +41,19 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     *[
         (method, good, {"cont_sign": bad}, 216100)
         for method, good in (("update", UPDATE), ("delete", DELETE))
-        for bad in ("", "1", "1,", "1,2,3", "4294967296,1", "1,-2", "1;2", "a,b", "1,2;")
+        for bad in (
+            "",
+            "1",
+            "1,",
+            "1,2,3",
+            "4294967296,1",
+            "1,-2",
+            "1;2",
+            "a,b",
+            ";",
+            "1,2;;",
+            ";1,2",
+        )
     ],
     ("update", UPDATE, {"cont_sign": "1,2;3,4"}, 216100),
     *[

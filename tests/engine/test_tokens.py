@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import psycopg
 import pytest
 import requests
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from demo.processes import Engine
+from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens
+from productsearch_engine.api.token_endpoint import TokenEndpoint
+from productsearch_engine.metrics import Metrics
+from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.image_files import jpeg
 
@@ -83,6 +94,100 @@ def test_missing_token(shared_caller: Caller) -> None:
     """A call without any token is error 100."""
     answer = requests.post(shared_caller.url + CALLS + "add", data={"brief": "x"}, timeout=30)
     assert (200, 100) == (answer.status_code, answer.json()["error_code"])
+
+
+@pytest.mark.parametrize(
+    "client_id",
+    ["", "\0", "a\0b", "x" * 15_000, "é", "\ud83d\ude00", "a b", "' or 1=1 --", "\ufffd"],
+)
+def test_any_client_id_is_an_unknown_client(shared_caller: Caller, client_id: str) -> None:
+    """Whatever is sent as client_id, a key that does not exist is HTTP 401, and nothing else."""
+    client_id = client_id.encode("utf-16", "surrogatepass").decode("utf-16")
+    refused = shared_caller.ask_token(client_id=client_id)
+    assert (401, "unknown client id") == (
+        refused.status_code,
+        refused.json()["error_description"],
+    )
+
+
+@pytest.mark.parametrize("client_secret", ["", "\0", "x" * 15_000, "\ufffd"])
+def test_any_wrong_secret_is_refused(shared_caller: Caller, client_secret: str) -> None:
+    """Whatever is sent as client_secret, a wrong one is HTTP 401, and nothing else."""
+    assert 401 == shared_caller.ask_token(client_secret=client_secret).status_code
+
+
+def test_signed_call(shared_caller: Caller) -> None:
+    """A call with a BCE signature instead of a token is error 14; beside a token it is ignored."""
+    signed = {"Authorization": f"bce-auth-v1/{shared_caller.api_key}/2026-01-01T00:00:00Z/1800//x"}
+    url = shared_caller.url + CALLS + "search"
+    answer = requests.post(url, data=_search(), headers=signed, timeout=30)
+    assert (200, {"error_code": 14, "error_msg": "IAM Certification failed"}) == (
+        answer.status_code,
+        answer.json(),
+    )
+    by_token = shared_caller.answer("search", data=_search(), headers=signed)
+    assert 0 == code_of(by_token)
+
+
+class _Down:
+    """Libraries of a database that does not answer."""
+
+    def authenticate(self, _api_key: str, _secret_key: str) -> int:
+        raise psycopg.OperationalError("host=secret")
+
+
+class _Broken:
+    """Libraries with a defect."""
+
+    def authenticate(self, _api_key: str, _secret_key: str) -> int:
+        raise ValueError("secret")
+
+
+@pytest.mark.parametrize("libraries", [_Down(), _Broken()])
+def test_a_passing_failure_is_no_refusal(libraries: Libraries) -> None:
+    """What may be over in a moment is HTTP 500 with a text that is no JSON.
+
+    The official SDKs take a JSON object for a refusal of their key pair and never ask again.
+    """
+    endpoint = TokenEndpoint(
+        tokens=Tokens(secrets.token_bytes(32)),
+        libraries=libraries,
+        workers=ThreadPoolExecutor(1),
+        access_log=AccessLog(Metrics()),
+    )
+    app = Starlette(routes=[Route("/token", endpoint.answer, methods=["GET", "POST"])])
+    status, head, body = asyncio.run(_get(app, b"grant_type=client_credentials&client_id=a"))
+    assert 500 == status
+    assert head[b"content-type"].startswith(b"text/plain")
+    with pytest.raises(ValueError, match="Expecting value"):
+        json.loads(body)
+    assert b"secret" not in body
+
+
+async def _get(app: Starlette, query: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Ask an application without a server; return status, headers and body."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/token",
+        "raw_path": b"/token",
+        "root_path": "",
+        "query_string": query,
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+    }
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent)
+    return sent[0]["status"], dict(sent[0]["headers"]), body
 
 
 def test_forged_token(shared_caller: Caller) -> None:

@@ -18,6 +18,7 @@ LINES = (
     {"cli"},
     {"server"},
     {"api", "console"},
+    {"workers"},
     {"images", "store", "database"},
     {"embedding"},
     {"settings", "limits", "metrics"},
@@ -29,7 +30,7 @@ HOMES = {
     "starlette": {"api", "console", "server"},
     "python_multipart": {"api", "console"},
     "uvicorn": {"server"},
-    "PIL": {"images"},
+    "PIL": {"images", "workers"},
     "cv2": {"embedding"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.

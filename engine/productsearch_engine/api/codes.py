@@ -10,6 +10,7 @@ UNKNOWN = 1
 UNAVAILABLE = 2
 UNSUPPORTED_METHOD = 3
 REQUEST_LIMIT = 4
+SIGNATURE = 14
 TOKEN_MALFORMED = 100
 TOKEN_INVALID = 110
 TOKEN_EXPIRED = 111
@@ -39,6 +40,7 @@ MESSAGES = {
     UNAVAILABLE: "Service temporarily unavailable",
     UNSUPPORTED_METHOD: "Unsupported openapi method",
     REQUEST_LIMIT: "Open api request limit reached",
+    SIGNATURE: "IAM Certification failed",
     TOKEN_MALFORMED: "Invalid parameter",
     TOKEN_INVALID: "Access token invalid or no longer valid",
     TOKEN_EXPIRED: "Access token expired",

@@ -1,8 +1,8 @@
 """Gives every exception that a call can end with its error of the contract.
 
-This is the one place where exceptions of ``images``, ``store`` and the database driver become
-error codes. A fault of the engine is logged with its ``log_id``; its text never reaches the
-caller.
+This is the one place where exceptions of ``images``, ``workers``, ``store`` and the database
+driver become error codes. A fault of the engine is logged with its ``log_id``; its text never
+reaches the caller.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from productsearch_engine.api.codes import ApiError
 from productsearch_engine.images import errors
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import DuplicateError, LibraryFullError
+from productsearch_engine.workers.pool import WorkersUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.UrlRefusedError: codes.URL_REFUSED,
     LibraryFullError: codes.LIBRARY_FULL,
     DuplicateError: codes.ITEM_EXISTS,
+    WorkersUnavailableError: codes.UNAVAILABLE,
 }
 """The refusals of a call. Every other exception but ApiError is a fault of the engine."""
 

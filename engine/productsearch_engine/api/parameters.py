@@ -148,6 +148,8 @@ def _url(value: bytes) -> str:
 
 
 def _signs(value: bytes, signs_max: int) -> tuple[int, ...]:
+    """Read signs joined with ``;``. One more ``;`` at the end is ignored: loops leave it there."""
+    value = value.rstrip().removesuffix(b";")
     if value.count(b";") >= signs_max:
         raise ApiError(codes.PARAM_INVALID)
     found = [signs.from_text(text) for text in value.split(b";")]

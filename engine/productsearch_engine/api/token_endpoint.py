@@ -1,22 +1,27 @@
 """The token endpoint: a key pair in, an access token out.
 
-It is the only endpoint of the contract that uses HTTP status codes. Knows the three ways in
-which clients ask (GET with a query, POST with a form, POST with a query). Does not know how a
-token is made (``api.auth``) or how a secret is checked (``store.libraries``).
+It is the only endpoint of the contract that uses HTTP status codes. A key pair that is refused
+is 401 with JSON, a request that is wrong is 400 with JSON, and every failure that may be over
+in a moment is 500 with plain text: the official SDKs for Python, Node and Java take any JSON
+object without a token for a final refusal, and sign their calls from then on instead of asking
+again. With 500 and a text that is no JSON all three ask again.
+
+Knows the three ways in which clients ask (GET with a query, POST with a form, POST with a
+query). Does not know how a token is made (``api.auth``) or how a secret is checked
+(``store.libraries``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from productsearch_engine.api import bodies, forms
+from productsearch_engine.api import bodies, codes, forms
 from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens, token_answer
 from productsearch_engine.api.codes import ApiError
@@ -25,6 +30,8 @@ from productsearch_engine.limits import TOKEN_BODY_BYTES_MAX
 from productsearch_engine.store.libraries import Libraries, UnknownClientError, WrongSecretError
 
 _NO_LOG_ID = 0
+_LASTING = (codes.PARAM_INVALID, codes.IMAGE_SIZE)
+"""Codes of a request that would fail again: a form that cannot be read or is too long."""
 
 
 class TokenEndpoint:
@@ -42,21 +49,19 @@ class TokenEndpoint:
         """Issue a token for a key pair."""
         began_s = time.perf_counter()
         try:
-            status, body = await self._grant(request)
-        except ApiError as error:
-            status, body = 400, _refusal("invalid_request", error.message)
+            response = await self._grant(request)
         except ClientDisconnect:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
-            api_error(error, _NO_LOG_ID)
-            status, body = 503, _refusal("server_error", "try again later")
+            response = _failure(api_error(error, _NO_LOG_ID))
+        status = response.status_code
         self._access_log.record("token", 0 if status == 200 else status, _NO_LOG_ID, began_s)
-        return JSONResponse(body, status)
+        return response
 
-    async def _grant(self, request: Request) -> tuple[int, Mapping[str, object]]:
+    async def _grant(self, request: Request) -> Response:
         fields = await _fields(request)
         if fields.get("grant_type") != "client_credentials":
-            return 400, _refusal("unsupported_grant_type", "only client_credentials is supported")
+            return _refusal(400, "unsupported_grant_type", "only client_credentials is supported")
         try:
             app_id = await asyncio.get_running_loop().run_in_executor(
                 self._workers,
@@ -65,10 +70,10 @@ class TokenEndpoint:
                 fields.get("client_secret", ""),
             )
         except UnknownClientError:
-            return 401, _refusal("invalid_client", "unknown client id")
+            return _refusal(401, "invalid_client", "unknown client id")
         except WrongSecretError:
-            return 401, _refusal("invalid_client", "Client authentication failed")
-        return 200, token_answer(self._tokens.issue(app_id))
+            return _refusal(401, "invalid_client", "Client authentication failed")
+        return JSONResponse(token_answer(self._tokens.issue(app_id)))
 
 
 async def _fields(request: Request) -> dict[str, str]:
@@ -84,5 +89,11 @@ async def _fields(request: Request) -> dict[str, str]:
     return fields
 
 
-def _refusal(error: str, description: str) -> Mapping[str, object]:
-    return {"error_description": description, "error": error}
+def _refusal(status: int, error: str, description: str) -> Response:
+    return JSONResponse({"error_description": description, "error": error}, status)
+
+
+def _failure(error: ApiError) -> Response:
+    if error.code in _LASTING:
+        return _refusal(400, "invalid_request", error.message)
+    return PlainTextResponse("The token service is unavailable for the moment.", 500)

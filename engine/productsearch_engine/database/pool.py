@@ -6,18 +6,26 @@ Knows connections and their session settings. Does not know tables.
 from __future__ import annotations
 
 import logging
+import math
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.database import migrate
+from productsearch_engine.database.bounded import BoundedConnection
 from productsearch_engine.database.postgres import Embedded
-from productsearch_engine.limits import DATABASE_WAIT_S, EF_SEARCH, STATEMENT_S
+from productsearch_engine.database.watch import Watch
+from productsearch_engine.limits import (
+    DATABASE_CONNECT_S,
+    DATABASE_WAIT_S,
+    EF_SEARCH,
+    STATEMENT_S,
+)
 from productsearch_engine.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -34,9 +42,59 @@ set hnsw.max_scan_tuples = 200000;
 set work_mem = '32MB';
 """
 
+# A statement that fails by design, such as an add that loses the race for the last place, or a
+# call on a library that was just deleted, does not belong in PostgreSQL's log with all its SQL:
+# the engine logs what is a fault. Only a superuser may say so.
+_QUIET: LiteralString = """
+select set_config(name, value, false)
+from (values ('log_min_messages', 'fatal'), ('log_min_error_statement', 'panic'))
+    as quiet(name, value)
+where current_setting('is_superuser') = 'on'
+"""
+
+
+class DatabaseDownError(psycopg.OperationalError):
+    """The database does not answer anybody at the moment."""
+
+
+class WatchedPool(ConnectionPool[BoundedConnection]):
+    """A pool that hands out no connection while the database does not answer.
+
+    A call that needs the database then fails at once, not after a wait of its own.
+    """
+
+    def __init__(self, dsn: str, watch: Watch, connections: int):
+        self.watch = watch
+        super().__init__(
+            dsn,
+            connection_class=BoundedConnection,
+            kwargs={"autocommit": True, "connect_timeout": DATABASE_CONNECT_S},
+            min_size=1,
+            max_size=connections,
+            open=False,
+            configure=self._configure,
+            check=_check,
+            timeout=DATABASE_WAIT_S,
+            # The pause between tries doubles; a short series notices a restart sooner.
+            reconnect_timeout=DATABASE_WAIT_S,
+            name="engine",
+        )
+
+    def getconn(self, timeout: float | None = None) -> BoundedConnection:
+        """Return a connection. Raises DatabaseDownError, psycopg_pool.PoolTimeout."""
+        if self.watch.is_down:
+            raise DatabaseDownError("the database does not answer")
+        return super().getconn(timeout)
+
+    def _configure(self, connection: BoundedConnection) -> None:
+        _watched(connection, self.watch)
+        connection.execute(_SESSION)
+        connection.execute(_QUIET)
+        register_vector(connection)
+
 
 @contextmanager
-def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[Any]]:
+def open_pool(settings: Settings, connections: int) -> Iterator[WatchedPool]:
     """Yield a pool of at most ``connections`` to the migrated database.
 
     Raises EmbeddedError, psycopg.Error, migrate.SchemaTooNewError.
@@ -44,36 +102,33 @@ def open_pool(settings: Settings, connections: int) -> Iterator[ConnectionPool[A
     embedded = None if settings.database else Embedded(settings.data)
     try:
         dsn = embedded.start() if embedded else settings.database
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            for name in migrate.apply(connection):
-                _log.info("migrated: %s", name)
-        with ConnectionPool(
-            dsn,
-            kwargs={"autocommit": True, "connect_timeout": 10},
-            min_size=1,
-            max_size=connections,
-            configure=_configure,
-            check=_check,
-            timeout=DATABASE_WAIT_S,
-            # The pause between tries doubles; a short series notices a restart sooner.
-            reconnect_timeout=DATABASE_WAIT_S,
-            name="engine",
-        ) as pool:
-            yield pool
+        watch = Watch(dsn)
+        try:
+            watch.start()
+            _migrate(dsn, watch)
+            with WatchedPool(dsn, watch, connections) as pool:
+                yield pool
+        finally:
+            watch.stop()
     finally:
         if embedded:
             embedded.stop()
 
 
-def ping(pool: ConnectionPool[Any], wait_s: float) -> None:
-    """Run a statement. Raises psycopg.Error if the database does not answer in time."""
-    with pool.connection(timeout=wait_s) as connection:
-        connection.execute("select 1")
+def _migrate(dsn: str, watch: Watch) -> None:
+    with BoundedConnection.connect(
+        dsn, autocommit=True, connect_timeout=DATABASE_CONNECT_S
+    ) as connection:
+        _watched(connection, watch)
+        # A migration may take long, or wait for another engine's.
+        connection.limit_s = math.inf
+        for name in migrate.apply(connection):
+            _log.info("migrated: %s", name)
 
 
-def _configure(connection: psycopg.Connection[Any]) -> None:
-    connection.execute(_SESSION)
-    register_vector(connection)
+def _watched(connection: BoundedConnection, watch: Watch) -> None:
+    connection.given_up = watch.has_given_up
+    connection.answered = watch.note_answer
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:

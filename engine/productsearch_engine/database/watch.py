@@ -1,0 +1,90 @@
+"""Knows at any time whether the database answers, so that no call has to find out by waiting.
+
+A thread asks the database every half second over a connection of its own. Callers read the
+outcome without a wait. Does not know who uses the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import psycopg
+
+from productsearch_engine.database.bounded import BoundedConnection
+from productsearch_engine.limits import (
+    DATABASE_CONNECT_S,
+    DATABASE_GIVE_UP_S,
+    DATABASE_PROBE_S,
+    DATABASE_PROBE_WAIT_S,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Watches one database from ``start`` to ``stop``; safe for threads."""
+
+    def __init__(self, dsn: str):
+        self._dsn = dsn
+        self._connection: BoundedConnection | None = None
+        self._answered_s = time.monotonic()
+        self._down_since_s: float | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="database watch", daemon=True)
+
+    def start(self) -> None:
+        """Start to watch; the database counts as up until it fails to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching and close the connection."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the database did not answer when it was last asked."""
+        return self._down_since_s is not None
+
+    def has_given_up(self) -> bool:
+        """Return whether the database is down for so long that waits under way are useless."""
+        since = self._down_since_s
+        return since is not None and time.monotonic() - since > DATABASE_GIVE_UP_S
+
+    def note_answer(self) -> None:
+        """Take notice that the database has answered somebody."""
+        self._answered_s = time.monotonic()
+        self._down_since_s = None
+
+    def _run(self) -> None:
+        while not self._stopped.wait(DATABASE_PROBE_S):
+            self._ask()
+
+    def _ask(self) -> None:
+        asked_s = time.monotonic()
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = _connect(self._dsn)
+            self._connection.execute("select 1")
+        except psycopg.Error as error:
+            self._connection = None
+            # One that has answered somebody in the meantime is slow to this thread alone.
+            if self._answered_s < asked_s and self._down_since_s is None:
+                self._down_since_s = time.monotonic()
+                # The text of the error can hold the connection string.
+                _log.error("the database does not answer: %s", type(error).__name__)
+        else:
+            if self.is_down:
+                _log.warning("the database answers again")
+            self.note_answer()
+
+
+def _connect(dsn: str) -> BoundedConnection:
+    connection = BoundedConnection.connect(dsn, autocommit=True, connect_timeout=DATABASE_CONNECT_S)
+    connection.limit_s = DATABASE_PROBE_WAIT_S
+    return connection

@@ -1,0 +1,166 @@
+"""Keeps the worker processes and gives each image to one of them.
+
+There are two lanes. Ordinary images have a process for each core. Large ones have one process
+of lower priority, so however many of them come, ordinary images pass them; that also bounds
+the memory. In each lane the callers take turns.
+
+Processes are started when images wait for the first time, kept, and replaced when they die.
+Knows what the death of a process says of the image that it had. Does not know the contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from productsearch_engine.images.errors import ImageError, ImageSizeError, ImageUnreadableError
+from productsearch_engine.limits import (
+    JOB_ATTEMPTS_MAX,
+    JOB_CPU_S,
+    JOB_S,
+    JOB_WAIT_S,
+    LARGE_JOB_CPU_S,
+    LARGE_NICE,
+    WORKER_PAUSE_MAX_S,
+    WORKER_PAUSE_S,
+    WORKER_START_S,
+)
+from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.lane import Job, Lane
+from productsearch_engine.workers.worker import Ready, Worker, WorkerDiedError
+
+_log = logging.getLogger(__name__)
+
+# How a process ends that an image has crashed.
+_CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGABRT, -signal.SIGFPE)
+
+
+class WorkersUnavailableError(Exception):
+    """The image was not looked at, through no fault of its own."""
+
+
+@contextmanager
+def started(embedding: str, processes: int) -> Iterator[Workers]:
+    """Yield workers of which the first is ready; all end with the context.
+
+    ``processes`` are those for ordinary images. Raises UnknownEmbeddingError,
+    ChildProcessError, TimeoutError.
+    """
+    first = Worker(embedding, cpu_s=JOB_CPU_S, nice=0)
+    try:
+        workers = Workers(embedding, first, first.wait_until_ready(WORKER_START_S), processes)
+        yield workers
+    finally:
+        first.kill()
+
+
+class Workers:
+    """Describes images in worker processes; used from one event loop."""
+
+    def __init__(self, embedding: str, first: Worker, ready: Ready, processes: int):
+        self.embedding = ready
+        """What the processes embed with."""
+        self._setting = embedding
+        self._first: Worker | None = first
+        self._ordinary = Lane(cpu_s=JOB_CPU_S, nice=0)
+        self._large = Lane(cpu_s=LARGE_JOB_CPU_S, nice=LARGE_NICE)
+        self._lanes = [self._ordinary] * processes + [self._large]
+        self._serving: list[asyncio.Task[None]] = []
+
+    async def describe(self, content: bytes, *, caller: int, large: bool) -> Described:
+        """Describe an image on behalf of ``caller``, a number of the engine's own.
+
+        Raises ImageEmptyError, ImageUnreadableError, ImageSizeError, WorkersUnavailableError,
+        WorkerFault.
+        """
+        if not self._serving:
+            self._serving = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
+        outcome: asyncio.Future[Described] = asyncio.get_running_loop().create_future()
+        job = Job(content=content, caller=caller, outcome=outcome)
+        (self._large if large else self._ordinary).put(job)
+        try:
+            async with asyncio.timeout(JOB_WAIT_S):
+                return await outcome
+        except TimeoutError:
+            raise WorkersUnavailableError from None
+
+    async def _serve(self, lane: Lane) -> None:
+        """Keep one process at work, and another one in its place when it dies."""
+        worker, self._first = self._first, None
+        try:
+            if worker is None:
+                await lane.wait()
+            while True:
+                if worker is None or worker.dead:
+                    worker = await self._new(worker, lane)
+                await lane.wait()
+                if not worker.dead and (job := lane.take()) is not None:
+                    await self._do(worker, job, lane)
+        finally:
+            if worker is not None:
+                worker.kill()
+
+    async def _do(self, worker: Worker, job: Job, lane: Lane) -> None:
+        try:
+            async with asyncio.timeout(JOB_S):
+                job.succeed(await worker.ask(job.content))
+        except ImageError as refusal:
+            job.fail(refusal)
+        except TimeoutError:
+            _log.warning("a worker process did not answer in %g s", JOB_S)
+            worker.kill()
+            job.fail(WorkersUnavailableError())
+        except WorkerDiedError as death:
+            self._after_death(death.status, job, lane)
+        except Exception as error:  # noqa: BLE001 - the caller's error boundary logs it
+            worker.kill()
+            job.fail(error)
+
+    def _after_death(self, status: int, job: Job, lane: Lane) -> None:
+        """Decide whose fault it was."""
+        job.attempts += 1
+        if status == -signal.SIGXCPU and lane is self._ordinary:
+            self._large.put(job)
+        elif status == -signal.SIGXCPU:
+            job.fail(ImageSizeError())
+        elif status in _CRASHES:
+            _log.error("an image crashed a worker process: status %d", status)
+            job.fail(ImageUnreadableError())
+        elif job.attempts < JOB_ATTEMPTS_MAX:
+            lane.put_back(job)
+        else:
+            job.fail(WorkersUnavailableError())
+
+    async def _new(self, old: Worker | None, lane: Lane) -> Worker:
+        """Return a process that is ready, however long that takes."""
+        if old is not None:
+            _log.warning("a worker process ended: status %d", old.kill())
+        pause_s = WORKER_PAUSE_S
+        while (worker := await self._try_new(lane)) is None:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, WORKER_PAUSE_MAX_S)
+        return worker
+
+    async def _try_new(self, lane: Lane) -> Worker | None:
+        try:
+            worker = await asyncio.to_thread(
+                Worker, self._setting, cpu_s=lane.cpu_s, nice=lane.nice
+            )
+        except OSError as error:
+            _log.error("no worker process: %s", error.strerror)
+            return None
+        try:
+            async with asyncio.timeout(WORKER_START_S):
+                if await worker.ready() == self.embedding:
+                    return worker
+            _log.error("a new worker process embeds in another way: the engine was replaced")
+        except (WorkerDiedError, TimeoutError) as error:
+            _log.error("a worker process did not start: %s", error)
+        except BaseException:
+            worker.kill()
+            raise
+        worker.kill()
+        return None

@@ -1,0 +1,100 @@
+"""The main program of a worker process: describes one image after another until told to end.
+
+It is started by ``worker`` with the socket's descriptor, the name of the embedding and its
+limits. It loads the embedding once and describes a first image of its own; then it says that
+it is ready. The end of the socket is its end, so none outlives its engine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from time import process_time
+
+from PIL import Image
+
+from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.images.errors import ImageError, ImageSizeError
+from productsearch_engine.limits import JOB_BYTES_MAX, SIDE_PX_MIN
+from productsearch_engine.workers import frames
+from productsearch_engine.workers.describe import describe
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
+    """Serve the engine at the other end of the socket."""
+    # Signals to the whole group of the engine are its own: it ends this process itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(int(nice))
+    _first_to_go()
+    channel = socket.socket(fileno=int(descriptor))
+    with channel, suppress(OSError, EOFError):  # the engine has ended
+        try:
+            embedding = load(name)
+        except UnknownEmbeddingError as error:
+            frames.send(channel, [b"unknown", str(error).encode()])
+            return
+        # The first image takes what later ones share: it belongs to the limit's base.
+        describe(_blank(), embedding)
+        _bound_memory()
+        ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
+        frames.send(channel, [b"ready", json.dumps(ready).encode()])
+        while (parts := frames.receive(channel)) is not None:
+            _bound_time(int(cpu_s))
+            frames.send(channel, _answer(parts[0], embedding))
+
+
+def _answer(content: bytes, embedding: Embedding) -> list[bytes]:
+    """Return what is known of an image, or why it is refused, or what went wrong."""
+    try:
+        return [b"described", *describe(content, embedding).parts()]
+    except ImageError as error:
+        return [b"refused", type(error).__name__.encode()]
+    except MemoryError:
+        return [b"refused", ImageSizeError.__name__.encode()]
+    except Exception:  # noqa: BLE001 - the engine logs it as a fault of its own
+        return [b"failed", traceback.format_exc()[-4000:].encode()]
+
+
+def _blank() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (SIDE_PX_MIN, SIDE_PX_MIN), "white").save(file, "JPEG")
+    return file.getvalue()
+
+
+def _bound_memory() -> None:
+    """Let the process take ``JOB_BYTES_MAX`` more address space than it has now."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (taken + JOB_BYTES_MAX,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _bound_time(cpu_s: int) -> None:
+    """Let the kernel kill the process (SIGXCPU) if one image takes more processor time.
+
+    Unlike a limit on the clock it is the same on a busy machine.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + cpu_s, hard))
+
+
+def _first_to_go() -> None:
+    """Tell the kernel to kill this process rather than others when memory runs out."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("600")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
