@@ -75,14 +75,14 @@ class Calls:
             brief=request.brief,
             class_id1=request.class_id1,
             class_id2=request.class_id2,
-            embedding=self._embedding.embed(image.pixels()),
+            embedding=self._embedding.embed([image.pixels()])[0],
         )
         return {"cont_sign": signs.to_text(self._stored.add(library, new))}
 
     def _search(self, library: Library, request: Search, image: ImageFile) -> Answer:
         hits, more = self._stored.search(
             library,
-            self._embedding.embed(image.pixels()),
+            self._embedding.embed([image.pixels()])[0],
             request.class_filter,
             request.start,
             request.count,
