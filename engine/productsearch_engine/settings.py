@@ -19,7 +19,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
-_NAMES = (*FLAGS, "database", "signing_key_file")
+_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images")
 
 
 class SettingsError(Exception):
@@ -40,6 +40,9 @@ class Settings:
     workers: int
     """Calls worked on at the same time; each has a database connection."""
     embedding: str
+    """The embedding of new libraries."""
+    keep_images: bool
+    """Whether new libraries keep a small copy of each image."""
     log_level: str
 
 
@@ -68,6 +71,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
         workers=_workers(values, wrong),
         embedding=values.get("embedding", "classic"),
+        keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         log_level=_level(values, wrong),
     )
     if wrong:

@@ -16,8 +16,8 @@ PACKAGE = "productsearch_engine"
 LINES = (
     {"__main__"},
     {"cli"},
-    {"server"},
-    {"api", "console"},
+    {"server", "reembed"},
+    {"api", "console", "evaluation"},
     {"images", "store", "database"},
     {"embedding"},
     {"settings", "limits", "metrics"},
@@ -29,8 +29,9 @@ HOMES = {
     "starlette": {"api", "console", "server"},
     "python_multipart": {"api", "console"},
     "uvicorn": {"server"},
-    "PIL": {"images"},
-    "cv2": {"embedding"},
+    "PIL": {"images", "evaluation"},
+    "cv2": {"embedding", "evaluation"},
+    "matplotlib": {"evaluation"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.
     "psycopg": {"store", "database", "api", "server", "cli"},

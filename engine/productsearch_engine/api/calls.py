@@ -6,14 +6,27 @@ gives them codes. Does not know HTTP, forms or tokens.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
 from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.limits import LIBRARY_REMEMBERED_S
 from productsearch_engine.store import signs
-from productsearch_engine.store.images import DuplicateError, Images, LibraryGoneError, NewImage
+from productsearch_engine.store.images import (
+    DuplicateError,
+    Hit,
+    Images,
+    LibraryGoneError,
+    NewImage,
+)
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import Key
 
@@ -21,13 +34,12 @@ Answer = dict[str, object]
 
 
 class Calls:
-    """The four calls over one database, with one embedding; safe for threads."""
+    """The four calls over one database, each library with its own embedding; safe for threads."""
 
-    def __init__(self, libraries: Libraries, stored: Images, embedding: Embedding):
+    def __init__(self, libraries: Libraries, stored: Images):
         self._libraries = libraries
         self._stored = stored
-        self._embedding = embedding
-        self._library_of_app: dict[int, Library] = {}
+        self._library_of_app: dict[int, tuple[Library, float]] = {}
 
     def answer(self, app_id: int, request: Request, download: bytes | None) -> Answer:
         """Do the call and return its answer without ``log_id``.
@@ -39,19 +51,18 @@ class Calls:
         try:
             return self._do(self._library(app_id), request, download)
         except LibraryGoneError:
-            # The library was deleted, and perhaps created again, since it was remembered.
+            # Since it was remembered, the library was deleted, and perhaps created again, or
+            # it was given another embedding.
             self._library_of_app.pop(app_id, None)
             return self._do(self._library(app_id), request, download)
 
     def _library(self, app_id: int) -> Library:
-        library = self._library_of_app.get(app_id)
-        if library is None:
+        library, until_s = self._library_of_app.get(app_id, (None, 0.0))
+        if library is None or until_s < time.monotonic():
             exists, library = self._libraries.of_app(app_id)
             if library is None:
                 raise ApiError(codes.NOT_INITIALIZED if exists else codes.APP_UNKNOWN)
-            self._library_of_app[app_id] = library
-        if library.embedding != self._embedding.name:
-            raise ApiError(codes.EMBEDDING_MISMATCH)
+            self._library_of_app[app_id] = library, time.monotonic() + LIBRARY_REMEMBERED_S
         return library
 
     def _do(self, library: Library, request: Request, download: bytes | None) -> Answer:
@@ -69,27 +80,32 @@ class Calls:
         # Imports are often run twice: a stored image is not embedded a second time.
         known = self._stored.find(library, image.digest)
         if known is not None:
-            raise DuplicateError(known)
+            if known.copy_missing:
+                self._stored.keep(library, known.sign, image.small_copy())
+            raise DuplicateError(known.sign)
         new = NewImage(
             digest=image.digest,
             brief=request.brief,
             class_id1=request.class_id1,
             class_id2=request.class_id2,
-            embedding=self._embedding.embed([image.pixels()])[0],
+            embedding=_embedding(library).embed([image.pixels()])[0],
+            kept=image.small_copy() if library.keep_images else None,
         )
         return {"cont_sign": signs.to_text(self._stored.add(library, new))}
 
     def _search(self, library: Library, request: Search, image: ImageFile) -> Answer:
         hits, more = self._stored.search(
             library,
-            self._embedding.embed([image.pixels()])[0],
+            _embedding(library).embed([image.pixels()])[0],
             request.class_filter,
             request.start,
             request.count,
+            image.digest,
         )
+        scored = sorted(zip(_scores(library, hits), hits, strict=True), key=lambda it: -it[0])
         result = [
-            {"cont_sign": signs.to_text(hit.sign), "score": hit.score, "brief": hit.brief.decode()}
-            for hit in hits
+            {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
+            for score, hit in scored
         ]
         return {"result_num": len(result), "result": result, "has_more": more}
 
@@ -109,6 +125,24 @@ class Calls:
         if not self._stored.delete(library, key):
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
+
+
+def _scores(library: Library, hits: Sequence[Hit]) -> list[float]:
+    """Return what the cosines mean in this library; the very same image is 1."""
+    cosines = np.array([hit.cosine for hit in hits], np.float64)
+    fitted = library.calibration
+    if fitted is None:
+        scores = _embedding(library).calibrate(cosines)
+    else:
+        scores = np.interp(cosines, fitted.cosines, fitted.scores)
+    return [1.0 if hit.same else float(score) for score, hit in zip(scores, hits, strict=True)]
+
+
+def _embedding(library: Library) -> Embedding:
+    try:
+        return load(library.embedding)
+    except UnknownEmbeddingError:
+        raise ApiError(codes.EMBEDDING_MISMATCH) from None
 
 
 def _image(source: Source, download: bytes | None) -> ImageFile:

@@ -29,8 +29,8 @@ _UPRIGHT = {
 }
 
 
-def pixels(image: Image.Image) -> Pixels:
-    """Decode, scaled down by 2, 4 or 8 while the shortest side stays at 256 or more.
+def pixels(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
+    """Decode, scaled down by 2, 4 or 8 while the shortest side stays at ``side_px_min`` or more.
 
     The result is turned upright by its EXIF orientation and laid over white where it is
     transparent. Raises ImageUnreadableError if the file is truncated or damaged.
@@ -38,21 +38,21 @@ def pixels(image: Image.Image) -> Pixels:
     large = image.format in ("PNG", "BMP") and image.width * image.height > LARGE_PX
     try:
         with _large_decodes if large else nullcontext():
-            return _decode(image)
+            return _decode(image, side_px_min)
     # Pillow's decoders raise errors of every type for damaged files.
     except Exception:  # noqa: BLE001
         raise ImageUnreadableError from None
 
 
-def _decode(image: Image.Image) -> Pixels:
+def _decode(image: Image.Image, side_px_min: int) -> Pixels:
     orientation = _orientation(image)
     shortest = min(image.size)
     # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
-    image.draft(None, (EMBEDDED_SIDE_PX_MIN, EMBEDDED_SIDE_PX_MIN))
+    image.draft(None, (side_px_min, side_px_min))
     image.load()
     flat = _direct_colour(image)
     factor = 1
-    while factor < 8 and shortest // (factor * 2) >= EMBEDDED_SIDE_PX_MIN:
+    while factor < 8 and shortest // (factor * 2) >= side_px_min:
         factor *= 2
     left = factor * min(flat.size) // shortest
     if left > 1:

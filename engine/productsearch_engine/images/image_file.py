@@ -19,7 +19,8 @@ from productsearch_engine.images.errors import (
     ImageSizeError,
     ImageUnreadableError,
 )
-from productsearch_engine.limits import JPEG_SCANS_MAX, SIDE_PX_MAX, SIDE_PX_MIN
+from productsearch_engine.images.small_copy import kept_image
+from productsearch_engine.limits import JPEG_SCANS_MAX, KEPT_SIDE_PX, SIDE_PX_MAX, SIDE_PX_MIN
 
 # The contract's own bound is checked on the header, below Pillow's threshold.
 Image.MAX_IMAGE_PIXELS = None
@@ -56,6 +57,16 @@ class ImageFile:
         """
         with _open(self.content) as image:
             return decode.pixels(image)
+
+    def small_copy(self) -> bytes:
+        """Return the WebP that a library keeps of the image (``images.small_copy``).
+
+        Raises ImageUnreadableError if the file is truncated or damaged.
+        """
+        with _open(self.content) as image:
+            # Decoded anew: embeddings are given fewer pixels, and always the same ones.
+            shortest = KEPT_SIDE_PX * min(image.size) // max(image.size)
+            return kept_image(decode.pixels(image, max(shortest, 1)))
 
 
 def _open(content: bytes) -> Image.Image:

@@ -15,8 +15,7 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.interface import Embedding
-from productsearch_engine.embedding.load import load
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
@@ -25,6 +24,7 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.reembeddings import Reembeddings
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
     Raises SettingsError, EmbeddedError, OSError (the address is taken), psycopg.Error.
     """
     listener.on_stop_signal(lambda: sys.exit(0))
-    embedding = load(settings.embedding)
+    load(settings.embedding)  # wrong settings end the start
     tokens = Tokens(read_signing_key(settings))
     if settings.database and settings.signing_key_file.parent == settings.data:
         _log.warning("the signing key is this host's own; replicas need one signing_key_file")
@@ -46,10 +46,11 @@ def serve(settings: Settings) -> None:
         open_pool(settings, settings.workers + 1) as pool,
     ):
         libraries = Libraries(pool)
-        _log_mismatches(libraries, embedding)
+        Reembeddings(pool).drop_old()
+        _load_embeddings(libraries)
         api = Api(
             libraries=libraries,
-            calls=Calls(libraries, Images(pool), embedding),
+            calls=Calls(libraries, Images(pool)),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,
@@ -59,13 +60,15 @@ def serve(settings: Settings) -> None:
         listener.run(Starlette(routes=[*api.routes(), *operations.routes()]), listening)
 
 
-def _log_mismatches(libraries: Libraries, embedding: Embedding) -> None:
+def _load_embeddings(libraries: Libraries) -> None:
+    """Load what the libraries were built with, so that no call waits for it."""
     for library in libraries.list():
-        if library.embedding != embedding.name:
+        try:
+            load(library.embedding)
+        except UnknownEmbeddingError:
             _log.error(
-                "library %r was built with embedding %s, this server has %s: its calls are"
-                " refused with error 990002",
+                "library %r was built with embedding %s, which this server does not have: its"
+                " calls are refused with error 990002",
                 library.name,
                 library.embedding,
-                embedding.name,
             )
