@@ -102,7 +102,7 @@ def _measure(
         began_s = time.perf_counter()
         pixels = ImageFile.checked(image).pixels()
         decoded_s = time.perf_counter()
-        vector = embedding.embed(pixels)
+        vector = embedding.embed([pixels])[0]
         embedded_s = time.perf_counter()
         stored.search(library, vector, everything, 0, _RESULTS)
         spent_s["decode"] += decoded_s - began_s
@@ -169,7 +169,7 @@ def _vectors() -> Iterator[Any]:
     """Yield unit vectors: embeddings of drawn images, shifted at random."""
     random = np.random.default_rng(1)
     embedding = load("classic")
-    drawn = np.stack([embedding.embed(np.asarray(_drawn(n, 256))) for n in range(_DRAWN)])
+    drawn = embedding.embed([np.asarray(_drawn(n, 256)) for n in range(_DRAWN)])
     for number in range(_STORED):
         shifted = drawn[number % _DRAWN] + random.normal(0, 0.02, drawn.shape[1])
         yield (shifted / np.linalg.norm(shifted)).astype(np.float16)

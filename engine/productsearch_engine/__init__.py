@@ -3,8 +3,8 @@
 Imports point downwards only; folders of one line do not import each other::
 
     cli                                   the commands
-    server                                composes the engine and runs it
-    api                                   the REST contract (a console for people stands beside it)
+    server     reembed                    composes and runs it · another embedding for a library
+    api        evaluation                 the REST contract · figures of embeddings
     images     store        database      image bytes · SQL of images and libraries · PostgreSQL
     embedding                             pixels to vectors
     settings   limits       metrics       no imports from the engine

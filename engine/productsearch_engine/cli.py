@@ -1,4 +1,4 @@
-"""The command line: ``productsearch-engine serve`` and ``library create|grow|list|delete``.
+"""The command line: ``productsearch-engine serve``, ``library …``, ``evaluate``.
 
 Parses the arguments, runs the command, and turns a failure into one line and an exit status: 1
 for a command that was refused or failed, 2 for wrong usage or settings.
@@ -21,7 +21,10 @@ from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.evaluation import command as evaluate
+from productsearch_engine.evaluation.dataset import DatasetError
 from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import Libraries, LibraryError
 
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, UnknownEmbeddingError) as error:
         print(error, file=sys.stderr)
         return 2
-    except (LibraryError, EmbeddedError, SchemaTooNewError, OSError) as error:
+    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, OSError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
@@ -64,6 +67,7 @@ def _create(chosen: Settings, options: argparse.Namespace) -> None:
             embedding=embedding.name,
             dimensions=embedding.dimensions,
             api_key=options.api_key,
+            keep_images=chosen.keep_images,
         )
     if options.json:
         print(json.dumps({"name": options.name, **asdict(made)}))
@@ -78,6 +82,13 @@ def _grow(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
         library = Libraries(pool).grow(options.name, options.by)
     print(f"{library.name}: room for {library.capacity} images, {library.image_count} stored")
+
+
+def _keep(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        Libraries(pool).keep_images(options.name, options.keep == "on")
+    kept = "a small copy of each image added from now on" if options.keep == "on" else "no copies"
+    print(f"{options.name}: keeps {kept}")
 
 
 def _list(chosen: Settings, options: argparse.Namespace) -> None:
@@ -103,10 +114,11 @@ def _delete(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", metavar="FOLDER", help="data directory")
-    common.add_argument("--embedding", metavar="NAME", help="embedding (default classic)")
-    common.add_argument("--log-level", choices=settings.LOG_LEVELS)
+    plain = argparse.ArgumentParser(add_help=False)
+    plain.add_argument("--data", metavar="FOLDER", help="data directory")
+    plain.add_argument("--log-level", choices=settings.LOG_LEVELS)
+    common = argparse.ArgumentParser(add_help=False, parents=[plain])
+    common.add_argument("--embedding", metavar="NAME", help="embedding of new libraries")
     parser = argparse.ArgumentParser(
         prog="productsearch-engine",
         description="Self-hosted product image search that speaks the vendor's REST contract.",
@@ -116,6 +128,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))
     library = commands.add_parser("library", help="create, grow, list and delete libraries")
     _add_library_actions(library, common)
+    measuring = commands.add_parser(
+        "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
+    )
+    evaluate.add_arguments(measuring)
+    measuring.set_defaults(run=evaluate.run)
+    changing = commands.add_parser(
+        "reembed", parents=[plain], help="give a library another embedding while it is used"
+    )
+    reembed.add_arguments(changing)
+    changing.set_defaults(run=reembed.run)
     return parser
 
 
@@ -144,6 +166,12 @@ def _add_library_actions(library: argparse.ArgumentParser, common: argparse.Argu
     grow.add_argument("name")
     grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="images")
     grow.set_defaults(run=_grow)
+    keep = actions.add_parser(
+        "keep-images", parents=[common], help="keep small copies of images, or drop them"
+    )
+    keep.add_argument("name")
+    keep.add_argument("keep", choices=("on", "off"))
+    keep.set_defaults(run=_keep)
     listing = actions.add_parser("list", parents=[common], help="show all")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=_list)

@@ -39,6 +39,15 @@ CALLS_MAX = 512
 EMBEDDED_SIDE_PX_MIN = 256
 """Least length of the shortest side of the pixels that an embedding is given."""
 
+KEPT_SIDE_PX = 512
+"""Longest side of the small copy of an image that a library keeps."""
+
+LIBRARY_REMEMBERED_S = 5.0
+"""How long an engine goes by what it knows of a library: its settings, and what a score means."""
+
+REEMBEDDING_KEPT_S = 86_400
+"""How long a library's embedding before can be taken back; then its vectors are dropped."""
+
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 

@@ -19,7 +19,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
-_NAMES = (*FLAGS, "database", "signing_key_file")
+_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images")
 
 
 class SettingsError(Exception):
@@ -42,6 +42,9 @@ class Settings:
     decoders: int
     """Processes that decode and embed ordinary images; one more is for large ones."""
     embedding: str
+    """The embedding of new libraries."""
+    keep_images: bool
+    """Whether new libraries keep a small copy of each image."""
     log_level: str
 
 
@@ -72,6 +75,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         workers=_number("workers", values, wrong, min(32, 2 * cores + 2), 256),
         decoders=_number("decoders", values, wrong, min(8, cores), 64),
         embedding=values.get("embedding", "classic"),
+        keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         log_level=_level(values, wrong),
     )
     if wrong:

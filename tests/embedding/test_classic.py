@@ -43,7 +43,7 @@ def pattern(height: int, width: int) -> Pixels:
 @pytest.mark.parametrize("size", [(300, 300), (480, 640), (4096, 300), (300, 4096), (5, 1)])
 def test_any_size_gives_a_unit_vector(classic: Embedding, size: tuple[int, int]) -> None:
     """An image of any size and shape has a vector of length 1 and the declared dimensions."""
-    vector = classic.embed(pattern(*size))
+    vector = classic.embed([pattern(*size)])[0]
     assert (classic.dimensions,) == vector.shape
     assert np.float32 == vector.dtype
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
@@ -52,7 +52,7 @@ def test_any_size_gives_a_unit_vector(classic: Embedding, size: tuple[int, int])
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_blank_image_gives_a_unit_vector(classic: Embedding, level: int) -> None:
     """An image without any structure is no division by zero."""
-    vector = classic.embed(np.full((320, 300, 3), level, np.uint8))
+    vector = classic.embed([np.full((320, 300, 3), level, np.uint8)])[0]
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
 
 
@@ -61,7 +61,7 @@ def test_the_image_is_left_alone(classic: Embedding) -> None:
     pixels = pattern(300, 400)
     pixels.setflags(write=False)
     before = pixels.tobytes()
-    classic.embed(pixels)
+    classic.embed([pixels])
     assert before == pixels.tobytes()
 
 
@@ -69,9 +69,9 @@ def test_threads_agree_to_the_last_bit(classic: Embedding) -> None:
     """Many threads embedding different images at once get what one thread gets."""
     # Different shapes, so that arrays lie elsewhere in memory in each call.
     images = [scene(product, 0)[: 400 - 17 * product] for product in range(12)]
-    expected = [classic.embed(image).tobytes() for image in images]
+    expected = [vector.tobytes() for vector in classic.embed(images)]
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda i: classic.embed(images[i % 12]).tobytes(), range(240)))
+        found = list(threads.map(lambda i: classic.embed([images[i % 12]]).tobytes(), range(240)))
     assert [expected[i % 12] for i in range(240)] == found
 
 
@@ -82,7 +82,7 @@ def test_processes_agree_to_the_last_bit(classic: Embedding, blas_threads: str) 
         "import hashlib, sys, numpy as np\n"
         "from productsearch_engine.embedding.classic import Classic\n"
         "pixels = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(400, 400, 3)\n"
-        "print(hashlib.sha256(Classic().embed(pixels).tobytes()).hexdigest())\n"
+        "print(hashlib.sha256(Classic().embed([pixels]).tobytes()).hexdigest())\n"
     )
     pixels = scene(1, 1)
     done = subprocess.run(
@@ -92,7 +92,7 @@ def test_processes_agree_to_the_last_bit(classic: Embedding, blas_threads: str) 
         capture_output=True,
         check=True,
     )
-    expected = hashlib.sha256(classic.embed(pixels).tobytes()).hexdigest()
+    expected = hashlib.sha256(classic.embed([pixels]).tobytes()).hexdigest()
     assert expected == done.stdout.decode().strip()
 
 
@@ -102,7 +102,7 @@ def test_the_name_stands_for_these_numbers(classic: Embedding) -> None:
     A library keeps vectors for years: new numbers under an old name would compare
     apples with pears. Eight cosine sums over the vector stand for all of it.
     """
-    vector = classic.embed(pattern(400, 300))
+    vector = classic.embed([pattern(400, 300)])[0]
     places = np.arange(classic.dimensions)
     fingerprint = [float(vector @ np.cos(places * k)) for k in range(1, 9)]
     expected = ("classic-1", 807)
@@ -149,15 +149,15 @@ def test_an_edited_drawing_stays_itself(
     """Recompressing, scaling, cropping, mirroring and lighting hardly move an image."""
     for product in range(0, len(PRODUCTS), 3):
         pixels = scene(product, 0)
-        similarity = float(classic.embed(pixels) @ classic.embed(change(pixels)))
-        assert floor <= similarity
+        before, after = classic.embed([pixels, change(pixels)])
+        assert floor <= float(before @ after)
 
 
 @pytest.fixture(scope="module")
 def drawings(classic: Embedding) -> tuple[Vector, Products]:
     """Vectors of four views of each drawn product, and the products."""
     views = [(product, view) for product in range(len(PRODUCTS)) for view in range(4)]
-    vectors = np.stack([classic.embed(scene(*which)) for which in views])
+    vectors = classic.embed([scene(*which) for which in views])
     return vectors, np.array([product for product, _ in views])
 
 
@@ -199,8 +199,8 @@ def photos(classic: Embedding) -> tuple[Vector, Products, NDArray[np.bool_]]:
         pytest.skip("no real photographs: ../shared/photos is absent")
     with (PHOTOS / "photos.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    vectors = np.stack(
-        [classic.embed(np.asarray(Image.open(PHOTOS / row["file"]).convert("RGB"))) for row in rows]
+    vectors = classic.embed(
+        [np.asarray(Image.open(PHOTOS / row["file"]).convert("RGB")) for row in rows]
     )
     products = np.array([int(row["product_id"]) for row in rows])
     return vectors, products, np.array([row["kind"] == "catalogue" for row in rows])

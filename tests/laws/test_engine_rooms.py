@@ -16,8 +16,8 @@ PACKAGE = "productsearch_engine"
 LINES = (
     {"__main__"},
     {"cli"},
-    {"server"},
-    {"api", "console"},
+    {"server", "reembed"},
+    {"api", "console", "evaluation"},
     {"workers"},
     {"images", "store", "database"},
     {"embedding"},
@@ -30,8 +30,9 @@ HOMES = {
     "starlette": {"api", "console", "server"},
     "python_multipart": {"api", "console"},
     "uvicorn": {"server"},
-    "PIL": {"images", "workers"},
-    "cv2": {"embedding"},
+    "PIL": {"images", "workers", "evaluation"},
+    "cv2": {"embedding", "evaluation"},
+    "matplotlib": {"evaluation"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.
     "psycopg": {"store", "database", "api", "server", "cli"},

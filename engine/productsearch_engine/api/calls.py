@@ -8,20 +8,32 @@ them codes. Does not know HTTP, forms or tokens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
+
+import numpy as np
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.limits import LIBRARY_REMEMBERED_S
 from productsearch_engine.store import signs
-from productsearch_engine.store.images import DuplicateError, Images, LibraryGoneError, NewImage
+from productsearch_engine.store.images import (
+    DuplicateError,
+    Hit,
+    Images,
+    Known,
+    LibraryGoneError,
+    NewImage,
+)
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import Key
-from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.describe import Described, Wanted
 from productsearch_engine.workers.pool import Workers
 
 Answer = dict[str, object]
@@ -30,7 +42,7 @@ _Result = TypeVar("_Result")
 
 
 class Calls:
-    """The four calls over one database, with the embedding of ``workers``."""
+    """The four calls over one database, each library with its own embedding."""
 
     def __init__(
         self, *, libraries: Libraries, stored: Images, workers: Workers, threads: Executor
@@ -39,7 +51,7 @@ class Calls:
         self._stored = stored
         self._workers = workers
         self._threads = threads
-        self._library_of_app: dict[int, Library] = {}
+        self._library_of_app: dict[int, tuple[Library, float]] = {}
 
     async def answer(self, app_id: int, request: Request, download: bytes | None) -> Answer:
         """Do the call and return its answer without ``log_id``.
@@ -51,29 +63,57 @@ class Calls:
         try:
             return await self._do(app_id, request, download)
         except LibraryGoneError:
-            # The library was deleted, and perhaps created again, since it was remembered.
+            # Since it was remembered, the library was deleted, and perhaps created again, or
+            # it was given another embedding.
             self._library_of_app.pop(app_id, None)
             return await self._do(app_id, request, download)
 
     async def _do(self, app_id: int, request: Request, download: bytes | None) -> Answer:
         match request:
             case Add():
-                library, image = await self._in_thread(self._new, app_id, request.source, download)
-                described = await self._described(app_id, image)
-                return await self._in_thread(self._add, library, request, image, described)
+                return await self._add(app_id, request, download)
             case Search():
                 library, image = await self._in_thread(self._any, app_id, request.source, download)
-                described = await self._described(app_id, image)
-                return await self._in_thread(self._search, library, request, described)
+                described = await self._described(app_id, library, image)
+                return await self._in_thread(
+                    self._search, library, request, image.digest, described
+                )
             case Update():
                 return await self._in_thread(self._update, app_id, request, download)
             case Delete():
                 return await self._in_thread(self._delete, app_id, request, download)
 
-    async def _described(self, app_id: int, image: ImageFile) -> Described:
-        return await self._workers.describe(
-            image.needed, caller=app_id, large=image.structure.large
+    async def _add(self, app_id: int, request: Add, download: bytes | None) -> Answer:
+        # Imports are often run twice: a stored image is not embedded a second time.
+        library, image, known = await self._in_thread(self._find, app_id, request.source, download)
+        if known is not None and not known.copy_missing:
+            raise DuplicateError(known.sign)
+        described = await self._described(app_id, library, image, copy=library.keep_images)
+        if known is not None:
+            if described.kept is not None:
+                await self._in_thread(self._stored.keep, library, known.sign, described.kept)
+            raise DuplicateError(known.sign)
+        new = NewImage(
+            digest=image.digest,
+            brief=request.brief,
+            class_id1=request.class_id1,
+            class_id2=request.class_id2,
+            embedding=described.vector,
+            kept=described.kept,
         )
+        sign = await self._in_thread(self._stored.add, library, new)
+        return {"cont_sign": signs.to_text(sign)}
+
+    async def _described(
+        self, app_id: int, library: Library, image: ImageFile, *, copy: bool = False
+    ) -> Described:
+        wanted = Wanted(embedding=library.embedding, copy=copy)
+        try:
+            return await self._workers.describe(
+                wanted, image.needed, caller=app_id, large=image.structure.large
+            )
+        except UnknownEmbeddingError:
+            raise ApiError(codes.EMBEDDING_MISMATCH) from None
 
     async def _in_thread(
         self,
@@ -84,14 +124,12 @@ class Calls:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _library(self, app_id: int) -> Library:
-        library = self._library_of_app.get(app_id)
-        if library is None:
+        library, until_s = self._library_of_app.get(app_id, (None, 0.0))
+        if library is None or until_s < time.monotonic():
             exists, library = self._libraries.of_app(app_id)
             if library is None:
                 raise ApiError(codes.NOT_INITIALIZED if exists else codes.APP_UNKNOWN)
-            self._library_of_app[app_id] = library
-        if library.embedding != self._workers.embedding.embedding:
-            raise ApiError(codes.EMBEDDING_MISMATCH)
+            self._library_of_app[app_id] = library, time.monotonic() + LIBRARY_REMEMBERED_S
         return library
 
     def _any(
@@ -99,35 +137,27 @@ class Calls:
     ) -> tuple[Library, ImageFile]:
         return self._library(app_id), _image(source, download)
 
-    def _new(
+    def _find(
         self, app_id: int, source: Source, download: bytes | None
-    ) -> tuple[Library, ImageFile]:
+    ) -> tuple[Library, ImageFile, Known | None]:
         library, image = self._any(app_id, source, download)
-        # Imports are often run twice: a stored image is not embedded a second time.
-        known = self._stored.find(library, image.digest)
-        if known is not None:
-            raise DuplicateError(known)
-        return library, image
+        return library, image, self._stored.find(library, image.digest)
 
-    def _add(
-        self, library: Library, request: Add, image: ImageFile, described: Described
+    def _search(
+        self, library: Library, request: Search, digest: bytes, described: Described
     ) -> Answer:
-        new = NewImage(
-            digest=image.digest,
-            brief=request.brief,
-            class_id1=request.class_id1,
-            class_id2=request.class_id2,
-            embedding=described.vector,
-        )
-        return {"cont_sign": signs.to_text(self._stored.add(library, new))}
-
-    def _search(self, library: Library, request: Search, described: Described) -> Answer:
         hits, more = self._stored.search(
-            library, described.vector, request.class_filter, request.start, request.count
+            library,
+            described.vector,
+            request.class_filter,
+            request.start,
+            request.count,
+            digest,
         )
+        scored = sorted(zip(_scores(library, hits), hits, strict=True), key=lambda it: -it[0])
         result = [
-            {"cont_sign": signs.to_text(hit.sign), "score": hit.score, "brief": hit.brief.decode()}
-            for hit in hits
+            {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
+            for score, hit in scored
         ]
         return {"result_num": len(result), "result": result, "has_more": more}
 
@@ -147,6 +177,17 @@ class Calls:
         if not self._stored.delete(self._library(app_id), _key(request.source, download)):
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
+
+
+def _scores(library: Library, hits: Sequence[Hit]) -> list[float]:
+    """Return what the cosines mean in this library; the very same image is 1."""
+    cosines = np.array([hit.cosine for hit in hits], np.float64)
+    fitted = library.calibration
+    if fitted is None:
+        scores = load(library.embedding).calibrate(cosines)
+    else:
+        scores = np.interp(cosines, fitted.cosines, fitted.scores)
+    return [1.0 if hit.same else float(score) for score, hit in zip(scores, hits, strict=True)]
 
 
 def _image(source: Source, download: bytes | None) -> ImageFile:

@@ -34,8 +34,8 @@ _UPRIGHT = {
 _JPEG_END = b"\xff\xd9"
 
 
-def pixels(content: bytes, structure: Structure) -> Pixels:
-    """Decode, scaled down by 2, 4 or 8 while the shortest side stays at 256 or more.
+def pixels(content: bytes, structure: Structure, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
+    """Decode, scaled down by 2, 4 or 8 while the shortest side stays at ``side_px_min`` or more.
 
     The result is turned upright by its EXIF orientation and laid over white where it is
     transparent. ``content`` is the part of the file that is needed. Raises
@@ -43,8 +43,8 @@ def pixels(content: bytes, structure: Structure) -> Pixels:
     """
     try:
         if structure.ended:
-            return _decode(content, structure)
-        return _without_end(content, structure)
+            return _decode(content, structure, side_px_min)
+        return _without_end(content, structure, side_px_min)
     except MemoryError:
         raise
     # Pillow's decoders raise errors of every type for damaged files.
@@ -52,7 +52,7 @@ def pixels(content: bytes, structure: Structure) -> Pixels:
         raise ImageUnreadableError from None
 
 
-def _without_end(content: bytes, structure: Structure) -> Pixels:
+def _without_end(content: bytes, structure: Structure, side_px_min: int) -> Pixels:
     """Decode a JPEG that has no end mark, if only the mark is missing.
 
     The decoder would fill missing pixels with grey. So different data is put behind the file:
@@ -60,7 +60,9 @@ def _without_end(content: bytes, structure: Structure) -> Pixels:
     """
     chance = random.Random(0)  # noqa: S311 - any data will do
     first, second = (
-        _decode(content + bytes(chance.choices(range(1, 255), k=64)) + _JPEG_END, structure)
+        _decode(
+            content + bytes(chance.choices(range(1, 255), k=64)) + _JPEG_END, structure, side_px_min
+        )
         for _ in range(2)
     )
     if not np.array_equal(first, second):
@@ -68,18 +70,26 @@ def _without_end(content: bytes, structure: Structure) -> Pixels:
     return first
 
 
-def _decode(content: bytes, structure: Structure) -> Pixels:
+def _decode(content: bytes, structure: Structure, side_px_min: int) -> Pixels:
     with Image.open(BytesIO(content), formats=(structure.kind,)) as image:
         if image.size != (structure.width, structure.height):
             raise ImageUnreadableError
-        orientation = _orientation(image)
-        shortest = min(image.size)
-        # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
-        image.draft(None, (EMBEDDED_SIDE_PX_MIN, EMBEDDED_SIDE_PX_MIN))
-        image.load()
-        flat = _direct_colour(image)
+        return upright(image, side_px_min)
+
+
+def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
+    """Return the pixels of an opened image as ``pixels`` does, whatever its format.
+
+    Raises errors of every type for damaged files.
+    """
+    orientation = _orientation(image)
+    shortest = min(image.size)
+    # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
+    image.draft(None, (side_px_min, side_px_min))
+    image.load()
+    flat = _direct_colour(image)
     factor = 1
-    while factor < 8 and shortest // (factor * 2) >= EMBEDDED_SIDE_PX_MIN:
+    while factor < 8 and shortest // (factor * 2) >= side_px_min:
         factor *= 2
     left = factor * min(flat.size) // shortest
     if left > 1:

@@ -19,7 +19,7 @@ from productsearch_engine.images.errors import (
     ImageUnreadableError,
 )
 from productsearch_engine.images.structure import Structure
-from productsearch_engine.limits import SIDE_PX_MAX, SIDE_PX_MIN
+from productsearch_engine.limits import KEPT_SIDE_PX, SIDE_PX_MAX, SIDE_PX_MIN
 
 _READERS: Mapping[bytes, Callable[[bytes], Structure]] = {
     b"\xff\xd8\xff": jpeg.read,
@@ -75,3 +75,16 @@ class ImageFile:
         from productsearch_engine.images import decode
 
         return decode.pixels(self.needed, self.structure)
+
+    def small_copy(self) -> bytes:
+        """Return the WebP that a library keeps of the image (``images.small_copy``).
+
+        Raises ImageUnreadableError if the file is truncated or damaged, MemoryError.
+        """
+        from productsearch_engine.images import decode
+        from productsearch_engine.images.small_copy import kept_image
+
+        # Decoded anew: embeddings are given fewer pixels, and always the same ones.
+        sides = self.structure.width, self.structure.height
+        shortest = KEPT_SIDE_PX * min(sides) // max(sides)
+        return kept_image(decode.pixels(self.needed, self.structure, max(shortest, 1)))

@@ -16,6 +16,7 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
@@ -24,6 +25,7 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ def serve(settings: Settings) -> None:
         ThreadPoolExecutor(settings.workers, "work") as threads,
     ):
         libraries = Libraries(pool)
-        _log_mismatches(libraries, workers.embedding.embedding)
+        Reembeddings(pool).drop_old()
+        _log_unknown(libraries)
         api = Api(
             libraries=libraries,
             calls=Calls(libraries=libraries, stored=Images(pool), workers=workers, threads=threads),
@@ -60,13 +63,14 @@ def serve(settings: Settings) -> None:
         listener.run(Starlette(routes=[*api.routes(), *operations.routes()]), listening)
 
 
-def _log_mismatches(libraries: Libraries, embedding: str) -> None:
+def _log_unknown(libraries: Libraries) -> None:
     for library in libraries.list():
-        if library.embedding != embedding:
+        try:
+            load(library.embedding)
+        except UnknownEmbeddingError:
             _log.error(
-                "library %r was built with embedding %s, this server has %s: its calls are"
-                " refused with error 990002",
+                "library %r was built with embedding %s, which this server does not have: its"
+                " calls are refused with error 990002",
                 library.name,
                 library.embedding,
-                embedding,
             )

@@ -50,15 +50,26 @@ class NewImage:
     class_id1: int | None
     class_id2: int | None
     embedding: Vector
+    kept: bytes | None = None
+    """A small copy of it as WebP, for libraries that keep one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A stored image; ``copy_missing``: its library keeps small copies and has none of it."""
+
+    sign: int
+    copy_missing: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One result; ``score`` is the cosine similarity, cut to 0 to 1."""
+    """One result. ``cosine`` is -1 to 1; ``same``: it is the very image searched with."""
 
     sign: int
-    score: float
+    cosine: float
     brief: bytes
+    same: bool
 
 
 class Images:
@@ -71,11 +82,16 @@ class Images:
         self._pool = pool
         self._derive = derive
 
-    def find(self, library: Library, digest: bytes) -> int | None:
-        """Return the sign of a stored image, or None. Raises LibraryGoneError."""
+    def find(self, library: Library, digest: bytes) -> Known | None:
+        """Return a stored image, or None. Raises LibraryGoneError."""
         with self._connection() as connection:
             row = connection.execute(statements.find(library), [digest]).fetchone()
-        return None if row is None else int(row[0])
+        return None if row is None else Known(sign=int(row[0]), copy_missing=bool(row[1]))
+
+    def keep(self, library: Library, sign: int, webp: bytes) -> None:
+        """Keep a small copy of a stored image, if it is still stored. Raises LibraryGoneError."""
+        with self._connection() as connection:
+            connection.execute(statements.keep(library), {"sign": sign, "kept": webp})
 
     def add(self, library: Library, image: NewImage) -> int:
         """Store an image and return its sign, committed and flushed.
@@ -108,8 +124,10 @@ class Images:
             "brief": image.brief,
             "class_id1": image.class_id1,
             "class_id2": image.class_id2,
-            "embedding": _half(image.embedding),
+            "embedding": half(image.embedding),
         }
+        if library.keep_images:
+            values["kept"] = image.kept
         try:
             with self._connection() as connection:
                 row = connection.execute(statements.add(library), values).fetchone()
@@ -121,15 +139,23 @@ class Images:
         return bool(row[0]), row[1], row[2], bool(row[3])
 
     def search(
-        self, library: Library, embedding: Vector, classes: ClassFilter, start: int, count: int
+        self,
+        library: Library,
+        embedding: Vector,
+        classes: ClassFilter,
+        start: int,
+        count: int,
+        digest: bytes = b"",
     ) -> tuple[list[Hit], bool]:
         """Return ranks ``start`` to ``start + count``, best first, and whether more follow.
 
+        ``digest`` is of the image searched with, if a hit is to say that it is the same.
         Raises LibraryGoneError.
         """
         last = min(start + count, WINDOW)
         values = {
-            "embedding": _half(embedding),
+            "embedding": half(embedding),
+            "digest": digest,
             "class_id1": classes.class_id1,
             "class_id2": classes.class_id2,
             "start": start,
@@ -140,8 +166,8 @@ class Images:
         with self._connection() as connection:
             rows = connection.execute(statement, values, binary=True).fetchall()
         hits = [
-            Hit(sign=sign, score=min(max(1.0 - distance, 0.0), 1.0), brief=brief)
-            for sign, distance, brief in rows[: last - start]
+            Hit(sign=sign, cosine=1.0 - distance, brief=brief, same=same)
+            for sign, distance, brief, same in rows[: last - start]
         ]
         return hits, len(rows) > last - start and last < WINDOW
 
@@ -181,5 +207,6 @@ class Images:
             raise LibraryGoneError from None
 
 
-def _half(vector: Vector) -> HalfVector:
+def half(vector: Vector) -> HalfVector:
+    """Return a vector as it is stored."""
     return HalfVector(vector.astype(np.float16))

@@ -1,7 +1,7 @@
 """Apps (credential pairs) and libraries: creating, growing, listing, deleting, finding.
 
-Secret keys are stored only as digests. The partition that holds a library's images is created
-and dropped here, and used in ``store.images``. Does not know images.
+Secret keys are stored only as digests. A library's own tables (``store.tables``) are created and
+dropped with it. Does not know images.
 """
 
 from __future__ import annotations
@@ -15,10 +15,21 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
+
+from productsearch_engine.store import tables
 
 _ALPHABET = string.ascii_letters + string.digits
 _API_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The knots of a rising, piecewise linear function from cosine to score."""
+
+    cosines: tuple[float, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,12 @@ class Library:
     image_count: int
     embedding: str
     dimensions: int
+    generation: int
+    """How often its embedding was changed: part of its tables' names."""
+    keep_images: bool
+    """Whether a small copy of each added image is kept."""
+    calibration: Calibration | None = None
+    """What its scores mean; None: what the embedding says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +82,14 @@ class Libraries:
         self._pool = pool
 
     def create(
-        self, name: str, *, capacity: int, embedding: str, dimensions: int, api_key: str | None
+        self,
+        name: str,
+        *,
+        capacity: int,
+        embedding: str,
+        dimensions: int,
+        api_key: str | None,
+        keep_images: bool = True,
     ) -> Credentials:
         """Create a library and its app, or a library for the existing app of ``api_key``.
 
@@ -83,16 +107,18 @@ class Libraries:
                 )
             try:
                 row = connection.execute(
-                    "insert into libraries (app_id, name, capacity, embedding, dimensions)"
-                    " values (%s, %s, %s, %s, %s) returning id",
-                    [app_id, name, capacity, embedding, dimensions],
+                    "insert into libraries (app_id, name, capacity, embedding, dimensions,"
+                    " keep_images) values (%s, %s, %s, %s, %s, %s) returning id",
+                    [app_id, name, capacity, embedding, dimensions, keep_images],
                 ).fetchone()
             except errors.UniqueViolation as error:
                 taken = error.diag.constraint_name == "libraries_app_id_key"
                 what = f"API key {api_key} has a library" if taken else f"library {name!r} exists"
                 raise LibraryError(what) from None
             assert row is not None  # noqa: S101 - an insert without conflict returns its row
-            _create_partition(connection, int(row[0]), dimensions)
+            tables.create_images(connection, int(row[0]), dimensions)
+            if keep_images:
+                tables.create_kept(connection, int(row[0]))
         return credentials
 
     def grow(self, name: str, by: int) -> Library:
@@ -103,19 +129,54 @@ class Libraries:
             )
         if not done.rowcount:
             raise LibraryError(f"no library {name!r}")
-        return next(library for library in self.list() if library.name == name)
+        return self.named(name)
+
+    def keep_images(self, name: str, keep: bool) -> None:
+        """Keep a small copy of each image that is added from now on, or of none, dropping those
+        that are kept. Raises LibraryError."""
+        library = self.named(name)
+        with self._pool.connection() as connection, connection.transaction():
+            if keep:
+                tables.create_kept(connection, library.id)
+            else:
+                tables.drop(connection, tables.kept(library.id))
+            connection.execute(
+                "update libraries set keep_images = %s where id = %s", [keep, library.id]
+            )
+
+    def calibrate(self, name: str, calibration: Calibration) -> None:
+        """Let a library's scores mean this. Raises LibraryError."""
+        knots = {"cosines": calibration.cosines, "scores": calibration.scores}
+        with self._pool.connection() as connection:
+            done = connection.execute(
+                "update libraries set calibration = %s where name = %s", [Jsonb(knots), name]
+            )
+        if not done.rowcount:
+            raise LibraryError(f"no library {name!r}")
 
     def delete(self, name: str) -> None:
         """Drop a library with its images; its key pair stays. Raises LibraryError."""
         with self._pool.connection() as connection, connection.transaction():
-            row = connection.execute("select id from libraries where name = %s", [name]).fetchone()
+            row = connection.execute(
+                "select id, generation from libraries where name = %s", [name]
+            ).fetchone()
             if row is None:
                 raise LibraryError(f"no library {name!r}")
             # The table first, then the row, as an add locks them: no deadlock.
-            table = partition(int(row[0]))
+            table = tables.images(*row)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
+            others = (tables.kept(row[0]), tables.reembedding(row[0]))
+            tables.drop(connection, *others)
             connection.execute("delete from libraries where id = %s", [row[0]])
-            connection.execute(sql.SQL("drop table {}").format(table))
+            tables.drop(connection, table)
+
+    def named(self, name: str) -> Library:
+        """Return the library of this name. Raises LibraryError."""
+        with self._pool.connection() as connection:
+            row = connection.execute(f"{_SELECT} where l.name = %s", [name]).fetchone()
+        if row is None:
+            raise LibraryError(f"no library {name!r}")
+        return _library(row)
 
     def list(self) -> list[Library]:
         """Return all libraries by name."""
@@ -146,15 +207,11 @@ class Libraries:
 
 
 _COLUMNS: LiteralString = (
-    "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions from "
+    "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions,"
+    " l.generation, l.keep_images, l.calibration from "
 )
 _SELECT: LiteralString = _COLUMNS + "libraries l join apps a on a.id = l.app_id"
 _SELECT_APP: LiteralString = _COLUMNS + "apps a left join libraries l on a.id = l.app_id"
-
-
-def partition(library_id: int) -> sql.Identifier:
-    """Return the name of the table that holds a library's images."""
-    return sql.Identifier(f"images_{library_id}")
 
 
 def _library(row: tuple[Any, ...]) -> Library:
@@ -166,6 +223,9 @@ def _library(row: tuple[Any, ...]) -> Library:
         image_count=row[4],
         embedding=row[5],
         dimensions=row[6],
+        generation=row[7],
+        keep_images=row[8],
+        calibration=row[9] and Calibration(tuple(row[9]["cosines"]), tuple(row[9]["scores"])),
     )
 
 
@@ -188,22 +248,3 @@ def _app(connection: Any, api_key: str) -> int:
 
 def _digest(secret_key: str) -> bytes:
     return hashlib.sha256(secret_key.encode()).digest()
-
-
-def _create_partition(connection: Any, library_id: int, dimensions: int) -> None:
-    table = partition(library_id)
-    connection.execute(
-        sql.SQL("create table {} partition of images for values in ({})").format(
-            table, sql.Literal(library_id)
-        )
-    )
-    connection.execute(
-        sql.SQL("alter table {} add check (vector_dims(embedding) = {})").format(
-            table, sql.Literal(dimensions)
-        )
-    )
-    connection.execute(
-        sql.SQL(
-            "create index {} on {} using hnsw ((embedding::halfvec({})) halfvec_cosine_ops)"
-        ).format(sql.Identifier(f"images_{library_id}_nearest"), table, sql.Literal(dimensions))
-    )

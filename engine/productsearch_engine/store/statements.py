@@ -12,7 +12,8 @@ from typing import LiteralString, TypeAlias
 from psycopg import sql
 
 from productsearch_engine.limits import WINDOW
-from productsearch_engine.store.libraries import Library, partition
+from productsearch_engine.store import tables
+from productsearch_engine.store.libraries import Library
 
 Key: TypeAlias = bytes | list[int]
 """The images meant: one by its digest, or some by their signs."""
@@ -29,28 +30,36 @@ class ClassFilter:
 
 
 def find(library: Library) -> bytes:
-    """Return a select of the sign of a digest."""
-    return _composed(_FIND, library.id)
+    """Return a select of the sign of a digest, and whether its small copy is missing."""
+    return _composed(_FIND_KEPT if library.keep_images else _FIND, library)
 
 
 def add(library: Library) -> bytes:
     """Return an insert whose row is: stored, the sign of a duplicate, room left, sign taken."""
-    return _composed(_ADD, library.id)
+    return _composed(_ADD.replace("KEPT", _KEPT if library.keep_images else ""), library)
+
+
+def keep(library: Library) -> bytes:
+    """Return an insert of the small copy of an image that is stored."""
+    return _composed(_KEEP, library)
 
 
 def update(library: Library, key: Key) -> bytes:
     """Return an update of the columns whose value is not null."""
-    return _composed(_keyed(_UPDATE, key), library.id)
+    return _composed(_keyed(_UPDATE, key), library)
 
 
 def delete(library: Library, key: Key) -> bytes:
     """Return a delete whose row is the number of deleted images."""
-    return _composed(_keyed(_DELETE, key), library.id)
+    return _composed(_keyed(_DELETE, key), library)
 
 
 def search(library: Library, classes: ClassFilter) -> bytes:
-    """Return a select of sign, cosine distance and brief of one page, nearest first."""
-    return _composed(_SEARCH.replace("FILTER", _condition(classes)), library.id, library.dimensions)
+    """Return a select of one page, nearest first.
+
+    Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
+    """
+    return _composed(_SEARCH.replace("FILTER", _condition(classes)), library)
 
 
 def _keyed(statement: LiteralString, key: Key) -> LiteralString:
@@ -68,11 +77,16 @@ def _condition(classes: ClassFilter) -> LiteralString:
     return second if classes.class_id2 is not None else "true"
 
 
+def _composed(text: LiteralString, library: Library) -> bytes:
+    return _of_tables(text, library.id, library.generation, library.dimensions)
+
+
 @lru_cache(maxsize=4096)
-def _composed(text: LiteralString, library_id: int, dimensions: int = 0) -> bytes:
-    """Insert the library's partition; psycopg prepares an equal text once a connection."""
+def _of_tables(text: LiteralString, library_id: int, generation: int, dimensions: int) -> bytes:
+    """Insert the library's tables; psycopg prepares an equal text once a connection."""
     composed = sql.SQL(text).format(
-        images=partition(library_id),
+        images=tables.images(library_id, generation),
+        kept=tables.kept(library_id),
         library=sql.Literal(library_id),
         dimensions=sql.Literal(dimensions),
         window=sql.Literal(WINDOW + 1),
@@ -80,7 +94,15 @@ def _composed(text: LiteralString, library_id: int, dimensions: int = 0) -> byte
     return composed.as_bytes(None)
 
 
-_FIND: LiteralString = "select sign from {images} where library_id = {library} and digest = %s"
+_FIND: LiteralString = (
+    "select sign, false from {images} where library_id = {library} and digest = %s"
+)
+
+_FIND_KEPT: LiteralString = """
+select i.sign, k.sign is null from {images} i
+left join {kept} k on k.library_id = {library} and k.sign = i.sign
+where i.library_id = {library} and i.digest = %s
+"""
 
 # The image and the count change in one statement. The counter's row is locked last, so only
 # while the transaction flushes. A conflict stores nothing; the caller tries again, and the
@@ -100,11 +122,26 @@ added as (
 counted as (
     update libraries set image_count = image_count + 1
     where id = {library} and exists (table added) returning id
-)
+)KEPT
 select exists (table counted), (table known), (table library), exists (
     select from {images}
     where library_id = {library} and sign = %(sign)s and digest <> %(digest)s
 )
+"""
+
+_KEPT: LiteralString = """,
+kept as (
+    insert into {kept} (library_id, sign, webp)
+    select {library}, sign, %(kept)s::bytea from added where %(kept)s::bytea is not null
+    on conflict (library_id, sign) do update set webp = excluded.webp
+)"""
+
+# The lock lets no delete overtake: it would leave the copy of an image that is gone.
+_KEEP: LiteralString = """
+insert into {kept} (library_id, sign, webp)
+select library_id, sign, %(kept)s from {images}
+where library_id = {library} and sign = %(sign)s for key share
+on conflict do nothing
 """
 
 _UPDATE: LiteralString = """
@@ -139,10 +176,10 @@ select count(*) from deleted
 # orders equal distances. A page still reads no further than its end.
 _SEARCH: LiteralString = """
 with ranked as materialized (
-    select sign, brief, embedding::halfvec({dimensions}) <=> %(embedding)b as distance
+    select sign, brief, digest, embedding::halfvec({dimensions}) <=> %(embedding)b as distance
     from {images} where FILTER
     order by distance, sign limit {window}
 )
-select sign, distance, brief from ranked order by distance, sign
+select sign, distance, brief, digest = %(digest)s from ranked order by distance, sign
 limit %(count)s offset %(start)s
 """

@@ -8,13 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import numpy as np
 
 from productsearch_engine.embedding.interface import Embedding, Vector
 from productsearch_engine.images.image_file import ImageFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be made of an image: its vector by an embedding, and perhaps a small copy."""
+
+    embedding: str
+    """The name, as a library stores it."""
+    copy: bool = False
+    """Whether the library keeps a small copy."""
+
+    def part(self) -> bytes:
+        """Return the byte string that ``of_part`` takes."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def of_part(cls, part: bytes) -> Self:
+        """Return what ``part`` was made of. Raises ValueError, TypeError."""
+        return cls(**json.loads(part))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +47,8 @@ class Described:
     """Sides in pixels as the file stores them, before its EXIF orientation."""
     embedding: bytes = field(repr=False)
     """The vector: float32, little endian."""
+    kept: bytes | None = field(default=None, repr=False)
+    """The small copy (``images.small_copy``), if it was wanted."""
 
     @property
     def vector(self) -> Vector:
@@ -37,26 +58,27 @@ class Described:
     def parts(self) -> list[bytes]:
         """Return the byte strings that ``of_parts`` takes."""
         facts = {"kind": self.kind, "width": self.width, "height": self.height}
-        return [json.dumps(facts).encode(), self.embedding]
+        return [json.dumps(facts).encode(), self.embedding, self.kept or b""]
 
     @classmethod
     def of_parts(cls, parts: Sequence[bytes]) -> Self:
         """Return what ``parts`` were made of. Raises ValueError, TypeError."""
-        facts, embedding = parts
-        return cls(**json.loads(facts), embedding=embedding)
+        facts, embedding, kept = parts
+        return cls(**json.loads(facts), embedding=embedding, kept=kept or None)
 
 
-def describe(content: bytes, embedding: Embedding) -> Described:
-    """Check, decode and embed the file of an image.
+def describe(content: bytes, embedding: Embedding, *, copy: bool = False) -> Described:
+    """Check, decode and embed the file of an image; ``copy``: make a small copy, too.
 
     Raises ImageEmptyError, ImageUnreadableError, ImageSizeError; MemoryError beyond the
     process's limit.
     """
     image = ImageFile.checked(content)
-    vector = embedding.embed(image.pixels())
+    vector = embedding.embed([image.pixels()])[0]
     return Described(
         kind=image.structure.kind,
         width=image.structure.width,
         height=image.structure.height,
         embedding=vector.astype("<f4").tobytes(),
+        kept=image.small_copy() if copy else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.describe import Described, Wanted
 from productsearch_engine.workers.turns import Turns
 
 
@@ -16,6 +16,7 @@ from productsearch_engine.workers.turns import Turns
 class Job:
     """An image that somebody waits for."""
 
+    wanted: Wanted
     content: bytes = field(repr=False)
     caller: int
     outcome: asyncio.Future[Described]

@@ -16,6 +16,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.errors import ImageError, ImageSizeError, ImageUnreadableError
 from productsearch_engine.limits import (
     JOB_ATTEMPTS_MAX,
@@ -28,7 +29,7 @@ from productsearch_engine.limits import (
     WORKER_PAUSE_S,
     WORKER_START_S,
 )
-from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.describe import Described, Wanted
 from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.worker import Ready, Worker, WorkerDiedError
 
@@ -70,16 +71,18 @@ class Workers:
         self._lanes = [self._ordinary] * processes + [self._large]
         self._serving: list[asyncio.Task[None]] = []
 
-    async def describe(self, content: bytes, *, caller: int, large: bool) -> Described:
+    async def describe(
+        self, wanted: Wanted, content: bytes, *, caller: int, large: bool
+    ) -> Described:
         """Describe an image on behalf of ``caller``, a number of the engine's own.
 
-        Raises ImageEmptyError, ImageUnreadableError, ImageSizeError, WorkersUnavailableError,
-        WorkerFault.
+        Raises ImageEmptyError, ImageUnreadableError, ImageSizeError, UnknownEmbeddingError,
+        WorkersUnavailableError, WorkerFault.
         """
         if not self._serving:
             self._serving = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
         outcome: asyncio.Future[Described] = asyncio.get_running_loop().create_future()
-        job = Job(content=content, caller=caller, outcome=outcome)
+        job = Job(wanted=wanted, content=content, caller=caller, outcome=outcome)
         (self._large if large else self._ordinary).put(job)
         try:
             async with asyncio.timeout(JOB_WAIT_S):
@@ -106,8 +109,8 @@ class Workers:
     async def _do(self, worker: Worker, job: Job, lane: Lane) -> None:
         try:
             async with asyncio.timeout(JOB_S):
-                job.succeed(await worker.ask(job.content))
-        except ImageError as refusal:
+                job.succeed(await worker.ask(job.wanted, job.content))
+        except (ImageError, UnknownEmbeddingError) as refusal:
             job.fail(refusal)
         except TimeoutError:
             _log.warning("a worker process did not answer in %g s", JOB_S)

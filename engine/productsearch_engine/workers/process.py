@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from functools import cache
 from math import ceil
 from pathlib import Path
 from time import process_time
@@ -27,7 +28,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import JOB_BYTES_MAX, SIDE_PX_MIN
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import describe
+from productsearch_engine.workers.describe import Wanted, describe
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -47,25 +48,42 @@ def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
             frames.send(channel, [b"unknown", str(error).encode()])
             return
         # The first image takes what later ones share: it belongs to the limit's base.
-        describe(_blank(), embedding)
+        describe(_blank(), embedding, copy=True)
         _bound_memory()
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
             _bound_time(int(cpu_s))
-            frames.send(channel, _answer(parts[0], embedding))
+            frames.send(channel, _answer(*parts))
 
 
-def _answer(content: bytes, embedding: Embedding) -> list[bytes]:
+def _answer(question: bytes, content: bytes) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
     try:
-        return [b"described", *describe(content, embedding).parts()]
+        wanted = Wanted.of_part(question)
+        described = describe(content, _embedding(wanted.embedding), copy=wanted.copy)
+        return [b"described", *described.parts()]
+    except UnknownEmbeddingError as error:
+        return [b"unknown", str(error).encode()]
     except ImageError as error:
         return [b"refused", type(error).__name__.encode()]
     except MemoryError:
         return [b"refused", ImageSizeError.__name__.encode()]
     except Exception:  # noqa: BLE001 - the engine logs it as a fault of its own
         return [b"failed", traceback.format_exc()[-4000:].encode()]
+
+
+@cache
+def _embedding(name: str) -> Embedding:
+    """Load an embedding for good; what it needs is not counted as an image's memory."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        embedding = load(name)
+        describe(_blank(), embedding)
+    finally:
+        _bound_memory()
+    return embedding
 
 
 def _blank() -> bytes:
@@ -77,7 +95,8 @@ def _blank() -> bytes:
 def _bound_memory() -> None:
     """Let the process take ``JOB_BYTES_MAX`` more address space than it has now."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (taken + JOB_BYTES_MAX,) * 2)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (taken + JOB_BYTES_MAX, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -20,7 +20,7 @@ from productsearch_engine.images import errors
 from productsearch_engine.images.errors import ImageError
 from productsearch_engine.limits import ANSWER_BYTES_MAX
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.describe import Described, Wanted
 
 _REFUSALS: Mapping[bytes, type[ImageError]] = {
     kind.__name__.encode(): kind
@@ -104,15 +104,16 @@ class Worker:
         """Wait until the process can work. Raises UnknownEmbeddingError, WorkerDiedError."""
         return _ready(await self._answer())
 
-    async def ask(self, content: bytes) -> Described:
+    async def ask(self, wanted: Wanted, content: bytes) -> Described:
         """Have an image described.
 
-        Raises ImageError, WorkerFault, WorkerDiedError. When it is cancelled, the process has
-        to be killed: it would answer the next question with this image.
+        Raises ImageError, UnknownEmbeddingError, WorkerFault, WorkerDiedError. When it is
+        cancelled, the process has to be killed: it would answer the next question with this image.
         """
         writer = (await self._opened())[1]
         try:
-            writer.write(frames.head([content]))
+            question = wanted.part()
+            writer.write(frames.head([question, content]) + question)
             writer.write(content)
             await writer.drain()
         except OSError:
@@ -122,6 +123,8 @@ class Worker:
             return Described.of_parts(parts)
         if outcome == b"refused" and parts[0] in _REFUSALS:
             raise _REFUSALS[parts[0]]
+        if outcome == b"unknown":
+            raise UnknownEmbeddingError(parts[0].decode(errors="replace"))
         raise WorkerFault(parts[0].decode(errors="replace"))
 
     def kill(self) -> int:

@@ -1,0 +1,67 @@
+"""Draws the charts of a report with matplotlib, which is an extra: ``[evaluate]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from productsearch_engine.evaluation import reliability
+from productsearch_engine.evaluation.dataset import DatasetError
+from productsearch_engine.evaluation.measure import Embedded, Result
+
+_DOTS_AN_INCH = 110
+_SAME, _DIFFERENT = "#1b6ca8", "#c8642b"
+
+
+def write(
+    path: Path, embedded: Sequence[Embedded], results: Mapping[str, Sequence[Result]]
+) -> None:
+    """Write one PNG: scores of same and different, and the reliability curve, of each embedding.
+
+    ``results`` has the results by the embedding's name. Raises DatasetError without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise DatasetError(
+            "charts need matplotlib: pip install 'productsearch-engine[evaluate]'"
+        ) from None
+    figure = Figure(figsize=(10, 2.8 * len(embedded)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panes = figure.subplots(len(embedded), 2, squeeze=False)
+    for row, each in zip(panes, embedded, strict=True):
+        _scores(row[0], each.name, results[each.name])
+        _reliability(row[1], each, results[each.name])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DOTS_AN_INCH)
+
+
+def _scores(pane: Any, name: str, results: Sequence[Result]) -> None:
+    bins = np.linspace(0, 1, 51)
+    same = np.concatenate([result.same for result in results])
+    different = np.concatenate([result.different for result in results])
+    pane.hist(different, bins, density=True, color=_DIFFERENT, alpha=0.6, label="different")
+    pane.hist(same, bins, density=True, histtype="step", linewidth=2, color=_SAME, label="same")
+    pane.set(title=f"{name}: scores of two images", xlabel="score", ylabel="density")
+    pane.legend()
+
+
+def _reliability(pane: Any, each: Embedded, results: Sequence[Result]) -> None:
+    for result, marker in zip(results, "osv^D", strict=False):
+        cosine, right = reliability.questions(result.answers)
+        drawn = reliability.curve(each.score(cosine), right)
+        label = f"{result.protocol.name}, error {drawn.error:.3f}"
+        pane.plot(drawn.score, drawn.right, marker=marker, label=label)
+    pane.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
+    pane.set(
+        title=f"{each.name}: what a score is worth",
+        xlabel="score of the first hit",
+        ylabel="share of right ones",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    pane.legend(fontsize="small")

@@ -1,0 +1,138 @@
+"""The command ``productsearch-engine evaluate``: its arguments, its table, its exit.
+
+The folder or CSV file has labelled images; every embedding is measured on the same ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.load import DEFAULT, load
+from productsearch_engine.evaluation.dataset import UNDERSTOOD, DatasetError, Item, read
+from productsearch_engine.settings import Settings
+from productsearch_engine.store.libraries import Calibration, Libraries
+
+if TYPE_CHECKING:
+    from productsearch_engine.embedding.interface import Embedding
+    from productsearch_engine.evaluation.measure import Result
+
+COMPARED = (DEFAULT, "hsv")
+"""What is measured if no embedding is named."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``evaluate``."""
+    parser.description = (
+        "Measure embeddings on your own labelled images: recall, mean average precision, what a"
+        f" score is worth, cost. Understood are: {UNDERSTOOD}."
+    )
+    parser.add_argument("source", type=Path, metavar="DIR|CSV")
+    parser.add_argument(
+        "--embedding",
+        action="append",
+        dest="measured",
+        metavar="NAME",
+        help="measure this one, several times for several; beside those of libraries there are"
+        f" hsv, hog and phash (default {' and '.join(COMPARED)})",
+    )
+    parser.add_argument("--out", type=Path, default=Path("evaluation"), metavar="FOLDER")
+    parser.add_argument(
+        "--pin", type=Path, metavar="FILE", help="keep the searches that find the right product"
+    )
+    parser.add_argument(
+        "--check-pins", type=Path, metavar="FILE", help="fail if one of these searches got lost"
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="LIBRARY",
+        help="let the scores of this library mean what these images say",
+    )
+
+
+def run(chosen: Settings, options: argparse.Namespace) -> None:
+    """Measure and report.
+
+    Raises DatasetError, UnknownEmbeddingError, LibraryError, EmbeddedError, psycopg.Error.
+    """
+    # Imported here: the other commands need none of it.
+    from productsearch_engine.evaluation import charts, measure, page, pins, protocols, table
+
+    items = read(options.source)
+    offered = protocols.offered(items)
+    if not offered:
+        raise DatasetError(f"{options.source}: no product with at least two images")
+    names = options.measured or list(COMPARED)
+    if options.calibrate:
+        names = [_embedding_of(chosen, options.calibrate), *names]
+    embeddings = [_named(name) for name in dict.fromkeys(names)]
+    embedded = measure.embed_all(embeddings, [item.path for item in items], _progress(len(items)))
+    results = {
+        each.name: [measure.search(items, each, protocol) for protocol in offered]
+        for each in embedded
+    }
+    lines = table.lines(items, embedded, results)
+    print("\n".join(lines))
+    chart = options.out / "evaluation.png"
+    charts.write(chart, embedded, results)
+    page.write(options.out / "index.html", items, embedded, results, lines, chart)
+    print(f"report: {options.out / 'index.html'}")
+    first = results[embedded[0].name]
+    if options.pin:
+        kept = pins.made(items, first, options.pin.resolve().parent)
+        pins.write(options.pin, kept)
+        print(f"{len(kept)} searches with {embedded[0].name} are pinned in {options.pin}")
+    if options.calibrate:
+        _calibrate(chosen, options.calibrate, items, first[0])
+    if options.check_pins:
+        _check_pins(items, first, options.check_pins)
+
+
+def _named(name: str) -> Embedding:
+    from productsearch_engine.evaluation import baselines
+
+    baseline = baselines.named().get(name)
+    return load(name) if baseline is None else baseline
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    def show(done: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r{done} of {total} images", end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _embedding_of(chosen: Settings, library: str) -> str:
+    with open_pool(chosen, 1) as pool:
+        return Libraries(pool).named(library).embedding
+
+
+def _calibrate(chosen: Settings, library: str, items: Sequence[Item], result: Result) -> None:
+    from productsearch_engine.evaluation import calibrate
+
+    products = np.array([items[i].product for i in result.protocol.queries])
+    cosines, scores, error = calibrate.fit(result, products)
+    with open_pool(chosen, 1) as pool:
+        Libraries(pool).calibrate(library, Calibration(tuple(cosines), tuple(scores)))
+    print(f"{library}: scores are calibrated on {len(products)} searches;")
+    print(f"their error is {error:.3f} on products that were not used")
+
+
+def _check_pins(items: Sequence[Item], results: Sequence[Result], file: Path) -> None:
+    from productsearch_engine.evaluation import pins
+
+    kept = pins.read(file)
+    lost = pins.lost(items, results, kept, file.resolve().parent)
+    print(f"{len(kept) - len(lost)} of {len(kept)} pinned searches hold")
+    for pin in lost:
+        print(f"lost: {pin.query} does not find {pin.find} ({pin.protocol})")
+    if lost:
+        raise DatasetError(f"{len(lost)} pinned searches got lost")

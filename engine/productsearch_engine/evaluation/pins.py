@@ -1,0 +1,86 @@
+"""Keeps searches with the hit that they must find, and says which of them got lost.
+
+A pins file is JSON. Paths in it are relative to the file, and the hit has its SHA-256, by which
+it is found in a library. Knows rankings and files. Does not know how vectors are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from productsearch_engine.evaluation.dataset import DatasetError, Item
+from productsearch_engine.evaluation.measure import Result
+
+WITHIN = 5
+"""The rank at which a pinned hit may be at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A search and what it must find among its first ``within`` hits."""
+
+    protocol: str
+    query: str
+    find: str
+    digest: str
+    within: int = WITHIN
+
+
+def made(items: Sequence[Item], results: Sequence[Result], folder: Path) -> list[Pin]:
+    """Return a pin for each query whose first hit is right."""
+    found = []
+    for result in results:
+        stored = result.protocol.stored[result.ranking.order[:, 0]]
+        for query, hit, right in zip(
+            result.protocol.queries, stored, result.ranking.right[:, 0], strict=True
+        ):
+            if right:
+                path = items[hit].path
+                found.append(
+                    Pin(
+                        protocol=result.protocol.name,
+                        query=os.path.relpath(items[query].path, folder),
+                        find=os.path.relpath(path, folder),
+                        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+                    )
+                )
+    return found
+
+
+def lost(
+    items: Sequence[Item], results: Sequence[Result], pins: Sequence[Pin], folder: Path
+) -> list[Pin]:
+    """Return the pins that do not hold, also those whose images are not there any more."""
+    places = {os.path.relpath(item.path, folder): i for i, item in enumerate(items)}
+    rankings = {result.protocol.name: result for result in results}
+    return [pin for pin in pins if not _holds(pin, places, rankings.get(pin.protocol))]
+
+
+def _holds(pin: Pin, places: dict[str, int], result: Result | None) -> bool:
+    query, find = places.get(pin.query), places.get(pin.find)
+    if query is None or find is None or result is None:
+        return False
+    rows = (result.protocol.queries == query).nonzero()[0]
+    if not len(rows):
+        return False
+    first = result.protocol.stored[result.ranking.order[rows[0], : pin.within]]
+    return bool((first == find).any())
+
+
+def write(path: Path, pins: Sequence[Pin]) -> None:
+    """Write a pins file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"pins": [asdict(pin) for pin in pins]}, indent=1) + "\n", "utf-8")
+
+
+def read(path: Path) -> list[Pin]:
+    """Read a pins file. Raises DatasetError."""
+    try:
+        return [Pin(**pin) for pin in json.loads(path.read_text("utf-8"))["pins"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DatasetError(f"{path}: not a pins file, as --pin writes it") from None

@@ -1,0 +1,67 @@
+"""Decides which images are stored and which are searched with.
+
+A protocol is offered where the labels allow it:
+``any``        each image is searched among all others (photographs only, if some are catalogue's);
+``colour``     one colour of each product is stored, its other colours are searched with;
+``view``       all fronts are stored, other views are searched with;
+``catalogue``  catalogue images are stored, photographs are searched with.
+
+Knows labels. Does not know pixels or vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from productsearch_engine.evaluation.dataset import CATALOGUE, FRONT, Item
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Places of images in the data set. A query that is stored as well does not find itself.
+
+    queries: shape (queries,); stored: shape (stored,). Every query has a right answer.
+    """
+
+    name: str
+    queries: NDArray[np.int_]
+    stored: NDArray[np.int_]
+
+
+def offered(items: Sequence[Item]) -> list[Protocol]:
+    """Return the protocols that the labels allow, each with at least one query."""
+    catalogue = [i for i, item in enumerate(items) if item.kind == CATALOGUE]
+    photographs = [i for i, item in enumerate(items) if item.kind != CATALOGUE]
+    fronts = [i for i in photographs if items[i].view == FRONT]
+    others = [i for i in photographs if items[i].view not in (FRONT, "")]
+    first = _one_colour_each(items, fronts)
+    coloured = [i for i in fronts if i not in first and items[i].colour]
+    made = [
+        _protocol("any", items, photographs, photographs),
+        _protocol("colour", items, coloured, first),
+        _protocol("view", items, others, fronts),
+        _protocol("catalogue", items, photographs, catalogue),
+    ]
+    return [protocol for protocol in made if len(protocol.queries)]
+
+
+def _one_colour_each(items: Sequence[Item], fronts: Sequence[int]) -> list[int]:
+    """Return the front of each product in the first of its colours, by name."""
+    first: dict[str, int] = {}
+    for i in sorted(fronts, key=lambda i: (items[i].product, items[i].colour, items[i].path)):
+        first.setdefault(items[i].product, i)
+    return sorted(first.values())
+
+
+def _protocol(
+    name: str, items: Sequence[Item], queries: Sequence[int], stored: Sequence[int]
+) -> Protocol:
+    there: dict[str, set[int]] = {}
+    for i in stored:
+        there.setdefault(items[i].product, set()).add(i)
+    answerable = [i for i in queries if there.get(items[i].product, set()) - {i}]
+    return Protocol(name, np.array(answerable, int), np.array(stored, int))

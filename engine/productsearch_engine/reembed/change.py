@@ -1,0 +1,100 @@
+"""Computes a library's vectors with another embedding while it is used, and switches to them.
+
+Everything that was done stays done when the process ends, also when it is killed: the next run
+goes on from there. Knows the order of the steps. Does not know SQL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from productsearch_engine.embedding.interface import Embedding, Vectors
+from productsearch_engine.images.small_copy import read_kept
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.reembeddings import BusyError, Copy, Other, Reembeddings
+
+Progress = Callable[[int, int], None]
+"""Is told how many images are done, and of how many."""
+
+_BATCH = 32
+_LATE_MAX = 16
+"""Images that may be embedded while writes wait."""
+
+_SWITCH_S = 120.0
+"""How long the switch is tried while calls leave no moment for it."""
+
+
+class Change:
+    """The change of one library to one embedding. Used under ``Reembeddings.alone``."""
+
+    def __init__(
+        self, libraries: Libraries, reembeddings: Reembeddings, library: Library, to: Embedding
+    ):
+        self._libraries = libraries
+        self._reembeddings = reembeddings
+        self._library = library
+        self._to = to
+
+    def begin(self) -> Other:
+        """Create what is needed or find what an earlier run left. Raises LibraryError."""
+        name = self._library.name
+        if self._library.embedding == self._to.name:
+            raise LibraryError(f"{name!r} has the embedding {self._to.name} already")
+        other = self._reembeddings.other(self._library)
+        if other is None:
+            self._reembeddings.begin(self._library, self._to.name, self._to.dimensions)
+            return Other(self._to.name, self._to.dimensions, None)
+        if other.embedding != self._to.name:
+            state = "is half way to" if other.served_until is None else "can go back to"
+            raise LibraryError(
+                f"{name!r} {state} {other.embedding}: first drop that with reembed {name} --discard"
+            )
+        return other
+
+    def fill(self, progress: Progress) -> None:
+        """Embed every image that has no new vector yet, and index the vectors.
+
+        Raises LibraryError if an image has no small copy.
+        """
+        while True:
+            left, missing = self._reembeddings.left(self._library)
+            if missing:
+                raise LibraryError(
+                    f"{missing} of {self._library.image_count} images of {self._library.name!r}"
+                    " have no small copy to embed: switch them on with library keep-images"
+                    f" {self._library.name} on, and add these images again"
+                )
+            if left <= _LATE_MAX:
+                break
+            self._pass(left, progress)
+        self._reembeddings.catch_up(self._library)
+        self._reembeddings.index(self._library, self._to.dimensions)
+
+    def switch(self, other: Other, progress: Progress) -> None:
+        """Let the new vectors serve. Raises LibraryError if calls leave no moment for it."""
+        end_s = time.monotonic() + _SWITCH_S
+        while time.monotonic() < end_s:
+            try:
+                if self._reembeddings.switch(self._library, other, self._embed, _LATE_MAX):
+                    return
+            except BusyError:
+                time.sleep(0.2)
+            else:
+                self.fill(progress)
+        raise LibraryError(
+            f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
+        )
+
+    def _pass(self, left: int, progress: Progress) -> None:
+        after: int | None = None
+        done = 0
+        while copies := self._reembeddings.copies(self._library, after, _BATCH):
+            signs = [copy.sign for copy in copies]
+            self._reembeddings.store(self._library, signs, self._embed(copies))
+            after = signs[-1]
+            done += len(copies)
+            progress(done, max(left, done))
+
+    def _embed(self, copies: Sequence[Copy]) -> Vectors:
+        return self._to.embed([read_kept(copy.webp) for copy in copies])

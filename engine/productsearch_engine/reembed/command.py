@@ -1,0 +1,140 @@
+"""The command ``productsearch-engine reembed``: its arguments and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.reembed import comparison
+from productsearch_engine.reembed.change import Change
+from productsearch_engine.settings import Settings
+from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.reembeddings import Other, Reembeddings
+
+_SAMPLE = 500
+_BAR = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``reembed``."""
+    parser.description = (
+        "Give a library another embedding while it is used. The old one serves until the new one"
+        " is complete; for a day the same command leads back. It can be stopped and run again."
+    )
+    parser.add_argument("library", metavar="LIBRARY")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--embedding", dest="to", metavar="NAME", help="the new one")
+    what.add_argument(
+        "--discard", action="store_true", help="drop the vectors of the embedding not in use"
+    )
+    parser.add_argument(
+        "--pins", type=Path, metavar="FILE", help="say which pinned searches the switch loses"
+    )
+    parser.add_argument(
+        "--no-switch", action="store_true", help="compute and compare, and let the old one serve"
+    )
+
+
+def run(chosen: Settings, options: argparse.Namespace) -> None:
+    """Change a library's embedding, or drop the one that it does not use.
+
+    Raises LibraryError, DatasetError, UnknownEmbeddingError, EmbeddedError, psycopg.Error.
+    """
+    with open_pool(chosen, 3) as pool:
+        libraries, reembeddings = Libraries(pool), Reembeddings(pool)
+        reembeddings.drop_old()
+        library = libraries.named(options.library)
+        with reembeddings.alone(library):
+            if options.discard:
+                reembeddings.discard(library)
+                print(f"{library.name} has no vectors but those of {library.embedding}")
+                return
+            to = load(options.to)
+            change = Change(libraries, reembeddings, library, to)
+            other = change.begin()
+            progress = _Bar()
+            change.fill(progress)
+            _compare(reembeddings, library, other, to)
+            if options.pins:
+                _check_pins(reembeddings, library, other, to, options.pins)
+            if options.no_switch:
+                print(f"{library.embedding} goes on serving: run again without --no-switch")
+                return
+            change.switch(other, progress)
+    print(
+        f"{library.name} is served with {to.name}. Back, within a day:"
+        f" reembed {library.name} --embedding {library.embedding}"
+    )
+
+
+class _Bar:
+    """A progress bar on a terminal; elsewhere a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._said_s = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            full = _BAR * done // of
+            bar = "#" * full + "." * (_BAR - full)
+            end = "\n" if done == of else ""
+            print(f"\r[{bar}] {done} of {of}", end=end, file=sys.stderr, flush=True)
+        elif time.monotonic() - self._said_s > 10 or done == of:
+            self._said_s = time.monotonic()
+            print(f"{done} of {of} images", file=sys.stderr, flush=True)
+
+
+def _compare(reembeddings: Reembeddings, library: Library, other: Other, to: Embedding) -> None:
+    print(f"scores: {library.embedding} as {_meaning(library)}, {other.embedding} as its own say")
+    if library.calibration:
+        print("the library's calibration stays with its embedding: fit one anew (--calibrate)")
+    serving, second = reembeddings.sample(library, _SAMPLE)
+    if len(serving) < 2:
+        return
+    before, after = comparison.pairs(serving), to.calibrate(comparison.pairs(second))
+    if library.calibration:
+        before = np.interp(before, library.calibration.cosines, library.calibration.scores)
+    else:
+        try:
+            before = load(library.embedding).calibrate(before)
+        except UnknownEmbeddingError:
+            return
+    print("\n".join(comparison.lines(comparison.min_scores(before, after))))
+
+
+def _meaning(library: Library) -> str:
+    return "calibrated by its user" if library.calibration else "its own say"
+
+
+def _check_pins(
+    reembeddings: Reembeddings, library: Library, other: Other, to: Embedding, file: Path
+) -> None:
+    from productsearch_engine.evaluation import photographs, pins
+
+    now = load(library.embedding)
+    held, lost = 0, []
+    for pin in pins.read(file):
+        path = file.parent / pin.query
+        pixels, own = photographs.read(path), hashlib.sha256(path.read_bytes()).digest()
+        found = []
+        for embedding, second in ((now, None), (to, other)):
+            vector = embedding.embed([pixels])[0]
+            # The image searched with may be stored as well.
+            nearest = reembeddings.nearest(library, second, vector, pin.within + 1)
+            found.append(
+                bytes.fromhex(pin.digest) in [each for each in nearest if each != own][: pin.within]
+            )
+        held += found == [True, True]
+        if found == [True, False]:
+            lost.append(pin)
+    print(f"pinned searches: {held} hold, {len(lost)} get lost")
+    for pin in lost:
+        print(f"  lost: {pin.query} does not find {pin.find}")

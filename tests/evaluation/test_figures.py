@@ -1,0 +1,71 @@
+"""The figures of an evaluation: equal to a known library's, and true where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from productsearch_engine.evaluation import bootstrap, metrics, reliability
+
+RANX = {"recall@1": 4 / 30, "recall@5": 13 / 30, "recall@10": 22 / 30, "mAP": 0.2034903499528374}
+"""What ranx 0.3.21 says of the ranking below: hit_rate@1, @5, @10 and map. It is not installed
+for the tests: it brings numba and pandas."""
+
+
+def test_figures_are_those_of_ranx() -> None:
+    """Recall and mean average precision of a drawn ranking are what ranx says."""
+    chance = np.random.RandomState(7)
+    scores = chance.uniform(size=(30, 40))
+    right = chance.uniform(size=(30, 40)) < 0.08
+    right[np.arange(30), chance.randint(40, size=30)] = True
+    figures = metrics.all_figures(metrics.rank(scores, right, np.ones_like(right)))
+    assert RANX == pytest.approx({name: float(each.mean()) for name, each in figures.items()})
+
+
+def test_an_answer_that_does_not_count_is_never_right() -> None:
+    """A query that is stored as well does not find itself, however near it is."""
+    scores = np.array([[1.0, 0.5, 0.2]])
+    right, counted = np.array([[True, False, True]]), np.array([[False, True, True]])
+    ranking = metrics.rank(scores, right, counted)
+    assert [[1, 2, 0]] == ranking.order.tolist()
+    assert [[False, True, False]] == ranking.right.tolist()
+    assert [0.5] == metrics.average_precision(ranking).tolist()
+
+
+def test_the_bootstrap_tells_luck_from_merit() -> None:
+    """Of embeddings that are equally good, about one in twenty is called clearly better."""
+    chance = np.random.RandomState(3)
+    products = [str(number // 5) for number in range(200)]
+    called = 0
+    for _ in range(60):
+        # Images of one product succeed and fail together.
+        one, other = (np.repeat(chance.randint(2, size=40), 5).astype(float) for _ in range(2))
+        called += bootstrap.difference(one, other, products).clear
+    assert called <= 9  # 3 are expected; 10 or more have a chance below one in a thousand
+    better = bootstrap.difference(np.ones(200), np.repeat([0.0, 1.0], 100), products)
+    assert better.clear
+    assert better.low <= 0.5 == better.mean <= better.high
+
+
+def test_a_fitted_score_is_worth_what_it_says() -> None:
+    """Scores fitted on half of the answers have a calibration error below 0.05 on the other half,
+    and rise with the cosine."""
+    chance = np.random.RandomState(5)
+    cosine = chance.uniform(size=6000)
+    right = chance.uniform(size=6000) < cosine**4
+    knots = reliability.isotonic(cosine[::2], right[::2])
+    assert np.all(np.diff(knots[0]) > 0)
+    assert np.all(np.diff(knots[1]) >= 0)
+    scores = np.interp(cosine[1::2], *knots)
+    assert reliability.curve(scores, right[1::2]).error <= 0.05
+    assert reliability.curve(cosine[1::2], right[1::2]).error >= 0.2  # the cosine itself is not
+
+
+def test_half_of_the_questions_have_no_right_answer() -> None:
+    """Each query is asked with its product and without it."""
+    cosine = np.array([[0.9, 0.8, 0.1], [0.3, 0.6, 0.7]])
+    right = np.array([[True, False, False], [False, False, True]])
+    answers = reliability.first_hits(cosine, right, np.ones_like(right))
+    asked, correct = reliability.questions(answers)
+    assert [0.9, 0.7, 0.8, 0.6] == asked.tolist()
+    assert [True, True, False, False] == correct.tolist()
