@@ -12,6 +12,7 @@ import pytest
 
 from productsearch import v1
 from productsearch_service.cli import main
+from productsearch_service.errors import CallerForbidden
 from productsearch_service.identity.policy import Policy, PolicyError
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream
@@ -196,3 +197,16 @@ def test_a_changed_policy_is_in_use_without_a_restart(
         file.write_text(rule)
         until(lambda: now() == STRANGER, "the caller is gone")
     assert 3 == caplog.text.count("stays as it was")
+
+
+def test_verdicts_keep_little_of_what_callers_make_up() -> None:
+    """Names longer than a library's can be are refused on sight, and nothing of them is kept."""
+    policy = Policy.parse(b'[[rules]]\ncallers = ["a"]\n')
+    for length in (65, 66, 3_000_000):
+        for number in range(20):
+            with pytest.raises(CallerForbidden, match="longer than 64"):
+                policy.check("a", "AddImage", str(number).rjust(length, "x"))
+    assert not policy._verdicts
+    for number in range(10_000):
+        policy.check("a", "AddImage", str(number).rjust(64, "x"))
+    assert len(policy._verdicts) <= 4096

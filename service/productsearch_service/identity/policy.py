@@ -133,8 +133,12 @@ class Policy:
 
         Without a library: on any.
         """
-        # Callers can make up names of any length, and cost and memory of a verdict depend on it.
-        asked = (caller, method, library and library[: _LIBRARY_CHARS_MAX + 1])
+        if library is not None and len(library) > _LIBRARY_CHARS_MAX:
+            raise CallerForbidden(
+                f"{quoted(caller)} may not call {method} on library {quoted(library)}: "
+                f"no name is longer than {_LIBRARY_CHARS_MAX} characters"
+            )
+        asked = (caller, method, library)
         allowed = self._verdicts.get(asked)
         if allowed is None:
             if len(self._verdicts) >= _VERDICTS_MAX:  # of libraries that callers made up
