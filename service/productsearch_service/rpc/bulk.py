@@ -13,7 +13,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from productsearch_service.errors import Refusal
-from productsearch_service.rpc.turns import Turns
+from productsearch_service.rpc.admission import Turns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -89,6 +89,7 @@ class Pipeline(Generic[Item, Result]):
                 task = asyncio.create_task(self._answer(item), name="bulk-item")
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._finished, size_bytes))
+                del item, task  # else they are held until the next item comes
         except Exception as error:  # noqa: BLE001 - raised where the results are taken
             self._error = error
         finally:

@@ -34,9 +34,10 @@ from productsearch_service.errors import (
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import access_record, batch_size
-from productsearch_service.rpc.admission import Admission, Stream
-from productsearch_service.rpc.messages import wrong_request
+from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
+from productsearch_service.rpc.streams import Stream
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -135,16 +136,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _stream(
         self, method: str, handle: Callable[..., AsyncGenerator[Message, None]]
     ) -> Callable[..., AsyncIterator[Message]]:
-        async def wrapped(
-            requests: AsyncIterator[Message], grpc_context: Any
-        ) -> AsyncIterator[Message]:
+        async def wrapped(_: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[Message]:
             call = _Call(method, self.counters)
             stream = None
             try:
                 context = self._begin(call, grpc_context)
                 stream = self.admission.streams.open(call.caller)
                 context.ending = stream.ending
-                responses = handle(self._allowed(call, requests, stream), context)
+                responses = handle(self._allowed(call, grpc_context, stream), context)
                 async with aclosing(responses):
                     async for response in responses:
                         yield response
@@ -179,16 +178,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self.policy.value.check(call.caller.name, call.method, name)
         self.libraries.require(library)
 
-    async def _allowed(
-        self, call: _Call, requests: AsyncIterator[Any], stream: Stream
-    ) -> AsyncIterator[Any]:
-        """Check the library of a stream's first message before anyone reads it."""
+    async def _allowed(self, call: _Call, grpc_context: Any, stream: Stream) -> AsyncIterator[Any]:
+        """Yield a stream's messages; check the library of the first one before anyone reads it.
+
+        gRPC's own iterator would hold each message, and its image, until the next one comes.
+        """
         try:
-            async for request in requests:
+            while (request := await grpc_context.read()) is not grpc.aio.EOF:
                 stream.progressed()
                 if not call.library:
                     self._allow(call, request.settings.library)
                 yield request
+                del request
         except DecodeError:
             raise _no_message() from None
 

@@ -17,9 +17,9 @@ from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.library.commands import Add, AddOutcome, Deleted, Image, Search
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.rpc import page_token, validation
+from productsearch_service.rpc.admission import Turns
 from productsearch_service.rpc.bulk import Pipeline
 from productsearch_service.rpc.status import status_of
-from productsearch_service.rpc.turns import Turns
 from productsearch_service.upstream.answers import Page
 
 _log = logging.getLogger(__name__)
@@ -223,6 +223,7 @@ class _BulkStream:
         del first
         async for request in self._requests:
             yield _item(request)
+            del request  # else it is held until the next one comes
 
 
 def _item(request: _Request) -> _Item:
