@@ -194,7 +194,7 @@ def all_bombs(size: float) -> dict[str, Callable[[], bytes]]:
         "TIFF, tags": partial(tiff_entries, many(60_000), many(15_000_000)),
         "BMP, 30,000 squared": lambda: lying("BMP", small["BMP"], 30_000, 30_000),
         "BMP, run lengths": partial(bmp_rle, side),
-        "HEIC, large": partial(heif, "HEIF", int(4900 * size**0.5)),
+        "HEIC, large": partial(heif, "HEIF", int(2000 * size**0.5)),
         "HEIC, 30,000 squared": lambda: lying("HEIC", heif("HEIF", 256), 30_000, 30_000),
-        "AVIF, large": partial(heif, "AVIF", int(4900 * size**0.5)),
+        "AVIF, large": partial(heif, "AVIF", int(3000 * size**0.5)),
     }
