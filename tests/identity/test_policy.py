@@ -98,18 +98,18 @@ WRONG = {
         f'[callers.a]\ntoken_sha256 = ["{"1" * 64}"]\n[callers.b]\ntoken_sha256 = ["{"1" * 64}"]',
         "callers.b: token_sha256: is a token of a too",
     ),
-    "no callers": ("[[rules]]\nlibraries = ['x']", "rule 1: callers: Field required"),
+    "no callers": ("[[rules]]\nlibraries = ['x']", "rule 1: callers: is missing; set it"),
     "second rule, misspelt": (
         '[[rules]]\ncallers = ["a"]\n[[rules]]\ncallers = ["a"]\nlibrary = ["x"]',
-        "rule 2: library: Extra inputs are not permitted",
+        "rule 2: library: is not a setting; remove it, or correct its name",
     ),
     "not a digest": (
         '[callers.a]\ntoken_sha256 = ["the-token-itself"]',
-        "callers.a.token_sha256.0: String should match pattern '^[0-9a-f]{64}$'",
+        "callers.a.token_sha256.0: must be a SHA-256 as 64 digits of 0-9 and a-f",
     ),
     "share of nothing": (
         "[callers.a]\nshare = 0",
-        "callers.a.share: Input should be greater than or equal to 1",
+        "callers.a.share: must be 1 or more",
     ),
     "empty": ("\n", "is empty; write a rule, or a comment if nobody may do anything"),
     "not TOML": ("callers = ", "is not TOML: Invalid value (at end of document)"),

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from productsearch_service import limits
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerForbidden, quoted
+from productsearch_service.settings import sentence_of
 
 METHODS: Final = (
     "AddImage", "SearchImages", "UpdateImage", "DeleteImage", "BatchDeleteImages", "BulkAddImages",
@@ -196,7 +197,10 @@ def _wrong(file: PolicyFile) -> Iterator[str]:
 def _line(problem: Any) -> str:
     """Return what is wrong where; rules count from 1."""
     where = [str(part) for part in problem["loc"]]
+    wrong = sentence_of(problem)
+    if problem["type"] == "string_pattern_mismatch":
+        wrong = "must be a SHA-256 as 64 digits of 0-9 and a-f"
     if where[:1] == ["rules"] and len(where) > 1:
         where[:2] = [f"rule {int(where[1]) + 1}"]
-        return f"{where[0]}: {'.'.join(where[1:])}: {problem['msg']}"
-    return f"{'.'.join(where)}: {problem['msg']}"
+        return f"{where[0]}: {'.'.join(where[1:])}: {wrong}"
+    return f"{'.'.join(where)}: {wrong}"
