@@ -76,7 +76,8 @@ class Gates:
         if answer.failed:
             words = answer.words
             error = codes.error_of(words)
-            if words.code in codes.MAYBE_THE_INPUTS or isinstance(error, UpstreamProtocol):
+            refused = words.http_status and isinstance(error, UpstreamProtocol)
+            if words.code in codes.MAYBE_THE_INPUTS or refused:
                 self._doubt(error, sent, answered=True)
                 return
             if isinstance(error, UpstreamUnavailable):
