@@ -323,7 +323,7 @@ _SENTENCES: Final = {
     "literal_error": "must be one of {expected}",
     "path_not_file": "must be the path of a file that exists",
     "path_not_directory": "must be the path of a directory that exists",
-    "ip_any_network": "must be a list of IP networks, such as 127.0.0.6/32",
+    "ip_any_network": "must be an IP network without host bits, such as 10.0.0.0/8",
     "finite_number": "must be a finite number",
 }
 _KINDS: Final = {

@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "no network": (
         f'sidecars = ["here"]\n[libraries.default]\n{LIBRARY}',
-        "sidecars.0: must be a list of IP networks, such as 127.0.0.6/32",
+        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
     ),
     "no list": (
         f"sidecars = 5\n[libraries.default]\n{LIBRARY}",

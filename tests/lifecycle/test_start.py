@@ -76,7 +76,7 @@ def test_everything_that_is_wrong_is_told_at_once(tls: Path) -> None:
         "admin_listen: must be host:port",
         "tls_key_file: DIR/two.key: is not the key of DIR/one.crt",
         "tls_client_ca_file: DIR/not.pem: holds no PEM certificates of a CA",
-        "sidecars.0: must be a list of IP networks, such as 127.0.0.6/32",
+        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
         f"policy_file: rule 1: methods: 'Find' is none of {methods}",
         f"policy_file: rule 1: methods: 'Add' is none of {methods}",
         "drain_delay_s: must be 0 or more",
