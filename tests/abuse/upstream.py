@@ -73,13 +73,14 @@ def _poison(size: Size, poisoners: int, share: float, code: int) -> list[Measure
 
     case = f"{code} for {poisoners} of {poisoners + len(OTHERS)} callers, {share:.0%} of the calls"
     with _stage(answer) as (facade, upstream), _watched(facade) as unready:
-        bad = [
-            _caller(facade, name, size.per_s * share / poisoners, size.seconds, poison=True)
-            for name in POISONERS[:poisoners]
-        ]
         good = [
             _caller(facade, name, size.per_s * (1 - share) / len(OTHERS), size.seconds)
             for name in OTHERS
+        ]
+        _wait_for_calls(upstream)
+        bad = [
+            _caller(facade, name, size.per_s * share / poisoners, size.seconds, poison=True)
+            for name in POISONERS[:poisoners]
         ]
         others = _outcomes(good)
         poison = _outcomes(bad)
@@ -98,8 +99,9 @@ def _poison(size: Size, poisoners: int, share: float, code: int) -> list[Measure
 def _outage(name: str) -> list[Measure]:
     """Let the upstream fail for everyone; see when the breaker opens, and closes afterwards."""
     with _stage(lambda _: search_answer()) as (facade, upstream):
-        callers = [_caller(facade, caller, 5, 14) for caller in OTHERS]
-        time.sleep(2)
+        callers = [_caller(facade, caller, 5, 20) for caller in OTHERS]
+        _wait_for_calls(upstream)
+        time.sleep(1)
         upstream.always("search", OUTAGES[name])
         opened_s = _seconds_until(facade, 1.0)
         time.sleep(1)
@@ -133,6 +135,14 @@ def _stage(answer: Any) -> Iterator[tuple[Facade, FakeUpstream]]:
                     raise AssertionError("the facade does not become ready")
                 time.sleep(0.05)
             yield facade, upstream
+
+
+def _wait_for_calls(upstream: FakeUpstream) -> None:
+    end_s = time.monotonic() + 30
+    while len(upstream.calls) < 2 * len(OTHERS):
+        if time.monotonic() > end_s:
+            raise AssertionError("nobody calls")
+        time.sleep(0.05)
 
 
 def _caller_entry(name: str) -> str:
