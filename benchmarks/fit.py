@@ -1,6 +1,7 @@
 """``fit`` in a process beside the same ``fit`` in the caller's own process: what the way costs.
 
 CPU seconds of both processes, in turns: the image goes through a socket and comes back as a JPEG.
+Both have the facade's settings of the allocator, as the threads had in which ``fit`` ran before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 
 from benchmarks.clocks import cpu_s, in_turns, ratios
 from benchmarks.findings import Findings, at_most, milliseconds
-from productsearch_service import limits
+from productsearch_service import cli, limits
 from productsearch_service.images import fit
 from productsearch_service.images.pool import Pool
 from tests.pictures import encode
@@ -31,6 +32,7 @@ def run(rounds: int) -> Findings:
     """Fit an image of each size, here and there."""
     rows: list[tuple[str, ...]] = [("size", "bytes", "in a process", "here", "in a process / here")]
     measures, numbers = [], {}
+    cli._give_images_back()
     with asyncio.Runner() as runner:
         pool = Pool()
         try:
