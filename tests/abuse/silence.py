@@ -49,6 +49,7 @@ class Size:
 
     seconds: float
     silent: int
+    only_gateway: bool = False
 
 
 FULL: Final = Size(seconds=10, silent=1000)
@@ -94,11 +95,14 @@ def _calling(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 class _Peak:
-    """The most memory of a process over what it had at the beginning."""
+    """The most memory of a process since the last reset, over what it had at the beginning."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._first = self._most = self._process.memory_info().rss
+
+    def reset(self) -> None:
+        self._most = 0
 
     def look(self) -> None:
         self._most = max(self._most, self._process.memory_info().rss)
@@ -129,10 +133,12 @@ def _at(ordered: list[float], share: float) -> float:
 
 
 def run(size: Size) -> list[Measure]:
-    """Run all cases, then the same behind the gateway."""
+    """Run all cases, then silence behind the gateway."""
     found: list[Measure] = []
     with tempfile.TemporaryDirectory() as data, FakeUpstream() as upstream:
         folder = Path(data)
+        if size.only_gateway:
+            return _behind_gateway(size, folder / "mesh", upstream.url)
         environment = NO_DRAIN | {"PRODUCTSEARCH_POLICY_FILE": str(policy_file(folder))}
         keys = {"default": ("k", "s")}
         with Facade(folder / "one", upstream.url, keys, environment=environment) as facade:
@@ -149,7 +155,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
         print(case, flush=True)
         until(lambda: not _held(facade), "nothing is under way")
         beside.told()
-        peak = _Peak(facade.pid)
+        peak.reset()
         began_s, end_s = time.monotonic(), time.monotonic() + size.seconds
         with _calling(facade.url, *arguments) as process:
             if act is not None:
@@ -167,6 +173,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
         return _compared(case, idle, beside.told())
 
     grown_mb = back_s = 0.0
+    peak = _Peak(facade.pid)
     time.sleep(2)
     beside.told()
     time.sleep(size.seconds)
@@ -240,7 +247,10 @@ def _behind_gateway(size: Size, folder: Path, upstream: str) -> list[Measure]:
         with _calling(gateway.address, _SEARCH, f"--count={size.silent}", *shop):
             end_s = time.monotonic() + size.seconds + _BACK_S
             while time.monotonic() < end_s:
-                least = min(least, int(gateway.stats()["membership_healthy"]))
+                healthy = int(gateway.stats()["membership_healthy"])
+                if healthy < least:
+                    print(f"  {end_s - time.monotonic():.1f} s before the end: {gateway.hosts()}")
+                least = min(least, healthy)
                 time.sleep(_LOOK_S)
         found = _compared(name, idle, beside.told())
     return [*found, equal(f"{name}: facades healthy all along", least, 2)]
@@ -255,5 +265,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=FULL.seconds)
     parser.add_argument("--silent", type=int, default=FULL.silent)
+    parser.add_argument("--only-gateway", action="store_true")
     asked = parser.parse_args()
-    sys.exit(report(run(Size(asked.seconds, asked.silent))))
+    sys.exit(report(run(Size(asked.seconds, asked.silent, asked.only_gateway))))

@@ -78,11 +78,12 @@ async def _sent(call: Any, asked: argparse.Namespace) -> None:
         while await call.read() is not grpc.aio.EOF:
             pass
 
-    reading = asyncio.create_task(read())
-    for _ in range(asked.items):
-        await call.write(message)
-    await call.done_writing()
-    await reading
+    async def write() -> None:
+        for _ in range(asked.items):
+            await call.write(message)
+        await call.done_writing()
+
+    await asyncio.gather(read(), write(), return_exceptions=True)
 
 
 def padding(size: int) -> bytes:
