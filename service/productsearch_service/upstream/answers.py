@@ -116,10 +116,9 @@ def page(answer: Answer, count: int = limits.RESULT_WINDOW) -> Page:
 
     A brief that echoes a secret is masked, a score outside 0 to 1 clipped.
     """
-    rows = answer.members.get("result")
-    if not isinstance(rows, list):
+    if not isinstance(answer.members.get("result"), list):
         raise _unreadable("has no result list", answer.words)
-    hits = [_hit(row, answer.words) for row in rows]
+    hits = [_hit(row, answer.words) for row in answer.members["result"]]
     hits.sort(key=lambda hit: -hit.score)
     del hits[count:]
     if echoes_secret("".join([hit.brief for hit in hits])):
