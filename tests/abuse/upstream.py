@@ -177,7 +177,10 @@ def _watched(facade: Facade) -> Iterator[Counter[str]]:
 
     def look() -> None:
         while not over.wait(0.05):
-            found["ready" if _readyz(facade) == 200 else "not ready"] += 1
+            status, said = _asked(facade)
+            found["ready" if status == 200 else "not ready"] += 1
+            if status != 200:
+                print(f"not ready: {said.strip()}")
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -187,14 +190,19 @@ def _watched(facade: Facade) -> Iterator[Counter[str]]:
 
 
 def _readyz(facade: Facade) -> int:
+    return _asked(facade)[0]
+
+
+def _asked(facade: Facade) -> tuple[int, str]:
+    """Return the status of /readyz and what it says; 0 if nobody answers."""
     try:
         with urllib.request.urlopen(f"http://{facade.metrics}/readyz", timeout=10) as answer:
-            return int(answer.status)
+            return int(answer.status), ""
     except urllib.error.HTTPError as refused:
         with refused:
-            return refused.code
-    except OSError:
-        return 0
+            return refused.code, refused.read().decode()
+    except OSError as error:
+        return 0, type(error).__name__
 
 
 def _seconds_until(facade: Facade, value: float) -> float:
