@@ -41,10 +41,10 @@ def token_of(caller: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {caller}"),) if caller else ()
 
 
-def connected(server: Server) -> grpc.Channel:
+def connected(server: Server, *options: tuple[str, int]) -> grpc.Channel:
     """Return a connection of its own, which repeats nothing by itself."""
     channel = grpc.insecure_channel(
-        f"127.0.0.1:{server.port}", options=[_NO_RETRY, _OWN_CONNECTION]
+        f"127.0.0.1:{server.port}", options=[_NO_RETRY, _OWN_CONNECTION, *options]
     )
     grpc.channel_ready_future(channel).result(_READY_S)
     return channel

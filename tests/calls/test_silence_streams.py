@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,7 @@ def test_a_caller_with_its_share_takes_no_place_of_others(facade_of: ServerFacto
             until(lambda: "OK" == added(running, "one"))
             silence.streams("one")
         assert 0 == sum(call.done() for call in others)
-        assert PLACES == open_streams(running)
+        until(lambda: open_streams(running) == PLACES)
 
 
 def test_items_that_the_upstream_holds_are_answered_before_a_stream_gives_way(
@@ -209,6 +211,43 @@ def request_sizes() -> set[int]:
     """Return the sizes of the bulk requests in the memory of this process, the facade's."""
     found = (each for each in gc.get_objects() if isinstance(each, v1.BulkAddImagesRequest))
     return {each.ByteSize() for each in found}
+
+
+def test_a_stream_that_is_not_read_is_cut(
+    facade_of: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that takes no results keeps no call alive once its stream gave way."""
+    monkeypatch.setattr(limits, "BULK_UNREAD_S", 0.2)
+    running = facade_of(bulk_silence_s=0.3)
+    bad = item(1)
+    bad.item.new_image.image.content = b"none"
+    bad.item.key = "k" * 200
+    small_window = ("grpc.http2.bdp_probe", 0)
+    with connected(running, small_window) as channel, Silence(channel) as silence:
+        silence.streams("one", 2, *[bad.SerializeToString()] * 1500)
+        until(lambda: stuck(running) == 2)
+        silence.streams("one", OWN - 2)
+        silence.streams("two", PLACES - OWN)
+        until(lambda: open_streams(running) == PLACES)
+        until(lambda: "OK" == added(running, "three"))
+        until(lambda: handlers(running) == PLACES - 1 == open_streams(running))
+
+
+def handlers(server: Server) -> int:
+    """Return how many RPCs the facade is at work on."""
+
+    async def count() -> int:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        return sum(getattr(each, "__name__", "") == "_handle_exceptions" for each in coroutines)
+
+    return server.run(count())
+
+
+def stuck(server: Server) -> int:
+    """Return how many streams have had a result for a while that their caller does not take."""
+    since_s = time.monotonic() - 0.3
+    streams = [*admission_of(server).streams._open]
+    return sum(stream.is_writing and stream.progress_at_s < since_s for stream in streams)
 
 
 def test_a_stop_does_not_wait_for_silent_streams(facade_of: ServerFactory) -> None:

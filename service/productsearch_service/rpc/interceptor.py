@@ -146,8 +146,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 responses = handle(self._allowed(call, grpc_context, stream), context)
                 async with aclosing(responses):
                     async for response in responses:
+                        stream.writes()
                         yield response
-                        stream.progressed()
+                        stream.wrote()
             except (asyncio.CancelledError, GeneratorExit):
                 call.ended("CANCELLED")
                 raise

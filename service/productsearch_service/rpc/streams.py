@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from productsearch_service import limits
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import Refusal
 from productsearch_service.rpc.refusals import overloaded
@@ -21,6 +22,18 @@ class Stream:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     progress_at_s: float = field(default_factory=time.monotonic)
+    is_writing: bool = False
+    is_over: bool = False
+    task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
+
+    def writes(self) -> None:
+        """Note that a message goes as soon as the caller takes it."""
+        self.is_writing = True
+
+    def wrote(self) -> None:
+        """Note that it went."""
+        self.is_writing = False
+        self.progressed()
 
     def progressed(self) -> None:
         """Note that a message came or went."""
@@ -30,6 +43,17 @@ class Stream:
         """Let the stream end with ``error`` once what it has begun is answered."""
         if not self.ending.done():
             self.ending.set_result(error)
+            asyncio.get_running_loop().call_later(limits.BULK_UNREAD_S, self._cut_unread)
+
+    def _cut_unread(self) -> None:
+        """Cancel a call that has to end and whose caller takes nothing: it would stay for ever."""
+        if self.is_over:
+            return
+        unread_s = time.monotonic() - self.progress_at_s
+        if self.is_writing and unread_s >= limits.BULK_UNREAD_S and self.task is not None:
+            self.task.cancel()
+        else:
+            asyncio.get_running_loop().call_later(limits.BULK_UNREAD_S, self._cut_unread)
 
 
 class Streams:
@@ -58,7 +82,8 @@ class Streams:
         return stream
 
     def close(self, stream: Stream) -> None:
-        """Give a stream's place back."""
+        """Give the place of a stream that has ended back."""
+        stream.is_over = True
         self._open.discard(stream)
 
     def end_all(self, error: Refusal) -> None:
@@ -76,7 +101,7 @@ class Streams:
         silent = min(among, key=lambda stream: stream.progress_at_s)
         if time.monotonic() - silent.progress_at_s < self._silence_s:
             raise overloaded(full)
-        self.close(silent)
+        self._open.discard(silent)
         silent.end(
             overloaded(
                 f"no message came or went for {self._silence_s:g} s, and others wait for the "
