@@ -51,6 +51,10 @@ soak-certificates: $(installed) ## new certificates each second for a minute, un
 fuzz: $(installed) ## mutated answers, random requests, broken images
 	$(bin)/python -u -m tests.soak.fuzz
 
+.PHONY: test-abuse
+test-abuse: $(installed) ## silence, poison, bombs and sizes at full size, beside others (openssl)
+	$(bin)/python -u -m tests.abuse
+
 .PHONY: bench
 bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
 	$(bin)/python -u -m benchmarks

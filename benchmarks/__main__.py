@@ -21,6 +21,7 @@ from tests.soak.measures import report
 
 MEASURES: Final = (
     "encoder",
+    "fit",
     "transport",
     "facade",
     "rivals",

@@ -102,6 +102,8 @@ BULK_ITEMS_MAX: Final = 64
 read but not started."""
 BULK_BYTES_MAX: Final = 64 * 1024 * 1024
 """Their bytes."""
+BULK_UNREAD_S: Final = 5.0
+"""A stream that has to end and whose caller takes nothing for so long is cut."""
 BULK_SILENCE_S: Final = 60.0
 """A stream that was silent for longer gives way to a new one."""
 

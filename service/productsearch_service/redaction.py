@@ -1,17 +1,23 @@
 """Masks secrets in text: registered ones, and the values of parameters that carry secrets.
 
 Tokens and key pairs are registered when they arrive; the last few are kept. Beside them, the
-value of every parameter whose name says that it is a secret is masked.
+value of every parameter whose name says that it is a secret is masked. ``hides_secret`` and
+``echoes_secret`` find registered ones in text of others, who may have spelled them otherwise.
 """
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
+import string
 import threading
+import unicodedata
 from collections import deque
+from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 _KNOWN_MAX: Final = 64
 _LENGTH_MIN: Final = 8
@@ -29,6 +35,16 @@ _PARAMETER: Final = re.compile(
         ["']?\s*(?:=|:|%3[dD])\s*["']?(?:bearer\s+)?)[^\s&"',;<>]+""",
     re.VERBOSE | re.IGNORECASE,
 )
+
+_PIECE_CHARS: Final = 12
+"""So many characters of a secret in a row are one too many."""
+_SEARCHED_CHARS: Final = 512
+"""Of each secret: pieces of the rest are not looked for."""
+_LETTERS: Final = (string.ascii_letters + string.digits).encode()
+_NO_LETTERS: Final = bytes({*range(256)}.difference(_LETTERS))
+_ESCAPE: Final = re.compile(r"\\+(?:u\{?(?:00)?|x)([0-9a-fA-F]{2})\}?")
+_ESCAPED_MAX: Final = 3
+"""How often text may have been escaped."""
 
 _lock = threading.Lock()
 _known: deque[str] = deque(maxlen=_KNOWN_MAX)
@@ -59,3 +75,65 @@ def redact(text: str) -> str:
 
 def _spelled(secret: str) -> set[str]:
     return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+
+
+def hides_secret(text: str) -> bool:
+    """Whether a piece of a registered secret is in ``text``, which may spell it in many ways.
+
+    Escaped several times, as HTML entities, percent-encoded, in base64, spaced, in full width.
+    """
+    plain = text
+    for _ in range(_ESCAPED_MAX):
+        plain = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), unquote(html.unescape(plain)))
+    letters = _letters(plain)
+    pieces = _pieces(_spellings)
+    ends = range(_PIECE_CHARS, len(letters) + 1)
+    return any(letters[end - _PIECE_CHARS : end] in pieces for end in ends)
+
+
+def echoes_secret(text: str) -> bool:
+    """Whether a large part of a registered secret is in ``text``, spaced or in full width at most.
+
+    For long text: this takes microseconds for a kilobyte.
+    """
+    letters = _letters(text)
+    return any(part in letters for part in _parts(_spellings))
+
+
+def _letters(text: str) -> bytes:
+    """Return the letters and digits of a text, without all that may stand between them."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return text.encode("ascii", "ignore").translate(None, _NO_LETTERS)
+
+
+@lru_cache(maxsize=1)
+def _pieces(_: tuple[str, ...]) -> frozenset[bytes]:
+    """Return all pieces of the known secrets, in letters and digits; the argument is the key."""
+    pieces = set()
+    for secret in _secrets():
+        plain = secret.encode("utf-8", "replace")
+        shifted = [
+            base64.b64encode(b"x" * pad + plain).decode()[4 if pad else 0 :] for pad in range(3)
+        ]
+        for spelled in (secret, *shifted):
+            letters = _letters(spelled)
+            ends = range(_PIECE_CHARS, len(letters) + 1)
+            pieces |= {letters[end - _PIECE_CHARS : end] for end in ends}
+    return frozenset(pieces)
+
+
+@lru_cache(maxsize=1)
+def _parts(_: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return pieces side by side: a run of twice their length holds one of them."""
+    found = []
+    for secret in _secrets():
+        letters = _letters(secret)
+        starts = range(0, len(letters) - _PIECE_CHARS + 1, _PIECE_CHARS)
+        found += [letters[start : start + _PIECE_CHARS] for start in starts]
+    return tuple(found)
+
+
+def _secrets() -> list[str]:
+    with _lock:
+        return [secret[:_SEARCHED_CHARS] for secret in _known]

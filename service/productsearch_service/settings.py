@@ -140,8 +140,8 @@ class LibrarySettings(BaseModel):
     """Failures of the upstream in a row that open the circuit breaker."""
     breaker_open_s: Annotated[float, Field(gt=0)] = limits.BREAKER_FIRST_S
     """Seconds from opening to the first probe; doubles with each failed probe."""
-    breaker_open_max_s: Annotated[float, Field(gt=0)] = limits.BREAKER_MAX_S
-    """Longest time between two probes, in seconds."""
+    breaker_open_max_s: Annotated[float, Field(gt=0, validate_default=True)] = limits.BREAKER_MAX_S
+    """Longest time between two probes, in seconds; breaker_open_s or more."""
 
     @field_validator("base_url")
     @classmethod
@@ -153,6 +153,14 @@ class LibrarySettings(BaseModel):
             raise ValueError("must not hold a user or a password")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https: http is for this machine only, it carries secrets")
+        return value
+
+    @field_validator("breaker_open_max_s")
+    @classmethod
+    def _longest_is_not_shorter(cls, value: float, info: ValidationInfo) -> float:
+        first_s = info.data.get("breaker_open_s", value)
+        if first_s > value:
+            raise ValueError(f"must be breaker_open_s or more, which is {first_s:g}")
         return value
 
     @model_validator(mode="after")
@@ -303,7 +311,45 @@ def _unknown_variables() -> list[str]:
     )
 
 
+_SENTENCES: Final = {
+    "missing": "is missing; set it",
+    "extra_forbidden": "is not a setting; remove it, or correct its name",
+    "too_short": "must have at least one entry",
+    "string_pattern_mismatch": "must be 1 to 64 characters of a-z, 0-9, '.', '_' and '-', of which "
+    "the first is a letter or a digit",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than_equal": "must be {le:g} or less",
+    "literal_error": "must be one of {expected}",
+    "path_not_file": "must be the path of a file that exists",
+    "path_not_directory": "must be the path of a directory that exists",
+    "ip_any_network": "must be an IP network without host bits, such as 10.0.0.0/8",
+    "finite_number": "must be a finite number",
+}
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "tuple": "a list",
+    "dict": "a table",
+    "model": "a table",
+}
+"""What a value must be, by the first word of pydantic's name for the problem."""
+
+
+def sentence_of(problem: Any) -> str:
+    """Return what pydantic found wrong with one value, and what would be right, in our words."""
+    kind = problem["type"]
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(**problem.get("ctx", {}))
+    if kind.partition("_")[0] in _KINDS:
+        return f"must be {_KINDS[kind.partition('_')[0]]}"
+    return str(problem["msg"].removeprefix("Value error, "))
+
+
 def _line(problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"]) or "settings"
-    words = problem["msg"].removeprefix("Value error, ").splitlines()
-    return "\n".join(f"{path}: {line}" for line in words)
+    """Return a line for each thing that is wrong with a setting, with its name."""
+    path = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "settings"
+    return "\n".join(f"{path}: {line}" for line in sentence_of(problem).splitlines())

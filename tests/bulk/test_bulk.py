@@ -18,8 +18,9 @@ from productsearch import v1
 from productsearch.v1 import ErrorReason as R
 from productsearch_service import limits
 from productsearch_service.errors import ServerDraining
-from productsearch_service.rpc.admission import Turns, stopping
+from productsearch_service.rpc.admission import Turns
 from productsearch_service.rpc.bulk import Pipeline
+from productsearch_service.rpc.refusals import stopping
 from productsearch_service.settings import Settings
 from tests.conftest import ServerFactory
 from tests.facade import Server

@@ -47,7 +47,14 @@ def facade(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Watched]:
         metrics_listen="127.0.0.1:0",
         policy_file=policy,
         libraries={
-            "default": {"base_url": upstream.url, "api_key": "k", "secret_key": "s", "quota_qps": 0}
+            "default": {
+                "base_url": upstream.url,
+                "api_key": "k",
+                "secret_key": "s",
+                "quota_qps": 0,
+                "breaker_open_s": 30,
+                "breaker_open_max_s": 30,
+            }
         },
         drain_delay_s=0,
         drain_grace_s=0,

@@ -101,6 +101,44 @@ CERTIFICATES: dict[str, tuple[Callable[[Authority], Issued | None], Outcome]] = 
         lambda ca: ca.issue(uris=[_NS + "shop/%61"], dns=[ROBOT]),
         STRANGER,
     ),
+    "a NUL after a good SPIFFE id": (lambda ca: ca.issue(uris=[f"{SHOP}\0x"]), STRANGER),
+    "a NUL and the good id again": (lambda ca: ca.issue(uris=[f"{SHOP}\0\x06{SHOP}"]), STRANGER),
+    "a NUL after a good DNS name": (lambda ca: ca.issue(dns=[f"{ROBOT}\0.evil"]), STRANGER),
+    "only a NUL": (lambda ca: ca.issue(uris=["\0"], dns=["\0"]), STRANGER),
+    "a SPIFFE id with an upper-case trust domain": (
+        lambda ca: ca.issue(uris=[SHOP.replace("mesh", "Mesh")]),
+        STRANGER,
+    ),
+    "a SPIFFE id with an upper-case scheme": (
+        lambda ca: ca.issue(uris=[SHOP.replace("spiffe", "SPIFFE")]),
+        STRANGER,
+    ),
+    **{
+        f"a SPIFFE id that ends with {end!r}": (
+            lambda ca, end=end: ca.issue(uris=[f"{_NS}shop/{end}"]),
+            STRANGER,
+        )
+        for end in ("../other", "./web", "..", ".", "", "a//b", "a,b", "a;b", "a=b", 'a"b', "a\tb")
+    },
+    "dots that are no path segment of their own": (
+        lambda ca: ca.issue(uris=[_NS + "shop/...a/.b/c."]),
+        OK,
+    ),
+    **{
+        f"DNS name {name!r}": (lambda ca, name=name: ca.issue(dns=[name]), STRANGER)
+        for name in (
+            "Robot.jobs.example",
+            "a_b.jobs.example",
+            "-a.jobs.example",
+            "a-.jobs.example",
+            "a..jobs.example",
+            ".jobs.example",
+            f"a,URI={SHOP}",
+            "a b.jobs.example",
+            f"{'a' * 64}.jobs.example",
+            f"{'a.' * 125}jobs.example",
+        )
+    },
     "a wildcard": (lambda ca: ca.issue(dns=["*.jobs.example"]), STRANGER),
     "no name": (lambda ca: ca.issue(), STRANGER),
 }
@@ -182,7 +220,20 @@ def test_tls_1_1_and_plaintext_get_no_answer(
 
 HEADERS = {
     "the sidecar's word": (f'By=spiffe://x/y;Hash=00;Subject="CN=a,b;c";URI={SHOP}', OK),
-    "by DNS": (f"Hash=00;URI=;DNS={ROBOT};DNS=other.example", OK),
+    "DNS names beside it": (f"Hash=00;URI={SHOP};DNS=a.example;DNS=b.example", OK),
+    "by DNS": (f"Hash=00;URI=;DNS={ROBOT};DNS=other.example", STRANGER),
+    "a DNS name with a comma": (f"Hash=00;URI=;DNS=a,URI={SHOP}", STRANGER),
+    "a DNS name with a comma beside a URI": (
+        f"By=spiffe://x/y;Hash=00;URI=spiffe://mesh.example/x;DNS=a,URI={SHOP}",
+        STRANGER,
+    ),
+    "a DNS name that reads like a whole element": (
+        f"Hash=00;URI=spiffe://mesh.example/x;DNS=a,By=spiffe://x/y;Hash=11;URI={SHOP}",
+        STRANGER,
+    ),
+    "an element without a URI before": (f"Hash=00;URI=,URI={SHOP}", STRANGER),
+    "a path segment of dots": ("URI=spiffe://mesh.example/ns/shop/../x", STRANGER),
+    "upper case": (f"URI={SHOP.replace('mesh', 'Mesh')}", STRANGER),
     "the last element counts": (f"URI=spiffe://mesh.example/ns/other,URI={SHOP}", OK),
     "keys in any case": (f"uri={SHOP}", OK),
     "an earlier element does not count": (f"URI={SHOP},URI=spiffe://mesh.example/x", FORBIDDEN),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import struct
 
 import numpy as np
 import pillow_heif
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from productsearch_service import limits
-from productsearch_service.images import fit, form_encoding
+from productsearch_service.images import fit, flatten, form_encoding
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
 from tests.pictures import draw, encode, jpeg
 
@@ -39,6 +40,11 @@ def _heic(image: Image.Image) -> bytes:
     return encode(image, "HEIF", quality=90)
 
 
+def _avif_by_its_general_brand() -> bytes:
+    file = encode(draw(1), "AVIF", quality=90)
+    return file[:8] + b"mif1" + file[12:]
+
+
 def _animated() -> bytes:
     frames = [draw(seed).convert("P") for seed in range(3)]
     return encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -55,6 +61,110 @@ def test_an_image_within_the_limits_is_not_touched(kind: str) -> None:
     """The same bytes come back, so that the signature does not depend on fit."""
     content = encode(draw(1), kind)
     assert content == _fitted(content)
+
+
+def _of_several_images(image: Image.Image) -> bytes:
+    return encode(image, "MPO", save_all=True, append_images=[image.resize((160, 160))])
+
+
+def _with_orientation(image: Image.Image, kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encode(image, kind, exif=exif)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _of_several_images(draw(1)),
+        *(_with_orientation(draw(1), "JPEG", each) for each in (0, 1, 9, 65535)),
+        *(_with_orientation(draw(1), "PNG", each) for each in (0, 1, 9)),
+        jpeg(1)[:-2],
+    ],
+    ids=["MPO", *(f"JPEG {each}" for each in (0, 1, 9, 65535)), "PNG 0", "PNG 1", "PNG 9", "cut"],
+)
+def test_what_passes_without_fit_is_sent_unchanged_with_it(content: bytes) -> None:
+    """As phones write them: several images in one file, orientations that are no turn, no end."""
+    _check(content)
+    assert content == _fitted(content)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_turn_is_applied_once_in_every_format(kind: str) -> None:
+    """Some decoders of Pillow turn an image themselves."""
+    upright = draw(3, 400, 320)
+    stored = upright.transpose(Image.Transpose.ROTATE_90)
+    fitted = _opened(_fitted(_with_orientation(stored, kind, 6)))
+    assert (400, 320) == fitted.size
+    assert _alike(upright, fitted)
+
+
+def test_several_images_in_one_file_give_the_first() -> None:
+    """An MPO that has to be scaled."""
+    fitted = _opened(_fitted(_of_several_images(draw(1, 200, 200))))
+    assert ("JPEG", (300, 300)) == (fitted.format, fitted.size)
+    assert _alike(draw(1), fitted)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(200, 200), (5000, 400)])
+def test_a_jpeg_without_its_end_marker_is_whole(size: tuple[int, int], progressive: bool) -> None:
+    """The same image as with it; padding behind it changes nothing."""
+    whole = encode(draw(1, *size), quality=80, progressive=progressive)
+    assert _fitted(whole) == _fitted(whole[:-2]) == _fitted(whole[:-2] + bytes(1000))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [20, 400, 1000])
+def test_a_jpeg_that_lacks_more_is_unreadable(missing: int, progressive: bool) -> None:
+    """A decoder would make up the rest: grey, or black."""
+    whole = encode(draw(1, 250, 250), quality=95, progressive=progressive)
+    with pytest.raises(Unreadable):
+        _fitted(whole[:-missing])
+
+
+@pytest.mark.parametrize("masks", [(0, 0, 0, 0), (0xFF0000, 0xFF00, 0xFF, 0xFF000000)])
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_bmp_without_any_alpha_is_opaque(alpha: int, masks: tuple[int, ...]) -> None:
+    """Programs write 32 bits with a mask for alpha and leave the alpha zero: it shows the image."""
+    image = draw(1, 200, 200).convert("RGBA")
+    image.putalpha(alpha)
+    pixels = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
+    info = struct.pack("<IiiHHIIiiII", 108, 200, 200, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    header = info + struct.pack("<4I", *masks) + bytes(108 - 56)
+    offset = 14 + len(header)
+    file = b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + header + pixels
+    assert _alike(draw(1), _opened(_fitted(file)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "LA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("size", [(300, 1000), (5000, 700), (120, 300)])
+def test_strips_change_nothing(size: tuple[int, int], mode: str) -> None:
+    """Flattened a strip at a time: the same pixels as in one piece."""
+    image = draw(1, *size).convert(mode)
+    whole = image
+    if mode in ("I;16", "F"):
+        whole = image.convert("F").point(lambda value: value * 1.0 + 0)
+    elif mode in ("RGBA", "LA"):
+        layers = image.convert("RGBA")
+        whole = Image.new("RGB", size, "white")
+        whole.paste(layers, mask=layers)
+    assert whole.convert("RGB").tobytes() == flatten.rgb(image).tobytes()
+
+
+@pytest.mark.parametrize("target", [(400, 267), (100, 67), (900, 600)])
+def test_scaling_in_two_steps_is_scaling(
+    target: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the largest images get differs by no more than roundings of each step."""
+    image = draw(1, 600, 400)
+    expected = image.resize(target, Image.Resampling.LANCZOS)
+    monkeypatch.setattr(flatten, "_ONE_PIECE_BYTES_MAX", 0)
+    scaled = flatten.resized(image, target)
+    assert target == scaled.size
+    difference = np.abs(np.asarray(expected, np.int16) - np.asarray(scaled, np.int16))
+    assert difference.max() <= 8
+    assert difference.mean() < 0.5
 
 
 @pytest.mark.parametrize(
@@ -84,11 +194,13 @@ def test_sides_are_scaled_into_the_limits(size: tuple[int, int], expected: tuple
         encode(draw(1), "GIF"),
         encode(draw(1), "TIFF"),
         _heic(draw(1)),
+        encode(draw(1), "AVIF", quality=90),
+        _avif_by_its_general_brand(),
     ],
-    ids=["webp", "webp lossless", "gif", "tiff", "heic"],
+    ids=["webp", "webp lossless", "gif", "tiff", "heic", "avif", "avif as mif1"],
 )
 def test_other_formats_are_transcoded(content: bytes) -> None:
-    """WebP, GIF, TIFF and HEIC become JPEGs that look the same."""
+    """WebP, GIF, TIFF, HEIC and AVIF become JPEGs that look the same."""
     fitted = _fitted(content)
     _check(fitted)
     assert "JPEG" == _opened(fitted).format

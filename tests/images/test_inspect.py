@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -20,6 +22,7 @@ from productsearch_service.images.inspect import (
     check_sides,
     inspect,
 )
+from tests.images.bombs import all_bombs, png_chunk, png_chunks
 from tests.pictures import draw, encode
 
 _EXIF = Image.Exif()
@@ -137,3 +140,37 @@ def test_a_jpeg_with_a_colour_profile_in_many_segments_is_read() -> None:
     file = _FILES["JPEG"]
     profile = b"\xff\xe2" + (20_002).to_bytes(2) + bytes(20_000)
     assert Header("JPEG", 411, 302) == inspect(file[:2] + profile * 100 + file[2:])
+
+
+def test_pillow_reads_no_header_on_the_event_loop() -> None:
+    """It would parse EXIF, palettes and tables of megabytes: the facade does not even load it."""
+    code = "import sys, productsearch_service.server.compose as _; print('PIL' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "False" == done.stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["EXIF of 65,000 entries", "Photoshop", "tables", "comments"])
+def test_metadata_of_a_jpeg_is_skipped_not_read(kind: str) -> None:
+    """Megabytes of it cost no more steps than there are segments."""
+    file = all_bombs(0.1)[f"JPEG, {kind}"]()
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        with contextlib.suppress(Unreadable):
+            inspect(file)
+    finally:
+        sys.setprofile(None)
+    assert steps < 1000
+
+
+def test_a_png_of_countless_chunks_is_refused_before_they_are_read() -> None:
+    """Before its image; what is behind it is not looked at."""
+    chunk = png_chunk(b"prVt", b"")
+    with pytest.raises(Unreadable, match="chunks"):
+        inspect(png_chunks(chunk, 100_000))
+    assert Header("PNG", 200, 200) == inspect(png_chunks(chunk, 100_000, behind=True))

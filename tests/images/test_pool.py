@@ -153,6 +153,18 @@ async def _one(encoder: FormEncoder):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.asyncio
+async def test_whoever_waits_at_the_end_is_told(encoder: FormEncoder) -> None:
+    """Closed while an image is worked on: its caller does not wait for ever."""
+    await _start_all(encoder)
+    stop_workers()
+    stuck = asyncio.create_task(_value(encoder, TO_SCALE))
+    await _until_at_work(encoder, 1)
+    encoder.close()
+    with pytest.raises(ServerFault):
+        await stuck
+
+
+@pytest.mark.asyncio
 async def test_an_image_that_ends_every_process_is_unreadable(
     encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +193,9 @@ async def test_an_image_without_a_deadline_has_an_end(
     monkeypatch.setattr(limits, "FIT_S_MAX", 0.2)
     with pytest.raises(SizeInvalid, match="takes longer than"):
         await _value(encoder, TO_SCALE)
-    assert 1 <= len(pids - {process.pid for process in worker_processes()})
+    async with asyncio.timeout(_PATIENCE_S):
+        while pids == {process.pid for process in worker_processes()}:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.asyncio

@@ -42,9 +42,6 @@ PROTOS = {"rpc", "server"}
 HTTP = {
     "aiohttp": {"upstream/http/transport.py"},
     "yarl": {"upstream/http/transport.py"},
-    "requests": {"upstream/auth/issuer.py"},
-    "urllib3": {"upstream/auth/issuer.py"},
-    "http.client": {"upstream/auth/issuer.py"},
     "http.server": {"observability/http.py"},
 }
 FILES_PASSED_MAX = 15

@@ -76,10 +76,10 @@ def test_everything_that_is_wrong_is_told_at_once(tls: Path) -> None:
         "admin_listen: must be host:port",
         "tls_key_file: DIR/two.key: is not the key of DIR/one.crt",
         "tls_client_ca_file: DIR/not.pem: holds no PEM certificates of a CA",
-        "sidecars.0: value is not a valid IPv4 or IPv6 network",
+        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
         f"policy_file: rule 1: methods: 'Find' is none of {methods}",
         f"policy_file: rule 1: methods: 'Add' is none of {methods}",
-        "drain_delay_s: Input should be greater than or equal to 0",
+        "drain_delay_s: must be 0 or more",
     ] == said
 
 

@@ -25,6 +25,17 @@ from tests.pictures import jpeg
 _CATALOGUE = "spiffe://productsearch.example/catalogue"
 _SHOP = "spiffe://productsearch.example/shop"
 _FORGED = ("x-forwarded-client-cert", f"By=spiffe://x;Hash=00;URI={_CATALOGUE}")
+_ELEMENT = f"By=spiffe://x;Hash={'0' * 64};URI={_CATALOGUE}"
+_CONFUSING: list[tuple[str, list[str], list[str]]] = [
+    ("comma-in-dns", [], [f"a,URI={_CATALOGUE}"]),
+    ("comma-in-dns-beside-a-uri", [_SHOP], [f"a,URI={_CATALOGUE}"]),
+    ("element-in-dns", [_SHOP], [f"a,{_ELEMENT}"]),
+    ("comma-in-uri", [f"{_SHOP},{_ELEMENT}"], []),
+    ("comma-in-second-uri", [_SHOP, f"{_SHOP},{_ELEMENT}"], []),
+    ("nul-in-uri", [f"{_CATALOGUE}\0x"], []),
+    ("dots-in-uri", ["spiffe://productsearch.example/shop/../catalogue"], []),
+]
+"""Certificates of our CA with names that could be taken for another caller's."""
 _IMAGE = v1.ImageSource(content=jpeg(1))
 _ADD = v1.AddImageRequest(new_image=v1.NewImage(image=_IMAGE, brief="b"))
 
@@ -53,6 +64,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     _write(tls, "stranger", ours.issue(uris=["spiffe://productsearch.example/stranger"]))
     _write(tls, "two-ids", ours.issue(uris=[_SHOP, _CATALOGUE]))
     _write(tls, "nameless", ours.issue())
+    for name, uris, dns in _CONFUSING:
+        _write(tls, name, ours.issue(uris=uris, dns=dns))
     _write(tls, "expired", ours.issue(uris=[_CATALOGUE], hours_ago=1))
     _write(tls, "other-ca", foreign.issue(uris=[_CATALOGUE]))
     (tls / "ca.crt").write_bytes(ours.pem)
@@ -107,7 +120,14 @@ def test_the_callers_identity_arrives(guarded: Guarded) -> None:
         (None, grpc.StatusCode.UNAVAILABLE),
         ("other-ca", grpc.StatusCode.UNAVAILABLE),
         ("expired", grpc.StatusCode.UNAVAILABLE),
-        ("nameless", grpc.StatusCode.UNAUTHENTICATED),
+        ("nameless", grpc.StatusCode.UNAVAILABLE),
+        ("comma-in-dns", grpc.StatusCode.UNAVAILABLE),
+        ("comma-in-dns-beside-a-uri", grpc.StatusCode.PERMISSION_DENIED),
+        ("element-in-dns", grpc.StatusCode.PERMISSION_DENIED),
+        ("comma-in-uri", grpc.StatusCode.UNAVAILABLE),
+        ("comma-in-second-uri", grpc.StatusCode.UNAUTHENTICATED),
+        ("nul-in-uri", grpc.StatusCode.UNAVAILABLE),
+        ("dots-in-uri", grpc.StatusCode.UNAUTHENTICATED),
         ("two-ids", grpc.StatusCode.UNAUTHENTICATED),
         ("stranger", grpc.StatusCode.PERMISSION_DENIED),
         ("shop", grpc.StatusCode.PERMISSION_DENIED),

@@ -12,7 +12,6 @@ from tests.fakes.upstream import FakeUpstream, Fault
 from tests.soak.secret_pieces import Secrets
 
 _METHODS = ("token", "add", "search", "update", "delete")
-_LIBRARIES = 3
 """Of the script: one that answers, one that speaks no TLS, one that is not there."""
 _TRACED = """
 import asyncio
@@ -86,8 +85,8 @@ print(json.dumps(told))
 @pytest.mark.parametrize("first", ["service", "tracing"])
 def test_spans_tell_no_secret(first: str, fault: Fault | None, upstream: FakeUpstream) -> None:
     """The four calls make no spans, whether they succeed or fail, and whether tracing of aiohttp,
-    requests and urllib3 starts before or after the service is loaded. The one span of each token
-    call, and the metrics, hold no token, key or secret. Other code of the process is traced.
+    requests and urllib3 starts before or after the service is loaded, and the token calls neither.
+    The metrics hold no token, key or secret. Other code of the process is traced.
     """
     token = Secrets.of(1).tokens[0]
     upstream.always("token", {"access_token": token, "expires_in": 2_592_000})
@@ -98,7 +97,7 @@ def test_spans_tell_no_secret(first: str, fault: Fault | None, upstream: FakeUps
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert 0 == done.returncode, done.stderr
     told = json.loads(done.stdout)
-    assert (_LIBRARIES, []) == (told["spans"], told["heard"])
+    assert (0, []) == (told["spans"], told["heard"])
     assert told["spans of others"] >= 2
     arrived = {request.method for request in upstream.received if request.method in _METHODS}
     assert {*_METHODS} == arrived

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import requests
 
-from tests.soak.secret_pieces import Pieces
+from tests.soak.secret_pieces import Pieces, spelled_out
 
 _OWN: Final = Path(__file__).parent
 _FOLDERS: Final = re.compile(r"/\S+/(?=[^/]+\.py:)")
@@ -79,7 +79,9 @@ class Ears:
 
     def status(self, where: str, code: object, details: object, trailers: object) -> None:
         """Hear what a caller gets."""
-        self.hear("status", where, f"{code} {details}")
+        told = f"{code} {details}"
+        self.hear("status", where, told)
+        self.hear("status, spelled out", where, spelled_out(told))
         self.hear("trailers", where, repr(trailers))
 
 

@@ -6,10 +6,12 @@ Runs of them are found in megabytes of text. Knows nothing of where the text is 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import random
 import re
 import string
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -62,6 +64,15 @@ def spellings(secret: str) -> dict[str, str]:
         plain[f"base64, offset {pad}"] = encoded
         plain[f"base64url, offset {pad}"] = encoded.translate(str.maketrans("+/", "-_"))
     return plain
+
+
+def spelled_out(text: str) -> str:
+    """Return a text without escapes, entities, wide letters and what stands between letters."""
+    for _ in range(3):
+        text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), text)
+        text = html.unescape(text)
+    text = unicodedata.normalize("NFKC", text)
+    return re.sub(r"[\s\u200b]+", "", text)
 
 
 class Pieces:

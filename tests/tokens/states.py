@@ -272,6 +272,9 @@ class TokenStates(RuleBasedStateMachine):
             valid = got.value == self.current.value and self.current.valid(now_s)
             self._require(valid, "a token was served that is not the current one")
             self.handed_out.append(got)
+            # The upstream accepts each token for a while; test_token_storm is about those it never
+            # accepts.
+            self.source.accepted(got)
             return
         self._require(not self.current.valid(now_s), "an error, although there is a valid token")
         told = known.failing or self.failures > known.failures or self.closing

@@ -35,7 +35,8 @@ TIMEOUT_S = 0.3
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BAD_HEAD = HEAD + b"the-secret-key\r\n: the-api-key\r\n\r\n"
 DRIPS: dict[str, bytes] = {
-    "status line": b"",
+    "no HTTP": b"",
+    "status line": b"HTTP/1.1 200 ",
     "head": HEAD + b"X-Slow: ",
     "body": HEAD + b"Content-Length: 60000\r\n\r\n",
     "body of a connection that closes": HEAD
@@ -109,7 +110,7 @@ async def test_an_answer_that_drips_ends_in_time_and_gives_its_thread_back(
     with serving(serve) as host:
         issuer = TokenIssuer(f"{scheme}://{host}", bundle, FixedCredentials(PAIR))
         began_s = time.monotonic()
-        with pytest.raises(UpstreamUnavailable, match="too slow"):
+        with pytest.raises(UpstreamUnavailable, match=r"too slow|broke off|connected"):
             await issuer()
         assert time.monotonic() - began_s < TIMEOUT_S + 2
         issuer.close()
@@ -119,12 +120,12 @@ async def test_an_answer_that_drips_ends_in_time_and_gives_its_thread_back(
 
 async def test_a_cancelled_call_gives_its_thread_back() -> None:
     """The flight is cancelled, as when the service stops: nothing is left of it."""
-    with serving(dripping(b"")) as host:
+    with serving(dripping(HEAD)) as host:
         await _end_of_threads()  # of other tests
         issuer = TokenIssuer(f"http://{host}", None, FixedCredentials(PAIR))
         flight = asyncio.create_task(issuer())
         await asyncio.sleep(0.1)
-        assert 1 == token_threads()
+        assert not flight.done()
         flight.cancel()
         with pytest.raises(asyncio.CancelledError):
             await flight
@@ -144,9 +145,10 @@ async def test_a_call_that_is_over_before_it_is_connected_sends_nothing(
         time.sleep(2 * TIMEOUT_S)
         return resolve(*args, **options)
 
-    issuer = TokenIssuer(upstream.url, None, FixedCredentials(PAIR))
+    url = upstream.url.replace("127.0.0.1", "localhost")
+    issuer = TokenIssuer(url, None, FixedCredentials(PAIR))
     with patch("socket.getaddrinfo", slowly):
-        with pytest.raises(UpstreamUnavailable, match="too slow"):
+        with pytest.raises(UpstreamUnavailable, match="connected"):
             await issuer()
         issuer.close()
         await _end_of_threads()
@@ -194,7 +196,7 @@ async def test_the_loop_runs_on_while_a_token_is_asked_for() -> None:
             await asyncio.sleep(0.001)
             turns += 1
 
-    with serving(dripping(b"")) as host:
+    with serving(dripping(HEAD + b"X-Slow: ")) as host:
         issuer = TokenIssuer(f"http://{host}", None, FixedCredentials(PAIR))
         beside = asyncio.create_task(others())
         with pytest.raises(UpstreamUnavailable):

@@ -236,6 +236,8 @@ def test_a_value_rejected_before_the_last_one_is_refused_too() -> None:
     with staged() as stage:
         source = TokenSource(issue)
         for _ in range(2):
-            source.reject(stage.run(source.get(Deadline.after(5))))
+            token = stage.run(source.get(Deadline.after(5)))
+            source.accepted(token)
+            source.reject(token)
         with pytest.raises(UpstreamUnavailable):
             stage.run(source.get(Deadline.after(5)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,10 +23,14 @@ from productsearch_service.settings import ip_address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SCHEME: Final = "spiffe://"
-_SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)*")
-_DNS_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
-_SPIFFE_ID_CHARS_MAX: Final = 2048
-_DNS_NAME_CHARS_MAX: Final = 255
+_SPIFFE_ID: Final = re.compile(
+    r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)*"
+)
+"""By the SPIFFE standard; no segment of the path is ``.`` or ``..``."""
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+"""Letters, digits and hyphens (LDH), in lower case."""
+_DNS_NAME_CHARS_MAX: Final = 253
 
 
 class Peer(Protocol):
@@ -68,7 +73,9 @@ class Identification:
     def _name(self, peer: Peer, policy: Policy | None) -> str:
         if self.certificates:
             names = peer.auth_context()
-            return _name(_texts(names, "peer_uri"), _texts(names, "peer_dns"))
+            name = _name(_texts(names, "peer_uri"), _texts(names, "peer_dns"))
+            _check_whole(name, *names.get("x509_pem_cert", ()))
+            return name
         if policy is None and not self.sidecars:
             return host_of(peer.peer())
         # Header names may come more than once; an HTTP list of them is one list.
@@ -83,6 +90,19 @@ class Identification:
         return _bearer_name(policy, headers.get("authorization", []))
 
 
+def _check_whole(name: str, *certificates: bytes) -> None:
+    """Raise CallerUnauthenticated unless ``name`` is all that its certificate says.
+
+    gRPC hands names down as C strings, which end at a NUL. What it has cut off follows the name in
+    the certificate. After a whole name comes the tag of another value there, which is never 0.
+    """
+    followed = name.encode() + b"\0"
+    for pem in certificates:
+        if followed not in ssl.PEM_cert_to_DER_cert(pem.decode("ascii", "replace")):
+            return
+    raise CallerUnauthenticated(f"the name in the certificate goes on after {quoted(name)}")
+
+
 def _texts(names: Mapping[str, Iterable[bytes]], kind: str) -> list[str]:
     return [value.decode("utf-8", "replace") for value in names.get(kind, ())]
 
@@ -94,25 +114,31 @@ def _name(uris: Sequence[str], dns: Sequence[str]) -> str:
             raise CallerUnauthenticated(
                 f"the certificate carries {len(uris)} URIs; one with a SPIFFE id has exactly one"
             )
-        if len(uris[0]) > _SPIFFE_ID_CHARS_MAX or not _SPIFFE_ID.fullmatch(uris[0]):
-            raise CallerUnauthenticated(f"{quoted(uris[0])} in the certificate is no SPIFFE id")
+        long = len(uris[0]) > forwarded_client_cert.URI_CHARS_MAX
+        if long or not _SPIFFE_ID.fullmatch(uris[0]):
+            raise CallerUnauthenticated(
+                f"{quoted(uris[0])} in the certificate is not a SPIFFE id "
+                "such as spiffe://mesh.example/ns/shop/sa/web"
+            )
         return uris[0]
     if not dns:
         raise CallerUnauthenticated(
             "the certificate names no caller: it has neither a SPIFFE id nor a DNS name"
         )
-    name = dns[0].lower()
-    if len(name) > _DNS_NAME_CHARS_MAX or not _DNS_NAME.fullmatch(name):
-        raise CallerUnauthenticated(f"{quoted(dns[0])} in the certificate is not one DNS name")
-    return name
+    if len(dns[0]) > _DNS_NAME_CHARS_MAX or not _DNS_NAME.fullmatch(dns[0]):
+        raise CallerUnauthenticated(
+            f"{quoted(dns[0])} in the certificate is not a DNS name of lower-case letters, digits "
+            "and hyphens"
+        )
+    return dns[0]
 
 
 def _forwarded_name(header: str) -> str:
     try:
-        names = forwarded_client_cert.last_element(header)
+        uri = forwarded_client_cert.last_uri(header)
     except ValueError as error:
-        raise CallerUnauthenticated(f"{forwarded_client_cert.HEADER} is {error}") from None
-    return _name(names.uris, names.dns)
+        raise CallerUnauthenticated(f"{forwarded_client_cert.HEADER} {error}") from None
+    return _name([uri], ())
 
 
 def _bearer_name(policy: Policy, headers: Sequence[str]) -> str:

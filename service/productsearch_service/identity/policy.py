@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from productsearch_service import limits
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerForbidden, quoted
+from productsearch_service.settings import sentence_of
 
 METHODS: Final = (
     "AddImage", "SearchImages", "UpdateImage", "DeleteImage", "BatchDeleteImages", "BulkAddImages",
@@ -133,8 +134,12 @@ class Policy:
 
         Without a library: on any.
         """
-        # Callers can make up names of any length, and cost and memory of a verdict depend on it.
-        asked = (caller, method, library and library[: _LIBRARY_CHARS_MAX + 1])
+        if library is not None and len(library) > _LIBRARY_CHARS_MAX:
+            raise CallerForbidden(
+                f"{quoted(caller)} may not call {method} on library {quoted(library)}: "
+                f"no name is longer than {_LIBRARY_CHARS_MAX} characters"
+            )
+        asked = (caller, method, library)
         allowed = self._verdicts.get(asked)
         if allowed is None:
             if len(self._verdicts) >= _VERDICTS_MAX:  # of libraries that callers made up
@@ -192,7 +197,10 @@ def _wrong(file: PolicyFile) -> Iterator[str]:
 def _line(problem: Any) -> str:
     """Return what is wrong where; rules count from 1."""
     where = [str(part) for part in problem["loc"]]
+    wrong = sentence_of(problem)
+    if problem["type"] == "string_pattern_mismatch":
+        wrong = "must be a SHA-256 as 64 digits of 0-9 and a-f"
     if where[:1] == ["rules"] and len(where) > 1:
         where[:2] = [f"rule {int(where[1]) + 1}"]
-        return f"{where[0]}: {'.'.join(where[1:])}: {problem['msg']}"
-    return f"{'.'.join(where)}: {problem['msg']}"
+        return f"{where[0]}: {'.'.join(where[1:])}: {wrong}"
+    return f"{'.'.join(where)}: {wrong}"

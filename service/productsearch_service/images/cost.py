@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from productsearch_service import limits
-from productsearch_service.images.inspect import Unreadable
+from productsearch_service.images import flatten
+from productsearch_service.images.inspect import SizeInvalid, Unreadable
 
 _RGB_BYTES: Final = 4
 """Pillow's own storage of a pixel."""
-_DECODER_BYTES: Final = {"WEBP": 16, "HEIF": 10, "AVIF": 10}
+_DECODER_BYTES: Final = {"WEBP": 13, "HEIF": 7, "AVIF": 7}
 """What these decoders hold for each pixel beside Pillow's storage, measured."""
 _COEFFICIENT_BYTES: Final = 2
 _SPARE_BYTES: Final = 16 * 1024 * 1024
@@ -29,7 +30,7 @@ def check_cost(
 
     ``image`` has its header read and no more; this sets the scale at which it is decoded.
     """
-    if image.format in ("JPEG", "MPO"):
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
         scans = sum(1 for _ in _SCAN.finditer(content))
         if scans > limits.FIT_JPEG_SCANS_MAX:
             raise Unreadable(
@@ -38,26 +39,57 @@ def check_cost(
             )
     whole = image.width * image.height
     image.draft(None, target)
-    if _needed_bytes(image, target, whole) + len(content) > memory_bytes:
+    needed = _needed_bytes(image, target) + len(content)
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and not _has_one_scan(image, content):
+        needed += int(whole * _COEFFICIENT_BYTES * _samples(image))
+    if needed > memory_bytes:
         raise MemoryError
 
 
-def _needed_bytes(image: Image.Image, target: tuple[int, int], whole_px: int) -> int:
+def _needed_bytes(image: Image.Image, target: tuple[int, int]) -> int:
     width, height = image.size
     source = width * height * _RGB_BYTES
     decoded = source + width * height * _DECODER_BYTES.get(image.format or "", 0)
-    if image.info.get("progressive"):
-        decoded += int(whole_px * _COEFFICIENT_BYTES * _samples(image))
     flat = 0 if image.mode == "RGB" else 2 * source
-    narrow = target[0] * height * _RGB_BYTES
-    scaled = target[0] * target[1] * _RGB_BYTES
-    resize = max(source + narrow, narrow + scaled) if image.size != target else 0
-    return max(decoded, flat, resize, 2 * scaled) + _SPARE_BYTES
+    turned = 2 * target[0] * target[1] * _RGB_BYTES
+    scaled = flatten.needed_bytes(image.size, target) if image.size != target else 0
+    return max(decoded, flat, scaled, turned) + _SPARE_BYTES
 
 
-def _samples(image: Image.Image) -> float:
-    """Return the samples for each pixel of a JPEG, 3 or fewer where its colour is subsampled."""
-    layers = getattr(image, "layer", ())
-    factors = [horizontal * vertical for _, horizontal, vertical, *_ in layers]
+def _has_one_scan(image: JpegImagePlugin.JpegImageFile, content: bytes) -> bool:
+    """Whether the first scan has the whole image. Otherwise its coefficients are held until the
+    last scan, at full size whatever the scale.
+    """
+    if image.info.get("progressive"):
+        return False
+    scan = content.rfind(b"\xff\xda", 0, image.fp.tell()) if image.fp else -1
+    return scan < 0 or content[scan + 4] == image.layers
+
+
+def _samples(image: JpegImagePlugin.JpegImageFile) -> float:
+    """Return the samples for each pixel, fewer than its components where colour is subsampled."""
+    factors = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]
     most = max(factors, default=0)
     return sum(factors) / most if most else 4.0
+
+
+def check_canvas(content: bytes, memory_bytes: int) -> None:
+    """Raise SizeInvalid or MemoryError for a WebP whose pixels are too many: the decoder takes
+    memory for them as soon as it is opened.
+    """
+    if not content.startswith(b"RIFF") or content[8:12] != b"WEBP":
+        return
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    if width * height > limits.FIT_PIXELS_MAX:
+        raise SizeInvalid(
+            f"{width} x {height} pixels; fit takes up to {limits.FIT_PIXELS_MAX} pixels in all"
+        )
+    if width * height * (_RGB_BYTES + _DECODER_BYTES["WEBP"]) + len(content) > memory_bytes:
+        raise MemoryError

@@ -25,8 +25,8 @@ from PIL import (
 
 from productsearch_service import limits
 from productsearch_service.images import flatten, inspect
-from productsearch_service.images.cost import check_cost
-from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.images.cost import check_canvas, check_cost
+from productsearch_service.images.inspect import SizeInvalid, TooManyParts, Unreadable
 
 _PLUGINS: Final = (
     AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin,
@@ -79,6 +79,7 @@ def fit(content: bytes, memory_bytes: int) -> bytes | None:
     """
     if _is_within_limits(content) and _is_upright(content):
         return None
+    check_canvas(content, memory_bytes)
     with _open(content) as image:
         target = _target(image)
         check_cost(image, target, content, memory_bytes)
@@ -88,6 +89,8 @@ def fit(content: bytes, memory_bytes: int) -> bytes | None:
 def _is_within_limits(content: bytes) -> bool:
     try:
         inspect.check_sides(content)
+    except TooManyParts:
+        raise
     except (Unreadable, SizeInvalid):
         return False
     return _short_enough(content)

@@ -1,7 +1,7 @@
-"""Makes 8-bit RGB of any Pillow image and scales it, a strip of rows at a time.
+"""Makes 8-bit RGB of any Pillow image and scales it, with no more memory than it must have.
 
-Each step is byte for byte what Pillow makes of the image in one piece, with half of the memory:
-pixels that are done with are freed before the next ones are made.
+Pixels are converted a strip of rows at a time: the same ones as in one piece, with half of the
+memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from typing import Final, cast
 from PIL import Image
 
 _STRIP_ROWS: Final = 256
+_PIXEL_BYTES: Final = 4
+_ONE_PIECE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Above this, an image is scaled in two steps, and freed between them. Pillow may take the two in
+the other order, with other roundings, so smaller images are left to it."""
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -38,12 +42,32 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return an RGB image in another size, and close it: ``image`` itself if it has that size."""
     if image.size == size:
         return image
+    in_one_piece, _ = _scaling_bytes(image.size, size)
+    if in_one_piece <= _ONE_PIECE_BYTES_MAX:
+        scaled = image.resize(size, Image.Resampling.LANCZOS)
+        image.close()
+        return scaled
     narrow = _empty(image, (size[0], image.height))
     for top, strip in _strips(image):
         of_strip = strip.resize((size[0], strip.height), Image.Resampling.LANCZOS)
         narrow.paste(of_strip, (0, top))
     image.close()
     return narrow.resize(size, Image.Resampling.LANCZOS)
+
+
+def needed_bytes(size: tuple[int, int], target: tuple[int, int]) -> int:
+    """Return the memory that ``resized`` holds at its peak, both images included."""
+    in_one_piece, in_two_steps = _scaling_bytes(size, target)
+    return in_one_piece if in_one_piece <= _ONE_PIECE_BYTES_MAX else in_two_steps
+
+
+def _scaling_bytes(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    (width, height), (new_width, new_height) = size, target
+    narrow = new_width * height
+    half_way = max(narrow, width * new_height)
+    in_one_piece = width * height + half_way + new_width * new_height
+    in_two_steps = max(width * height + narrow, narrow + new_width * new_height)
+    return in_one_piece * _PIXEL_BYTES, in_two_steps * _PIXEL_BYTES
 
 
 def digest(image: Image.Image) -> bytes:

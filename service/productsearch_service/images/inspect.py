@@ -43,6 +43,10 @@ class Unreadable(ValueError):
     """The bytes are no image of a format that is read here."""
 
 
+class TooManyParts(Unreadable):
+    """The image comes behind more chunks or segments than anybody should read through."""
+
+
 class SizeInvalid(ValueError):
     """The image's sides, bytes or cost are outside the limits; the text says how."""
 
@@ -82,7 +86,7 @@ def _png_header(content: bytes) -> Header:
         if kind == b"IDAT":
             return Header("PNG", width, height)
         at += length + 12
-    raise Unreadable(f"more than {_PNG_CHUNKS_MAX} chunks before the image; save it anew")
+    raise TooManyParts(f"more than {_PNG_CHUNKS_MAX} chunks before the image; save it anew")
 
 
 def _jpeg_header(content: bytes) -> Header:
@@ -105,7 +109,9 @@ def _jpeg_header(content: bytes) -> Header:
         (length,) = struct.unpack_from(">H", content, at + 2)
         at += 2 + length
     else:
-        raise Unreadable(f"more than {_JPEG_SEGMENTS_MAX} segments before the image; save it anew")
+        raise TooManyParts(
+            f"more than {_JPEG_SEGMENTS_MAX} segments before the image; save it anew"
+        )
     raise Unreadable(_WANTED)
 
 

@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from productsearch_service import limits
@@ -67,6 +69,7 @@ class Worker:
             raise
         ours.setblocking(False)
         self._socket = ours
+        self._is_awaited = False
 
     @property
     def pid(self) -> int:
@@ -79,22 +82,34 @@ class Worker:
 
     async def ready(self) -> None:
         """Wait until the decoders are loaded; raise Lost if they cannot be."""
-        kind, _ = await self._receive()
+        with self._awaited():
+            kind, _ = await self._receive()
         if kind != frames.READY:
             raise Lost
 
     async def work(self, kind: int, content: bytes) -> tuple[int, bytes]:
         """Return kind and content of the answer to one request; raise Lost."""
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.sock_sendall(self._socket, frames.HEAD.pack(kind, len(content)))
+        with self._awaited():
+            await self._send(frames.HEAD.pack(kind, len(content)))
             view = memoryview(content)
             for start in range(0, len(view), _BLOCK_BYTES):
-                await loop.sock_sendall(self._socket, view[start : start + _BLOCK_BYTES])
+                await self._send(view[start : start + _BLOCK_BYTES])
                 await asyncio.sleep(0)
+            return await self._receive()
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        self._is_awaited = True
+        try:
+            yield
+        finally:
+            self._is_awaited = False
+
+    async def _send(self, part: bytes | memoryview) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, part)
         except OSError:
             raise Lost from None
-        return await self._receive()
 
     async def _receive(self) -> tuple[int, bytes]:
         kind, length = frames.HEAD.unpack(await self._read(frames.HEAD.size))
@@ -120,9 +135,14 @@ class Worker:
         return bytes(content)
 
     def kill(self) -> None:
-        """End the process now, whatever it does."""
+        """End the process now, whatever it does.
+
+        Whoever waits for its answer gets Lost, and calls this again: a socket that the event loop
+        looks at must not be closed.
+        """
         self._process.kill()
-        self._socket.close()
+        if not self._is_awaited:
+            self._socket.close()
 
     def wait(self) -> None:
         """Wait until a killed process is gone, with its memory; blocks for milliseconds."""
@@ -194,6 +214,8 @@ class Slot:
         return self._ready
 
     async def _start(self) -> Worker:
+        if self._closed:
+            raise ServerFault("the service has stopped")
         try:
             worker = await asyncio.to_thread(self._spawn)
         except OSError as error:
@@ -206,9 +228,10 @@ class Slot:
                 await worker.ready()
         except BaseException as failure:
             worker.kill()
-            if self._closed or not isinstance(failure, (Lost, TimeoutError)):
+            if not isinstance(failure, (Lost, TimeoutError)):
                 raise
-            _log.error("a process of fit ended before it was ready")
+            if not self._closed:
+                _log.error("a process of fit ended before it was ready")
             raise ServerFault("the service failed") from None
         return worker
 

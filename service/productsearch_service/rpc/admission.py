@@ -1,24 +1,34 @@
 """Bounds what one replica has under way, in all and for each caller.
 
-In the order of a call's way: while its message is received, while it is carried out, and for a bulk
-stream as long as it is open. Nobody has all places of one kind alone.
+In the order of a call's way: while its message is received (Messages, in Turns), while it is
+carried out (Places), and for a bulk stream as long as it is open (Streams). Nobody has all places
+of one kind alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, TypeVar, cast
+
+import grpc
 
 from productsearch_service import limits
-from productsearch_service.call_context import Caller
-from productsearch_service.errors import Refusal, ServerDraining, ServerOverloaded
+from productsearch_service.call_context import CallContext, Caller
+from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
+from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
+from productsearch_service.rpc.streams import Streams
 
-_MANY_WAIT: Final = "as many requests wait for this replica as may"
+Value = TypeVar("Value")
+
+_WAIT_SHARE: Final = 0.5
+"""Of the time for a message: how long a call waits for its turn. What a caller began and left is
+gone within the time for one message."""
+_BUSY: Final = "this replica receives as many requests as it may"
 
 
 class Turns:
@@ -52,7 +62,7 @@ class Turns:
         if len(waiting) >= self._room_to_wait:
             if not waiting:
                 del self._waiting[caller]
-            raise ServerOverloaded(_MANY_WAIT, retry_after_s=limits.OVERLOAD_RETRY_S)
+            raise overloaded("as many requests wait for this replica as may")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append((turn, size_bytes))
         self._room_to_wait -= 1
@@ -115,6 +125,64 @@ class Turns:
             del self._waiting[caller]
 
 
+class Messages:
+    """The messages that are received, and the calls that wait for that."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._timers: set[asyncio.Timeout] = set()
+        self._over = False
+
+    async def receive(self, context: CallContext, grpc_context: Any, timeout_s: float) -> bytes:
+        """Return the message of a unary call, received within ``timeout_s`` of its turn.
+
+        Raises FieldInvalid if none came, ServerOverloaded if its turn did not come, and what the
+        deadline or the end of the replica ask for.
+        """
+        caller = context.caller.name
+        if not self._turns.take_now(caller):
+            try:
+                await self._within(timeout_s * _WAIT_SHARE, context, self._turns.take(caller))
+            except TimeoutError:
+                raise self._why(context, lambda: overloaded(_BUSY)) from None
+        try:
+            content = await self._within(timeout_s, context, grpc_context.read())
+        except TimeoutError:
+            raise self._why(context, lambda: late(timeout_s)) from None
+        finally:
+            self._turns.give(caller)
+        if content is grpc.aio.EOF:
+            raise wrong_request("missing; send one message with the call")
+        return cast("bytes", content)
+
+    def end_all(self) -> None:
+        """End all calls whose message has not come: the replica stops."""
+        self._over = True
+        now_s = asyncio.get_running_loop().time()
+        for timer in self._timers:
+            if not timer.expired():
+                timer.reschedule(now_s)
+
+    async def _within(self, seconds: float, context: CallContext, work: Awaitable[Value]) -> Value:
+        timer = asyncio.timeout(min(seconds, context.deadline.remaining_s()))
+        self._timers.add(timer)
+        try:
+            async with timer:
+                return await work
+        finally:
+            self._timers.discard(timer)
+
+    def _why(self, context: CallContext, otherwise: Callable[[], ServiceError]) -> ServiceError:
+        """Return why a call's time was over."""
+        if self._over:
+            return stopping()
+        try:
+            context.deadline.require()
+        except DeadlineTooShort as error:
+            return error
+        return otherwise()
+
+
 class Places:
     """Counts calls that are carried out, and the bytes of their requests.
 
@@ -143,7 +211,7 @@ class Places:
         """Take a place; raise ServerOverloaded."""
         full = self._full(caller, size_bytes)
         if full:
-            raise ServerOverloaded(full, retry_after_s=limits.OVERLOAD_RETRY_S)
+            raise overloaded(full)
         self._calls[caller.name] += 1
         self._total += 1
         self._bytes += size_bytes
@@ -186,86 +254,12 @@ class _Held:
         self.places.give(self.caller, self.size_bytes)
 
 
-@dataclass(eq=False, slots=True)
-class Stream:
-    """An open bulk stream. ``ending`` holds the error that it has to end with early."""
-
-    caller: Caller
-    ending: asyncio.Future[Refusal] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    progress_at_s: float = field(default_factory=time.monotonic)
-
-    def progressed(self) -> None:
-        """Note that a message came or went."""
-        self.progress_at_s = time.monotonic()
-
-    def end(self, error: Refusal) -> None:
-        """Let the stream end with ``error`` once what it has begun is answered."""
-        if not self.ending.done():
-            self.ending.set_result(error)
-
-
-class Streams:
-    """The open bulk streams: a bounded number, of which nobody has all.
-
-    Where there is no place, the stream that was silent for longest gives way, if that was longer
-    than ``silence_s``.
-    """
-
-    def __init__(self, *, streams_max: int, others_share: float, silence_s: float) -> None:
-        self._streams_max = streams_max
-        self._others_share = others_share
-        self._silence_s = silence_s
-        self._open: set[Stream] = set()
-
-    def open(self, caller: Caller) -> Stream:
-        """Return a new stream; raise ServerOverloaded."""
-        if full := self._full(caller):
-            silent = min(self._open, key=lambda stream: stream.progress_at_s)
-            if time.monotonic() - silent.progress_at_s < self._silence_s:
-                raise ServerOverloaded(full, retry_after_s=limits.OVERLOAD_RETRY_S)
-            self.close(silent)
-            silent.end(
-                ServerOverloaded(
-                    f"no message came or went for {self._silence_s:.0f} s, and others wait for the "
-                    "place of this stream; open a new one for what is left",
-                    retry_after_s=limits.OVERLOAD_RETRY_S,
-                )
-            )
-        stream = Stream(caller)
-        self._open.add(stream)
-        return stream
-
-    def close(self, stream: Stream) -> None:
-        """Give a stream's place back."""
-        self._open.discard(stream)
-
-    def end_all(self, error: Refusal) -> None:
-        """Let all streams end early."""
-        for stream in self._open:
-            stream.end(error)
-
-    @property
-    def in_flight(self) -> int:
-        """Open streams."""
-        return len(self._open)
-
-    def _full(self, caller: Caller) -> str:
-        """Return what is full, or nothing."""
-        if len(self._open) >= self._streams_max:
-            return "this replica has as many streams open as it may"
-        own = sum(stream.caller.name == caller.name for stream in self._open)
-        if own >= max(1, int(self._streams_max * (1 - self._others_share / caller.share))):
-            return "this caller has its share of this replica's streams open"
-        return ""
-
-
 class Admission:
     """The places of all kinds, until the replica is about to stop."""
 
     def __init__(self, *, stream_silence_s: float = limits.BULK_SILENCE_S) -> None:
         self.receiving = Turns(limits.RECEIVING_MAX, waiting_max=limits.WAITING_MAX)
+        self.messages = Messages(self.receiving)
         self.unary = Places(
             calls_max=limits.RPCS_IN_FLIGHT_MAX,
             bytes_max=limits.BYTES_IN_FLIGHT_MAX,
@@ -287,15 +281,12 @@ class Admission:
         self._draining = True
         self.streams.end_all(stopping())
 
+    def end_silent(self) -> None:
+        """End the calls whose request has not come, and those of health and reflection."""
+        self.messages.end_all()
+        self.bystanders.end_all()
+
     def check(self) -> None:
         """Raise ServerDraining if the replica is about to stop."""
         if self._draining:
             raise stopping()
-
-
-def stopping() -> ServerDraining:
-    """Return the refusal of a replica that is about to stop."""
-    return ServerDraining(
-        "this replica is about to stop; call again and another one answers",
-        retry_after_s=limits.DRAIN_RETRY_S,
-    )

@@ -89,6 +89,7 @@ class Pipeline(Generic[Item, Result]):
                 task = asyncio.create_task(self._answer(item), name="bulk-item")
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._finished, size_bytes))
+                del item, task  # else they are held until the next item comes
         except Exception as error:  # noqa: BLE001 - raised where the results are taken
             self._error = error
         finally:

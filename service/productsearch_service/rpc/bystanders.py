@@ -86,7 +86,8 @@ class Bystanders:
     def _end_oldest(self) -> None:
         oldest = next(iter(self._open))
         del self._open[oldest]
-        oldest.reschedule(asyncio.get_running_loop().time())
+        if not oldest.expired():  # its task has not run since
+            oldest.reschedule(asyncio.get_running_loop().time())
 
 
 async def _answered(answering: Any, context: Any) -> Any:

@@ -23,21 +23,21 @@ from productsearch_service import limits
 from productsearch_service.call_context import NOBODY, CallContext, Caller
 from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
-    DeadlineTooShort,
     FieldInvalid,
     ServerDraining,
     ServerFault,
     ServiceError,
     UpstreamUnavailable,
     UpstreamWords,
-    Violation,
     quoted,
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import access_record, batch_size
-from productsearch_service.rpc.admission import Admission, Stream, Turns
+from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
+from productsearch_service.rpc.streams import Stream
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -109,7 +109,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 context = self._begin(call, grpc_context)
                 context.deadline.require()
-                content = await self._received(context, grpc_context)
+                content = await self.admission.messages.receive(
+                    context, grpc_context, self.receive_timeout_s
+                )
                 with self.admission.unary.held(call.caller, len(content)):
                     request = _decoded(decode, content)
                     del content
@@ -134,20 +136,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _stream(
         self, method: str, handle: Callable[..., AsyncGenerator[Message, None]]
     ) -> Callable[..., AsyncIterator[Message]]:
-        async def wrapped(
-            requests: AsyncIterator[Message], grpc_context: Any
-        ) -> AsyncIterator[Message]:
+        async def wrapped(_: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[Message]:
             call = _Call(method, self.counters)
             stream = None
             try:
                 context = self._begin(call, grpc_context)
                 stream = self.admission.streams.open(call.caller)
                 context.ending = stream.ending
-                responses = handle(self._allowed(call, requests, stream), context)
+                responses = handle(self._allowed(call, grpc_context, stream), context)
                 async with aclosing(responses):
                     async for response in responses:
+                        stream.writes()
                         yield response
-                        stream.progressed()
+                        stream.wrote()
             except (asyncio.CancelledError, GeneratorExit):
                 call.ended("CANCELLED")
                 raise
@@ -170,25 +171,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self.policy.value.check(call.caller.name, call.method)
         return CallContext.begin(call.caller, grpc_context.time_remaining())
 
-    async def _received(self, context: CallContext, grpc_context: Any) -> bytes:
-        """Return the message of a unary call."""
-        caller, turns = context.caller.name, self.admission.receiving
-        if not turns.take_now(caller):
-            await _turn(turns, context)
-        try:
-            async with asyncio.timeout(min(self.receive_timeout_s, context.deadline.remaining_s())):
-                content = await grpc_context.read()
-        except TimeoutError:
-            context.deadline.require()
-            raise _wrong_request(
-                f"did not arrive within {self.receive_timeout_s:.0f} s; send it with the call"
-            ) from None
-        finally:
-            turns.give(caller)
-        if content is grpc.aio.EOF:
-            raise _wrong_request("missing; send one message with the call")
-        return cast("bytes", content)
-
     def _allow(self, call: _Call, library: str) -> None:
         name = self.libraries.name(library)
         call.library = self.libraries.label(name)
@@ -197,29 +179,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self.policy.value.check(call.caller.name, call.method, name)
         self.libraries.require(library)
 
-    async def _allowed(
-        self, call: _Call, requests: AsyncIterator[Any], stream: Stream
-    ) -> AsyncIterator[Any]:
-        """Check the library of a stream's first message before anyone reads it."""
+    async def _allowed(self, call: _Call, grpc_context: Any, stream: Stream) -> AsyncIterator[Any]:
+        """Yield a stream's messages; check the library of the first one before anyone reads it.
+
+        gRPC's own iterator would hold each message, and its image, until the next one comes.
+        """
         try:
-            async for request in requests:
+            while (request := await grpc_context.read()) is not grpc.aio.EOF:
                 stream.progressed()
                 if not call.library:
                     self._allow(call, request.settings.library)
                 yield request
+                del request
         except DecodeError:
             raise _no_message() from None
-
-
-async def _turn(turns: Turns, context: CallContext) -> None:
-    """Wait until the call's message may be received."""
-    try:
-        async with context.deadline.timeout():
-            await turns.take(context.caller.name)
-    except TimeoutError:
-        raise DeadlineTooShort(
-            "the deadline ended while other requests were received; set a longer one"
-        ) from None
 
 
 def _decoded(decode: Decoder, content: bytes) -> Any:
@@ -231,11 +204,7 @@ def _decoded(decode: Decoder, content: bytes) -> Any:
 
 
 def _no_message() -> FieldInvalid:
-    return _wrong_request("not a message of this method; send what its generated client makes")
-
-
-def _wrong_request(described: str) -> FieldInvalid:
-    return FieldInvalid(f"request: {described}", violations=(Violation("request", described),))
+    return wrong_request("not a message of this method; send what its generated client makes")
 
 
 class _Call:

@@ -223,6 +223,7 @@ class _BulkStream:
         del first
         async for request in self._requests:
             yield _item(request)
+            del request  # else it is held until the next one comes
 
 
 def _item(request: _Request) -> _Item:

@@ -28,7 +28,7 @@ async def drain(
     admission.drain()
     # Calls that still come are refused in words, for a moment: grpc would cut them off.
     await _wait(hurry, min(limits.DRAIN_REFUSAL_S, settings.drain_delay_s))
-    admission.bystanders.end_all()
+    admission.end_silent()
     ended = asyncio.create_task(server.stop(0 if hurry.is_set() else settings.drain_grace_s))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({ended, hurried}, return_when=asyncio.FIRST_COMPLETED)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from productsearch_service import limits
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
-from productsearch_service.redaction import redact
+from productsearch_service.redaction import echoes_secret, hides_secret, redact
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 
 _LOG_ID_MAX: Final = 2**64 - 1
@@ -22,6 +23,7 @@ _MESSAGE_CHARS_READ: Final = 10_000
 _MESSAGE_CHARS_MAX: Final = 200
 _SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{12,}")
 _SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
+_MASK: Final = "***"
 _TRUE_WORDS: Final = frozenset({"true", "1"})
 _DECODER: Final = json.JSONDecoder(object_hook=MaskedMembers)
 
@@ -76,13 +78,13 @@ def read(body: MaskedBytes) -> Answer:
     members = _members(body)
     # Raised here, where no JSONDecodeError is being handled: it holds the whole body.
     if members is None:
-        raise _unreadable("is no JSON object")
+        raise _unreadable("is not a JSON object")
     log_id = _log_id(members.get("log_id"))
     if "error_code" not in members:
         return Answer(UpstreamWords(log_id=log_id), members)
     code = _integer(members["error_code"])
     if code is None or not 0 < code < 2**31:
-        raise _unreadable("has an error_code that is no code", UpstreamWords(log_id=log_id))
+        raise _unreadable("has an error_code that is not a number", UpstreamWords(log_id=log_id))
     words = UpstreamWords(code, _printable(members.get("error_msg")), log_id)
     return Answer(words, members, failed=True)
 
@@ -109,22 +111,28 @@ def log_id(answer: Answer) -> int:
     return answer.words.log_id
 
 
-def page(answer: Answer) -> Page:
-    """Return the results of a search answer, sorted: recorded pages were not always."""
+def page(answer: Answer, count: int = limits.RESULT_WINDOW) -> Page:
+    """Return the ``count`` best results of a search answer, sorted: recorded pages were not always.
+
+    A brief that echoes a secret is masked, a score outside 0 to 1 clipped.
+    """
     if not isinstance(answer.members.get("result"), list):
         raise _unreadable("has no result list", answer.words)
     hits = [_hit(row, answer.words) for row in answer.members["result"]]
     hits.sort(key=lambda hit: -hit.score)
+    del hits[count:]
+    if echoes_secret("".join([hit.brief for hit in hits])):
+        hits = [replace(hit, brief=_MASK) if echoes_secret(hit.brief) else hit for hit in hits]
     return Page(tuple(hits), _has_more(answer.members.get("has_more")), answer.words.log_id)
 
 
 def _hit(row: object, words: UpstreamWords) -> Hit:
     if not isinstance(row, dict):
-        raise _unreadable("has a result that is no object", words)
+        raise _unreadable("has a result that is not an object", words)
     cont_sign, score = _sign(row.get("cont_sign")), _number(row.get("score"))
     if cont_sign is None or not isinstance(row.get("brief", ""), str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
-    return Hit(cont_sign, score, _well_formed(MaskedText(row.get("brief", ""))))
+    return Hit(cont_sign, min(max(score, 0.0), 1.0), _well_formed(MaskedText(row.get("brief", ""))))
 
 
 def _sign(value: object) -> str | None:
@@ -168,7 +176,9 @@ def _printable(message: object) -> str:
     """
     if not isinstance(message, str):
         return ""
-    masked = _SECRET_LIKE.sub("***", redact(message[:_MESSAGE_CHARS_READ]))
+    masked = _SECRET_LIKE.sub(_MASK, redact(message[:_MESSAGE_CHARS_READ]))
+    if hides_secret(masked):
+        return _MASK
     return "".join(c if c.isprintable() else " " for c in masked[:_MESSAGE_CHARS_MAX])
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from productsearch_service.call_context import CallContext
 from productsearch_service.upstream import answers, codes
@@ -75,7 +76,8 @@ class UpstreamClient:
         if classes.named:
             fields["tag_logic"] = "1" if either_class else "0"
         fields |= {"pn": str(start), "rn": str(count)}
-        return await self.exchange.call(Call("search", fields, answers.page, image.path), context)
+        read = partial(answers.page, count=count)
+        return await self.exchange.call(Call("search", fields, read, image.path), context)
 
     async def update(
         self, target: Image | str, brief: str | None, classes: Classes, context: CallContext

@@ -40,6 +40,8 @@ class Meaning:
 _UNAVAILABLE: Final = errors.UpstreamUnavailable
 _CREDENTIALS: Final = errors.UpstreamCredentialsRejected
 
+GATEWAYS_MAX: Final = 111
+"""The gateway's codes end here; all others come from behind it, where tokens were accepted."""
 DUPLICATE: Final = 216681
 NOT_FOUND: Final = 216680
 URL_SLOW: Final = 282112

@@ -211,14 +211,14 @@ class Exchange:
         self, call: Call[Value], body: tuple[bytes, ...], context: CallContext, deadline: Deadline
     ) -> Answer:
         """Return what the upstream answered, an error code too, and learn from it."""
-        gates = self._gates
+        gates, breaker, quota = self._gates, self._gates.breaker, self._gates.quota
         probes: Probes = {}
         try:
-            if gates.closed:
+            if breaker.error is not None or quota.error is not None:
                 await gates.admit(probes, context.caller, deadline)
             token = await self.tokens.get(deadline)
             await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
-            if gates.closed:  # while it waited
+            if breaker.error is not None or quota.error is not None:  # since it waited
                 await gates.admit(probes, context.caller, deadline)
             deadline.require()
             context.posts_begun += 1
@@ -238,6 +238,8 @@ class Exchange:
                 self.pacer.exceeded()
             if meaning.action is Action.NEW_TOKEN:
                 self.tokens.reject(token)
+        if self.tokens.rejections and (not answer.failed or answer.words.code > codes.GATEWAYS_MAX):
+            self.tokens.accepted(token)
         return answer
 
     async def _post(

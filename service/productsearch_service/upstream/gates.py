@@ -59,13 +59,8 @@ class Gates:
         )
         self._both = (self.quota, breaker)
 
-    @property
-    def closed(self) -> bool:
-        """Whether one of them keeps calls away."""
-        return self.breaker.error is not None or self.quota.error is not None
-
     async def admit(self, probes: Probes, caller: Caller, deadline: Deadline) -> None:
-        """Wait until a call may go out, and note what it is a probe of.
+        """Wait until a call may go out, and note what it is a probe of; for while one is open.
 
         Raises the error that closed a gate, UpstreamUnavailable or QuotaExhausted.
         """
@@ -81,7 +76,8 @@ class Gates:
         if answer.failed:
             words = answer.words
             error = codes.error_of(words)
-            if words.code in codes.MAYBE_THE_INPUTS or isinstance(error, UpstreamProtocol):
+            refused = words.http_status and isinstance(error, UpstreamProtocol)
+            if words.code in codes.MAYBE_THE_INPUTS or refused:
                 self._doubt(error, sent, answered=True)
                 return
             if isinstance(error, UpstreamUnavailable):
@@ -144,4 +140,5 @@ def _input_of(fields: Mapping[str, str | tuple[bytes, ...]]) -> int:
     value = next((fields[name] for name in names if name in fields), "")
     if isinstance(value, str):
         return hash(value)
-    return hash((sum(map(len, value)), value[0][:_INPUT_BYTES], value[-1][-_INPUT_BYTES:]))
+    first, last = b"".join(value[:1]), b"".join(value[-1:])
+    return hash((sum(map(len, value)), first[:_INPUT_BYTES], last[-_INPUT_BYTES:]))

@@ -1,28 +1,17 @@
-"""Asks the token endpoint for an access token, in a thread; the only module that imports requests.
+"""Asks the token endpoint for an access token.
 
-A token is needed about once a month, so this one call blocks a thread, and requests serves it as
-it is. The key pair travels in a POST form, never in the URL: URLs end up in logs and in spans.
-Nothing of requests leaves this module: its exceptions hold the request with its body.
+The key pair travels in a POST form, never in the URL: URLs end up in logs and in spans. Each
+request has a connection of its own: a token is needed about once a month.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
-from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 from urllib.parse import urlencode
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, NewConnectionError
 
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
@@ -30,26 +19,13 @@ from productsearch_service.errors import ServiceError, UpstreamCredentialsReject
 from productsearch_service.upstream.auth import token_answer
 from productsearch_service.upstream.auth.credentials import Credentials, KeyPair
 from productsearch_service.upstream.auth.token import Issued
-from productsearch_service.upstream.masked import MaskedBytes
-
-_T = TypeVar("_T")
+from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _PATH: Final = "/oauth/2.0/token"
-_HEADERS: Final = {
-    "Content-Type": "application/x-www-form-urlencoded",
-    "Accept": "application/json",
-}
-_ANSWER_BYTES_MAX: Final = 16 * limits.TOKEN_BYTES_MAX
-_READ_BYTES: Final = 16_384
 _THREADS_MAX: Final = 4
-"""A flight and a look for a new key pair need one each. The others are for threads that are held
-beyond the end of their call, by a resolver or a file system that hangs. These are bounded, and
-hold no thread of the event loop's default executor."""
-
-# These log URLs and heads of answers: each call at DEBUG, a bad header line at WARNING with a
-# traceback. A filter holds whatever level anyone sets.
-for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(lambda _: False)
+"""A flight and a look for a new key pair need one each. The others are for threads that a file
+system holds beyond the end of their call. None is of the event loop's default executor."""
 
 
 class TokenIssuer:
@@ -61,8 +37,7 @@ class TokenIssuer:
     """
 
     def __init__(self, base_url: str, ca_bundle: Path | None, credentials: Credentials) -> None:
-        self._url = base_url.rstrip("/") + _PATH
-        self._verify: bool | str = str(ca_bundle) if ca_bundle else True
+        self._base_url, self._ca_bundle = base_url, ca_bundle
         self._credentials = credentials
         self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="token")
         self._proven: KeyPair | None = None
@@ -113,21 +88,16 @@ class TokenIssuer:
 
     async def _read(self, end: Deadline) -> KeyPair:
         """Return what the credentials hold now; the volume that they are on may hang."""
-        pair = await self._in_thread(self._credentials.read, end)
-        if pair is None:
-            raise UpstreamCredentialsRejected("the credentials could not be read in time")
-        return pair
+        reads = asyncio.get_running_loop().run_in_executor(self._threads, self._credentials.read)
+        try:
+            async with end.timeout():
+                return await reads
+        except TimeoutError:
+            pass
+        raise UpstreamCredentialsRejected("the credentials could not be read in time")
 
     async def _issue(self, pair: KeyPair, end: Deadline) -> Issued:
-        call = _TokenCall()
-        try:
-            outcome = await self._in_thread(
-                partial(call.post, self._url, self._verify, pair, end.remaining_s()), end
-            )
-        finally:
-            call.cut()
-        if outcome is None:
-            outcome = token_answer.no_token("was too slow")
+        outcome = await self._ask(pair, end)
         if isinstance(outcome, Issued):
             return outcome
         hopeless = isinstance(outcome, UpstreamCredentialsRejected)
@@ -136,109 +106,15 @@ class TokenIssuer:
         # Raised here, where no other exception is being handled that could be its context.
         raise outcome
 
-    async def _in_thread(self, work: Callable[[], _T], end: Deadline) -> _T | None:
-        """Return the result of ``work``, or None if there is none before ``end``."""
-        running = asyncio.get_running_loop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(end.remaining_s()):
-                return await running.run_in_executor(self._threads, work)
-        return None
-
-
-class _TokenCall(HTTPAdapter):
-    """One POST on a connection of its own, which another thread can cut.
-
-    A socket's timeout starts anew with each byte, so an answer that drips would hold its thread
-    for hours, and a process waits for such threads when it exits. The adapter is used without a
-    requests.Session: no proxies, ``.netrc``, cookies or CA bundles of the environment, and no
-    redirects.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-        self._socket: socket.socket | None = None
-        self._is_cut = False
-
-    def post(
-        self, url: str, verify: bool | str, pair: KeyPair, time_s: float
-    ) -> Issued | ServiceError:
-        """Ask for a token and return it or the error; blocks."""
-        answer = self._exchange(url, verify, _form(pair), time_s)
-        if isinstance(answer, str):
-            return token_answer.no_token(answer)
-        return token_answer.read(*answer)
-
-    def cut(self) -> None:
-        """End the call if it is under way, from any thread; handshakes end by their timeout."""
-        self._is_cut = True
-        opened = self._socket
-        if opened is not None:
-            with suppress(OSError):  # it was closed at this moment
-                opened.shutdown(socket.SHUT_RDWR)
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Return the pool for the request; the socket that it opens is noted."""
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = partial(self._connection, pool.ConnectionCls)
-        return pool
-
-    def _connection(self, make: Callable[..., Any], **options: Any) -> Any:
-        connection = make(**options)
-        connect = connection.connect
-
-        def connect_and_note() -> None:
-            connect()
-            self._socket = connection.sock
-            if self._is_cut:
-                raise TimeoutError
-
-        connection.connect = connect_and_note
-        connection.response_class = _Response
-        return connection
-
-    def _exchange(
-        self, url: str, verify: bool | str, form: MaskedBytes, time_s: float
-    ) -> tuple[int, MaskedBytes] | str:
-        """Return the status and body of the answer, or what the endpoint did instead."""
-        timeouts_s = (min(limits.CONNECT_TIMEOUT_S, time_s), time_s)
+    async def _ask(self, pair: KeyPair, end: Deadline) -> Issued | ServiceError:
+        transport = Transport(self._base_url, self._ca_bundle)
         try:
-            request = requests.Request("POST", url, headers=_HEADERS, data=form).prepare()
-            with self.send(request, stream=True, timeout=timeouts_s, verify=verify) as response:
-                return self._read(response)
-        except requests.RequestException as error:
-            return _what(error)
-        except (HTTPError, OSError, ValueError):
-            return "broke off"
+            answer = await transport.post(_PATH, MaskedText(), (_form(pair),), end)
+        except TransportFailure as failure:
+            return token_answer.no_token(failure.what)
         finally:
-            self._socket = None
-            self.close()
-
-    def _read(self, response: requests.Response) -> tuple[int, MaskedBytes] | str:
-        pieces: list[MaskedBytes] = []
-        bytes_left = _ANSWER_BYTES_MAX
-        while not self._is_cut:
-            piece = MaskedBytes(response.raw.read1(_READ_BYTES, decode_content=True))
-            if not piece:
-                return response.status_code, MaskedBytes(b"".join(pieces))
-            pieces.append(piece)
-            bytes_left -= len(piece)
-            if bytes_left < 0:
-                return "answered too much"
-        return "was too slow"
-
-
-class _Response(HTTPResponse):
-    """Its failures do not hold what the endpoint sent: tracing libraries export their text."""
-
-    def begin(self) -> None:
-        """Read the head."""
-        try:
-            super().begin()
-        except HTTPException:
-            pass
-        else:
-            return
-        raise RemoteDisconnected("the token endpoint sent no HTTP")
+            await transport.close()
+        return token_answer.read(*answer)
 
 
 def _form(pair: KeyPair) -> MaskedBytes:
@@ -251,13 +127,3 @@ def _form(pair: KeyPair) -> MaskedBytes:
             }
         ).encode()
     )
-
-
-def _what(error: requests.RequestException) -> str:
-    """Return what happened, in fixed words."""
-    cause = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(error, requests.exceptions.SSLError):
-        return "failed TLS verification"
-    if isinstance(error, requests.ConnectTimeout) or isinstance(cause, NewConnectionError):
-        return "cannot be connected to"
-    return "was too slow" if isinstance(error, requests.Timeout) else "broke off"

@@ -36,6 +36,9 @@ from productsearch_service.upstream.stats import TokenStats
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT: Final = 16
+_STORM_PAUSE_S: Final = 10.0
+"""Between two requests for a token, while the upstream rejects each one that it is sent."""
+_GATE_SPREAD: Final = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class _Flight:
 
     task: asyncio.Task[None]
 
-    def __init__(self) -> None:
+    def __init__(self, ends_by_s: float) -> None:
+        self.ends_by_s = ends_by_s
         self.error: ServiceError | None = None
         self.superseded = False
 
@@ -87,6 +91,8 @@ class TokenSource:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        self.rejections = 0
+        """Tokens in a row that the upstream rejected without having accepted them."""
         self._issue = issue
         self._count = count
         self._clock = clock
@@ -137,14 +143,14 @@ class TokenSource:
                 return token
             flight = self._flight
             if flight is None:
-                raise self._refusal()
+                raise self._refusal(self._last_error or _none_in_time())
             if time_is_up:
-                raise _none_in_time()
+                raise self._refusal(_none_in_time())
             # A shield: neither the end of this wait nor its cancellation reaches the flight.
             await asyncio.wait({flight.task}, timeout=end.remaining_s())
             # A rotation may have brought a token after the flight failed and before we woke.
             if flight.error is not None and self.state is TokenState.EXPIRED:
-                raise flight.error.copy()
+                raise self._refusal(flight.error)
             # Look once more: its token may be there, or may have been rejected before we woke.
             time_is_up = not end.remaining_s()
 
@@ -153,6 +159,18 @@ class TokenSource:
         if self._token is not None and self._token.generation == token.generation:
             self._rejected.append(token.value)
             self._token = None
+            self.rejections += 1
+            if self.rejections > 1:  # else each call of each caller would ask for a token
+                self._gate_until_s = self._clock() + _STORM_PAUSE_S
+                self._last_error = UpstreamCredentialsRejected(
+                    "the upstream rejects each token that the token endpoint gives; "
+                    f"another one is asked for every {_STORM_PAUSE_S:.0f} s"
+                )
+
+    def accepted(self, token: Token) -> None:
+        """Say that the upstream accepted ``token``."""
+        if token.generation == self._generation:
+            self.rejections = 0
 
     def adopt(self, issued: Issued) -> None:
         """Take a token that was issued elsewhere: to a new key pair.
@@ -163,6 +181,7 @@ class TokenSource:
         if self._flight is not None:
             self._flight.superseded = True
         self._accept(issued)
+        self.rejections = 0
 
     async def close(self) -> None:
         """Cancel the flight. Its waiters get an error, and there is no other flight after it."""
@@ -173,13 +192,18 @@ class TokenSource:
             flight.task.cancel()
             await asyncio.wait({flight.task})
 
-    def _refusal(self) -> ServiceError:
-        """Return the last error; while the gate is closed, waiting for less does not help."""
-        refusal = (self._last_error or _none_in_time()).copy()
+    def _refusal(self, error: ServiceError) -> ServiceError:
+        """Return an error of a caller's own, which says when the next token is asked for."""
+        refusal = error.copy()
         if refusal.retry_after_s is not None:
-            closed_s = self._gate_until_s - self._clock()
-            refusal.retry_after_s = max(closed_s, refusal.retry_after_s)
+            refusal.retry_after_s = max(self._next_flight_s(), refusal.retry_after_s)
         return refusal
+
+    def _next_flight_s(self) -> float:
+        """Return the seconds until the next flight, at the latest: this one's may fail, too."""
+        if self._flight is None:
+            return self._gate_until_s - self._clock()
+        return self._flight.ends_by_s - self._clock() + self._gate_s(_GATE_SPREAD)
 
     def _usable(self) -> Token | None:
         """Return the token if it is valid; begin a flight unless it is fresh."""
@@ -190,7 +214,7 @@ class TokenSource:
 
     def _begin_flight(self) -> None:
         if self._flight is None and not self._closed and self._clock() >= self._gate_until_s:
-            self._flight = flight = _Flight()
+            self._flight = flight = _Flight(self._clock() + limits.TOKEN_FETCH_TIMEOUT_S)
             flight.task = asyncio.create_task(self._fly(flight), name="token")
 
     async def _fly(self, flight: _Flight) -> None:
@@ -240,16 +264,18 @@ class TokenSource:
 
     def _close_gate(self, error: ServiceError) -> None:
         """Keep the next flight away: 1 s, doubling to 5 min; 5 min at once if it is hopeless."""
-        longest_s = limits.TOKEN_GATE_MAX_S
         if isinstance(error, UpstreamCredentialsRejected):
-            wait_s = longest_s
+            wait_s = limits.TOKEN_GATE_MAX_S
         else:
-            doubled_s = limits.TOKEN_GATE_FIRST_S * 2 ** min(self._failures, 10)
-            wait_s = min(doubled_s * self._chance(0.8, 1.2), longest_s)
+            wait_s = self._gate_s(self._chance(0.8, _GATE_SPREAD))
         self._failures += 1
         self._gate_until_s = self._clock() + wait_s
         self._last_error = error
         _log.warning("no new token: %s; asking again in %.0f s", error.message, wait_s)
+
+    def _gate_s(self, spread: float) -> float:
+        doubled_s: float = limits.TOKEN_GATE_FIRST_S * 2 ** min(self._failures, 10)
+        return min(doubled_s * spread, limits.TOKEN_GATE_MAX_S)
 
 
 def _none_in_time() -> ServiceError:

@@ -20,6 +20,7 @@ from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, Ma
 
 _STATUSES: Final = (200, 401)
 """A token, or the reason why there is none."""
+_BYTES_MAX: Final = 16 * limits.TOKEN_BYTES_MAX
 _HOPELESS: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 _TOKEN_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~+/=")
 
@@ -31,6 +32,8 @@ def no_token(what: str) -> UpstreamUnavailable:
 
 def read(status: int, body: MaskedBytes) -> Issued | ServiceError:
     """Return what the endpoint issued, or the error that its answer amounts to."""
+    if len(body) > _BYTES_MAX:
+        return no_token("answered too much")
     if status not in _STATUSES:
         return no_token(f"answered with HTTP {status}")
     members = _members(body)

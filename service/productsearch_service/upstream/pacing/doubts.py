@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-_SILENT_S: Final = 4.0
+_SILENT_S: Final = 3.0
 """How long nobody may have been answered before such failures mean an outage."""
 _SERVED_S: Final = 30.0
 """Who was answered this recently would see an outage too."""

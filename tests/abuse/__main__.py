@@ -1,0 +1,28 @@
+"""Everything that callers, and upstreams, may do to the others, at full size; a line a measure.
+
+Runs the modules beside this one as processes of their own, one after the other, and fails if one
+of them is short.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+_MODULES = ("silence", "images", "upstream", "names")
+
+
+def main() -> int:
+    """Run all that there are; return 0 if none is short."""
+    worst = 0
+    for module in _MODULES:
+        name = f"tests.abuse.{module}"
+        if importlib.util.find_spec(name) is not None:
+            print(f"== {module}", flush=True)
+            worst = max(worst, abs(subprocess.run([sys.executable, "-u", "-m", name]).returncode))
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Health on the service's own port answers however many calls of it are silent."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from productsearch_service import limits
+from productsearch_service.rpc.bystanders import Bystanders
+from tests.calls.silent import Silence, admission_of, connected
+from tests.calls.watching import until
+from tests.conftest import ServerFactory
+from tests.facade import Server
+
+CHECK = "/grpc.health.v1.Health/Check"
+SILENT = 1000
+PATIENCE_S = 20
+
+
+def status(channel: grpc.Channel) -> int:
+    """Return what Check answers."""
+    health = health_pb2_grpc.HealthStub(channel)
+    return int(health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S).status)
+
+
+def bystanders(server: Server) -> int:
+    """Return how many calls of health and reflection are open."""
+    return admission_of(server).bystanders.in_flight
+
+
+@pytest.fixture
+def silent_checks() -> Iterator[Any]:
+    """Return a function that opens silent calls of Check from a process of its own."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(server: Server, count: int) -> None:
+        command = [sys.executable, "-m", "tests.abuse.silent", f"127.0.0.1:{server.port}", CHECK]
+        process = subprocess.Popen(
+            [*command, "--count", str(count), "--connections", "10"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert "begun\n" == process.stdout.readline()
+
+    yield start
+    for process in processes:
+        process.communicate()
+
+
+def test_a_thousand_silent_checks_keep_nobody_out(
+    server: ServerFactory, silent_checks: Any
+) -> None:
+    """More than may be open: the oldest end, and every probe is answered."""
+    running = server()
+    with connected(running) as channel:
+        silent_checks(running, SILENT)
+        until(lambda: bystanders(running) > limits.BYSTANDERS_MAX // 2)
+        for _ in range(50):
+            assert health_pb2.HealthCheckResponse.SERVING == status(channel)
+            assert bystanders(running) <= limits.BYSTANDERS_MAX
+        assert 0 == admission_of(running).receiving.held[0]
+
+
+def test_a_silent_check_ends(server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that does not come within its time: UNAVAILABLE, and none at all is told."""
+    monkeypatch.setattr(limits, "BYSTANDER_TIMEOUT_S", 0.2)
+    running = server()
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = silence.unary(CHECK, count=20)
+        assert {grpc.StatusCode.UNAVAILABLE} == {call.code() for call in calls}
+        empty = channel.stream_unary(CHECK).future(iter(()))
+        assert grpc.StatusCode.INVALID_ARGUMENT == empty.code()
+        until(lambda: bystanders(running) == 0)
+        assert health_pb2.HealthCheckResponse.SERVING == status(channel)
+
+
+def test_a_stop_does_not_wait_for_watches(server: ServerFactory) -> None:
+    """An open Watch and a silent Check end with the drain delay, not with the grace."""
+    running = server(drain_delay_s=0.2, drain_grace_s=60)
+    with connected(running) as channel, Silence(channel) as silence:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert health_pb2.HealthCheckResponse.SERVING == next(watch).status
+        (check,) = silence.unary(CHECK)
+        until(lambda: bystanders(running) == 2)
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        assert health_pb2.HealthCheckResponse.NOT_SERVING == next(watch).status
+        with pytest.raises(grpc.RpcError):
+            next(watch)
+        assert grpc.StatusCode.UNAVAILABLE == check.code()
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()
+
+
+class _Context:
+    """What a handler is given; its request comes when the test says so."""
+
+    def __init__(self) -> None:
+        self.request: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.aborted: grpc.StatusCode | None = None
+
+    async def read(self) -> bytes:
+        return await self.request
+
+    async def abort(self, code: grpc.StatusCode, _: str) -> None:
+        self.aborted = code
+        raise asyncio.CancelledError
+
+
+async def _echo(request: bytes, _: object) -> bytes:
+    return request
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("open", "send", "leave", "late", "all")), st.integers(0, 9)),
+        max_size=40,
+    )
+)
+def test_bystanders_end_in_any_order(steps: list[tuple[str, int]]) -> None:
+    """Opened, served, left, late and ended in any order: never too many, and nothing is left."""
+    asyncio.run(_end_in_any_order(steps))
+
+
+async def _end_in_any_order(steps: list[tuple[str, int]]) -> None:
+    bystanders = Bystanders(calls_max=3)
+    handler = bystanders.wrap(grpc.unary_unary_rpc_method_handler(_echo))
+    open_: list[tuple[_Context, asyncio.Task[Any]]] = []
+    for step, which in steps:
+        if step == "open":
+            context = _Context()
+            open_.append((context, asyncio.create_task(handler.stream_unary(None, context))))
+        elif step == "all":
+            bystanders.end_all()
+        elif open_:
+            context, task = open_[which % len(open_)]
+            if step == "leave":
+                task.cancel()
+            elif step == "send" and not context.request.done():
+                context.request.set_result(b"x")
+            elif step == "late":  # its time is over in this very turn of the loop
+                for timer in bystanders._open:
+                    if not timer.expired():
+                        timer.reschedule(asyncio.get_running_loop().time())
+        if which % 2:
+            await asyncio.sleep(0)
+            assert bystanders.in_flight <= 3
+    await asyncio.sleep(0)  # all have begun
+    bystanders.end_all()
+    done = await asyncio.wait_for(
+        asyncio.gather(*(task for _, task in open_), return_exceptions=True), 5
+    )
+    assert all(each == b"x" or isinstance(each, asyncio.CancelledError) for each in done)
+    assert 0 == bystanders.in_flight

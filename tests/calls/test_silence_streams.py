@@ -1,0 +1,262 @@
+"""Bulk streams that say nothing, or carry much, take nothing from the others for long."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from productsearch import v1
+from productsearch_service import limits
+from tests.calls.silent import CALLERS, Silence, admission_of, connected, policy_file
+from tests.calls.silent import token_of as token
+from tests.calls.watching import Held, outcome, until
+from tests.conftest import ServerFactory
+from tests.facade import Server
+from tests.fakes.upstream import FakeUpstream
+from tests.pictures import noise_jpeg, numbered_jpeg
+
+PLACES = limits.BULK_STREAMS_MAX
+OWN = int(PLACES * (1 - limits.OTHERS_SHARE))
+LARGE = 5_800_000
+PATIENCE_S = 20
+
+
+@pytest.fixture
+def facade_of(server: ServerFactory, tmp_path: Path) -> ServerFactory:
+    """Return a function that starts a facade with a policy."""
+
+    def start(**settings: Any) -> Server:
+        return server(policy_file=policy_file(tmp_path), **settings)
+
+    return start
+
+
+def item(number: int, size: int = 0) -> v1.BulkAddImagesRequest:
+    """Return an item; with ``size``, one that the upstream's limit does not allow."""
+    content = noise_jpeg(size, number)[:size] if size else numbered_jpeg(number)
+    image = v1.NewImage(image=v1.ImageSource(content=content), brief=str(number))
+    return v1.BulkAddImagesRequest(item=v1.BulkAddImagesRequest.Item(key="k", new_image=image))
+
+
+def open_streams(server: Server) -> int:
+    """Return how many bulk streams have a place."""
+    return admission_of(server).streams.in_flight
+
+
+def added(server: Server, caller: str, items: int = 2) -> str:
+    """Return what a whole bulk stream of a caller comes to."""
+    with connected(server) as channel:
+        call = v1.ProductSearchStub(channel).BulkAddImages(
+            iter([item(number) for number in range(items)]),
+            metadata=token(caller),
+            timeout=PATIENCE_S,
+        )
+        try:
+            *results, last = call
+        except grpc.RpcError as error:
+            return outcome(error)
+    assert items == len(results) == last.summary.added_count
+    return "OK"
+
+
+def test_a_stream_that_no_rule_allows_is_denied_before_it_says_anything(
+    facade_of: ServerFactory,
+) -> None:
+    """Silent or empty, of a stranger or of a caller that may only search: denied, no place."""
+    running = facade_of()
+    with connected(running) as channel, Silence(channel) as silence:
+        for caller, refused in (("", "CALLER_UNAUTHENTICATED"), ("reader", "CALLER_FORBIDDEN")):
+            calls = silence.streams(caller, 2 * PLACES)
+            assert {refused} == {outcome(call) for call in calls}
+            empty = v1.ProductSearchStub(channel).BulkAddImages(iter(()), metadata=token(caller))
+            assert refused == outcome(empty)
+        assert 0 == open_streams(running)
+        assert "OK" == added(running, "one")
+
+
+def test_one_caller_never_has_all_streams(facade_of: ServerFactory) -> None:
+    """Of 16 silent streams of one caller 12 get a place, and another caller's work goes on."""
+    running = facade_of()
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = silence.streams("one", PLACES)
+        until(lambda: sum(call.done() for call in calls) == PLACES - OWN)
+        refused = {outcome(call) for call in calls if call.done()}
+        assert ({"SERVER_OVERLOADED"}, OWN) == (refused, open_streams(running))
+        assert "OK" == added(running, "two")
+    until(lambda: open_streams(running) == 0)
+
+
+def fill(running: Server, silence: Silence) -> list[Any]:
+    """Take every place with silent streams of two callers; return the calls, oldest first."""
+    calls = silence.streams("one", OWN)
+    until(lambda: open_streams(running) == OWN)
+    calls += silence.streams("two", PLACES - OWN)
+    until(lambda: open_streams(running) == PLACES)
+    return calls
+
+
+def test_a_silent_stream_gives_way_when_places_are_short(facade_of: ServerFactory) -> None:
+    """After the time of silence a new stream gets the place of the one silent for longest."""
+    running = facade_of(bulk_silence_s=0.5)
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = fill(running, silence)
+        until(lambda: "OK" == added(running, "three"))
+        until(lambda: sum(call.done() for call in calls) == 1)
+        (ended,) = (call for call in calls if call.done())
+        assert "SERVER_OVERLOADED" == outcome(ended)
+        assert "no message came or went for 0.5 s" in ended.details()
+        assert ended in calls[:OWN]
+        assert PLACES - 1 == open_streams(running)
+        assert "OK" == added(running, "three")  # there is room: nobody has to go
+        assert 1 == sum(call.done() for call in calls)
+
+
+def test_a_silent_stream_stays_before_its_time(facade_of: ServerFactory) -> None:
+    """While nobody was silent for long enough, the new stream is refused and all others stay."""
+    running = facade_of()
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = fill(running, silence)
+        assert {"SERVER_OVERLOADED"} == {added(running, "three") for _ in range(5)}
+        assert 0 == sum(call.done() for call in calls)
+
+
+def test_a_caller_with_its_share_takes_no_place_of_others(facade_of: ServerFactory) -> None:
+    """However long others were silent, of its own streams alone one gives way."""
+    running = facade_of(bulk_silence_s=0.3)
+    with connected(running) as channel, Silence(channel) as silence:
+        others = silence.streams("two", PLACES - OWN)
+        until(lambda: open_streams(running) == PLACES - OWN)
+        own = silence.streams("one", OWN)
+        until(lambda: open_streams(running) == PLACES)
+        while sum(call.done() for call in own) < 3:
+            until(lambda: "OK" == added(running, "one"))
+            silence.streams("one")
+        assert 0 == sum(call.done() for call in others)
+        until(lambda: open_streams(running) == PLACES)
+
+
+def test_items_that_the_upstream_holds_are_answered_before_a_stream_gives_way(
+    facade_of: ServerFactory, upstream: FakeUpstream
+) -> None:
+    """A silent stream with an item under way ends with that item's result, then the reason."""
+    held = Held({"log_id": 1, "cont_sign": "1,2"})
+    good = {"log_id": 1, "cont_sign": "1,2"}
+    upstream.always("add", lambda request: good if held.arrived else held(request))
+    running = facade_of(bulk_silence_s=0.3)
+    with connected(running) as channel, Silence(channel) as silence:
+        (oldest,) = silence.streams("one", 1, item(1).SerializeToString())
+        until(lambda: held.arrived)
+        silence.streams("one", OWN - 1)
+        silence.streams("two", PLACES - OWN)
+        until(lambda: open_streams(running) == PLACES)
+        until(lambda: "OK" == added(running, "three"))
+        assert not oldest.done()
+        held.release()
+        result = v1.BulkAddImagesResponse.FromString(next(oldest)).result
+        assert "1,2" == result.added.cont_sign
+        assert "SERVER_OVERLOADED" == outcome(oldest)
+
+
+def test_bytes_of_bulk_items_are_bounded(facade_of: ServerFactory, upstream: FakeUpstream) -> None:
+    """16 streams with items of 5.8 MB: under way are never more bytes than the bound."""
+    running = facade_of()
+    items = admission_of(running).items
+    most, over = [0, 0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.001):
+            most[:] = map(max, most, items.held)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    message = item(1, LARGE)
+
+    def send(caller: str, channel: grpc.Channel) -> None:
+        stub = v1.ProductSearchStub(channel)
+        *results, last = stub.BulkAddImages(iter([message] * 3), metadata=token(caller))
+        assert 3 == len(results) == last.summary.failed_count
+
+    with connected(running) as channel:
+        callers = [CALLERS[number % 3] for number in range(PLACES)]
+        threads = [threading.Thread(target=send, args=(caller, channel)) for caller in callers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    over.set()
+    watcher.join()
+    assert LARGE <= most[1] <= limits.BULK_BYTES_MAX
+    assert (0, 0) == items.held
+    assert 0 == items.waiting
+
+
+def test_a_silent_stream_keeps_no_item(facade_of: ServerFactory) -> None:
+    """After its result a stream that says nothing more holds nothing of its last item."""
+    running = facade_of()
+    message = item(1, LARGE + 1).SerializeToString()
+    with connected(running) as channel, Silence(channel) as silence:
+        (call,) = silence.streams("one", 1, message)
+        assert "k" == v1.BulkAddImagesResponse.FromString(next(call)).result.key
+        until(lambda: len(message) not in request_sizes())
+
+
+def request_sizes() -> set[int]:
+    """Return the sizes of the bulk requests in the memory of this process, the facade's."""
+    found = (each for each in gc.get_objects() if isinstance(each, v1.BulkAddImagesRequest))
+    return {each.ByteSize() for each in found}
+
+
+def test_a_stream_that_is_not_read_is_cut(
+    facade_of: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that takes no results keeps no call alive once its stream gave way."""
+    monkeypatch.setattr(limits, "BULK_UNREAD_S", 0.2)
+    running = facade_of(bulk_silence_s=0.3)
+    bad = item(1)
+    bad.item.new_image.image.content = b"none"
+    bad.item.key = "k" * 200
+    small_window = ("grpc.http2.bdp_probe", 0)
+    with connected(running, small_window) as channel, Silence(channel) as silence:
+        silence.streams("one", 2, *[bad.SerializeToString()] * 1500)
+        until(lambda: stuck(running) == 2)
+        silence.streams("one", OWN - 2)
+        silence.streams("two", PLACES - OWN)
+        until(lambda: open_streams(running) == PLACES)
+        until(lambda: "OK" == added(running, "three"))
+        until(lambda: handlers(running) == PLACES - 1 == open_streams(running))
+
+
+def handlers(server: Server) -> int:
+    """Return how many RPCs the facade is at work on."""
+
+    async def count() -> int:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        return sum(getattr(each, "__name__", "") == "_handle_exceptions" for each in coroutines)
+
+    return server.run(count())
+
+
+def stuck(server: Server) -> int:
+    """Return how many streams have had a result for a while that their caller does not take."""
+    since_s = time.monotonic() - 0.3
+    streams = [*admission_of(server).streams._open]
+    return sum(stream.is_writing and stream.progress_at_s < since_s for stream in streams)
+
+
+def test_a_stop_does_not_wait_for_silent_streams(facade_of: ServerFactory) -> None:
+    """Silent streams are told SERVER_DRAINING, well before the grace."""
+    running = facade_of(drain_delay_s=0, drain_grace_s=60)
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = fill(running, silence)
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        assert {"SERVER_DRAINING"} == {outcome(call) for call in calls}
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()

@@ -1,0 +1,108 @@
+"""Wrong settings are told by name, in sentences of ours that say what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from productsearch_service.settings import SettingsError, read_settings
+
+LIBRARY = 'base_url = "http://127.0.0.1:9"\napi_key = "k"\nsecret_key = "s"\n'
+WRONG: dict[str, tuple[str, str]] = {
+    "a missing table": ("", "libraries: is missing; set it"),
+    "no library": ("[libraries]\n", "libraries: must have at least one entry"),
+    "an unknown setting": (
+        f"lisen = 1\n[libraries.default]\n{LIBRARY}",
+        "lisen: is not a setting; remove it, or correct its name",
+    ),
+    "an unknown setting of a library": (
+        f"[libraries.default]\n{LIBRARY}qps = 1\n",
+        "libraries.default.qps: is not a setting; remove it, or correct its name",
+    ),
+    "a library's name": (
+        f'default_library = "a"\n[libraries."No Name"]\n{LIBRARY}',
+        "libraries.No Name: must be 1 to 64 characters of a-z, 0-9, '.', '_' and '-', of which the "
+        "first is a letter or a digit",
+    ),
+    "no number": (
+        f'[libraries.default]\n{LIBRARY}quota_qps = "many"\n',
+        "libraries.default.quota_qps: must be a number",
+    ),
+    "no whole number": (
+        f"replicas = 1.5\n[libraries.default]\n{LIBRARY}",
+        "replicas: must be a whole number",
+    ),
+    "too small": (f"replicas = 0\n[libraries.default]\n{LIBRARY}", "replicas: must be 1 or more"),
+    "not above": (
+        f"[libraries.default]\n{LIBRARY}connect_timeout_s = 0\n",
+        "libraries.default.connect_timeout_s: must be greater than 0",
+    ),
+    "no truth": (
+        f'reflection = "perhaps"\n[libraries.default]\n{LIBRARY}',
+        "reflection: must be true or false",
+    ),
+    "no text": (f"listen = 5\n[libraries.default]\n{LIBRARY}", "listen: must be text"),
+    "another level": (
+        f'log_level = "LOUD"\n[libraries.default]\n{LIBRARY}',
+        "log_level: must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+    ),
+    "no network": (
+        f'sidecars = ["here"]\n[libraries.default]\n{LIBRARY}',
+        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
+    ),
+    "no list": (
+        f"sidecars = 5\n[libraries.default]\n{LIBRARY}",
+        "sidecars: must be a list",
+    ),
+    "no directory": (
+        '[libraries.default]\ncredentials_dir = "not-there"\n',
+        "libraries.default.credentials_dir: must be the path of a directory that exists",
+    ),
+    "no file": (
+        f'[libraries.default]\n{LIBRARY}ca_bundle = "not-there"\n',
+        "libraries.default.ca_bundle: must be the path of a file that exists",
+    ),
+    "no table": ("libraries = 5\n", "libraries: must be a table"),
+    "a library that is no table": (
+        "[libraries]\ndefault = 5\n",
+        "libraries.default: must be a table",
+    ),
+    "a pause above the longest": (
+        f"[libraries.default]\n{LIBRARY}breaker_open_s = 9\n",
+        "libraries.default.breaker_open_max_s: must be breaker_open_s or more, which is 9",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), WRONG.values(), ids=WRONG)
+def test_wrong_settings(
+    content: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the setting and what would be right, and has no value in it."""
+    file = tmp_path / "settings.toml"
+    file.write_text(content)
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert says in str(wrong.value).splitlines()
+
+
+def _pydantics_words(content: Any) -> bool:
+    return any(word in content for word in ("Input should", "Field required", "inputs are not"))
+
+
+def test_no_words_of_the_library_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting with a value of each wrong kind: every line is ours."""
+    from productsearch_service.settings import LibrarySettings, Settings
+
+    file = tmp_path / "settings.toml"
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    for value in ("5", "-5", '"x"', "[5]", "{ a = 5 }", "2000-01-01", "nan"):
+        lines = [f"{name} = {value}" for name in Settings.model_fields if name != "libraries"]
+        lines += ["[libraries.default]", *(f"{n} = {value}" for n in LibrarySettings.model_fields)]
+        file.write_text("\n".join(lines))
+        with pytest.raises(SettingsError) as wrong:
+            read_settings()
+        assert [] == [line for line in str(wrong.value).splitlines() if _pydantics_words(line)]

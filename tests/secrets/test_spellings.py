@@ -1,0 +1,114 @@
+"""An upstream that echoes a secret in other words: in a message, and in a brief."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import string
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from productsearch_service.redaction import hides_secret, register_secret
+from productsearch_service.upstream import answers
+from productsearch_service.upstream.masked import MaskedBytes
+
+SECRET = "24.8c1f0d7e5ab94632aa10fe77c0b3d951.2592000.1790000000.123456-98765432"
+WIDE = {ord(c): ord(c) + 0xFEE0 for c in string.printable if "!" <= c <= "~"}
+
+
+def _unicode(text: str) -> str:
+    return "".join(f"\\u{ord(c):04x}" for c in text)
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": lambda text: text,
+    "escaped once more": _unicode,
+    "escaped twice more": lambda text: json.dumps(_unicode(text))[1:-1],
+    "hexadecimal escapes": lambda text: "".join(f"\\x{ord(c):02x}" for c in text),
+    "entities": lambda text: "".join(f"&#{ord(c)};" for c in text),
+    "hexadecimal entities": lambda text: "".join(f"&#x{ord(c):x};" for c in text),
+    "escaped entities": lambda text: html.escape("".join(f"&#{ord(c)};" for c in text)),
+    "percent": lambda text: "".join(f"%{ord(c):02X}" for c in text),
+    "percent twice": lambda text: "".join(f"%25{ord(c):02X}" for c in text),
+    "spaced": " ".join,
+    "dashed": "-".join,
+    "on lines": "\n".join,
+    "full width": lambda text: text.translate(WIDE),
+    "full width, spaced": lambda text: " ".join(text.translate(WIDE)),
+    "zero-width spaces": "\u200b".join,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64, spaced": lambda text: " ".join(base64.b64encode(text.encode()).decode()),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known() -> None:
+    """Register the secret, as its arrival does."""
+    register_secret(SECRET)
+
+
+def _told(message: str) -> str:
+    body = json.dumps({"error_code": 424242, "error_msg": message}).encode()
+    return answers.read(MaskedBytes(body)).words.message
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+@given(data=st.data())
+def test_no_message_tells_a_piece(spell: Callable[[str], str], data: st.DataObject) -> None:
+    """Any piece of 20 characters, between any words: nothing that can be read back is told."""
+    start = data.draw(st.integers(0, len(SECRET) - 20))
+    before, after = data.draw(
+        st.tuples(st.sampled_from(["", "bad ", "token: "]), st.text(max_size=9))
+    )
+    told = _told(f"{before}{spell(SECRET[start : start + 20])} {after}")
+    assert not hides_secret(told), told
+    if "***" not in told:  # an encoding of its own, at an offset of its own, is masked as a run
+        raise AssertionError(told)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "image format error",
+        "param brief not exist",
+        "param 图片 not exist",
+        "50 % of &amp; \\u00e9",
+    ],
+)
+def test_other_messages_are_told_as_they_are(message: str) -> None:
+    """What holds no secret is not masked."""
+    assert message == _told(message)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [str, " ".join, lambda text: text.translate(WIDE), lambda text: f"?access_token={text}"],
+)
+def test_a_brief_that_echoes_the_token_is_masked(spell: Callable[[str], str]) -> None:
+    """The others on its page are as they were, and so is one with a short piece."""
+    briefs = ["a brief", f"before {spell(SECRET)} after", SECRET[:11], "图片"]
+    rows = [{"cont_sign": "1,2", "score": 0.5, "brief": brief} for brief in briefs]
+    body = json.dumps({"log_id": 1, "result": rows}).encode()
+    page = answers.page(answers.read(MaskedBytes(body)))
+    assert [briefs[0], "***", *briefs[2:]] == [hit.brief for hit in page.hits]
+
+
+@given(scores=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
+def test_scores_are_0_to_1_and_rows_as_many_as_asked(scores: list[float]) -> None:
+    """Whatever numbers the upstream gives, and however many rows: the best ones, clipped."""
+    rows = [{"cont_sign": f"{n},2", "score": score} for n, score in enumerate(scores)]
+    body = json.dumps({"log_id": 1, "result": rows}).encode()
+    page = answers.page(answers.read(MaskedBytes(body)), 5)
+    expected = sorted((min(max(score, 0.0), 1.0) for score in scores), reverse=True)[:5]
+    assert expected == [hit.score for hit in page.hits]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_looked_through(text: str) -> None:
+    """Entities without an end, lone surrogates, anything: no exception."""
+    assert not hides_secret(text)
+    assert not hides_secret(text + "&#" + "\ud800" + "\\u00")
