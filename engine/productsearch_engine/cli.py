@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict
 
 import psycopg
 
-from productsearch_engine import settings
+from productsearch_engine import logs, settings
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
-        _start_logging(chosen.log_level)
+        logs.start(chosen.log_level)
         chosen.data.mkdir(mode=0o711, parents=True, exist_ok=True)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:
@@ -157,15 +156,3 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 10**12:
         raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
     return int(text)
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.captureWarnings(True)
-    # At level debug these libraries log what they send: images, keys, connection strings.
-    for name in ("psycopg", "python_multipart", "PIL", "asyncio"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
