@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import psycopg
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = settings.load(os.environ, flags)
         logs.start(chosen.log_level)
-        chosen.data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _make_folder(chosen.data)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:
         print(error, file=sys.stderr)
@@ -45,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: database: {type(error).__name__}", file=sys.stderr)
         return 1
     return 0
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and those above it that are missing; PostgreSQL's account may pass them.
+
+    Folders that are there stay as they are.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        each.chmod(0o711)  # whatever the umask is
 
 
 def _serve(chosen: Settings, _options: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ class Embedded:
         Raises EmbeddedError.
         """
         with self._start_stop_lock():
-            self._programs.grant_access(self._data)
+            self._programs.prepare(self._data)
             if not (self._cluster / "PG_VERSION").exists():
                 self._initialize()
             self._socket_folder = self._choose_socket_folder()
