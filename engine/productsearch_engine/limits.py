@@ -139,6 +139,16 @@ DATABASE_PROBE_WAIT_S = 1.2
 DATABASE_GIVE_UP_S = 3.0
 """Statements under way are given up when the database is down for so long."""
 
+DISK_FREE_MIN = 128 << 20
+"""With fewer free bytes adds are refused; the rest is PostgreSQL's log's."""
+
+DISK_RESERVE_BYTES = 64 << 20
+DISK_FREE_LAST = 32 << 20
+"""With fewer free bytes the reserve is given up."""
+
+DISK_FULL_S = 60.0
+"""Health tells of a full disk for so long after a statement failed of it."""
+
 DATABASE_WEDGED_S = 10.0
 """An embedded PostgreSQL that accepts connections and answers none for so long is killed."""
 

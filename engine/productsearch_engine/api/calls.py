@@ -30,11 +30,21 @@ _Result = TypeVar("_Result")
 
 
 class Calls:
-    """The four calls over one database, with the embedding of ``workers``."""
+    """The four calls over one database, with the embedding of ``workers``.
+
+    ``disk_is_full`` is asked before an image is embedded to be stored.
+    """
 
     def __init__(
-        self, *, libraries: Libraries, stored: Images, workers: Workers, threads: Executor
+        self,
+        *,
+        libraries: Libraries,
+        stored: Images,
+        workers: Workers,
+        threads: Executor,
+        disk_is_full: Callable[[], bool],
     ):
+        self._disk_is_full = disk_is_full
         self._libraries = libraries
         self._stored = stored
         self._workers = workers
@@ -107,6 +117,8 @@ class Calls:
         known = self._stored.find(library, image.digest)
         if known is not None:
             raise DuplicateError(known)
+        if self._disk_is_full():
+            raise codes.disk_full()
         return library, image
 
     def _add(

@@ -50,7 +50,13 @@ def serve(settings: Settings) -> None:
         _log_mismatches(libraries, workers.embedding.embedding)
         api = Api(
             libraries=libraries,
-            calls=Calls(libraries=libraries, stored=Images(pool), workers=workers, threads=threads),
+            calls=Calls(
+                libraries=libraries,
+                stored=Images(pool),
+                workers=workers,
+                threads=threads,
+                disk_is_full=pool.watch.disk_is_full,
+            ),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,
