@@ -106,8 +106,12 @@ JOB_WAIT_S = 25.0
 """Longest time for one image with its wait for a process; callers wait 30 s for an answer."""
 
 JOB_ATTEMPTS_MAX = 3
-LARGE_NICE = 10
+LARGE_NICE = 5
+"""Priority of the process for large images, as ``nice`` counts."""
+
 ANSWER_BYTES_MAX = 1 << 20
+"""What a worker process may say of one image."""
+
 WORKER_START_S = 60.0
 WORKER_PAUSE_S = 0.1
 WORKER_PAUSE_MAX_S = 5.0

@@ -25,19 +25,18 @@ from PIL import Image
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
-from productsearch_engine.limits import JOB_BYTES_MAX, SIDE_PX_MIN
+from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
 from productsearch_engine.workers.describe import describe
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
+def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> None:
     """Serve the engine at the other end of the socket."""
     # Signals to the whole group of the engine are its own: it ends this process itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(int(nice))
     _first_to_go()
     channel = socket.socket(fileno=int(descriptor))
     with channel, suppress(OSError, EOFError):  # the engine has ended
@@ -48,7 +47,8 @@ def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
             return
         # The first image takes what later ones share: it belongs to the limit's base.
         describe(_blank(), embedding)
-        _bound_memory()
+        _bound_memory(int(bytes_max))
+        os.nice(int(nice))
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
@@ -74,10 +74,10 @@ def _blank() -> bytes:
     return file.getvalue()
 
 
-def _bound_memory() -> None:
-    """Let the process take ``JOB_BYTES_MAX`` more address space than it has now."""
+def _bound_memory(bytes_max: int) -> None:
+    """Let the process take so much more address space than it has now."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (taken + JOB_BYTES_MAX,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + bytes_max,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
