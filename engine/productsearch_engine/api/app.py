@@ -94,15 +94,15 @@ class Api:
             method = "other"
         log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
         try:
-            body: Mapping[str, object] = {"log_id": log_id, **await self._answer(request, method)}
+            response = JSONResponse({"log_id": log_id, **await self._answer(request, method)})
             code = 0
         except ClientDisconnect:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
-            body, code = refusal.answer(log_id), refusal.code
+            response, code = JSONResponse(refusal.answer(log_id)), refusal.code
         self._access_log.record(method, code, log_id, began_s)
-        return JSONResponse(body)
+        return response
 
     async def _answer(self, request: Request, method: str) -> Mapping[str, object]:
         if method == "other":

@@ -139,8 +139,9 @@ class Images:
         statement = statements.search(library, classes)
         with self._connection() as connection:
             rows = connection.execute(statement, values, binary=True).fetchall()
+        # A distance that is not a number, of a vector of zeros, becomes score 0.
         hits = [
-            Hit(sign=sign, score=min(max(1.0 - distance, 0.0), 1.0), brief=brief)
+            Hit(sign=sign, score=min(1.0, max(0.0, 1.0 - distance)), brief=brief)
             for sign, distance, brief in rows[: last - start]
         ]
         return hits, len(rows) > last - start and last < WINDOW
