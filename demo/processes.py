@@ -140,6 +140,7 @@ class Engine(Server):
         self._temporary = None if data else tempfile.TemporaryDirectory(prefix="productsearch-")
         self.data = data or Path(self._temporary.name if self._temporary else "")
         self.data.mkdir(parents=True, exist_ok=True)
+        _open_temporary(self.data)
         settings = {"PRODUCTSEARCH_ENGINE_DATA": str(self.data), **(environment or {})}
         super().__init__(
             [sys.executable, "-m", "productsearch_engine", "serve", "--listen", listen],
@@ -181,6 +182,18 @@ class Engine(Server):
         if done.returncode:
             raise ServerError(f"status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _open_temporary(folder: Path) -> None:
+    """Let other accounts pass through a temporary folder of ours.
+
+    Python makes temporary folders for its own account alone, and as root the engine's PostgreSQL
+    has another one.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for each in (folder.resolve(), *folder.resolve().parents):
+        if temporary in each.parents and each.stat().st_uid == os.geteuid():
+            each.chmod(each.stat().st_mode | 0o011)
 
 
 def _lines_until_ready(stream: IO[str], within_s: float) -> list[str]:

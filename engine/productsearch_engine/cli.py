@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import psycopg
 
-from productsearch_engine import settings
+from productsearch_engine import logs, settings
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
-        _start_logging(chosen.log_level)
-        chosen.data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        logs.start(chosen.log_level)
+        _make_folder(chosen.data)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:
         print(error, file=sys.stderr)
@@ -49,6 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: database: {type(error).__name__}", file=sys.stderr)
         return 1
     return 0
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and those above it that are missing; PostgreSQL's account may pass them.
+
+    Folders that are there stay as they are.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        each.chmod(0o711)  # whatever the umask is
 
 
 def _serve(chosen: Settings, _options: argparse.Namespace) -> None:
@@ -185,15 +196,3 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 10**12:
         raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
     return int(text)
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.captureWarnings(True)
-    # At level debug these libraries log what they send: images, keys, connection strings.
-    for name in ("psycopg", "python_multipart", "PIL", "asyncio"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -27,14 +27,53 @@ BODY_BYTES_MAX = ENCODED_BYTES_MAX + (64 << 10)
 TOKEN_BODY_BYTES_MAX = 16 << 10
 FIELDS_MAX = 64
 """Fields of a urlencoded form, and parts of a multipart one, with a name or without."""
-
 BODY_READ_S = 30.0
+BODY_STALL_S = 5.0
+"""Longest pause in a body."""
+
+BODY_GRACE_S = 5.0
+BODY_BYTES_PER_S_MIN = 32 << 10
+"""A body arrives at least so fast, its first seconds left out."""
+
 BODIES_BYTES_MAX = 64 << 20
-"""Bodies in memory at the same time; further ones wait unread. Decoded they take three times
-as much."""
+"""Bodies and downloads in memory at the same time; further ones wait unread. Decoded they take
+three times as much."""
+
+TURN_S = 20.0
+"""Longest wait of a call for memory, or for a place among the downloads."""
 
 CALLS_MAX = 512
 """Calls in flight; further ones are refused with code 4."""
+
+TOKEN_CALLS_MAX = 64
+"""Token requests in flight; further ones get HTTP 500, and ask again."""
+
+CONNECTIONS_MAX = 1024
+"""Open connections. For one more, one that is idle, or slow with its head, is closed."""
+
+DESCRIPTORS_KEPT = 256
+"""File descriptors that connections leave to the database, to workers and to downloads."""
+
+HEAD_S = 15.0
+"""Longest time for the head of a request, from the connection or the head's first byte."""
+
+HEAD_BYTES_MAX = 32 << 10
+HEADERS_MAX = 100
+PIPELINED_MAX = 16
+"""Requests that wait on one connection for the answer to the one before."""
+
+OVERHEAD_MAX = 8
+"""Bytes on the wire for one byte of a body, such as the sizes of its chunks."""
+
+PIECES_MAX = 1024
+PIECE_BYTES_MIN = 256
+"""A body arrives in at most ``PIECES_MAX`` pieces and one more for each so many bytes."""
+
+DISCARD_S = 30.0
+"""Longest time that the rest of a body is read and dropped after its answer."""
+
+WRITE_STALL_S = 30.0
+"""Longest time that a client leaves an answer unread."""
 
 EMBEDDED_SIDE_PX_MIN = 256
 """Least length of the shortest side of the pixels that an embedding is given."""
@@ -76,8 +115,12 @@ JOB_WAIT_S = 25.0
 """Longest time for one image with its wait for a process; callers wait 30 s for an answer."""
 
 JOB_ATTEMPTS_MAX = 3
-LARGE_NICE = 10
+LARGE_NICE = 5
+"""Priority of the process for large images, as ``nice`` counts."""
+
 ANSWER_BYTES_MAX = 1 << 20
+"""What a worker process may say of one image."""
+
 WORKER_START_S = 60.0
 WORKER_PAUSE_S = 0.1
 WORKER_PAUSE_MAX_S = 5.0
@@ -86,7 +129,7 @@ WORKER_PAUSE_MAX_S = 5.0
 DOWNLOAD_BYTES_MAX = 4 << 20
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
-DOWNLOADS_MAX = 8
+DOWNLOADS_MAX = 16
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""
 
 SIGN_ATTEMPTS_MAX = 16
@@ -108,6 +151,16 @@ DATABASE_PROBE_WAIT_S = 1.2
 
 DATABASE_GIVE_UP_S = 3.0
 """Statements under way are given up when the database is down for so long."""
+
+DISK_FREE_MIN = 128 << 20
+"""With fewer free bytes adds are refused; the rest is PostgreSQL's log's."""
+
+DISK_RESERVE_BYTES = 64 << 20
+DISK_FREE_LAST = 32 << 20
+"""With fewer free bytes the reserve is given up."""
+
+DISK_FULL_S = 60.0
+"""Health tells of a full disk for so long after a statement failed of it."""
 
 DATABASE_WEDGED_S = 10.0
 """An embedded PostgreSQL that accepts connections and answers none for so long is killed."""

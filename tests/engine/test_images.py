@@ -8,12 +8,13 @@ import random
 import resource
 import struct
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
@@ -77,13 +78,13 @@ def test_transparency_is_white() -> None:
     )
 
 
-@pytest.mark.parametrize("orientation", range(9))
+@pytest.mark.parametrize("orientation", range(10))
 def test_upright(orientation: int) -> None:
     """An image is seen as its EXIF orientation says, not as it is stored."""
     turns = [
         None, None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
         Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90,
-        Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270,
+        Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270, None,
     ]  # fmt: skip
     turn = turns[orientation]
     stored = draw(1) if turn is None else draw(1).transpose(turn)
@@ -122,6 +123,57 @@ def test_multi_image_jpeg() -> None:
     file = io.BytesIO()
     draw(1).save(file, "MPO", save_all=True, append_images=[draw(2)])
     assert close(draw(1), ImageFile.checked(file.getvalue()).pixels())
+
+
+@pytest.mark.parametrize("kind", [b"BM", b"BMP with masks"])
+def test_empty_alpha_is_opaque(kind: bytes) -> None:
+    """A 32-bit BMP whose fourth bytes are all zero is an image, and not a blank one."""
+    stored = draw(1).convert("RGBA")
+    stored.putalpha(0)
+    pixels = stored.tobytes("raw", "BGRA", 0, -1)
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 56, 400, 320, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks
+    if kind == b"BM":
+        head = struct.pack("<IiiHHIIiiII", 40, 400, 320, 1, 32, 0, len(pixels), 0, 0, 0, 0)
+    start = 14 + len(head)
+    file = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + head + pixels
+    assert close(draw(1), ImageFile.checked(file).pixels(), within=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}]
+)
+@pytest.mark.parametrize("size", [(400, 320), (1600, 1280)])
+def test_end_mark_may_be_missing(options: dict[str, Any], size: tuple[int, int]) -> None:
+    """A JPEG that lacks only its end mark is the same image; one that lacks pixels is refused."""
+    file = encoded(draw(1, size), "JPEG", **options)
+    whole = ImageFile.checked(file).pixels()
+    for cut in (1, 2):
+        assert np.array_equal(whole, ImageFile.checked(file[:-cut]).pixels())
+    for cut in (len(file) // 4, len(file) // 2):
+        with pytest.raises(ImageUnreadableError):
+            ImageFile.checked(file[:-cut]).pixels()
+
+
+def test_only_what_is_needed_is_decoded() -> None:
+    """Text, profiles, previews, further images and what follows the end reach no decoder."""
+    plain = encoded(draw(1), "JPEG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rich = io.BytesIO()
+    draw(1).save(rich, "MPO", save_all=True, append_images=[draw(2)], exif=exif)
+    noise = b"\xff\xe2" + struct.pack(">H", 60_000) + bytes(59_998)
+    file = rich.getvalue()
+    file = file[:2] + noise * 9 + file[2:] + bytes(10_000)
+    needed = ImageFile.checked(file).needed
+    assert len(plain) <= len(needed) < len(plain) + 300
+    assert 6 == Image.open(io.BytesIO(needed)).getexif()[0x0112]
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * 900_000, zip=True)
+    file = encoded(draw(1), "PNG", pnginfo=text, icc_profile=bytes(50_000), exif=exif)
+    needed = ImageFile.checked(file).needed
+    assert len(needed) < len(encoded(draw(1), "PNG")) + 100
+    assert close(draw(1).transpose(Image.Transpose.ROTATE_270), ImageFile.checked(file).pixels())
 
 
 def test_animated_png_is_its_first_image() -> None:

@@ -21,7 +21,7 @@ LINES = (
     {"workers"},
     {"images", "store", "database"},
     {"embedding"},
-    {"settings", "limits", "metrics"},
+    {"settings", "limits", "metrics", "logs"},
 )
 LINE_OF = {folder: line for line, folders in enumerate(LINES) for folder in folders}
 

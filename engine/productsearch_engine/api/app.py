@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +25,9 @@ from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.error_mapping import api_error
+from productsearch_engine.api.in_flight import InFlight
 from productsearch_engine.api.parameters import READERS
+from productsearch_engine.api.shares import Shares
 from productsearch_engine.api.token_endpoint import TokenEndpoint
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import UrlTimeoutError
@@ -32,8 +35,10 @@ from productsearch_engine.limits import (
     BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
     CALLS_MAX,
+    DOWNLOAD_BYTES_MAX,
     DOWNLOAD_S,
     DOWNLOADS_MAX,
+    TURN_S,
 )
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.store.libraries import Libraries
@@ -69,8 +74,9 @@ class Api:
             workers=self._threads,
             access_log=self._access_log,
         )
-        self._memory = bodies.Allowance(BODIES_BYTES_MAX)
-        self._in_flight = 0
+        self._memory = Shares(BODIES_BYTES_MAX)
+        self._download_places = Shares(DOWNLOADS_MAX)
+        self._in_flight = InFlight(CALLS_MAX)
 
     def routes(self) -> list[Route]:
         """Return the routes of the token endpoint and of the calls."""
@@ -87,19 +93,16 @@ class Api:
         if method not in READERS or request.method != "POST":
             method = "other"
         log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
-        self._in_flight += 1
         try:
-            body: Mapping[str, object] = {"log_id": log_id, **await self._answer(request, method)}
+            response = JSONResponse({"log_id": log_id, **await self._answer(request, method)})
             code = 0
         except ClientDisconnect:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
-            body, code = refusal.answer(log_id), refusal.code
-        finally:
-            self._in_flight -= 1
+            response, code = JSONResponse(refusal.answer(log_id)), refusal.code
         self._access_log.record(method, code, log_id, began_s)
-        return JSONResponse(body)
+        return response
 
     async def _answer(self, request: Request, method: str) -> Mapping[str, object]:
         if method == "other":
@@ -110,14 +113,16 @@ class Api:
             # asks for a token again.
             raise ApiError(codes.SIGNATURE)
         app_id = self._tokens.app_of(query.get("access_token", ""))
-        if self._in_flight > CALLS_MAX:
-            raise ApiError(codes.REQUEST_LIMIT)
-        async with self._memory.granted(bodies.announced(request, BODY_BYTES_MAX)):
-            wanted = READERS[method](await self._fields(request))
-            download = None
-            if wanted.source.url is not None:
-                download = await self._download(wanted.source.url)
-            return await self._calls.answer(app_id, wanted, download)
+        with self._in_flight.counted(app_id):
+            size = bodies.announced(request, BODY_BYTES_MAX)
+            async with _in_turn(self._memory, app_id, size):
+                wanted = READERS[method](await self._fields(request))
+                if wanted.source.url is None:
+                    return await self._calls.answer(app_id, wanted, None)
+            # The body is given back first: who holds some must not wait for more.
+            async with _in_turn(self._memory, app_id, DOWNLOAD_BYTES_MAX):
+                download = await self._download(app_id, wanted.source.url)
+                return await self._calls.answer(app_id, wanted, download)
 
     async def _fields(self, request: Request) -> forms.Fields:
         body = await bodies.read(request, BODY_BYTES_MAX)
@@ -127,12 +132,22 @@ class Api:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, forms.parse, kind, body)
 
-    async def _download(self, url: str) -> bytes:
-        # A name lookup has no timeout of its own: its thread is not waited for.
+    async def _download(self, app_id: int, url: str) -> bytes:
         loop = asyncio.get_running_loop()
+        places = self._download_places
+        # A name lookup has no timeout of its own: its thread is not waited for, but it keeps its
+        # place until it ends.
+        await _turn(places, app_id, 1)
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the event loop has ended before
+                loop.call_soon_threadsafe(places.release, app_id, 1)
+
+        work = self._downloads.submit(self._downloader.download, url)
+        work.add_done_callback(ended)
         try:
             async with asyncio.timeout(DOWNLOAD_S + 1):
-                return await loop.run_in_executor(self._downloads, self._downloader.download, url)
+                return await asyncio.wrap_future(work)
         except TimeoutError:
             raise UrlTimeoutError from None
 
@@ -140,3 +155,21 @@ class Api:
 def _is_signed(request: Request) -> bool:
     """Return whether a request has the BCE signature that replaces a token at the vendor's."""
     return request.headers.get("authorization", "").lower().startswith("bce-auth-v")
+
+
+@asynccontextmanager
+async def _in_turn(shares: Shares, app_id: int, size: int) -> AsyncIterator[None]:
+    await _turn(shares, app_id, size)
+    try:
+        yield
+    finally:
+        shares.release(app_id, size)
+
+
+async def _turn(shares: Shares, app_id: int, size: int) -> None:
+    """Acquire a part of the shares. Raises ApiError 4 if an app waits too long for its others."""
+    try:
+        async with asyncio.timeout(TURN_S):
+            await shares.acquire(app_id, size)
+    except TimeoutError:
+        raise ApiError(codes.REQUEST_LIMIT) from None

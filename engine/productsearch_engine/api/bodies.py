@@ -1,56 +1,25 @@
-"""Reads request bodies within limits of size, time and total memory.
+"""Reads request bodies within limits of size and time.
 
-A body is read only after its size has been reserved in an ``Allowance``. Until then it waits
-unread in its socket, so many large bodies cannot fill the memory. Does not know forms.
+A body has to arrive: it may not stand still, and it may not trickle. How much memory bodies may
+take together is decided before one is read (``api.shares``); until then a body waits unread in
+its socket. Does not know forms.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
 
 from starlette.requests import Request
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
-from productsearch_engine.limits import BODY_READ_S
-
-
-class Allowance:
-    """A number of bytes that may be held at the same time, granted in FIFO order."""
-
-    def __init__(self, size: int):
-        self._free = size
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @asynccontextmanager
-    async def granted(self, size: int) -> AsyncIterator[None]:
-        """Wait for ``size`` bytes and hold them."""
-        if self._waiting or size > self._free:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((size, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._release(size)
-                raise
-        else:
-            self._free -= size
-        try:
-            yield
-        finally:
-            self._release(size)
-
-    def _release(self, size: int) -> None:
-        self._free += size
-        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
-            wanted, turn = self._waiting.popleft()
-            if not turn.done():
-                self._free -= wanted
-                turn.set_result(None)
+from productsearch_engine.limits import (
+    BODY_BYTES_PER_S_MIN,
+    BODY_GRACE_S,
+    BODY_READ_S,
+    BODY_STALL_S,
+)
 
 
 def announced(request: Request, most: int) -> int:
@@ -69,13 +38,23 @@ async def read(request: Request, most: int) -> bytes:
         raise ApiError(codes.IMAGE_SIZE)
     chunks: list[bytes] = []
     size = 0
+    began_s = time.monotonic()
+    stream = request.stream()
     try:
-        async with asyncio.timeout(BODY_READ_S):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    raise ApiError(codes.IMAGE_SIZE)
-                chunks.append(chunk)
+        while True:
+            async with asyncio.timeout(_left_s(began_s, size)):
+                chunk = await anext(stream, None)
+            if chunk is None:
+                return b"".join(chunks)
+            size += len(chunk)
+            if size > most:
+                raise ApiError(codes.IMAGE_SIZE)
+            chunks.append(chunk)
     except TimeoutError:
         raise ApiError(codes.UNAVAILABLE) from None
-    return b"".join(chunks)
+
+
+def _left_s(began_s: float, size: int) -> float:
+    """Return how long the next piece may take when ``size`` bytes have come."""
+    at_least = BODY_GRACE_S + size / BODY_BYTES_PER_S_MIN
+    return min(BODY_STALL_S, began_s + min(at_least, BODY_READ_S) - time.monotonic())

@@ -42,11 +42,21 @@ _Result = TypeVar("_Result")
 
 
 class Calls:
-    """The four calls over one database, each library with its own embedding."""
+    """The four calls over one database, each library with its own embedding.
+
+    ``disk_is_full`` is asked before an image is embedded to be stored.
+    """
 
     def __init__(
-        self, *, libraries: Libraries, stored: Images, workers: Workers, threads: Executor
+        self,
+        *,
+        libraries: Libraries,
+        stored: Images,
+        workers: Workers,
+        threads: Executor,
+        disk_is_full: Callable[[], bool],
     ):
+        self._disk_is_full = disk_is_full
         self._libraries = libraries
         self._stored = stored
         self._workers = workers
@@ -141,7 +151,10 @@ class Calls:
         self, app_id: int, source: Source, download: bytes | None
     ) -> tuple[Library, ImageFile, Known | None]:
         library, image = self._any(app_id, source, download)
-        return library, image, self._stored.find(library, image.digest)
+        known = self._stored.find(library, image.digest)
+        if known is None and self._disk_is_full():
+            raise codes.disk_full()
+        return library, image, known
 
     def _search(
         self, library: Library, request: Search, digest: bytes, described: Described

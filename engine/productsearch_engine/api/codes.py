@@ -90,3 +90,8 @@ class ApiError(Exception):
 def missing(name: str) -> ApiError:
     """Return the error of an absent required field, with the vendor's wording."""
     return ApiError(PARAM_MISSING, f"param {name} not exist")
+
+
+def disk_full() -> ApiError:
+    """Return the error of a disk without room: as with a full library, waiting does not help."""
+    return ApiError(LIBRARY_FULL, "disk is full")

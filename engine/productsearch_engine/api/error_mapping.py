@@ -47,6 +47,9 @@ def api_error(error: Exception, log_id: int) -> ApiError:
 
 
 def _fault(error: Exception, log_id: int) -> ApiError:
+    if isinstance(error, psycopg.errors.DiskFull):
+        _log.error("log_id=%d database: the disk is full", log_id)
+        return codes.disk_full()
     # Callers retry code 2. The text is not logged: it can hold the connection string.
     if isinstance(error, psycopg.OperationalError):
         _log.error("log_id=%d database: %s", log_id, type(error).__name__)

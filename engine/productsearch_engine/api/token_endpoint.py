@@ -26,7 +26,7 @@ from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens, token_answer
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.error_mapping import api_error
-from productsearch_engine.limits import TOKEN_BODY_BYTES_MAX
+from productsearch_engine.limits import TOKEN_BODY_BYTES_MAX, TOKEN_CALLS_MAX
 from productsearch_engine.store.libraries import Libraries, UnknownClientError, WrongSecretError
 
 _NO_LOG_ID = 0
@@ -44,21 +44,27 @@ class TokenEndpoint:
         self._libraries = libraries
         self._workers = workers
         self._access_log = access_log
+        self._in_flight = 0
 
     async def answer(self, request: Request) -> Response:
         """Issue a token for a key pair."""
         began_s = time.perf_counter()
+        self._in_flight += 1
         try:
             response = await self._grant(request)
         except ClientDisconnect:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             response = _failure(api_error(error, _NO_LOG_ID))
+        finally:
+            self._in_flight -= 1
         status = response.status_code
         self._access_log.record("token", 0 if status == 200 else status, _NO_LOG_ID, began_s)
         return response
 
     async def _grant(self, request: Request) -> Response:
+        if self._in_flight > TOKEN_CALLS_MAX:
+            raise ApiError(codes.REQUEST_LIMIT)
         fields = await _fields(request)
         if fields.get("grant_type") != "client_credentials":
             return _refusal(400, "unsupported_grant_type", "only client_credentials is supported")

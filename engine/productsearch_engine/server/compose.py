@@ -53,7 +53,13 @@ def serve(settings: Settings) -> None:
         _log_unknown(libraries)
         api = Api(
             libraries=libraries,
-            calls=Calls(libraries=libraries, stored=Images(pool), workers=workers, threads=threads),
+            calls=Calls(
+                libraries=libraries,
+                stored=Images(pool),
+                workers=workers,
+                threads=threads,
+                disk_is_full=pool.watch.disk_is_full,
+            ),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,

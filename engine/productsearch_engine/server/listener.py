@@ -1,10 +1,15 @@
-"""Runs an ASGI application on a socket until a signal stops it.
+"""Accepts connections and runs an ASGI application on them until a signal stops it.
 
-Knows sockets, signals and uvicorn. Does not know the application.
+uvicorn serves each connection; which are accepted, and how many, is decided here. Knows
+sockets, signals and uvicorn. Does not know the application.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,7 +18,18 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from productsearch_engine.limits import KEEP_ALIVE_S, STOP_GRACE_S
+from productsearch_engine.limits import (
+    CONNECTIONS_MAX,
+    DESCRIPTORS_KEPT,
+    KEEP_ALIVE_S,
+    STOP_GRACE_S,
+)
+from productsearch_engine.server.connections import Connection, Connections
+
+_log = logging.getLogger(__name__)
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_S = 0.1
 
 
 @contextmanager
@@ -36,7 +52,7 @@ def run(application: ASGIApp, listener: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -52,7 +68,88 @@ def run(application: ASGIApp, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"listening on http://{shown}:{port}", flush=True)
-    server.run(sockets=[listener])
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(server, listener))
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Let uvicorn serve the connections that are accepted here, and stop both together."""
+    connections = Connections(_places())
+    accepting = asyncio.create_task(_accept(server, listener, connections))
+    others = [
+        asyncio.create_task(_close_overdue(connections)),
+        asyncio.create_task(_stop_accepting(server, listener, connections, accepting)),
+    ]
+    try:
+        await server.serve(sockets=[])
+    finally:
+        for task in (accepting, *others):
+            task.cancel()
+        await asyncio.gather(accepting, *others, return_exceptions=True)
+
+
+async def _accept(
+    server: uvicorn.Server, listener: socket.socket, connections: Connections
+) -> None:
+    """Accept connections while there is a place for them; until then they wait in the listener.
+
+    asyncio's own listener goes on when the process is out of descriptors: it fails thousands of
+    times a second, and writes a line for each.
+    """
+    loop = asyncio.get_running_loop()
+    listener.setblocking(False)
+
+    def protocol() -> Connection:
+        return Connection(
+            connections, config=server.config, server_state=server.server_state, app_state={}
+        )
+
+    while True:
+        if connections.are_full and not connections.close_one():
+            await asyncio.sleep(_PAUSE_S)
+            continue
+        try:
+            accepted, _ = await loop.sock_accept(listener)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                _log.error("no connection can be accepted: %s", error.strerror)
+                connections.close_one()
+                await asyncio.sleep(_PAUSE_S)
+            continue  # else the client has gone
+        await loop.connect_accepted_socket(protocol, accepted)
+
+
+async def _close_overdue(connections: Connections) -> None:
+    while True:
+        await asyncio.sleep(1)
+        connections.close_overdue()
+
+
+async def _stop_accepting(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    connections: Connections,
+    accepting: asyncio.Task[None],
+) -> None:
+    """Refuse new connections as soon as the server is told to stop, and end the idle ones."""
+    while not server.should_exit:
+        await asyncio.sleep(_PAUSE_S)
+    accepting.cancel()
+    await asyncio.gather(accepting, return_exceptions=True)
+    listener.close()
+    # uvicorn tells those that it knew when it began to stop.
+    connections.shut_down()
+
+
+def _places() -> int:
+    """Return how many connections may be open, by what the process may open at all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + DESCRIPTORS_KEPT
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(soft - DESCRIPTORS_KEPT, soft // 4)
+    return CONNECTIONS_MAX
 
 
 def on_stop_signal(act: Callable[[], object]) -> None:

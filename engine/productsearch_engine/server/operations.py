@@ -26,9 +26,11 @@ class Operations:
         return [Route("/healthz", self.health), Route("/metrics", self.metrics)]
 
     async def health(self, _request: Request) -> Response:
-        """Answer 200 while the database answers, else 503."""
+        """Answer 200 while the database answers, else 503; the text tells of a full disk."""
         if self._watch.is_down:
             return JSONResponse({"status": "database unavailable"}, 503)
+        if self._watch.disk_is_full():
+            return JSONResponse({"status": "disk full: adds are refused"})
         return JSONResponse({"status": "ok"})
 
     async def metrics(self, _request: Request) -> Response:

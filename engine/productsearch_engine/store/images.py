@@ -165,8 +165,9 @@ class Images:
         statement = statements.search(library, classes)
         with self._connection() as connection:
             rows = connection.execute(statement, values, binary=True).fetchall()
+        # A distance that is not a number, of a vector of zeros, becomes cosine -1.
         hits = [
-            Hit(sign=sign, cosine=1.0 - distance, brief=brief, same=same)
+            Hit(sign=sign, cosine=min(1.0, max(-1.0, 1.0 - distance)), brief=brief, same=same)
             for sign, distance, brief, same in rows[: last - start]
         ]
         return hits, len(rows) > last - start and last < WINDOW

@@ -26,19 +26,18 @@ from PIL import Image
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
-from productsearch_engine.limits import JOB_BYTES_MAX, SIDE_PX_MIN
+from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
 from productsearch_engine.workers.describe import Wanted, describe
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
+def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> None:
     """Serve the engine at the other end of the socket."""
     # Signals to the whole group of the engine are its own: it ends this process itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(int(nice))
     _first_to_go()
     channel = socket.socket(fileno=int(descriptor))
     with channel, suppress(OSError, EOFError):  # the engine has ended
@@ -49,19 +48,20 @@ def main(descriptor: str, name: str, cpu_s: str, nice: str) -> None:
             return
         # The first image takes what later ones share: it belongs to the limit's base.
         describe(_blank(), embedding, copy=True)
-        _bound_memory()
+        _bound_memory(int(bytes_max))
+        os.nice(int(nice))
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
             _bound_time(int(cpu_s))
-            frames.send(channel, _answer(*parts))
+            frames.send(channel, _answer(*parts, int(bytes_max)))
 
 
-def _answer(question: bytes, content: bytes) -> list[bytes]:
+def _answer(question: bytes, content: bytes, bytes_max: int) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
     try:
         wanted = Wanted.of_part(question)
-        described = describe(content, _embedding(wanted.embedding), copy=wanted.copy)
+        described = describe(content, _embedding(wanted.embedding, bytes_max), copy=wanted.copy)
         return [b"described", *described.parts()]
     except UnknownEmbeddingError as error:
         return [b"unknown", str(error).encode()]
@@ -74,7 +74,7 @@ def _answer(question: bytes, content: bytes) -> list[bytes]:
 
 
 @cache
-def _embedding(name: str) -> Embedding:
+def _embedding(name: str, bytes_max: int) -> Embedding:
     """Load an embedding for good; what it needs is not counted as an image's memory."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
@@ -82,7 +82,7 @@ def _embedding(name: str) -> Embedding:
         embedding = load(name)
         describe(_blank(), embedding)
     finally:
-        _bound_memory()
+        _bound_memory(bytes_max)
     return embedding
 
 
@@ -92,11 +92,11 @@ def _blank() -> bytes:
     return file.getvalue()
 
 
-def _bound_memory() -> None:
-    """Let the process take ``JOB_BYTES_MAX`` more address space than it has now."""
+def _bound_memory(bytes_max: int) -> None:
+    """Let the process take so much more address space than it has now."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE_BYTES
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (taken + JOB_BYTES_MAX, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (taken + bytes_max, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images import errors
 from productsearch_engine.images.errors import ImageError
-from productsearch_engine.limits import ANSWER_BYTES_MAX
+from productsearch_engine.limits import ANSWER_BYTES_MAX, JOB_BYTES_MAX
 from productsearch_engine.workers import frames
 from productsearch_engine.workers.describe import Described, Wanted
 
@@ -65,7 +65,7 @@ class Worker:
         """Start the process; ``embedding`` is the name in the settings."""
         ours, theirs = socket.socketpair()
         command = ("-W", "ignore", "-m", "productsearch_engine.workers.process")
-        arguments = map(str, (theirs.fileno(), embedding, cpu_s, nice))
+        arguments = map(str, (theirs.fileno(), embedding, JOB_BYTES_MAX, cpu_s, nice))
         self._channel = ours
         with theirs:
             self._process = subprocess.Popen(

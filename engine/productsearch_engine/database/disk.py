@@ -1,0 +1,62 @@
+"""Watches the disk of the embedded PostgreSQL, so that a full one stops adds and nothing else.
+
+A PostgreSQL that cannot write its log stops altogether, searches included, and cannot recover
+either. Adds are therefore refused while there is still room for the log, and a reserve file is
+given up when others fill the disk to the last. Knows files and free space. Does not know
+PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from productsearch_engine.limits import (
+    DISK_FREE_LAST,
+    DISK_FREE_MIN,
+    DISK_RESERVE_BYTES,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Disk:
+    """The disk that the folder ``data`` is on; safe for threads, watched by one."""
+
+    def __init__(self, data: Path):
+        self._data = data
+        self._reserve = data / "postgres.reserve"
+        self._full = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there was too little room for further images when it was last looked at."""
+        return self._full
+
+    def look(self) -> None:
+        """Look at the free space; make or give up the reserve."""
+        free = shutil.disk_usage(self._data).free
+        if self._full:
+            self._full = free < DISK_FREE_MIN + DISK_RESERVE_BYTES
+        else:
+            self._full = free < DISK_FREE_MIN
+        if self._full:
+            _log.error("the disk is full: %d MiB are free, adds are refused", free >> 20)
+        if free < DISK_FREE_LAST:
+            self._reserve.unlink(missing_ok=True)
+        elif free > DISK_FREE_MIN + 2 * DISK_RESERVE_BYTES and not self._reserve.exists():
+            self._make_reserve()
+
+    def _make_reserve(self) -> None:
+        try:
+            with self._reserve.open("xb") as made:
+                os.posix_fallocate(made.fileno(), 0, DISK_RESERVE_BYTES)
+        except FileExistsError:
+            pass  # another engine was first
+        except OSError as error:
+            _log.warning("no reserve on the disk: %s", error.strerror)
+            with suppress(OSError):
+                self._reserve.unlink()

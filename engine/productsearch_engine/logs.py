@@ -1,0 +1,69 @@
+"""Starts the log, and keeps one kind of trouble from filling the disk.
+
+Out of descriptors, without a database, or under attack, a server has the same trouble thousands
+of times a second. One line a second tells as much. Access lines are no trouble and pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+
+_PAUSE_S = 1.0
+_KINDS_MAX = 256
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+# At level debug these libraries log what they send: images, keys, connection strings.
+_TALKATIVE = ("psycopg", "python_multipart", "PIL", "asyncio")
+
+_Kind = tuple[object, ...]
+
+
+def start(level: str) -> None:
+    """Log to stderr from ``level`` on, warnings of Python included."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OnePerSecond())
+    logging.basicConfig(level=level.upper(), format=_FORMAT, handlers=[handler])
+    logging.captureWarnings(True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+
+
+class OnePerSecond(logging.Filter):
+    """Lets one record a second of each kind of trouble pass; the next one tells how many did not.
+
+    A kind is the line that logs, and the line that raised the exception. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._kinds: dict[_Kind, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        if record.levelno < logging.WARNING:
+            return True
+        kind = _kind(record)
+        with self._lock:
+            now = time.monotonic()
+            logged_s, left_out = self._kinds.get(kind, (-_PAUSE_S, 0))
+            if now - logged_s < _PAUSE_S:
+                self._kinds[kind] = (logged_s, left_out + 1)
+                return False
+            if len(self._kinds) >= _KINDS_MAX:
+                self._kinds.clear()
+            self._kinds[kind] = (now, 0)
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} more like this since)"
+        return True
+
+
+def _kind(record: logging.LogRecord) -> _Kind:
+    error = record.exc_info[1] if record.exc_info else None
+    trace = error.__traceback__ if error else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ()
+    return (record.pathname, record.lineno, type(error), *raised)

@@ -1,0 +1,187 @@
+"""Connections of clients, each bounded in time and in bytes, all of them in number.
+
+uvicorn reads HTTP and runs the application. What it leaves open is bounded here: how long and
+how large the head of a request may be, what else but a body may come, how many requests may
+wait on a connection, how long an answer may stay unread. Knows HTTP/1.1. Does not know the
+application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from productsearch_engine.limits import (
+    DISCARD_S,
+    HEAD_BYTES_MAX,
+    HEAD_S,
+    HEADERS_MAX,
+    KEEP_ALIVE_S,
+    OVERHEAD_MAX,
+    PIECE_BYTES_MIN,
+    PIECES_MAX,
+    PIPELINED_MAX,
+    WRITE_STALL_S,
+)
+
+
+class Connections:
+    """The open connections of one listener; used from the event loop only."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._open: set[Connection] = set()
+
+    def add(self, connection: Connection) -> None:
+        """Count a connection that was opened."""
+        self._open.add(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Count it no more."""
+        self._open.discard(connection)
+
+    @property
+    def are_full(self) -> bool:
+        """Whether there is no place for one more."""
+        return len(self._open) >= self._most
+
+    def close_one(self) -> bool:
+        """Close the connection that nobody needs for the longest time; return if there was one.
+
+        Nobody needs one that waits for a request, or whose request has not come yet.
+        """
+        now = time.monotonic()
+        idle = [connection for connection in self._open if connection.is_spare(now)]
+        if not idle:
+            return False
+        min(idle, key=lambda connection: connection.since_s).cut()
+        return True
+
+    def shut_down(self) -> None:
+        """Close the idle ones, and the others after the answer that is under way."""
+        for connection in [*self._open]:
+            connection.shutdown()
+
+    def close_overdue(self) -> None:
+        """Close each connection that has overstepped a limit of time."""
+        now = time.monotonic()
+        for connection in [*self._open]:
+            if connection.is_overdue(now):
+                connection.cut()
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, connections: Connections, **parts: Any):
+        super().__init__(**parts)
+        self._connections = connections
+        self._in_message = False
+        self._in_head = True
+        self._began_now = False
+        self._headers = 0
+        self._wire_bytes = 0
+        self._body_bytes = 0
+        self._pieces = 0
+        self._unread_since_s: float | None = None
+        self.since_s = time.monotonic()
+        """When it was opened, when its last answer was sent, or when its head began."""
+
+    def is_spare(self, now: float) -> bool:
+        """Return whether nobody would miss it: no request is under way, or a slow head."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        return not self._in_message or (self._in_head and now - self.since_s > 1)
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether it has overstepped a limit of time."""
+        if self._unread_since_s is not None:
+            return now - self._unread_since_s > WRITE_STALL_S
+        waited_s = now - self.since_s
+        if self.cycle is None or (self._in_message and self._in_head):
+            return waited_s > HEAD_S
+        if not self.cycle.response_complete:
+            return False  # the application's work has limits of its own
+        return waited_s > (DISCARD_S if self._in_message else KEEP_ALIVE_S + HEAD_S)
+
+    def cut(self) -> None:
+        """Close it without waiting for what is still to be sent."""
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection."""
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, unless there is too much of what is no body."""
+        if self.transport.is_closing():
+            return
+        self._began_now = False
+        super().data_received(data)
+        # What came together with the beginning of a message is not counted: it is one read.
+        if self._in_message and not self._began_now:
+            self._wire_bytes += len(data)
+            overhead = self._wire_bytes - (1 + OVERHEAD_MAX) * self._body_bytes
+            pieces = self._pieces - self._body_bytes // PIECE_BYTES_MIN
+            if overhead > HEAD_BYTES_MAX or pieces > PIECES_MAX:
+                self.cut()
+
+    def on_message_begin(self) -> None:
+        """Begin to count for a request."""
+        self._in_message = self._in_head = self._began_now = True
+        self._headers = self._wire_bytes = self._body_bytes = self._pieces = 0
+        self.since_s = time.monotonic()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, unless there are too many."""
+        self._headers += 1
+        if self._headers > HEADERS_MAX:
+            self.cut()
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start to answer the request, unless too many wait on this connection."""
+        self._in_head = False
+        if self.transport.is_closing() or len(self.pipeline) >= PIPELINED_MAX:
+            self.cut()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._body_bytes += len(body)
+        self._pieces += 1
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._in_message = False
+        if self.cycle is not None:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note that an answer was sent."""
+        self.since_s = time.monotonic()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read."""
+        self._unread_since_s = time.monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that the client reads."""
+        self._unread_since_s = None
+        super().resume_writing()

@@ -1,0 +1,162 @@
+"""Builds image files that cost their reader more than they look like.
+
+Each format has one builder with the knobs that make files costly: sides, depth, scans, frames,
+segments or chunks, tables, metadata, text that inflates. All of them are small on the wire.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import lru_cache
+
+from PIL import Image
+
+from tests.engine.image_files import encoded
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a PNG chunk."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@lru_cache(maxsize=64)
+def zeros(size: int) -> bytes:
+    """Return so many zeros, deflated."""
+    packer = zlib.compressobj(9)
+    block = bytes(1 << 20)
+    parts = [packer.compress(block[: min(len(block), size - at)]) for at in range(0, size, 1 << 20)]
+    return b"".join(parts) + packer.flush()
+
+
+def png(
+    *,
+    width: int = 300,
+    height: int = 300,
+    depth: int = 8,
+    colour: int = 6,
+    interlaced: bool = False,
+    texts: int = 0,
+    text_bytes: int = 1 << 20,
+    text_kind: bytes = b"zTXt",
+    empty_chunks: int = 0,
+    frames: int = 0,
+    surplus: int = 0,
+) -> bytes:
+    """Return a PNG of one colour; ``surplus`` is what inflates beyond its pixels, in bytes."""
+    row = 1 + (width * _CHANNELS[colour] * depth + 7) // 8
+    rows = 2 * height if interlaced else height
+    inflated = {
+        b"zTXt": b"Comment\0\0" + zeros(text_bytes),
+        b"iTXt": b"Comment\0\1\0\0\0" + zeros(text_bytes),
+        b"iCCP": b"profile\0\0" + zeros(text_bytes),
+        b"eXIf": b"MM\0*\0\0\0\x08" + b"\xff\xff" + bytes(min(text_bytes, 60_000)),
+    }[text_kind]
+    parts = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)),
+        *([chunk(b"PLTE", bytes(768))] if colour == 3 else []),
+        *([chunk(b"acTL", struct.pack(">II", frames, 0))] if frames else []),
+        *[chunk(text_kind, inflated)] * texts,
+        *[chunk(b"IDAT", b"")] * empty_chunks,
+        chunk(b"IDAT", zeros(row * rows + surplus)),
+    ]
+    for number in range(frames):
+        head = struct.pack(">5IHHBB", 2 * number, width, height, 0, 0, 1, 100, 0, 0)
+        data = struct.pack(">I", 2 * number + 1) + zeros(row * height)
+        parts += [chunk(b"fcTL", head), chunk(b"fdAT", data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+@lru_cache(maxsize=32)
+def _flat(width: int, height: int, mode: str, progressive: bool) -> bytes:
+    image = Image.new(mode, (width, height), 0)
+    return encoded(image, "JPEG", progressive=progressive, subsampling=0, quality=90)
+
+
+def jpeg(
+    *,
+    width: int = 300,
+    height: int = 300,
+    mode: str = "RGB",
+    progressive: bool = True,
+    scans: int = 0,
+    segments: int = 0,
+    segment_marker: int = 0xE1,
+    segment_bytes: int = 2,
+    images: int = 1,
+    ended: bool = True,
+    claimed: tuple[int, int] | None = None,
+) -> bytes:
+    """Return a JPEG of one colour; ``scans`` repeats its last one, ``claimed`` are other sides."""
+    file = _flat(width, height, mode, progressive)
+    if claimed is not None:
+        marker = b"\xff\xc2" if progressive else b"\xff\xc0"
+        at = file.index(marker) + 5
+        file = file[:at] + struct.pack(">HH", claimed[1], claimed[0]) + file[at + 4 :]
+    last = file[file.rindex(b"\xff\xda") : -2]
+    segment = bytes((0xFF, segment_marker)) + struct.pack(">H", segment_bytes)
+    segment += bytes(segment_bytes - 2)
+    file = file[:2] + segment * segments + file[2:-2] + last * scans
+    return (file + b"\xff\xd9") * images if ended else file
+
+
+def bmp(
+    *,
+    width: int = 300,
+    height: int = 300,
+    bits: int = 8,
+    compression: int = 0,
+    colours: int = 0,
+    data: bytes = b"",
+    masks: bytes = b"",
+) -> bytes:
+    """Return a BMP of what its header says and of ``data``, which need not agree."""
+    head = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, colours, 0
+    )
+    palette = bytes(1024) if bits <= 8 else b""
+    start = 14 + len(head) + len(masks) + len(palette)
+    name = struct.pack("<2sIHHI", b"BM", start + len(data), 0, 0, start)
+    return name + head + masks + palette + data
+
+
+def runs(side: int = 4096) -> bytes:
+    """Return run lengths of eight pixels each, which Pillow decodes in Python."""
+    return b"\x08\x07" * (side * side // 8)
+
+
+def mpo(*images: Image.Image) -> bytes:
+    """Return the file of a phone that stores several images in one."""
+    file = io.BytesIO()
+    images[0].save(file, "MPO", save_all=True, append_images=images[1:])
+    return file.getvalue()
+
+
+def worst() -> dict[str, bytes]:
+    """Return the costliest file of each kind that fits into a call."""
+    side = 4096
+    return {
+        "progressive JPEG, 4096 x 4096": jpeg(width=side, height=side),
+        "progressive CMYK JPEG, 4096 x 4096": jpeg(width=side, height=side, mode="CMYK"),
+        "progressive JPEG, 4096 x 4096, 90 scans": jpeg(width=side, height=side, scans=80),
+        "JPEG, 5000 scans": jpeg(scans=5000),
+        "JPEG, 500,000 empty segments": jpeg(segments=500_000),
+        "JPEG without end mark, 4096 x 4096": jpeg(width=side, height=side, ended=False),
+        "PNG, RGBA, 4096 x 4096": png(width=side, height=side),
+        "PNG, RGBA, 16 bits, 4096 x 4096": png(width=side, height=side, depth=16),
+        "PNG, interlaced, 4096 x 4096": png(width=side, height=side, interlaced=True),
+        "PNG, palette, 4096 x 4096": png(width=side, height=side, colour=3),
+        "PNG, 2,000 texts of 1 MB": png(texts=2000, text_kind=b"zTXt"),
+        "PNG, 30 texts of 64 MB": png(texts=30, text_kind=b"iTXt", text_bytes=64 << 20),
+        "PNG, profile of 1 GB": png(texts=1, text_kind=b"iCCP", text_bytes=1 << 30),
+        "PNG, 1 GB after its pixels": png(surplus=1 << 30),
+        "PNG, 200,000 empty chunks": png(empty_chunks=200_000),
+        "PNG, 100 frames of 4096 x 4096": png(width=side, height=side, colour=0, frames=100),
+        "BMP, run lengths, 4096 x 4096": bmp(
+            width=side, height=side, compression=1, data=runs(2400)
+        ),
+        "BMP, 1 bit, 4096 x 4096": bmp(width=side, height=side, bits=1, data=bytes(side * 512)),
+    }

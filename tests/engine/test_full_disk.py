@@ -1,0 +1,127 @@
+"""A full disk stops adds; searches go on, and health says what is the matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from demo.processes import Engine
+from productsearch_engine.api.error_mapping import api_error
+from productsearch_engine.database.disk import Disk
+from productsearch_engine.database.pool import WatchedPool
+from productsearch_engine.database.watch import Watch
+from productsearch_engine.limits import DISK_FREE_LAST, DISK_FREE_MIN, DISK_RESERVE_BYTES
+from tests.engine.calling import Caller, code_of
+from tests.engine.copies import Template
+from tests.engine.image_files import jpeg
+
+Usage = namedtuple("Usage", ["total", "used", "free"])
+
+
+def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds stop while there is room for the log, and go on when there is clearly more."""
+    free = 1 << 40
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 41, 0, free))
+    disk, reserve = Disk(tmp_path), tmp_path / "postgres.reserve"
+    for free, full, reserved in (
+        (1 << 40, False, True),
+        (DISK_FREE_MIN, False, True),
+        (DISK_FREE_MIN - 1, True, True),
+        (DISK_FREE_MIN + 1, True, True),
+        (DISK_FREE_LAST - 1, True, False),
+        (DISK_FREE_LAST - 1 + DISK_RESERVE_BYTES, True, False),
+        (DISK_FREE_MIN + DISK_RESERVE_BYTES, False, False),
+        (1 << 40, False, True),
+    ):
+        disk.look()
+        assert (full, reserved) == (disk.is_full, reserve.exists()), free
+    assert DISK_RESERVE_BYTES == reserve.stat().st_size
+
+
+def test_a_full_disk_has_an_answer() -> None:
+    """PostgreSQL's own error of a full disk is no internal error, and waiting does not help."""
+    answer = api_error(psycopg.errors.DiskFull("text"), 7).answer(7)
+    assert (990001, "disk is full") == (answer["error_code"], answer["error_msg"])
+
+
+def test_a_failed_statement_is_noted(engine: Engine) -> None:
+    """Of a database elsewhere a full disk is known by the statement that failed."""
+    host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+    watch = Watch(f"host={host} user=postgres")
+    with WatchedPool(f"host={host} user=postgres", watch, 1) as pool:
+        assert not watch.disk_is_full()
+        with pytest.raises(psycopg.errors.DiskFull), pool.connection() as connection:
+            connection.execute("do $$ begin raise sqlstate '53100'; end $$")
+        assert watch.disk_is_full()
+
+
+@pytest.fixture
+def small(template: Template) -> Iterator[Engine]:
+    """An engine on a small disk of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="productsearch-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600m,mode=711", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("no disk can be made here")
+    try:
+        subprocess.run(["cp", "-a", template.data / "postgres", folder], check=True)
+        with Engine(folder) as engine:
+            yield engine
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk")
+def test_the_disk_fills(small: Engine, template: Template) -> None:
+    """Others fill the disk to the last byte: searches and deletes go on, adds are refused."""
+    caller = Caller(small.url, *template.keys)
+    for seed in range(5):
+        assert 0 == code_of(caller.call("add", image=jpeg(seed), brief=str(seed)))
+    hog = small.data / "hog"
+    with hog.open("wb") as grown, suppress(OSError):
+        while True:
+            grown.write(bytes(1 << 20))
+            grown.flush()
+    _until(small, "disk full: adds are refused")
+    reserve = small.data / "postgres.reserve"
+    _wait(lambda: not reserve.exists())
+    for seed in range(5, 8):
+        refused = caller.call("add", image=jpeg(seed), brief="x")
+        assert (990001, "disk is full") == (refused["error_code"], refused["error_msg"])
+    for _ in range(20):
+        assert 5 == caller.call("search", image=jpeg(0))["result_num"]
+    assert 216681 == code_of(caller.call("add", image=jpeg(0), brief="x"))
+    assert 0 == code_of(caller.call("delete", image=jpeg(4)))
+    hog.unlink()
+    _until(small, "ok")
+    assert 0 == code_of(caller.call("add", image=jpeg(5), brief="x"))
+    _wait(reserve.exists)
+    caller.close()
+
+
+def _until(engine: Engine, status: str) -> None:
+    _wait(lambda: status == requests.get(engine.url + "/healthz", timeout=30).json()["status"])
+
+
+def _wait(reached: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not reached() and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert reached()
