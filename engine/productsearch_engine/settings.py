@@ -70,7 +70,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         signing_key_file=Path(key_file).expanduser() if key_file else data / "signing.key",
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
         workers=_workers(values, wrong),
-        embedding=values.get("embedding", "classic"),
+        embedding=values.get("embedding", "compact"),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         log_level=_level(values, wrong),
     )

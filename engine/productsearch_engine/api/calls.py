@@ -15,7 +15,7 @@ from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
-from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.interface import Box, Description, Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import LIBRARY_REMEMBERED_S
@@ -83,20 +83,23 @@ class Calls:
             if known.copy_missing:
                 self._stored.keep(library, known.sign, image.small_copy())
             raise DuplicateError(known.sign)
+        described = _described(library, image, request.region)
         new = NewImage(
             digest=image.digest,
             brief=request.brief,
             class_id1=request.class_id1,
             class_id2=request.class_id2,
-            embedding=_embedding(library).embed([image.pixels()])[0],
+            embedding=described.vector,
             kept=image.small_copy() if library.keep_images else None,
         )
-        return {"cont_sign": signs.to_text(self._stored.add(library, new))}
+        sign = self._stored.add(library, new)
+        return {"cont_sign": signs.to_text(sign)} | _subject(described)
 
     def _search(self, library: Library, request: Search, image: ImageFile) -> Answer:
+        described = _described(library, image, request.region)
         hits, more = self._stored.search(
             library,
-            _embedding(library).embed([image.pixels()])[0],
+            described.vector,
             request.class_filter,
             request.start,
             request.count,
@@ -107,7 +110,8 @@ class Calls:
             {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
             for score, hit in scored
         ]
-        return {"result_num": len(result), "result": result, "has_more": more}
+        answer: Answer = {"result_num": len(result), "result": result, "has_more": more}
+        return answer | _subject(described)
 
     def _update(self, library: Library, request: Update, key: Key) -> Answer:
         updated = self._stored.update(
@@ -125,6 +129,18 @@ class Calls:
         if not self._stored.delete(library, key):
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
+
+
+def _described(library: Library, image: ImageFile, region: Box | None) -> Description:
+    return _embedding(library).describe([image.pixels()], [region])[0]
+
+
+def _subject(described: Description) -> Answer:
+    """Return the answer's field ``subject``, which the vendor's SDKs ignore."""
+    if described.subject is None:
+        return {}
+    left, top, width, height = described.subject
+    return {"subject": {"left": left, "top": top, "width": width, "height": height}}
 
 
 def _scores(library: Library, hits: Sequence[Hit]) -> list[float]:
