@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import grpc
 
 from demo.contact_sheet import Cell
-from demo.products import Product
+from demo.products import Photo, Series
 from productsearch import v1
 
-_HITS_SHOWN = 5
-_ROWS_SHOWN = 8
+_HITS_SHOWN_MAX = 5
+_LINES_SHOWN = 8
+_ROWS_SHOWN = 4
+RIGHT, WRONG = "✓", "✗"
 _BULK = v1.BulkAddImagesRequest
 
 
@@ -23,102 +25,110 @@ class TourError(Exception):
 
 @dataclass
 class Figures:
-    """What the searches came to."""
+    """What the searches of one series came to."""
 
+    meaning: str
     searches: int = 0
-    first_is_same: int = 0
-    any_of_five_is_same: int = 0
-    same_among_five: int = 0
+    first_is_right: int = 0
+    one_of_shown_is_right: int = 0
     rows: list[list[Cell]] = field(default_factory=list)
 
 
 class Tour:
-    """Walks through the service with a set of products."""
+    """Walks through the service with some series of searches."""
 
-    def __init__(self, stub: v1.ProductSearchStub, products: list[Product]) -> None:
+    def __init__(self, stub: v1.ProductSearchStub, series: list[Series]) -> None:
         self._stub = stub
-        self._products = products
-        self._images: dict[str, tuple[Product, bytes]] = {}
+        self._series = series
+        self._images: dict[str, Photo] = {}
 
-    def walk(self) -> Figures:
+    def walk(self) -> list[Figures]:
         """Go through all stations; raise TourError where one fails."""
         self._add()
-        figures = self._search()
-        sign, (product, image) = next(iter(self._images.items()))
-        self._update(sign, product, image)
-        self._page(image)
-        self._filter(product, image)
-        self._duplicate(image, sign)
+        figures = [self._search(series) for series in self._series]
+        sign, photo = next(iter(self._images.items()))
+        self._update(sign, photo)
+        self._page(photo.content)
+        self._filter(photo)
+        self._duplicate(photo.content, sign)
         self._bad_image()
-        self._delete(sign, image)
+        self._delete(sign, photo.content)
         return figures
 
     def _add(self) -> None:
-        stored = {
-            f"{product.name}/{number}": (product, image)
-            for product in self._products
-            for number, image in enumerate(product.stored, 1)
-        }
+        stored = {photo.key: photo for series in self._series for photo in series.stored}
+        products = {photo.product for photo in stored.values()}
 
         def items() -> Iterator[_BULK]:
             keep = v1.DuplicatePolicy.DUPLICATE_POLICY_KEEP
             yield _BULK(settings=_BULK.Settings(duplicate_policy=keep))
-            for key, (product, image) in stored.items():
-                yield _BULK(item=_BULK.Item(key=key, new_image=_new_image(key, product, image)))
+            for key, photo in sorted(stored.items()):
+                yield _BULK(item=_BULK.Item(key=key, new_image=_new_image(photo)))
 
         for message in self._stub.BulkAddImages(items()):
             if message.HasField("summary"):
                 summary = message.summary
                 _say(
                     "BulkAddImages",
-                    f"{summary.received_count} images of {len(self._products)} products: "
+                    f"{summary.received_count} images of {len(products)} products: "
                     f"{summary.added_count} added, {summary.duplicate_count} duplicates, "
                     f"{summary.failed_count} failed",
                 )
                 _require(summary.failed_count == 0, "an image could not be added")
             elif message.result.HasField("added"):
-                key = message.result.key
-                self._images[message.result.added.cont_sign] = stored[key]
+                added = message.result.added
+                self._images.setdefault(added.cont_sign, stored[message.result.key])
             else:
                 _say("", f"{message.result.key}: {message.result.error.message}")
 
-    def _search(self) -> Figures:
-        figures = Figures()
-        _heading("searched with", "found first", "score", "same product among first five")
-        for product in self._products:
-            for number, query in enumerate(product.queries):
-                hits = self._stub.SearchImages(
-                    v1.SearchImagesRequest(image=_source(query), page_size=_HITS_SHOWN)
-                ).results
-                _require(bool(hits), "a search found nothing")
-                found = [self._images[hit.cont_sign][0] is product for hit in hits]
-                figures.searches += 1
-                figures.first_is_same += found[0]
-                figures.any_of_five_is_same += any(found)
-                figures.same_among_five += sum(found)
-                if number == 0:
-                    self._show(product, query, [*hits], figures)
+    def _search(self, series: Series) -> Figures:
+        figures = Figures(series.meaning)
+        print(f"\n  To be found: {series.meaning}.")
+        _heading("searched with", "found first", "score", f"best first: {RIGHT} right, {WRONG} not")
+        printed: set[str] = set()
+        for query in series.queries:
+            right = sum(p.product == query.product and p is not query for p in series.stored)
+            # No more hits than there can be right ones: a cross is always a miss.
+            shown = min(_HITS_SHOWN_MAX, right)
+            hits = self._hits(query, series, shown)
+            _require(bool(hits), "a search found nothing")
+            found = [photo.product == query.product for _, photo in hits]
+            figures.searches += 1
+            figures.first_is_right += found[0]
+            figures.one_of_shown_is_right += any(found)
+            if query.product in printed or len(printed) == _LINES_SHOWN:
+                continue
+            printed.add(query.product)
+            marks = "".join(RIGHT if each else WRONG for each in found)
+            score, first = hits[0]
+            print(f"  {query.key:30.30} {first.key:30.30} {score:6.3f}  {marks}")
+            if len(figures.rows) < _ROWS_SHOWN:
+                row = [Cell(query.content, query.product, "searched with")]
+                row += [
+                    Cell(photo.content, photo.product, f"{score:.3f}", each)
+                    for (score, photo), each in zip(hits, found, strict=True)
+                ]
+                figures.rows.append(row)
         return figures
 
-    def _show(
-        self, product: Product, query: bytes, hits: list[v1.SearchResult], figures: Figures
-    ) -> None:
-        first = self._images[hits[0].cont_sign][0]
-        marks = "".join("●" if self._images[hit.cont_sign][0] is product else "○" for hit in hits)
-        print(f"  {product.name:30.30} {first.name:30.30} {hits[0].score:6.3f}  {marks}")
-        if len(figures.rows) < _ROWS_SHOWN:
-            row = [Cell(query, product.name, "query")]
-            for hit in hits:
-                owner, image = self._images[hit.cont_sign]
-                row.append(Cell(image, owner.name, f"{hit.score:.3f}", owner is product))
-            figures.rows.append(row)
+    def _hits(self, query: Photo, series: Series, shown: int) -> list[tuple[float, Photo]]:
+        """Return the best hits among the series' images, without the one searched with."""
+        others = len(self._images) - len(series.stored)
+        hits = self._stub.SearchImages(
+            v1.SearchImagesRequest(
+                image=_source(query.content), page_size=min(others + shown + 1, 1000)
+            )
+        ).results
+        photos = [(hit.score, self._images[hit.cont_sign]) for hit in hits]
+        own = [(score, p) for score, p in photos if p in series.stored and p is not query]
+        return own[:shown]
 
-    def _update(self, sign: str, product: Product, image: bytes) -> None:
-        brief = json.dumps({"name": product.name, "price": "3.20 €"}, ensure_ascii=False)
+    def _update(self, sign: str, photo: Photo) -> None:
+        brief = json.dumps({"name": photo.product, "price": "3.20 €"}, ensure_ascii=False)
         self._stub.UpdateImage(
             v1.UpdateImageRequest(image_ref=v1.ImageRef(cont_sign=sign), brief=brief)
         )
-        found = self._find(image, page_size=1)[0]
+        found = self._find(photo.content, page_size=1)[0]
         _say("UpdateImage", f"{sign} now has the brief {found.brief}")
         _require(found.brief == brief, "the new brief was not found")
 
@@ -137,18 +147,18 @@ class Tour:
         _require({*seen} == {*self._images}, "paging lost or repeated an image")
         _require(len(seen) == len(self._images), "paging repeated an image")
 
-    def _filter(self, product: Product, image: bytes) -> None:
+    def _filter(self, photo: Photo) -> None:
         either = v1.ClassFilter(
-            class_id1=product.class_id,
-            class_id2=self._products[-1].group_id,
+            class_id1=photo.class_id,
+            class_id2=max(each.group_id for each in self._images.values()),
             operator=v1.ClassFilter.OPERATOR_OR,
         )
         for words, class_filter in (
-            (f"class_id1 = {product.class_id}", v1.ClassFilter(class_id1=product.class_id)),
+            (f"class_id1 = {photo.class_id}", v1.ClassFilter(class_id1=photo.class_id)),
             (f"class_id1 = {either.class_id1} or class_id2 = {either.class_id2}", either),
         ):
-            hits = self._find(image, class_filter=class_filter)
-            names = sorted({self._images[hit.cont_sign][0].name for hit in hits})
+            hits = self._find(photo.content, class_filter=class_filter)
+            names = sorted({self._images[hit.cont_sign].product for hit in hits})
             _say("SearchImages", f"{words}: {len(hits)} images of {_some(names)}")
             _require(bool(hits), "a filter lost its own image")
 
@@ -205,12 +215,12 @@ def _source(image: bytes) -> v1.ImageSource:
     return v1.ImageSource(content=image, fit=True)
 
 
-def _new_image(key: str, product: Product, image: bytes) -> v1.NewImage:
+def _new_image(photo: Photo) -> v1.NewImage:
     return v1.NewImage(
-        image=_source(image),
-        brief=json.dumps({"name": product.name, "key": key}, ensure_ascii=False),
-        class_id1=product.class_id,
-        class_id2=product.group_id,
+        image=_source(photo.content),
+        brief=json.dumps({"name": photo.product, "key": photo.key}, ensure_ascii=False),
+        class_id1=photo.class_id,
+        class_id2=photo.group_id,
     )
 
 

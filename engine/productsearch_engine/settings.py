@@ -74,7 +74,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
         workers=_number("workers", values, wrong, min(32, 2 * cores + 2), 256),
         decoders=_number("decoders", values, wrong, min(8, cores), 64),
-        embedding=values.get("embedding", "classic"),
+        embedding=values.get("embedding", "compact"),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         log_level=_level(values, wrong),
     )

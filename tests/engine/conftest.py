@@ -64,14 +64,16 @@ def new_caller(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Callable[.
         caller.close()
 
 
-def _caller(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000) -> Caller:
+def _caller(
+    engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000, embedding: str = "classic"
+) -> Caller:
     # What ``library create`` does, without starting Python for every test.
-    embedding = load("classic")
+    loaded = load(embedding)
     made = Libraries(pool).create(
         f"library-{next(_numbers)}",
         capacity=capacity,
-        embedding=embedding.name,
-        dimensions=embedding.dimensions,
+        embedding=loaded.name,
+        dimensions=loaded.dimensions,
         api_key=None,
     )
     assert made.secret_key
@@ -82,3 +84,11 @@ def _caller(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000) 
 def caller(new_caller: Callable[..., Caller]) -> Caller:
     """A caller of a library of the test's own."""
     return new_caller()
+
+
+@pytest.fixture
+def compact_caller(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Caller]:
+    """A caller of a library with the embedding of new libraries."""
+    caller = _caller(engine, pool, embedding="compact")
+    yield caller
+    caller.close()

@@ -33,7 +33,7 @@ def test_a_flag_beats_the_environment() -> None:
 def test_defaults() -> None:
     """Without anything said the engine listens on loopback and refuses private urls."""
     chosen = settings.load({}, {})
-    assert ("127.0.0.1", 8190, "", False, "classic") == (
+    assert ("127.0.0.1", 8190, "", False, "compact") == (
         chosen.host,
         chosen.port,
         chosen.database,

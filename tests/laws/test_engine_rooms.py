@@ -32,6 +32,7 @@ HOMES = {
     "uvicorn": {"server"},
     "PIL": {"images", "workers", "evaluation"},
     "cv2": {"embedding", "evaluation"},
+    "onnxruntime": {"embedding"},
     "matplotlib": {"evaluation"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.

@@ -19,6 +19,7 @@ from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
+from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import LIBRARY_REMEMBERED_S
@@ -84,7 +85,7 @@ class Calls:
                 return await self._add(app_id, request, download)
             case Search():
                 library, image = await self._in_thread(self._any, app_id, request.source, download)
-                described = await self._described(app_id, library, image)
+                described = await self._described(app_id, library, image, request.region)
                 return await self._in_thread(
                     self._search, library, request, image.digest, described
                 )
@@ -98,7 +99,9 @@ class Calls:
         library, image, known = await self._in_thread(self._find, app_id, request.source, download)
         if known is not None and not known.copy_missing:
             raise DuplicateError(known.sign)
-        described = await self._described(app_id, library, image, copy=library.keep_images)
+        described = await self._described(
+            app_id, library, image, request.region, copy=library.keep_images
+        )
         if known is not None:
             if described.kept is not None:
                 await self._in_thread(self._stored.keep, library, known.sign, described.kept)
@@ -112,12 +115,18 @@ class Calls:
             kept=described.kept,
         )
         sign = await self._in_thread(self._stored.add, library, new)
-        return {"cont_sign": signs.to_text(sign)}
+        return {"cont_sign": signs.to_text(sign)} | _subject(described)
 
     async def _described(
-        self, app_id: int, library: Library, image: ImageFile, *, copy: bool = False
+        self,
+        app_id: int,
+        library: Library,
+        image: ImageFile,
+        region: Box | None,
+        *,
+        copy: bool = False,
     ) -> Described:
-        wanted = Wanted(embedding=library.embedding, copy=copy)
+        wanted = Wanted(embedding=library.embedding, copy=copy, region=region)
         try:
             return await self._workers.describe(
                 wanted, image.needed, caller=app_id, large=image.structure.large
@@ -172,7 +181,8 @@ class Calls:
             {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
             for score, hit in scored
         ]
-        return {"result_num": len(result), "result": result, "has_more": more}
+        answer: Answer = {"result_num": len(result), "result": result, "has_more": more}
+        return answer | _subject(described)
 
     def _update(self, app_id: int, request: Update, download: bytes | None) -> Answer:
         updated = self._stored.update(
@@ -190,6 +200,14 @@ class Calls:
         if not self._stored.delete(self._library(app_id), _key(request.source, download)):
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
+
+
+def _subject(described: Described) -> Answer:
+    """Return the answer's field ``subject``, which the vendor's SDKs ignore."""
+    if described.subject is None:
+        return {}
+    left, top, width, height = described.subject
+    return {"subject": {"left": left, "top": top, "width": width, "height": height}}
 
 
 def _scores(library: Library, hits: Sequence[Hit]) -> list[float]:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError, missing
 from productsearch_engine.api.forms import Fields
+from productsearch_engine.embedding.interface import Box
 from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     CLASS_ID_MAX,
@@ -45,11 +46,14 @@ class Add:
     brief: bytes
     class_id1: int | None
     class_id2: int | None
+    region: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
     source: Source
+    region: Box | None = None
+    """Where the product is in the image, if the caller says so; not of the vendor's contract."""
     class_filter: ClassFilter
     start: int
     count: int
@@ -83,6 +87,7 @@ def add(fields: Fields) -> Add:
         brief=brief,
         class_id1=_class_id(fields, b"class_id1"),
         class_id2=_class_id(fields, b"class_id2"),
+        region=_region(fields),
         source=_source(fields),
     )
 
@@ -93,6 +98,7 @@ def search(fields: Fields) -> Search:
     count = _number(fields, b"rn", least=1)
     return Search(
         class_filter=_class_filter(fields),
+        region=_region(fields),
         source=_source(fields),
         start=start,
         count=min(RESULTS_DEFAULT if count is None else count, WINDOW - start),
@@ -181,6 +187,23 @@ def _class_filter(fields: Fields) -> ClassFilter:
         class_id2=_class_id(fields, b"class_id2"),
         any_class=logic == b"1",
     )
+
+
+def _region(fields: Fields) -> Box | None:
+    """Read ``left,top,width,height``, each 0 to 1 of the upright image's sides."""
+    value = fields.get(b"region")
+    if value is None:
+        return None
+    try:
+        box = Box(*(float(part) for part in value.decode("ascii").split(",")))
+    except (ValueError, TypeError):
+        raise ApiError(codes.PARAM_INVALID) from None
+    # A sum of decimal fractions may end a little above 1.
+    most = 1 + 1e-6
+    ends = (box.left + box.width, box.top + box.height)
+    if not all(0 <= each <= most for each in (*box, *ends)) or not (box.width and box.height):
+        raise ApiError(codes.PARAM_INVALID)
+    return box
 
 
 def _class_id(fields: Fields, name: bytes) -> int | None:

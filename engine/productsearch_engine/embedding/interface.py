@@ -42,6 +42,10 @@ class Description(NamedTuple):
     """Where the product is; None if the embedding does not look for it."""
 
 
+class EmbeddingUnusableError(Exception):
+    """An embedding cannot be loaded; the text says which file is wrong with what."""
+
+
 class Embedding(ABC):
     """A deterministic mapping from an image to a point on the unit sphere.
 

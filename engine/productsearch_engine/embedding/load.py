@@ -4,33 +4,53 @@ from __future__ import annotations
 
 from functools import cache
 
-from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.interface import Embedding, EmbeddingUnusableError
 
-DEFAULT = "classic-1"
+DEFAULT = "compact-1"
 """The embedding of a new library."""
 
-_ALIASES = {"classic": "classic-1"}
+_ALIASES = {"classic": "classic-1", "compact": "compact-1"}
 """Names without a version stand for the newest one."""
+
+_ONNX = "onnx:"
 
 
 class UnknownEmbeddingError(Exception):
-    """No embedding has this name."""
+    """No embedding has this name, or it cannot be loaded; the text says why."""
 
 
 def load(name: str) -> Embedding:
     """Return the embedding with this name; the second call returns the same object.
 
-    name: as a library stores it (``classic-1``), or without its version, as a person writes it
-    (``classic``). Raises UnknownEmbeddingError.
+    name: as a library stores it (``compact-1``), or without its version, as a person writes it
+    (``compact``); ``onnx:PATH`` for the model that a TOML file describes. Raises
+    UnknownEmbeddingError.
     """
     return _load(_ALIASES.get(name, name))
 
 
 @cache
 def _load(name: str) -> Embedding:
+    try:
+        return _made(name)
+    except EmbeddingUnusableError as error:
+        raise UnknownEmbeddingError(str(error)) from None
+
+
+def _made(name: str) -> Embedding:
     # Imported here: each embedding needs other libraries.
     if name == "classic-1":
         from productsearch_engine.embedding.classic import Classic
 
         return Classic()
-    raise UnknownEmbeddingError(f"embedding: none is called {name!r}; there is: classic")
+    if name == "compact-1":
+        from productsearch_engine.embedding.compact import Compact
+
+        return Compact()
+    if name.startswith(_ONNX):
+        from productsearch_engine.embedding.onnx import Onnx
+
+        return Onnx(name)
+    raise UnknownEmbeddingError(
+        f"embedding: none is called {name!r}; there is: compact, classic, onnx:PATH"
+    )

@@ -24,7 +24,9 @@ UNDERSTOOD = (
     " product-NUMBER.jpg or product-COLOUR-VIEW.jpg, where VIEW is main, back, side or alt1"
 )
 
-_WITH_COLOUR = re.compile(r"(?P<product>.+)-(?P<colour>[^-]+)-(?P<view>main|back|side|alt\d*)")
+_WITH_COLOUR = re.compile(
+    r"(?P<product>.+)-(?P<colour>[^-]+)-(?P<view>main|back|side|alt[a-z]*\d*)"
+)
 _WITH_NUMBER = re.compile(r"(?P<product>.+?)[-_ ]*\d+")
 
 

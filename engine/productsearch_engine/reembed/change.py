@@ -6,10 +6,14 @@ goes on from there. Knows the order of the steps. Does not know SQL.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from productsearch_engine.embedding.interface import Embedding, Vectors
+import numpy as np
+
+from productsearch_engine.embedding.interface import Embedding, Vector, Vectors
 from productsearch_engine.images.small_copy import read_kept
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.reembeddings import BusyError, Copy, Other, Reembeddings
@@ -18,8 +22,9 @@ Progress = Callable[[int, int], None]
 """Is told how many images are done, and of how many."""
 
 _BATCH = 32
-_LATE_MAX = 16
-"""Images that may be embedded while writes wait."""
+_LATE_MAX = (8, 16, 32, 64, 128, 256)
+"""Images that may be embedded while the library's calls wait, in one try after the other: the
+more are added meanwhile, the longer is the wait at the end."""
 
 _SWITCH_S = 120.0
 """How long the switch is tried while calls leave no moment for it."""
@@ -35,6 +40,8 @@ class Change:
         self._reembeddings = reembeddings
         self._library = library
         self._to = to
+        # An embedding leaves Python for most of its time.
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "embed")
 
     def begin(self) -> Other:
         """Create what is needed or find what an earlier run left. Raises LibraryError."""
@@ -52,11 +59,14 @@ class Change:
             )
         return other
 
-    def fill(self, progress: Progress) -> None:
-        """Embed every image that has no new vector yet, and index the vectors.
+    def fill(self, progress: Progress, late_max: int = _LATE_MAX[0]) -> None:
+        """Embed the images that have no new vector yet, and index the vectors.
+
+        At most ``late_max`` are left: those that were added last.
 
         Raises LibraryError if an image has no small copy.
         """
+        passed = False
         while True:
             left, missing = self._reembeddings.left(self._library)
             if missing:
@@ -65,23 +75,27 @@ class Change:
                     " have no small copy to embed: switch them on with library keep-images"
                     f" {self._library.name} on, and add these images again"
                 )
-            if left <= _LATE_MAX:
+            # While images are being added there are always some left: the switch does those.
+            if not left or (passed and left <= late_max):
                 break
             self._pass(left, progress)
-        self._reembeddings.catch_up(self._library)
+            passed = True
         self._reembeddings.index(self._library, self._to.dimensions)
 
     def switch(self, other: Other, progress: Progress) -> None:
         """Let the new vectors serve. Raises LibraryError if calls leave no moment for it."""
         end_s = time.monotonic() + _SWITCH_S
+        late = iter(_LATE_MAX)
+        late_max = next(late)
         while time.monotonic() < end_s:
             try:
-                if self._reembeddings.switch(self._library, other, self._embed, _LATE_MAX):
+                if self._reembeddings.switch(self._library, other, self._embed, late_max):
                     return
             except BusyError:
                 time.sleep(0.2)
             else:
-                self.fill(progress)
+                late_max = next(late, late_max)
+                self.fill(progress, late_max)
         raise LibraryError(
             f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
         )
@@ -97,4 +111,8 @@ class Change:
             progress(done, max(left, done))
 
     def _embed(self, copies: Sequence[Copy]) -> Vectors:
-        return self._to.embed([read_kept(copy.webp) for copy in copies])
+        return np.stack([*self._threads.map(self._vector, copies)])
+
+    def _vector(self, copy: Copy) -> Vector:
+        vector: Vector = self._to.embed([read_kept(copy.webp)])[0]
+        return vector

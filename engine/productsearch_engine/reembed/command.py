@@ -93,9 +93,12 @@ class _Bar:
 
 
 def _compare(reembeddings: Reembeddings, library: Library, other: Other, to: Embedding) -> None:
-    print(f"scores: {library.embedding} as {_meaning(library)}, {other.embedding} as its own say")
     if library.calibration:
-        print("the library's calibration stays with its embedding: fit one anew (--calibrate)")
+        print(
+            f"the calibration that was fitted on this library's labels stays with"
+            f" {library.embedding}: fit one for {other.embedding} after the switch"
+            " (evaluate --calibrate)"
+        )
     serving, second = reembeddings.sample(library, _SAMPLE)
     if len(serving) < 2:
         return
@@ -108,10 +111,6 @@ def _compare(reembeddings: Reembeddings, library: Library, other: Other, to: Emb
         except UnknownEmbeddingError:
             return
     print("\n".join(comparison.lines(comparison.min_scores(before, after))))
-
-
-def _meaning(library: Library) -> str:
-    return "calibrated by its user" if library.calibration else "its own say"
 
 
 def _check_pins(

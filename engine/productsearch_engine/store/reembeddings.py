@@ -1,9 +1,9 @@
 """The SQL of a library's change of embedding: a second table beside the one that serves.
 
-The second table (``reembedding_<id>``) gets each image with its new vector. Images that are added,
-changed or deleted meanwhile are caught up with, the last of them while writes wait. The switch
-renames both tables in one transaction; the table from before is now the second one, so the way
-back is the same way. A deleted image leaves both (a trigger, see the migration).
+The second table (``reembedding_<id>``) gets each image with its new vector. What is changed or
+deleted meanwhile is changed or deleted in it by triggers (see the migration); the last images that
+are added get their vectors while all calls wait. The switch renames both tables in one
+transaction; the table from before is now the second one, so the way back is the same way.
 
 Engines name a library's table in each statement. One that does not know of the switch finds no
 table, which ``store.images`` calls LibraryGoneError, and looks the library up again.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import numpy as np
 from psycopg import Connection, errors, sql
@@ -23,9 +23,10 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Vector, Vectors
 from productsearch_engine.limits import REEMBEDDING_KEPT_S
-from productsearch_engine.store import tables
+from productsearch_engine.store import reembedding_statements, tables
 from productsearch_engine.store.images import half
 from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.reembedding_statements import composed
 
 _LOCK = 7_201_190_003
 """With the library's id: one process at a time changes its embedding."""
@@ -128,19 +129,15 @@ class Reembeddings:
         with self._pool.connection() as connection, connection.transaction():
             _store(connection, library, signs, vectors)
 
-    def catch_up(self, library: Library) -> None:
-        """Take over what was changed or deleted since its vector was stored."""
-        with self._pool.connection() as connection, _long(connection):
-            connection.execute(_of(_DROP_DELETED, library))
-            connection.execute(_of(_TAKE_CHANGED, library))
-
     def sample(self, library: Library, count: int) -> tuple[Vectors, Vectors]:
         """Return vectors of the same images in both embeddings, shape (images, dimensions) each.
 
         The images are drawn by their digests: at random, but the same in each run.
         """
         with self._pool.connection() as connection, _long(connection):
-            rows = connection.execute(_of(_SAMPLE, library), [count], binary=True).fetchall()
+            rows = connection.execute(
+                composed(reembedding_statements.SAMPLE, library), [count], binary=True
+            ).fetchall()
         serving, second = zip(*rows, strict=True) if rows else ((), ())
         return (
             np.array([vector.to_numpy() for vector in serving], np.float32),
@@ -152,14 +149,16 @@ class Reembeddings:
     ) -> list[bytes]:
         """Return the digests of the images nearest to a vector, of the embedding that serves, or
         of the ``other`` one."""
-        composed = sql.SQL(_NEAREST).format(
+        statement = sql.SQL(reembedding_statements.NEAREST).format(
             table=tables.reembedding(library.id)
             if other
             else tables.images(library.id, library.generation),
             dimensions=sql.Literal(other.dimensions if other else library.dimensions),
         )
         with self._pool.connection() as connection, _long(connection):
-            rows = connection.execute(composed, {"vector": half(vector), "count": count}).fetchall()
+            rows = connection.execute(
+                statement, {"vector": half(vector), "count": count}
+            ).fetchall()
         return [bytes(row[0]) for row in rows]
 
     def index(self, library: Library, dimensions: int) -> None:
@@ -179,9 +178,9 @@ class Reembeddings:
     ) -> bool:
         """Let the second table serve and make the first the second, in one transaction.
 
-        ``embed`` is called while writes wait, with at most ``late_max`` images: those that were
-        added last. Returns False, and changes nothing, if there are more of them, or if one has no
-        copy. Raises BusyError.
+        ``embed`` is called while the library's calls wait, with at most ``late_max`` images: those
+        that were added last. Returns False, and changes nothing, if there are more of them, or if
+        one has no copy. Raises BusyError.
         """
         serving, second = (
             tables.images(library.id, library.generation),
@@ -193,17 +192,17 @@ class Reembeddings:
                 connection.execute(
                     sql.SQL("set local lock_timeout = {}").format(f"{_LOCK_WAIT_S}s")
                 )
-                # Writes wait from here on; searches go on until the last step.
-                _lock(connection, serving, "exclusive")
-                connection.execute(_of(_DROP_DELETED, library))
-                connection.execute(_of(_TAKE_CHANGED, library))
+                # At once in the last mode: an add takes a weaker lock on the table first and a
+                # stronger one then, so a lock between the two would lead to a deadlock.
+                connection.execute(
+                    sql.SQL("lock table {} in access exclusive mode").format(serving)
+                )
                 late, missing = _left(connection, library)
                 if late > late_max or missing:
                     return False
                 if late:
                     copies = _copies(connection, library, None, late)
                     _store(connection, library, [copy.sign for copy in copies], embed(copies))
-                _lock(connection, serving, "access exclusive")
                 _exchange(connection, library, serving, second, new)
                 _note(connection, library, other)
         except errors.LockNotAvailable:
@@ -250,8 +249,10 @@ def _note(connection: Connection[Any], library: Library, other: Other) -> None:
 
 
 def _left(connection: Connection[Any], library: Library) -> tuple[int, int]:
-    statement = _LEFT if library.keep_images else _LEFT_WITHOUT
-    row = connection.execute(_of(statement, library)).fetchone()
+    statement = (
+        reembedding_statements.LEFT if library.keep_images else reembedding_statements.LEFT_WITHOUT
+    )
+    row = connection.execute(composed(statement, library)).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
@@ -259,7 +260,9 @@ def _copies(
     connection: Connection[Any], library: Library, after: int | None, count: int
 ) -> list[Copy]:
     values = {"after": after, "count": count}
-    rows = connection.execute(_of(_COPIES, library), values, binary=True).fetchall()
+    rows = connection.execute(
+        composed(reembedding_statements.COPIES, library), values, binary=True
+    ).fetchall()
     return [Copy(sign, webp) for sign, webp in rows]
 
 
@@ -271,16 +274,12 @@ def _store(
         for sign, vector in zip(signs, vectors, strict=True)
     ]
     with connection.cursor() as cursor:
-        cursor.executemany(_of(_STORE, library), rows)
+        cursor.executemany(composed(reembedding_statements.STORE, library), rows)
 
 
 def _drop(connection: Connection[Any], library_id: int) -> None:
     connection.execute("delete from reembeddings where library_id = %s", [library_id])
     tables.drop(connection, tables.reembedding(library_id))
-
-
-def _lock(connection: Connection[Any], table: sql.Identifier, mode: LiteralString) -> None:
-    connection.execute(sql.SQL("lock table {} in " + mode + " mode").format(table))
 
 
 @contextmanager
@@ -289,65 +288,3 @@ def _long(connection: Connection[Any]) -> Iterator[None]:
     with connection.transaction():
         connection.execute("set local statement_timeout = 0")
         yield
-
-
-def _of(text: LiteralString, library: Library) -> bytes:
-    composed = sql.SQL(text).format(
-        images=tables.images(library.id, library.generation),
-        kept=tables.kept(library.id),
-        second=tables.reembedding(library.id),
-        library=sql.Literal(library.id),
-    )
-    return composed.as_bytes(None)
-
-
-_LEFT: LiteralString = """
-select count(*), count(*) filter (where not exists (
-    select from {kept} k where k.library_id = {library} and k.sign = i.sign
-))
-from {images} i where not exists (select from {second} s where s.sign = i.sign)
-"""
-
-_LEFT_WITHOUT: LiteralString = """
-select count(*), count(*)
-from {images} i where not exists (select from {second} s where s.sign = i.sign)
-"""
-
-_COPIES: LiteralString = """
-select i.sign, k.webp from {images} i
-join {kept} k on k.library_id = {library} and k.sign = i.sign
-where (%(after)s::bigint is null or i.sign > %(after)s::bigint)
-    and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
-order by i.sign limit %(count)s
-"""
-
-_SAMPLE: LiteralString = """
-select i.embedding, s.embedding from {images} i join {second} s on s.sign = i.sign
-order by i.digest limit %s
-"""
-
-_NEAREST: LiteralString = """
-select digest from {table} order by embedding::halfvec({dimensions}) <=> %(vector)s, sign
-limit %(count)s
-"""
-
-_STORE: LiteralString = """
-insert into {second} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
-select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, created_at, updated_at
-from {images} where library_id = {library} and sign = %(sign)s
-on conflict do nothing
-"""
-
-# Also an image that was deleted and whose sign another one has now.
-_DROP_DELETED: LiteralString = """
-delete from {second} s where not exists (
-    select from {images} i where i.sign = s.sign and i.digest = s.digest
-)
-"""
-
-_TAKE_CHANGED: LiteralString = """
-update {second} s set brief = i.brief, class_id1 = i.class_id1, class_id2 = i.class_id2,
-    created_at = i.created_at, updated_at = i.updated_at
-from {images} i where i.sign = s.sign and i.updated_at <> s.updated_at
-"""

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Embedding, Vector
+from productsearch_engine.embedding.interface import Box, Embedding, Vector
 from productsearch_engine.images.image_file import ImageFile
 
 
@@ -25,6 +25,8 @@ class Wanted:
     """The name, as a library stores it."""
     copy: bool = False
     """Whether the library keeps a small copy."""
+    region: Box | None = None
+    """Where the product is, if the caller said so."""
 
     def part(self) -> bytes:
         """Return the byte string that ``of_part`` takes."""
@@ -33,7 +35,9 @@ class Wanted:
     @classmethod
     def of_part(cls, part: bytes) -> Self:
         """Return what ``part`` was made of. Raises ValueError, TypeError."""
-        return cls(**json.loads(part))
+        members = json.loads(part)
+        region = members.pop("region")
+        return cls(**members, region=None if region is None else Box(*region))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Described:
     """The vector: float32, little endian."""
     kept: bytes | None = field(default=None, repr=False)
     """The small copy (``images.small_copy``), if it was wanted."""
+    subject: Box | None = None
+    """Where the product is, if the embedding looks for it."""
 
     @property
     def vector(self) -> Vector:
@@ -57,28 +63,39 @@ class Described:
 
     def parts(self) -> list[bytes]:
         """Return the byte strings that ``of_parts`` takes."""
-        facts = {"kind": self.kind, "width": self.width, "height": self.height}
+        facts = {
+            "kind": self.kind,
+            "width": self.width,
+            "height": self.height,
+            "subject": self.subject,
+        }
         return [json.dumps(facts).encode(), self.embedding, self.kept or b""]
 
     @classmethod
     def of_parts(cls, parts: Sequence[bytes]) -> Self:
         """Return what ``parts`` were made of. Raises ValueError, TypeError."""
         facts, embedding, kept = parts
-        return cls(**json.loads(facts), embedding=embedding, kept=kept or None)
+        members = json.loads(facts)
+        subject = members.pop("subject")
+        box = None if subject is None else Box(*subject)
+        return cls(**members, embedding=embedding, kept=kept or None, subject=box)
 
 
-def describe(content: bytes, embedding: Embedding, *, copy: bool = False) -> Described:
+def describe(
+    content: bytes, embedding: Embedding, *, copy: bool = False, region: Box | None = None
+) -> Described:
     """Check, decode and embed the file of an image; ``copy``: make a small copy, too.
 
     Raises ImageEmptyError, ImageUnreadableError, ImageSizeError; MemoryError beyond the
     process's limit.
     """
     image = ImageFile.checked(content)
-    vector = embedding.embed([image.pixels()])[0]
+    vector, subject = embedding.describe([image.pixels()], [region])[0]
     return Described(
         kind=image.structure.kind,
         width=image.structure.width,
         height=image.structure.height,
         embedding=vector.astype("<f4").tobytes(),
         kept=image.small_copy() if copy else None,
+        subject=subject,
     )

@@ -54,14 +54,15 @@ def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> N
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
             _bound_time(int(cpu_s))
-            frames.send(channel, _answer(*parts, int(bytes_max)))
+            frames.send(channel, _answer(parts[0], parts[1], int(bytes_max)))
 
 
 def _answer(question: bytes, content: bytes, bytes_max: int) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
     try:
         wanted = Wanted.of_part(question)
-        described = describe(content, _embedding(wanted.embedding, bytes_max), copy=wanted.copy)
+        embedding = _embedding(wanted.embedding, bytes_max)
+        described = describe(content, embedding, copy=wanted.copy, region=wanted.region)
         return [b"described", *described.parts()]
     except UnknownEmbeddingError as error:
         return [b"unknown", str(error).encode()]

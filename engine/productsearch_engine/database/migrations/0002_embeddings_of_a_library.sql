@@ -29,12 +29,14 @@ create table kept_images (
     primary key (library_id, sign)
 ) partition by list (library_id);
 
--- A trigger and not a statement of the engine's: also what the version before deletes is gone.
+-- Triggers and not statements of the engine's: they hold also for the version before.
 create function forget_image() returns trigger language plpgsql as $$
 begin
     delete from kept_images where library_id = old.library_id and sign = old.sign;
     if exists (select from reembeddings where library_id = old.library_id) then
-        execute format('delete from reembedding_%s where sign = $1', old.library_id) using old.sign;
+        execute format(
+            'delete from reembedding_%s where library_id = $1 and sign = $2', old.library_id
+        ) using old.library_id, old.sign;
     end if;
     return null;
 end
@@ -42,3 +44,18 @@ $$;
 
 create trigger images_forget after delete on images
     for each row execute function forget_image();
+
+create function change_image() returns trigger language plpgsql as $$
+begin
+    if exists (select from reembeddings where library_id = new.library_id) then
+        execute format(
+            'update reembedding_%s set brief = $2, class_id1 = $3, class_id2 = $4, updated_at = $5'
+            ' where library_id = $6 and sign = $1', new.library_id
+        ) using new.sign, new.brief, new.class_id1, new.class_id2, new.updated_at, new.library_id;
+    end if;
+    return null;
+end
+$$;
+
+create trigger images_change after update on images
+    for each row execute function change_image();

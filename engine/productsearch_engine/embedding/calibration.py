@@ -1,0 +1,31 @@
+"""Turns the cosine of two images into the chance that they show the same product.
+
+Knows knots and interpolation. Does not know images; ``model_build/fit.py`` made the knots.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+
+import numpy as np
+
+from productsearch_engine.embedding.interface import Cosines, Scores
+
+
+class Calibration:
+    """A rising function through some knots, flat outside of them."""
+
+    def __init__(self, cosines: Sequence[float], scores: Sequence[float]):
+        self._cosines, self._scores = np.array(cosines), np.array(scores)
+
+    @classmethod
+    def of(cls, name: str) -> Calibration:
+        """Return the calibration that comes with the engine for an embedding of its own."""
+        knots = json.loads((files(__package__) / f"{name}-calibration.json").read_text("utf-8"))
+        return cls(knots["cosines"], knots["scores"])
+
+    def scores(self, cosines: Cosines) -> Scores:
+        """Return the scores of some cosines, 0 to 1, in the same shape."""
+        return np.asarray(np.interp(cosines, self._cosines, self._scores))

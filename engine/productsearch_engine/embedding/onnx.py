@@ -1,0 +1,155 @@
+"""Any image model as an embedding: an ONNX file, and a TOML file that says how to use it.
+
+Knows preparing images, running the model and pooling. ``model_card`` knows the TOML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from productsearch_engine.embedding import model_card
+from productsearch_engine.embedding.interface import (
+    Box,
+    Description,
+    Embedding,
+    EmbeddingUnusableError,
+    Pixels,
+)
+from productsearch_engine.embedding.onnx_session import open_session
+from productsearch_engine.embedding.region import cut
+
+PREFIX = "onnx:"
+_DIGITS = 12  # of the digest: enough to tell apart what a person puts at one path
+
+Floats = NDArray[np.float32]
+
+_INTERPOLATIONS = {
+    "area": cv2.INTER_AREA,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+}
+
+
+class Onnx(Embedding):
+    """One model. Its name has the path and a digest, as equal names give equal vectors."""
+
+    def __init__(self, name: str):
+        """Load the model and run it once, which also tells the dimensions.
+
+        name: ``onnx:PATH`` of a TOML file, or, as a library stores it, ``onnx:PATH#DIGEST``.
+        Raises EmbeddingUnusableError.
+        """
+        path, _, expected = name.removeprefix(PREFIX).partition("#")
+        self._card = model_card.read(Path(path).expanduser())
+        digest = self._card.digest[:_DIGITS]
+        if expected and expected != digest:
+            raise EmbeddingUnusableError(
+                f"embedding: {path} and its files have changed: digest {digest}, not {expected}"
+            )
+        self._name = f"{PREFIX}{path}#{digest}"
+        self._session = open_session(self._card.model)
+        self._input = self._card.input or self._session.get_inputs()[0].name
+        self._projection = _projection(self._card.projection)
+        self._dimensions = self._warm_up()
+
+    @property
+    def name(self) -> str:
+        """``onnx:PATH#DIGEST``."""
+        return self._name
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors, as the model gives them."""
+        return self._dimensions
+
+    def describe(
+        self, images: Sequence[Pixels], regions: Sequence[Box | None] | None = None
+    ) -> list[Description]:
+        """Return the vector of each image, or of its region; no subject is looked for."""
+        places = regions or [None] * len(images)
+        inputs = [
+            self._prepared(cut(image, place) if place else image)
+            for image, place in zip(images, places, strict=True)
+        ]
+        found: list[Description] = []
+        for start in range(0, len(inputs), self._card.batch):
+            vectors = self._vectors(np.stack(inputs[start : start + self._card.batch]))
+            found += [Description(each, places[len(found) + i]) for i, each in enumerate(vectors)]
+        return found
+
+    def _warm_up(self) -> int:
+        blank = np.zeros((self._card.side, self._card.side, 3), np.uint8)
+        try:
+            return int(self._vectors(self._prepared(blank)[None]).shape[1])
+        # onnxruntime's errors have no common type.
+        except Exception as error:  # noqa: BLE001
+            first = (str(error).splitlines() or [""])[0]
+            raise EmbeddingUnusableError(
+                f"embedding: {self._card.model} does not take what its TOML file says: {first}"
+            ) from None
+
+    def _prepared(self, image: Pixels) -> Floats:
+        card = self._card
+        square = _square(image, card).astype(np.float32) / np.float32(255)
+        if card.colours == "bgr":
+            square = square[..., ::-1]
+        scaled = np.asarray((square - np.array(card.mean)) / np.array(card.spread), np.float32)
+        return np.ascontiguousarray(scaled if card.layout == "nhwc" else scaled.transpose(2, 0, 1))
+
+    def _vectors(self, inputs: Floats) -> Floats:
+        outputs = [self._card.output] if self._card.output else None
+        result = np.asarray(self._session.run(outputs, {self._input: inputs})[0], np.float32)
+        rows = _pooled(result, self._card.pooling)
+        if rows.ndim != 2 or len(rows) != len(inputs):
+            raise ValueError(f"output of shape {result.shape} needs another pooling")
+        if self._projection is not None:
+            rows = np.tensordot(rows, self._projection, (1, 1)).astype(np.float32)
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.maximum(length, 1e-12), np.float32)
+
+
+def _pooled(result: Floats, pooling: str) -> Floats:
+    if pooling == "first":
+        return np.asarray(result[:, 0])
+    if pooling == "mean":
+        return np.asarray(result.mean((2, 3) if result.ndim == 4 else 1))
+    return result.reshape(len(result), -1) if result.shape[2:] == (1, 1) else result
+
+
+def _square(image: Pixels, card: model_card.ModelCard) -> Pixels:
+    height, width = image.shape[:2]
+    if card.resize == "crop":
+        shorter = min(height, width)
+        top, left = (height - shorter) // 2, (width - shorter) // 2
+        image = image[top : top + shorter, left : left + shorter]
+    scale = card.side / max(image.shape[:2])
+    size = (card.side, card.side)
+    if card.resize == "pad":
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = _INTERPOLATIONS["area" if scale < 0.5 else card.interpolation]
+    small = cv2.resize(image, size, interpolation=method)
+    if card.resize != "pad":
+        return np.asarray(small, np.uint8)
+    mean = card.mean if card.colours == "rgb" else card.mean[::-1]
+    square = np.empty((card.side, card.side, 3), np.uint8)
+    square[:] = np.clip(np.round(np.array(mean) * 255), 0, 255)
+    top, left = (card.side - size[1]) // 2, (card.side - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = small
+    return square
+
+
+def _projection(path: Path | None) -> Floats | None:
+    if path is None:
+        return None
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise EmbeddingUnusableError(f"embedding: cannot read {path}: {error}") from None
+    if matrix.ndim != 2 or matrix.dtype != np.float32:
+        raise EmbeddingUnusableError(f"embedding: {path} is not a matrix of float32")
+    return np.asarray(matrix)

@@ -1,0 +1,66 @@
+"""The SQL of a library's change of embedding, composed for the library's own tables.
+
+Knows tables. Runs nothing: ``store.reembeddings`` does.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from psycopg import sql
+
+from productsearch_engine.store import tables
+from productsearch_engine.store.libraries import Library
+
+
+def composed(text: LiteralString, library: Library) -> bytes:
+    """Insert the library's tables."""
+    of_library = sql.SQL(text).format(
+        images=tables.images(library.id, library.generation),
+        kept=tables.kept(library.id),
+        second=tables.reembedding(library.id),
+        library=sql.Literal(library.id),
+    )
+    return of_library.as_bytes(None)
+
+
+LEFT: LiteralString = """
+select count(*), count(*) filter (where not exists (
+    select from {kept} k where k.library_id = {library} and k.sign = i.sign
+))
+from {images} i where i.library_id = {library}
+    and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
+"""
+
+LEFT_WITHOUT: LiteralString = """
+select count(*), count(*)
+from {images} i where i.library_id = {library}
+    and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
+"""
+
+COPIES: LiteralString = """
+select i.sign, k.webp from {images} i
+join {kept} k on k.library_id = {library} and k.sign = i.sign
+where i.library_id = {library} and (%(after)s::bigint is null or i.sign > %(after)s::bigint)
+    and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
+order by i.sign limit %(count)s
+"""
+
+SAMPLE: LiteralString = """
+select i.embedding, s.embedding from {images} i join {second} s on s.sign = i.sign
+order by i.digest limit %s
+"""
+
+NEAREST: LiteralString = """
+select digest from {table} order by embedding::halfvec({dimensions}) <=> %(vector)s, sign
+limit %(count)s
+"""
+
+# The lock makes a change or a delete of the image wait: its trigger then finds the row.
+STORE: LiteralString = """
+insert into {second} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
+    created_at, updated_at)
+select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, created_at, updated_at
+from {images} where library_id = {library} and sign = %(sign)s for share
+on conflict do nothing
+"""
