@@ -1,0 +1,64 @@
+"""What a command prints: a table for people, TSV into pipes, JSON for programs.
+
+Rich is imported where a table is drawn. Progress and errors go to stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON, also one that failed before it was read."""
+    ended = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:ended]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = ""
+) -> None:
+    """Print rows: a table in a terminal, else tab-separated lines with a head."""
+    if not sys.stdout.isatty():
+        click.echo("\t".join(columns))
+        for row in rows:
+            click.echo("\t".join(_flat(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        number = column in ("score", "#", "count", "images", "calls")
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values, one a line."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        click.echo(f"{name:<{width}}  {value}" if sys.stdout.isatty() else f"{name}\t{value}")
+
+
+def note(text: str) -> None:
+    """Print a line for people beside the result."""
+    click.echo(text, err=True)
+
+
+def _flat(cell: object) -> str:
+    return str(cell).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
