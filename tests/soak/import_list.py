@@ -18,6 +18,8 @@ from tests.soak.measures import Measure, at_most, equal
 _GOOD: Final = 50
 _RSS_MB_MAX: Final = 150
 _FIRST_S_MAX: Final = 2
+_ALONE: Final = 100_000
+"""With so many rows the soak has the machine to itself."""
 _POLL_S: Final = 0.005
 
 
@@ -51,12 +53,17 @@ def long_list(folder: Path, rows: int) -> list[Measure]:
                 break
             time.sleep(_POLL_S)
         code = process.wait()
-        print(
-            f"{rows} rows in {time.monotonic() - began_s:.1f} s; first image after {first_s:.2f} s"
+        whole_s = time.monotonic() - began_s
+        print(f"{rows} rows in {whole_s:.1f} s; first image after {first_s:.2f} s")
+        # Beside other tests only the processor's time means something.
+        first = (
+            at_most("time until its first image was stored, s", first_s, _FIRST_S_MAX)
+            if rows >= _ALONE
+            else at_most("CPU until its first image was stored, s", cpu_at_first_s, _FIRST_S_MAX)
         )
         return [
             equal("exit code of the long list", code, 3),
             equal("its good images", served.stored(), _GOOD),
             at_most(f"memory with {rows} rows, MB", rss_mb, _RSS_MB_MAX),
-            at_most("CPU until its first image was stored, s", cpu_at_first_s, _FIRST_S_MAX),
+            first,
         ]

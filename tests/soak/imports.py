@@ -56,9 +56,7 @@ class Size:
 FULL: Final = Size(
     images=5000, kills=20, moves=2, real=True, quota_qps=500, rival_images=400, rows=200_000
 )
-MIDDLE: Final = Size(
-    images=300, kills=6, moves=2, real=True, quota_qps=500, rival_images=100, rows=20_000
-)
+MIDDLE: Final = Size(images=300, kills=6, moves=2, real=True, quota_qps=500, rows=20_000)
 SMALL: Final = Size(images=60, kills=3, moves=2, real=False, quota_qps=0)
 
 

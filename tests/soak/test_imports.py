@@ -15,5 +15,5 @@ def test_an_import_that_is_killed_and_moved_loses_nothing() -> None:
 
 @pytest.mark.slow
 def test_the_same_with_the_engine() -> None:
-    """300 images, six kills; the pace beside a loop, and a list of 20,000 rows."""
+    """300 images, six kills, and a list of 20,000 rows."""
     assert_kept(run(MIDDLE))

@@ -64,7 +64,9 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
         if something and not asked["yes"]:
             if not sys.stdin.isatty():
                 raise usage("nobody can be asked here", "add --yes once the plan is right")
-            click.confirm("go on?", abort=True, err=True)
+            if not click.confirm("go on?", err=True):
+                output.note("nothing was done")
+                return int(ExitCode.DONE)
         ended = session.run(opened, journal, settings, profile, told)
         deleted = 0
         failures: list[tuple[str, Failure]] = []

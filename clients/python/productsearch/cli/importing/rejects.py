@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from productsearch.cli.journal import REJECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from productsearch.cli.journal import Journal
+    from productsearch.cli.journal import Journal, Row
     from productsearch.cli.sources import Source
 
 COLUMNS: Final = (
@@ -41,28 +41,32 @@ def write(file: Path, keys: Iterable[str], journal: Journal, source: Source) -> 
 
     Without any, a rejects file that is there is removed. Raises OSError.
     """
-    rows = [row for key in sorted({*keys}) for row in journal.rows_of(key) if row.state == REJECTED]
-    if not rows:
-        if _is_ours(file):
-            file.unlink()
-        return 0
     place = os.path.relpath(journal.file, file.parent)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=".rejects-", text=True)
+    count = 0
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as written:
             table = csv.writer(written)
             table.writerow(COLUMNS)
-            for row in rows:
+            for row in _rejected(keys, journal):
                 image = _reachable(row.image, source, journal.file.parent, file.parent)
                 told = (row.key, image, *row.told, row.reason, row.message, place)
                 table.writerow(text.encode("utf-8", "replace").decode() for text in told)
+                count += 1
         Path(name).chmod(0o644)
-        Path(name).replace(file)
-    except BaseException:
+        if count:
+            Path(name).replace(file)
+        elif _is_ours(file):
+            file.unlink()
+    finally:
         with suppress(OSError):
             Path(name).unlink()
-        raise
-    return len(rows)
+    return count
+
+
+def _rejected(keys: Iterable[str], journal: Journal) -> Iterator[Row]:
+    for key in sorted({*keys}):
+        yield from (row for row in journal.rows_of(key) if row.state == REJECTED)
 
 
 def _reachable(image: str, source: Source, here: Path, there: Path) -> str:
