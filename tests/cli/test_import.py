@@ -74,7 +74,8 @@ def test_a_journal_moves_with_its_source(
     shutil.copytree(photos, moved, copy_function=shutil.copyfile)
     shutil.rmtree(photos)
     ran = cli("import", moved, "--json")
-    assert (0, 10, 0) == (ran.code, _summary(ran)["done"], _summary(ran)["calls"])
+    copied = _summary(ran)
+    assert (0, 10, 0, 0) == (ran.code, copied["done"], copied["created"], copied["calls"])
     (moved / "12" / "new.jpg").write_bytes(jpeg(99))
     assert 1 == _summary(cli("import", moved, "--json"))["created"]
     assert {"add": 11} == shop.asked

@@ -40,7 +40,7 @@ class Stage:
         if isinstance(self.upstream, RememberingUpstream):
             return len(self.upstream.stored)
         (library,) = json.loads(self.upstream.command("library", "list", "--json"))
-        return int(library["images"])
+        return int(library["image_count"])
 
     def start(self, *arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
         """Begin a command; what it says goes to ``log``."""

@@ -51,7 +51,8 @@ def print_rows(
 def print_fields(fields: Mapping[str, object]) -> None:
     """Print names and values, one a line."""
     width = max(map(len, fields), default=0)
-    for name, value in fields.items():
+    for name, told in fields.items():
+        value = {True: "yes", False: "no"}[told] if isinstance(told, bool) else told
         click.echo(f"{name:<{width}}  {value}" if sys.stdout.isatty() else f"{name}\t{value}")
 
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from productsearch.cli.importing.deciding import Work, decide, settled
+from productsearch.cli.importing.deciding import Known, Work, decide, settled
 from productsearch.cli.importing.importer import unique
 from productsearch.cli.journal import REJECTED, Row
 
@@ -51,9 +51,10 @@ def plan_of(source: Source, journal: Journal, settings: Settings) -> Plan:
     live: set[int] = set()
     for entry in unique(source.entries()):
         rows = journal.rows_of(entry.key)
-        row: Row | Work | None = settled(entry, rows, settings)
+        row: Row | Work | Known | None = settled(entry, rows, settings)
         if row is None and rows:
             row = decide(entry, source, journal, settings)
+        row = row.row if isinstance(row, Known) else row
         if isinstance(row, Row):
             live.add(hash((row.key, row.digest)))
             if row.state == REJECTED:
@@ -82,7 +83,8 @@ def cost_of(plan: Plan, profile: Profile, *, with_deletes: bool) -> dict[str, An
         cost["days_of_quota"] = math.ceil(calls / profile.quota_per_day)
     if profile.price_per_1000:
         cost["money"] = round(calls * profile.price_per_1000 / 1000, 2)
-        cost["currency"] = profile.currency
+        if profile.currency:
+            cost["currency"] = profile.currency
     return cost
 
 

@@ -39,6 +39,13 @@ class Work:
     uncertain: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An entry whose file or place has changed and whose image and row have not."""
+
+    row: Row
+
+
 def settled(entry: Entry, rows: list[Row], settings: Settings) -> Row | None:
     """Return the row that says what became of an unchanged entry; None: it is left."""
     for row in rows:
@@ -53,7 +60,9 @@ def settled(entry: Entry, rows: list[Row], settings: Settings) -> Row | None:
     return None
 
 
-def decide(entry: Entry, source: Source, journal: Journal, settings: Settings) -> Work | Row:
+def decide(
+    entry: Entry, source: Source, journal: Journal, settings: Settings
+) -> Work | Row | Known:
     """Read the image of an entry; return the work that it needs, or the row of what is settled."""
     rows = journal.rows_of(entry.key)
     origin = next((row.origin for row in rows), entry.origin)
@@ -93,12 +102,12 @@ def _decided(
     content: bytes,
     journal: Journal,
     settings: Settings,
-) -> Work | Row:
+) -> Work | Row | Known:
     same = next((row for row in rows if row.digest == success.digest), None)
     if same is not None and same.cont_sign:
         stored = replace(success, cont_sign=same.cont_sign, outcome=same.outcome)
         if same.state == DONE and same.told == success.told:
-            return stored
+            return Known(stored)
         if lost := _lost_class(same, success):
             return replace(stored, state=REJECTED, reason="CLASS_CANNOT_BE_CLEARED", message=lost)
         return Work(entry=entry, row=stored, update_sign=same.cont_sign)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
-from productsearch.cli.importing.deciding import Work, decide, settled
+from productsearch.cli.importing.deciding import Known, Work, decide, settled
 from productsearch.cli.importing.pace import Pace, Stopped
 from productsearch.cli.importing.recorder import Recorder
 from productsearch.cli.importing.sender import Sender
@@ -137,6 +137,11 @@ class Importer:
         decided = await asyncio.to_thread(
             decide, entry, self._source, self._journal, self._settings
         )
+        if isinstance(decided, Known):
+            if not self._settings.dry_run:
+                await self._recorder.record(decided.row)
+            self.tally.known_done += 1
+            return
         if isinstance(decided, Row):
             row = decided
         else:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from productsearch.cli.sources import Source
 
 
+_ALWAYS_SHOWN = ("total", "done", "rejected", "left", "verify_missed")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """How an import ended. ``failure`` is what stopped it early."""
@@ -184,7 +187,9 @@ def report(ended: Ended, *, as_json: bool) -> ExitCode:
     if as_json:
         output.print_json(fields)
         return ended.code
-    shown = {name: value for name, value in fields.items() if name not in ("reason", "next")}
+    hidden = {"reason", "next", "error", "exit_code"}
+    hidden |= {name for name, value in fields.items() if value == 0 and name not in _ALWAYS_SHOWN}
+    shown = {name: value for name, value in fields.items() if name not in hidden}
     shown["seconds"] = f"{fields['seconds']:.1f}"
     output.print_fields(shown)
     if ended.failure is not None:

@@ -29,8 +29,9 @@ def altered(content: bytes, chance: random.Random) -> bytes:
     with Image.open(io.BytesIO(content)) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
     image.thumbnail((_SIDE_PX, _SIDE_PX))
-    image = image.rotate(chance.uniform(-2, 2), Image.Resampling.BICUBIC)
-    left, top = (round(side * chance.uniform(0.01, 0.03)) for side in image.size)
+    image = image.rotate(chance.uniform(-1.5, 1.5), Image.Resampling.BICUBIC)
+    # What is cut off is more than the corners that turning leaves black.
+    left, top = (round(side * chance.uniform(0.03, 0.05)) for side in image.size)
     image = image.crop((left, top, image.width - left, image.height - top))
     image = ImageEnhance.Brightness(image).enhance(chance.uniform(0.9, 1.1))
     image = ImageEnhance.Contrast(image).enhance(chance.uniform(0.9, 1.1))
