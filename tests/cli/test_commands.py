@@ -122,7 +122,7 @@ def test_a_used_up_quota_is_4_and_an_upstream_that_is_down_6(
     for code, exit_code, reason in ((17, 4, "QUOTA_EXHAUSTED"), (2, 6, "UPSTREAM_UNAVAILABLE")):
         target = f"127.0.0.1:{server({'attempts_max': 1}).port}"
         upstream.always("search", error(code))
-        failed = cli("search", photo(code), "-t", target, "--timeout", "0.5", "--json")
+        failed = cli("search", photo(code), "-t", target, "--timeout", "3", "--json")
         assert (exit_code, reason) == (failed.code, failed.rows[0]["reason"])
         assert failed.rows[0]["next"]
 

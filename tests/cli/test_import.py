@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -438,3 +440,58 @@ def test_images_are_verified_by_searches(
     ran = cli("import", photos, "--verify", "4", "--json")
     assert (3, 4) == (ran.code, _summary(ran)["verified"])
     assert 3 <= _summary(ran)["verify_missed"] == ran.err.count("not found first")
+
+
+def test_what_was_under_way_when_a_run_died_is_not_a_duplicate(
+    cli: Cli, target: str, shop: RememberingUpstream, photos: Path
+) -> None:
+    """With --on-duplicate reject: the journal knows that the add may have been carried out."""
+    ours, theirs = photos / "12/sku-0.jpg", photos / "12/sku-1.jpg"
+    cli("import", photos, "--on-duplicate", "reject", "--at-once", "1")
+    with sqlite3.connect(photos / ".productsearch.journal") as database:
+        sent = "UPDATE items SET state = 'sent', cont_sign = '', outcome = '' WHERE key = ?"
+        database.execute(sent, ("12/sku-0.jpg",))
+        database.execute("DELETE FROM items WHERE key = ?", ("12/sku-1.jpg",))
+    database.close()
+    assert ours.exists()
+    ran = cli("import", photos, "--on-duplicate", "reject", "--json")
+    assert (3, 1, 1) == (ran.code, _summary(ran)["kept"], _summary(ran)["rejected"])
+    key = theirs.relative_to(photos).as_posix()
+    assert {key: "IMAGE_ALREADY_EXISTS"} == _rejects(photos / "rejects.csv")
+
+
+def test_a_service_that_comes_back_is_used_again(
+    cli: Cli, server: ServerFactory, shop: RememberingUpstream, photos: Path
+) -> None:
+    """Within the patience: all images are stored, none is rejected for the outage."""
+    port = free_port()
+    begin = threading.Timer(1.0, lambda: server({"base_url": shop.url}, listen=f"127.0.0.1:{port}"))
+    begin.start()
+    ran = cli("import", photos, "-t", f"127.0.0.1:{port}", "--patience", "60s", "--json")
+    begin.join()
+    assert (0, 10) == (ran.code, _summary(ran)["created"])
+    assert _summary(ran)["repeated_calls"] > 0
+
+
+def test_a_dry_run_names_what_is_bad(cli: Cli, target: str, photos: Path) -> None:
+    """One line each, with the reason; a folder without images says so."""
+    (photos / "bad.jpg").write_bytes(b"x")
+    assert "bad.jpg: IMAGE_UNREADABLE: " in cli("import", photos, "--dry-run").err
+    empty = photos / "empty"
+    empty.mkdir()
+    assert "has no images" in cli("import", empty).err
+
+
+def test_lines_of_ndjson_that_are_none_are_rejected(cli: Cli, target: str, photos: Path) -> None:
+    """The first one too; the others are imported."""
+    file = _csv(photos, "list.ndjson", "{no", '{"image": "photos/12/sku-0.jpg"}', "[1]", "", "7")
+    ran = cli("import", file, "--json")
+    assert (3, 1, 3) == (ran.code, _summary(ran)["done"], _summary(ran)["rejected"])
+
+
+def test_names_with_wildcards_match_themselves_only(cli: Cli, target: str, photos: Path) -> None:
+    """find and forget take names as they are."""
+    cli("import", photos)
+    for name in ("sku__0.jpg", "%", "sku%.jpg"):
+        assert ExitCode.REFUSED == cli("find", name, "--source", photos).code
+    assert 0 == cli("find", "sku-0.jpg", "--source", photos).code

@@ -134,6 +134,7 @@ def test_ctrl_c_finishes_what_is_under_way(
     assert {1} == {*shop.created.values()}
 
 
+@pytest.mark.slow
 def test_sigterm_is_as_good(
     terminal: Callable[..., Terminal], target: str, shop: RememberingUpstream, photos: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_sync_asks(
     assert (0, 20) == (agreed.end(), len(shop.stored))
 
 
+@pytest.mark.slow
 def test_images_are_drawn_where_the_terminal_shows_them(
     terminal: Callable[..., Terminal],
     target: str,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from demo import products
 from demo.processes import Engine
 from tests.cli.conftest import Cli
 from tests.conftest import ServerFactory, library_of
 
 
+@pytest.mark.slow
 def test_altered_images_are_found_first(
     cli: Cli, engine: Engine, server: ServerFactory, tmp_path: Path
 ) -> None:

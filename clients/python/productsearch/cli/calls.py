@@ -22,11 +22,15 @@ def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing:
     Raises Failure.
     """
     end_s = time.monotonic() + timeout_s
+    earlier: grpc.RpcError | None = None
     while True:
         left_s = end_s - time.monotonic()
         try:
             return method(request, timeout=max(left_s, 0.001))
         except grpc.RpcError as error:
+            if earlier is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise failure_of(earlier, doing) from None  # it says more
+            earlier = error
             delay_s = retry_delay_of(error)
             if delay_s is None or time.monotonic() + delay_s >= end_s:
                 raise failure_of(error, doing) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.failures import usage
 from productsearch.v1 import ProductSearchStub, TlsConfig, aio, connect
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from productsearch.cli.profile import Profile
+
+
+_RECONNECT_MS_MAX: Final = 5000
+"""gRPC waits up to two minutes between two tries to connect: an import would miss a service's
+return for as long."""
 
 
 def open_channel(profile: Profile) -> grpc.Channel:
@@ -41,4 +46,5 @@ def _options(profile: Profile) -> dict[str, Any]:
         if tls is False:
             raise ValueError("plaintext and certificates exclude each other")
         tls = TlsConfig(ca=profile.ca or None, cert=profile.cert or None, key=profile.key or None)
-    return {"token": profile.bearer() or None, "tls": tls}
+    options = [("grpc.max_reconnect_backoff_ms", _RECONNECT_MS_MAX)]
+    return {"token": profile.bearer() or None, "tls": tls, "options": options}

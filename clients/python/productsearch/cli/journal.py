@@ -172,8 +172,9 @@ class Journal:
             f"{_SELECT} AND cont_sign != '' AND ? IN (sku, key, image, cont_sign) ORDER BY key",
             name,
         )
+        tail = f"/{name}"
         return rows or self._rows(
-            f"{_SELECT} AND cont_sign != '' AND key LIKE '%/' || ? ORDER BY key", name
+            f"{_SELECT} AND cont_sign != '' AND substr(key, ?) = ? ORDER BY key", -len(tail), tail
         )
 
     def users_of(self, cont_sign: str) -> list[Row]:

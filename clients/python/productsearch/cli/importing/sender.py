@@ -41,10 +41,11 @@ _OF_THE_ENTRY: Final = frozenset(
 _OF_THE_SERVER: Final = frozenset(("UPSTREAM_PROTOCOL", "SERVER_FAULT"))
 _SERVER_FAULTS_MAX: Final = 20
 """In a row: then it is not the images."""
-_QUOTA: Final = frozenset(("RATE_LIMITED", "SERVER_OVERLOADED"))
+_QUOTA: Final = frozenset(("RATE_LIMITED", "SERVER_OVERLOADED", "DEADLINE_TOO_SHORT"))
+"""Nothing was sent to the upstream, and waiting helps for as long as it takes."""
 _AGAIN: Final = frozenset(
     (
-        *("UPSTREAM_UNAVAILABLE", "ADD_OUTCOME_UNKNOWN", "SERVER_DRAINING", "DEADLINE_TOO_SHORT"),
+        *("UPSTREAM_UNAVAILABLE", "ADD_OUTCOME_UNKNOWN", "SERVER_DRAINING"),
         *("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"),
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from productsearch.cli.failures import Failure, usage
 from productsearch.cli.importing import rejects
 from productsearch.cli.importing.importer import Importer, tally_before
 from productsearch.cli.importing.progress import Progress
-from productsearch.cli.journal import Journal, JournalError
+from productsearch.cli.journal import REJECTED, Journal, JournalError
 from productsearch.cli.sources.entry import SourceError
 from productsearch.v1 import ProductSearchStub
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from productsearch.cli.importing.events import Events
     from productsearch.cli.importing.settings import Settings
+    from productsearch.cli.journal import Row
     from productsearch.cli.profile import Profile
     from productsearch.cli.sources import Source
 
@@ -89,6 +91,8 @@ def run(
                 fields["rejects_file"] = str(file)
         except OSError as wrong:
             output.note(f"the rejects file {file} cannot be written: {wrong.strerror}")
+    if importer.complete and not tally.total:
+        output.note(f"{source.name} has no images; `productsearch import --help` says what counts")
     code = ExitCode.DONE if failure is None else failure.code
     if failure is None and tally.all_rejected:
         code = ExitCode.SOME_REJECTED
@@ -105,7 +109,14 @@ async def _import(
 ) -> tuple[Importer, Failure | None]:
     async with open_async_channel(profile) as channel:
         stub = ProductSearchStub(channel)
-        importer = Importer(stub, source, journal, settings, events.item)
+
+        def on_row(row: Row) -> None:
+            events.item(row)
+            if settings.dry_run and row.state == REJECTED:  # a dry run writes no rejects file
+                clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+                output.note(f"{clear}{row.key}: {row.reason}: {row.message}")
+
+        importer = Importer(stub, source, journal, settings, on_row)
         importer.tally.total = total
 
         def told(rate: float) -> None:

@@ -33,7 +33,8 @@ class Rows:
         self._read_rows = _READERS[self._file.suffix.lower()]
         self.journal: Path | None = self._file.with_name(f"{self._file.name}.journal")
         first = next(self._rows(), None)
-        self._columns = mapping.resolve([*first]) if first else {}
+        columns = [name for name in first or () if name != _PROBLEM]
+        self._columns = mapping.resolve(columns) if first else {}
         # A rejects file goes on in the journal of the import that wrote it.
         self.is_rejects = bool(first) and {"key", "reason", REJECTS_JOURNAL} <= {*(first or {})}
         if self.is_rejects and first:
