@@ -267,6 +267,9 @@ def test_rows_that_cannot_be_used_are_rejected(cli: Cli, target: str, photos: Pa
         "photos/12/sku-3.jpg": "FIELD_INVALID",
         "photos/12/sku-4.jpg": "FIELD_INVALID",
     } == _rejects(photos.parent / "list.rejects.csv")
+    # Both own ids of the one image are known.
+    signs = {cli("find", name, "--source", file, "--json").rows[0]["cont_sign"] for name in "af"}
+    assert 1 == len(signs)
 
 
 def test_object_storage_is_a_source(
