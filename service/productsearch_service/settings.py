@@ -291,9 +291,7 @@ def _unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX)
-        and not name.startswith(_NOT_OURS)
-        and name not in known
+        if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
     )
 
 

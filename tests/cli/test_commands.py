@@ -61,6 +61,16 @@ def test_several_images_of_which_one_is_bad(
     assert "n" == cli("search", photo(1), "-n", "1", "--json").rows[0]["brief"]
 
 
+def test_a_brief_cannot_drive_the_terminal(cli: Cli, target: str, photo: Photo) -> None:
+    """Escape sequences, tabs and line ends are shown as what they are; JSON keeps them."""
+    brief = "a\x1b]0;title\x07\tb\nc"
+    cli("add", photo(1), "--brief", brief)
+    row = cli("search", photo(1)).out.splitlines()[1]
+    assert row.endswith(r"a\x1b]0;title\x07\tb\nc")
+    assert 4 == len(row.split("\t"))
+    assert brief == cli("search", photo(1), "--json").rows[0]["brief"]
+
+
 def test_a_dry_run_stores_nothing(cli: Cli, target: str, photo: Photo) -> None:
     """The service checks and says so."""
     assert "validated" == cli("add", photo(1), "--dry-run", "--json").rows[0]["outcome"]

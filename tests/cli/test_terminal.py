@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -132,6 +133,25 @@ def test_ctrl_c_finishes_what_is_under_way(
     assert 0 == again.end()
     assert f"done {stored} + rejected 0 + left {20 - stored} = total 20" == again.lines[0]
     assert {1} == {*shop.created.values()}
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_leaves_at_once(
+    terminal: Callable[..., Terminal], target: str, shop: RememberingUpstream, photos: Path
+) -> None:
+    """130 while the upstream still works; the next run settles what was under way."""
+    shop.delay_s = 15
+    shown = terminal("import", photos, "--at-once", "2")
+    shown.expect("of 20")
+    shown.type("\x03")
+    shown.expect("once more to leave at once")
+    began_s = time.monotonic()
+    shown.type("\x03")
+    assert 130 == shown.end()
+    assert time.monotonic() - began_s < 10
+    shop.delay_s = 0
+    assert 0 == terminal("import", photos, "--json").end()
+    assert (20, {1}) == (len(shop.stored), {*shop.created.values()})
 
 
 @pytest.mark.slow

@@ -126,12 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(failure: Failure, arguments: Sequence[str]) -> int:
-    from productsearch.cli.output import wants_json
+    from productsearch.cli.output import note, wants_json
 
     if wants_json(arguments):
         import json
 
         click.echo(json.dumps(failure.fields()))
     else:
-        click.echo(f"{PROGRAM}: {failure.lines()}", err=True)
+        note(f"{PROGRAM}: {failure.lines()}")
     return int(failure.code)

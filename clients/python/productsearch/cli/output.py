@@ -44,7 +44,7 @@ def print_rows(
         number = column in ("score", "#", "count", "images", "calls")
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     Console().print(table)
 
 
@@ -57,9 +57,15 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for people beside the result."""
-    click.echo(text, err=True)
+    """Print lines for people beside the result; a line of progress that stands there is cleared."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(clear + "\n".join(map(printable, text.split("\n"))), err=True)
+
+
+def printable(text: str) -> str:
+    """Return a text that moves no cursor: briefs and names are other people's."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _flat(cell: object) -> str:
-    return str(cell).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return printable(str(cell).replace("\\", "\\\\"))

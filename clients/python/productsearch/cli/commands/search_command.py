@@ -39,7 +39,7 @@ def command(image: str, profile: Profile, as_json: bool, **asked: Any) -> None:
     """Find the stored images most like IMAGE: a file, an address, or - for stdin."""
     from productsearch.cli.connection import open_channel
     from productsearch.cli.images_given import image_given
-    from productsearch.cli.output import note, print_json
+    from productsearch.cli.output import note, print_json, printable
     from productsearch.cli.searches import find_hits
     from productsearch.cli.terminal_images import current
 
@@ -66,7 +66,7 @@ def command(image: str, profile: Profile, as_json: bool, **asked: Any) -> None:
         for rank, hit in enumerate(hits, 1):
             if hit.cont_sign in images:
                 click.echo(drawn(images[hit.cont_sign], spoken), nl=False)
-            click.echo(f"{rank:>3}  {hit.score:.3f}  {hit.cont_sign}  {hit.brief}")
+            click.echo(f"{rank:>3}  {hit.score:.3f}  {hit.cont_sign}  {printable(hit.brief)}")
     else:
         from productsearch.cli.output import print_rows
 

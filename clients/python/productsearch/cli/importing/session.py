@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +112,7 @@ async def _import(
         def on_row(row: Row) -> None:
             events.item(row)
             if settings.dry_run and row.state == REJECTED:  # a dry run writes no rejects file
-                clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-                output.note(f"{clear}{row.key}: {row.reason}: {row.message}")
+                output.note(f"{row.key}: {row.reason}: {row.message}")
 
         importer = Importer(stub, source, journal, settings, on_row)
         importer.tally.total = total
