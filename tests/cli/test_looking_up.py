@@ -127,6 +127,18 @@ def test_sync_makes_the_library_equal_to_the_folder(
     assert asked == shop.asked
 
 
+def test_a_renamed_image_stays_in_the_library(
+    cli: Cli, photos: Path, shop: RememberingUpstream
+) -> None:
+    """It is neither deleted nor stored twice; its brief and its key are the new ones."""
+    sign = _signs(cli)["sku-1"]
+    (photos / "a/sku-1.jpg").rename(photos / "renamed.jpg")
+    assert 0 == cli("sync", ".", "--yes").code
+    assert (5, "renamed.jpg") == (len(shop.stored), shop.stored[sign].brief)
+    assert ({1}, sign) == ({*shop.created.values()}, _signs(cli)["renamed"])
+    assert "sku-1" not in _signs(cli)
+
+
 def test_sync_asks_and_deletes_nothing_by_accident(
     cli: Cli, photos: Path, shop: RememberingUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
