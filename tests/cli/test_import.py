@@ -187,6 +187,26 @@ def test_on_duplicate(cli: Cli, target: str, shop: RememberingUpstream, photos: 
     assert "theirs" in {stored.brief for stored in shop.stored.values()}
 
 
+def test_the_mapping_is_remembered(
+    cli: Cli, target: str, shop: RememberingUpstream, photos: Path
+) -> None:
+    """Without options the next run means the same: no brief is changed; new images get theirs."""
+    listed = _csv(photos, "list.csv", "photo,id", "photos/12/sku-0.jpg,7")
+    for source, options in (
+        (photos, ("--brief", "b {stem}", "--class-id1", "{folder}")),
+        (listed, ("--map", "image=photo", "--map", "sku=id", "--brief", "b sku-0")),
+    ):
+        assert 0 == cli("import", source, *options).code
+        asked = dict(shop.asked)
+        again = cli("import", source)
+        assert (0, asked) == (again.code, shop.asked)
+        assert "as before: " in again.err
+    (photos / "12" / "new.jpg").write_bytes(jpeg(33))
+    assert 1 == cli("plan", photos, "--json").rows[0]["calls"]
+    assert 0 == cli("sync", photos, "--yes").code
+    assert "b new" in {stored.brief for stored in shop.stored.values()}
+
+
 def test_a_changed_row_updates_what_is_stored(
     cli: Cli, target: str, shop: RememberingUpstream, photos: Path
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from productsearch.cli.profile import Profile
     from productsearch.cli.sources import Mapping, Source
 
+_MAPPING = ("columns", "brief", "class_id1", "class_id2", "class_names")
 _FIELDS = ("image", "sku", "brief", "class_id1", "class_id2")
 
 
@@ -83,15 +84,44 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def source_of(name: str, asked: dict[str, Any]) -> Source:
-    """Open the source. Raises Failure."""
+def source_of(name: str, library: str, asked: dict[str, Any]) -> Source:
+    """Open the source, with the mapping of its last import if none is given. Raises Failure."""
     from productsearch.cli.sources import open_source
     from productsearch.cli.sources.entry import SourceError
 
+    if not any(mapping_of(asked).values()):
+        asked |= _remembered(name, library, asked)
     try:
         return open_source(name, _mapping(asked))
     except SourceError as wrong:
         raise usage(str(wrong)) from None
+
+
+def mapping_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say what columns mean, as the journal keeps them."""
+    return {name: asked[name] for name in _MAPPING}
+
+
+def _remembered(name: str, library: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping of the last import: without it, each brief would change."""
+    from productsearch.cli.journal import Journal, JournalError
+    from productsearch.cli.output import note
+    from productsearch.cli.sources.folder import JOURNAL
+
+    place = Path(name)
+    usual = place / JOURNAL if place.is_dir() else place.with_name(f"{place.name}.journal")
+    file = Path(asked["journal"]) if asked["journal"] else usual
+    if "://" in name or not file.exists():
+        return {}
+    try:
+        with Journal(file, library) as journal:
+            found = journal.mapping()
+    except JournalError:
+        return {}  # who opens it for writing says what is wrong
+    told = {option: value for option, value in found.items() if value}
+    if told:
+        note(f"as before: {told}")
+    return told
 
 
 def _mapping(asked: dict[str, Any]) -> Mapping:

@@ -8,6 +8,7 @@ the mapping that the service does not offer: own id or path <-> signature.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import threading
 import time
@@ -48,6 +49,7 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE INDEX IF NOT EXISTS items_sku ON items (library, sku);
 CREATE INDEX IF NOT EXISTS items_sign ON items (library, cont_sign);
 CREATE INDEX IF NOT EXISTS items_digest ON items (library, digest);
+CREATE TABLE IF NOT EXISTS mappings (library TEXT PRIMARY KEY, mapping TEXT NOT NULL);
 """
 
 
@@ -156,6 +158,17 @@ class Journal:
     def is_empty(self) -> bool:
         """Return whether nothing was imported to the library yet."""
         return not self._all("SELECT 1 FROM items WHERE library = ? LIMIT 1", ())
+
+    def mapping(self) -> dict[str, Any]:
+        """Return what `remember` was given last; empty without it."""
+        found = self._all("SELECT mapping FROM mappings WHERE library = ?", ())
+        return dict(json.loads(found[0][0])) if found else {}
+
+    def remember(self, mapping: dict[str, Any]) -> None:
+        """Keep what the columns of the source mean. Raises JournalError."""
+        with self._transaction() as database:
+            row = (self.library, json.dumps(mapping))
+            database.execute("INSERT OR REPLACE INTO mappings VALUES (?, ?)", row)
 
     def rows_of(self, key: str) -> list[Row]:
         """Return what is known of an entry: a row for each content that it had."""

@@ -43,13 +43,15 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
     from productsearch.cli.output import note
 
     settings = import_options.settings_of(profile, asked)
-    opened = import_options.source_of(source, asked)
+    opened = import_options.source_of(source, profile.library, asked)
     with (
         session.journal_of(
             opened, profile.library, chosen=import_options.journal_path(asked)
         ) as journal,
         events.opened(asked["events"]) as told,
     ):
+        if not (settings.dry_run or opened.is_rejects):
+            journal.remember(import_options.mapping_of(asked))
         ended = session.run(opened, journal, settings, profile, told)
         if asked["verify"] and ended.complete and not settings.dry_run:
             with open_channel(profile) as channel:

@@ -44,7 +44,7 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> None:
     settings = Settings(
         library=profile.library, fit=asked["fit"], on_duplicate=asked["on_duplicate"]
     )
-    opened = import_options.source_of(source, asked)
+    opened = import_options.source_of(source, profile.library, asked)
     file = import_options.journal_path(asked) or opened.journal
     try:
         with tempfile.TemporaryDirectory() as scratch:

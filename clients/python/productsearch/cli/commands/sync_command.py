@@ -39,7 +39,7 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
     from productsearch.cli.importing import events, session
 
     settings = import_options.settings_of(profile, asked)
-    opened = import_options.source_of(source, asked)
+    opened = import_options.source_of(source, profile.library, asked)
     if opened.is_rejects:
         raise usage(f"{source} is a rejects file", f"productsearch import {source}")
     chosen = import_options.journal_path(asked)
@@ -67,6 +67,8 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
             if not click.confirm("go on?", err=True):
                 output.note("nothing was done")
                 return int(ExitCode.DONE)
+        if not (settings.dry_run or opened.is_rejects):
+            journal.remember(import_options.mapping_of(asked))
         ended = session.run(opened, journal, settings, profile, told)
         deleted = 0
         failures: list[tuple[str, Failure]] = []
