@@ -66,6 +66,12 @@ test-clients: $(installed) ## build and test the clients, then the interop matri
 	cd clients/java && mvn -B -ntp -q clean verify
 	$(bin)/python -u -m tests.interop
 
+.PHONY: test-cli
+test-cli: $(installed) ## the command line, then imports that are killed and moved, with the engine
+	$(bin)/python -m pytest tests/cli tests/laws/test_cli.py
+	$(bin)/python -u -m tests.soak.imports
+	$(bin)/python -u -m tests.soak.cli_start
+
 .PHONY: test-mesh
 test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)
 	$(bin)/python -m pytest tests/mesh

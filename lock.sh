@@ -8,7 +8,7 @@ resolve() {
   build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-emit-package productsearch-client "$@"
 }
-resolve clients/python/pyproject.toml service/pyproject.toml engine/pyproject.toml \
+resolve clients/python/pyproject.toml --all-extras service/pyproject.toml engine/pyproject.toml \
   --group dev -o requirements-dev.lock
 resolve service/pyproject.toml -o service/requirements.lock
 resolve engine/pyproject.toml -o engine/requirements.lock

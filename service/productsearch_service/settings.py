@@ -40,6 +40,8 @@ from productsearch_service import limits
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
+_NOT_OURS: Final = tuple(PREFIX + part for part in ("ENGINE_", "CLI_", "LIBRARIES__"))
+"""Variables of the engine and of the command line; those of libraries are read elsewhere."""
 _PORT_MAX: Final = 65535
 
 _log = logging.getLogger(__name__)
@@ -305,9 +307,7 @@ def _unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX)
-        and not name.startswith(("PRODUCTSEARCH_ENGINE_", f"{PREFIX}LIBRARIES__"))
-        and name not in known
+        if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
     )
 
 

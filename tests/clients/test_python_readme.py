@@ -12,7 +12,7 @@ from demo.facade import Facade
 from demo.processes import Engine
 from tests.clients.running import CLIENT, ROOT, output_of
 from tests.interop.certificates import CALLER, Certificates
-from tests.pictures import jpeg
+from tests.pictures import draw, encode, jpeg
 
 _PLAIN, _TLS = "127.0.0.1:50051", "localhost:50443"
 
@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that the programs run in, with the files that they read."""
     made = tmp_path_factory.mktemp("readme")
     (made / "image.jpg").write_bytes(jpeg(2))
+    (made / "pear.png").write_bytes(encode(draw(3), "PNG"))
     files = Certificates(made)
     files.authority.rename(made / "ca.pem")
     files.caller_certificate.rename(made / "caller.pem")
@@ -91,5 +92,6 @@ def test_the_programs_do_what_they_say(run: Program) -> None:
         assert hit == run(program).strip()
     assert f"{sign} image.jpg" == run(_program_with("search_all(")).strip()
     assert f"already there as {sign}" == run(_program_with("except grpc.RpcError")).strip()
-    assert sign in run(_program_with("ssl_channel_credentials"))
+    assert sign in run(_program_with("TlsConfig("))
+    assert "0 could not be deleted" == run(_program_with("BatchDelete")).strip()
     assert "" == run(_program_with("keepalive_without_calls=True"))

@@ -25,7 +25,14 @@ def test_the_wheel_holds_one_package_and_its_types(wheel: Path) -> None:
         "productsearch/py.typed",
         "productsearch/v1/product_search_pb2.pyi",
         "productsearch/v1/product_search_grpc_service_config.json",
+        "productsearch/cli/importing/events.schema.json",
     } <= {*names}
+
+
+def test_without_its_extra_the_command_line_says_what_to_install(clean: Path) -> None:
+    """The script is there; it ends with 2 and names the extra."""
+    done = subprocess.run([clean.with_name("productsearch")], capture_output=True, text=True)
+    assert (2, True) == (done.returncode, "pip install 'productsearch-client[cli]'" in done.stderr)
 
 
 @pytest.mark.slow

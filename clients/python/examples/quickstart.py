@@ -4,24 +4,23 @@ Run: python quickstart.py 127.0.0.1:50051 image.jpg
 """
 
 import sys
-from pathlib import Path
 
 import grpc
 
 from productsearch.v1 import (
     AddImageRequest,
     ErrorReason,
-    ImageSource,
     NewImage,
     ProductSearchStub,
     SearchImagesRequest,
     connect,
     cont_sign_of,
+    image_from_file,
     reason_of,
 )
 
 target, file = sys.argv[1:]
-image = ImageSource(content=Path(file).read_bytes(), fit=True)
+image = image_from_file(file, fit=True)
 
 with connect(target) as channel:
     stub = ProductSearchStub(channel)

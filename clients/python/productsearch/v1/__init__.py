@@ -13,7 +13,15 @@ from productsearch.v1.errors import (
     reason_of,
     retry_delay_of,
     status_of,
+    text_of,
     upstream_code_of,
+)
+from productsearch.v1.images import (
+    image_from_bytes,
+    image_from_file,
+    image_from_url,
+    ref_by_image,
+    ref_by_sign,
 )
 from productsearch.v1.product_search_pb2 import (
     AddImageRequest,
@@ -42,6 +50,8 @@ from productsearch.v1.product_search_pb2_grpc import (
     add_ProductSearchServicer_to_server,
 )
 from productsearch.v1.searching import search_all
+from productsearch.v1.tls import TlsConfig
+from productsearch.v1.told_errors import ProductSearchError
 
 __all__ = [
     "AddImageRequest",
@@ -61,11 +71,13 @@ __all__ = [
     "ImageRef",
     "ImageSource",
     "NewImage",
+    "ProductSearchError",
     "ProductSearchServicer",
     "ProductSearchStub",
     "SearchImagesRequest",
     "SearchImagesResponse",
     "SearchResult",
+    "TlsConfig",
     "UpdateImageRequest",
     "UpdateImageResponse",
     "add_ProductSearchServicer_to_server",
@@ -73,10 +85,16 @@ __all__ = [
     "connect",
     "cont_sign_of",
     "field_violations_of",
+    "image_from_bytes",
+    "image_from_file",
+    "image_from_url",
     "log_id_of",
     "reason_of",
+    "ref_by_image",
+    "ref_by_sign",
     "retry_delay_of",
     "search_all",
     "status_of",
+    "text_of",
     "upstream_code_of",
 ]

@@ -25,6 +25,9 @@ from productsearch.v1.product_search_pb2 import (
     SearchImagesRequest,
 )
 from productsearch.v1.searching import turn
+from productsearch.v1.tls import channel_credentials
+from productsearch.v1.tokens import AsyncTokenInterceptor, TokenChannel, checked
+from productsearch.v1.told_errors import AsyncErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
     from productsearch.v1.product_search_pb2 import SearchResult
     from productsearch.v1.product_search_pb2_grpc import ProductSearchAsyncStub
+    from productsearch.v1.tls import TlsConfig
+    from productsearch.v1.tokens import Token
 
     _Call: TypeAlias = grpc.aio.StreamStreamCall[BulkAddImagesRequest, BulkAddImagesResponse]
     _Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 def connect(
     target: str,
     *,
+    token: Token | None = None,
+    tls: bool | TlsConfig | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     keepalive_s: float = KEEPALIVE_S,
     keepalive_without_calls: bool = False,
@@ -52,12 +59,21 @@ def connect(
     call raises NotImplementedError: gRPC does not offer it for calls with an interceptor.
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
-    interceptors = [AsyncDefaultDeadlines(service_config())]
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=arguments, interceptors=interceptors)
-    return grpc.aio.secure_channel(
-        target, credentials, options=arguments, interceptors=interceptors
-    )
+    secure = channel_credentials(tls, credentials, has_token=token is not None)
+    give = checked(token) if token is not None else None
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        AsyncErrors(target),
+        AsyncDefaultDeadlines(service_config()),
+    ]
+    if give is not None:
+        interceptors.append(AsyncTokenInterceptor(give))
+    if secure is None:
+        channel = grpc.aio.insecure_channel(target, options=arguments, interceptors=interceptors)
+    else:
+        channel = grpc.aio.secure_channel(
+            target, secure, options=arguments, interceptors=interceptors
+        )
+    return channel if give is None else TokenChannel(channel, give)
 
 
 async def search_all(

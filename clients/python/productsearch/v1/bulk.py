@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from productsearch.v1.errors import text_of
 from productsearch.v1.product_search_pb2 import BulkAddImagesRequest, BulkAddImagesResponse
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class BulkInterrupted(grpc.RpcError):
     def __str__(self) -> str:
         return (
             f"the bulk stream ended without a summary, {len(self.unanswered)} items without "
-            f"a result: {self.code().name}: {self.details()}"
+            f"a result: {text_of(self)}"
         )
 
     def code(self) -> grpc.StatusCode:

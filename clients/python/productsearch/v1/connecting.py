@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from productsearch.v1.deadlines import DefaultDeadlines
+from productsearch.v1.tls import channel_credentials
+from productsearch.v1.tokens import TokenInterceptor, checked
+from productsearch.v1.told_errors import Errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from productsearch.v1.tls import TlsConfig
+    from productsearch.v1.tokens import Token
 
 _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 
@@ -31,6 +37,8 @@ _KEEPALIVE_TIMEOUT_MS: Final = 10_000
 def connect(
     target: str,
     *,
+    token: Token | None = None,
+    tls: bool | TlsConfig | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     keepalive_s: float = KEEPALIVE_S,
     keepalive_without_calls: bool = False,
@@ -40,18 +48,25 @@ def connect(
 
     Unary calls end after the service config's timeout (30 s, batch deletes 300 s) or after their
     own if that is shorter. Searches, updates and deletes are retried on UNAVAILABLE, adds never.
-    ``credentials`` of None means plaintext, for loopback and for a mesh's sidecar. A connection
+    ``token`` goes with each call as a bearer token; a function is asked for it before each call
+    and must be quick. ``tls`` is True for TLS with the authorities that gRPC knows, or a TlsConfig.
+    None means TLS if there is a token, else plaintext, for loopback and for a mesh's sidecar; False
+    is plaintext with a token too. ``credentials`` are gRPC's own, in place of ``tls``. Failed unary
+    calls raise ProductSearchError, a grpc.RpcError whose text says what is known. A connection
     is pinged every ``keepalive_s`` seconds, 10 or more, while calls are under way. With
     ``keepalive_without_calls`` it is always pinged, which keeps idle connections open through load
     balancers that close silent ones. ``options`` are further channel arguments; they win over the
     ones set here. The channel connects on first use and can be shared by all threads.
     """
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
-    if credentials is None:
+    secure = channel_credentials(tls, credentials, has_token=token is not None)
+    tokens = [TokenInterceptor(checked(token))] if token is not None else []
+    if secure is None:
         channel = grpc.insecure_channel(target, options=arguments)
     else:
-        channel = grpc.secure_channel(target, credentials, options=arguments)
-    return grpc.intercept_channel(channel, DefaultDeadlines(service_config()))
+        channel = grpc.secure_channel(target, secure, options=arguments)
+    deadlines = DefaultDeadlines(service_config())
+    return grpc.intercept_channel(channel, Errors(target), deadlines, *tokens)
 
 
 def service_config() -> str:

@@ -37,8 +37,8 @@ def timeout_of(method: str | bytes, timeouts: Mapping[str, float]) -> float | No
     return None if seconds == float("inf") else seconds
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _CallDetails(grpc.ClientCallDetails):
+@dataclass(frozen=True, kw_only=True)
+class CallDetails(grpc.ClientCallDetails):
     """What an interceptor hands on; gRPC has no public class with these fields."""
 
     method: str
@@ -47,6 +47,12 @@ class _CallDetails(grpc.ClientCallDetails):
     credentials: grpc.CallCredentials | None
     wait_for_ready: bool | None
     compression: grpc.Compression | None
+
+    @classmethod
+    def of(cls, asked: grpc.ClientCallDetails, **changes: Any) -> CallDetails:
+        """Return the details of a call with some of them changed."""
+        names = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
+        return cls(**({name: getattr(asked, name) for name in names} | changes))
 
 
 class DefaultDeadlines(grpc.UnaryUnaryClientInterceptor):
@@ -64,14 +70,7 @@ class DefaultDeadlines(grpc.UnaryUnaryClientInterceptor):
         """Continue the call, with the default timeout if it has none."""
         asked = client_call_details
         if asked.timeout is None:
-            asked = _CallDetails(
-                method=asked.method,
-                timeout=timeout_of(asked.method, self._timeouts),
-                metadata=asked.metadata,
-                credentials=asked.credentials,
-                wait_for_ready=asked.wait_for_ready,
-                compression=asked.compression,
-            )
+            asked = CallDetails.of(asked, timeout=timeout_of(asked.method, self._timeouts))
         return continuation(asked, request)
 
 

@@ -7,7 +7,7 @@ has no such detail. None of them raises.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -43,15 +43,31 @@ def status_of(error: Failure) -> status_pb2.Status | None:
     return None
 
 
+class _Reason(int):
+    """A value of ErrorReason that prints as its name; it equals the plain value."""
+
+    @property
+    def name(self) -> str:
+        """The name on the wire."""
+        return ErrorReason.Name(self)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+
 def reason_of(error: Failure) -> ErrorReason.ValueType | None:
-    """Return why the call failed; ERROR_REASON_UNSPECIFIED for a reason newer than this client."""
+    """Return why the call failed; ERROR_REASON_UNSPECIFIED for a reason newer than this client.
+
+    It prints as the name of the reason.
+    """
     info = _error_info(error)
     if info is None:
         return None
-    try:
-        return ErrorReason.Value(info.reason)
-    except ValueError:
-        return ErrorReason.ERROR_REASON_UNSPECIFIED
+    known = info.reason in ErrorReason.keys()  # noqa: SIM118 - not a dict
+    value = ErrorReason.Value(info.reason) if known else ErrorReason.ERROR_REASON_UNSPECIFIED
+    return cast("ErrorReason.ValueType", _Reason(value))
 
 
 def retry_delay_of(error: Failure) -> float | None:
@@ -84,6 +100,35 @@ def cont_sign_of(error: Failure) -> str | None:
     """Return the signature of the image that is stored already (IMAGE_ALREADY_EXISTS)."""
     info = _error_info(error)
     return info.metadata.get("contSign") if info is not None else None
+
+
+def text_of(error: Failure, target: str = "") -> str:
+    """Return one line: reason, message, code, and what the error says of retry and log_id.
+
+    ``target`` is named where the service at that address could not be reached.
+    """
+    code, message = _code_and_message(error)
+    info = _error_info(error)
+    if info is None and code == "UNAVAILABLE" and target:
+        message = f"cannot reach {target}: {message}"
+    told = [code] if info is not None else []
+    if (delay_s := retry_delay_of(error)) is not None:
+        told.append(f"retry after {delay_s:g} s")
+    if (sign := cont_sign_of(error)) is not None:
+        told.append(f"cont_sign {sign}")
+    if (log_id := log_id_of(error)) is not None:
+        told.append(f"log_id {log_id}")
+    tail = f" ({', '.join(told)})" if told else ""
+    return f"{info.reason if info is not None else code}: {message}{tail}"
+
+
+def _code_and_message(error: Failure) -> tuple[str, str]:
+    if isinstance(error, status_pb2.Status):
+        names = {code.value[0]: code.name for code in grpc.StatusCode}
+        return names.get(error.code, str(error.code)), error.message
+    code = getattr(error, "code", lambda: None)()
+    details = getattr(error, "details", lambda: None)()
+    return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN", details or "no details"
 
 
 def _number(error: Failure, key: str) -> int | None:

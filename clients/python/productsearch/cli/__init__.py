@@ -1,0 +1,24 @@
+"""The command line ``productsearch``; needs the extra ``productsearch-client[cli]``."""
+
+from __future__ import annotations
+
+import sys
+
+# Status of a shell for a command that cannot be used as it is; exit_codes.py needs no extra, but
+# says nothing of a missing one.
+_MISSING_EXTRA = 2
+
+
+def run() -> None:
+    """Run the command line and exit; the entry point of the script."""
+    try:
+        from productsearch.cli.main import main
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("productsearch"):
+            raise
+        sys.stderr.write(
+            f"productsearch: the package {missing.name} is not installed.\n"
+            "  next: pip install 'productsearch-client[cli]'\n"
+        )
+        sys.exit(_MISSING_EXTRA)
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""``python -m productsearch.cli`` is the same as ``productsearch``."""
+
+from productsearch.cli import run
+
+run()

@@ -1,0 +1,37 @@
+"""Makes one unary call and waits where the service says that waiting helps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from productsearch.cli.rpc_failures import failure_of
+from productsearch.v1 import retry_delay_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WAIT_MIN_S = 0.05
+
+
+def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing: str) -> Any:
+    """Return the answer. Repeats the call after each retry delay while ``timeout_s`` allows.
+
+    Raises Failure.
+    """
+    end_s = time.monotonic() + timeout_s
+    earlier: grpc.RpcError | None = None
+    while True:
+        left_s = end_s - time.monotonic()
+        try:
+            return method(request, timeout=max(left_s, 0.001))
+        except grpc.RpcError as error:
+            if earlier is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise failure_of(earlier, doing) from None  # it says more
+            earlier = error
+            delay_s = retry_delay_of(error)
+            if delay_s is None or time.monotonic() + delay_s >= end_s:
+                raise failure_of(error, doing) from None
+            time.sleep(max(delay_s, _WAIT_MIN_S))

@@ -1,0 +1,61 @@
+"""``status``: does the service answer, and how far is an import."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from productsearch.cli import looking_up, options
+
+if TYPE_CHECKING:
+    from productsearch.cli.profile import Profile
+
+
+@click.command("status")
+@click.option("--source", "-s", metavar="SOURCE", help="Say how far its import is, too.")
+@options.timeout
+@options.connection
+@options.as_json
+def command(source: str | None, timeout: float, profile: Profile, as_json: bool) -> int:
+    """Say whether the service answers this caller for this library.
+
+    Costs no call of the quota: the service is asked something that it refuses by itself.
+    """
+    import time
+
+    import grpc
+
+    from productsearch.cli import output
+    from productsearch.cli.connection import open_channel, stub_of
+    from productsearch.cli.exit_codes import ExitCode
+    from productsearch.cli.rpc_failures import failure_of, reason_name
+    from productsearch.v1 import SearchImagesRequest
+
+    fields: dict[str, Any] = {
+        "profile": profile.name,
+        "target": profile.target,
+        "library": profile.library or "(default)",
+    }
+    with open_channel(profile) as channel:
+        began_s = time.monotonic()
+        try:
+            # Without an image: who may search this library is told FIELD_INVALID.
+            stub_of(channel).SearchImages(
+                SearchImagesRequest(library=profile.library), timeout=timeout
+            )
+            reason = "FIELD_INVALID"
+        except grpc.RpcError as error:
+            reason, failure = reason_name(error), failure_of(error)
+        answered_ms = (time.monotonic() - began_s) * 1000
+    fields["answers"] = reason == "FIELD_INVALID"
+    if fields["answers"]:
+        fields["answered_in_ms"] = round(answered_ms, 1)
+    if source is not None:
+        with looking_up.opened(source, None, profile.library) as journal:
+            fields |= journal.counts()
+    output.print_json(fields) if as_json else output.print_fields(fields)
+    if not fields["answers"]:
+        output.note(failure.lines())
+        return int(failure.code)
+    return int(ExitCode.DONE)

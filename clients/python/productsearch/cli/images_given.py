@@ -1,0 +1,59 @@
+"""Turns what a user names into an image or a reference: a file, an address, ``-``, a signature."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from productsearch.cli.failures import usage
+from productsearch.v1 import image_from_bytes, image_from_url, ref_by_image, ref_by_sign
+
+if TYPE_CHECKING:
+    from productsearch.v1 import ImageRef, ImageSource
+
+IMAGE_BYTES_MAX: Final = 6 * 1024 * 1024 - 4096
+"""The service takes messages up to 6 MiB; brief, key and classes need the rest."""
+_SIGN: Final = re.compile(r"\s*[0-9]{1,10},[0-9]{1,10}\s*", re.ASCII)
+
+
+def is_url(text: str) -> bool:
+    """Return whether the text is an http address."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def content_of(name: str) -> bytes:
+    """Return the bytes of a file, or of stdin for ``-``. Raises Failure."""
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(IMAGE_BYTES_MAX + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(IMAGE_BYTES_MAX + 1)
+    except OSError as wrong:
+        raise usage(f"{name}: {wrong.strerror}", "give an image file, an address, or -") from None
+    if not content:
+        raise usage(f"{name}: empty", "give an image")
+    if len(content) > IMAGE_BYTES_MAX:
+        raise usage(f"{name}: more than {IMAGE_BYTES_MAX} bytes", "make the image smaller")
+    return content
+
+
+def image_given(name: str, *, fit: bool) -> ImageSource:
+    """Return the image that ``name`` means. Raises Failure."""
+    if is_url(name):
+        return image_from_url(name)
+    return image_from_bytes(content_of(name), fit=fit)
+
+
+def reference_given(name: str, *, fit: bool) -> ImageRef:
+    """Return the reference that ``name`` means: a signature, or an image. Raises Failure."""
+    if _SIGN.fullmatch(name):
+        return ref_by_sign(name.strip())
+    return ref_by_image(image_given(name, fit=fit))
+
+
+def is_sign(name: str) -> bool:
+    """Return whether the text has the form of a signature."""
+    return _SIGN.fullmatch(name) is not None

@@ -1,0 +1,188 @@
+"""Options that import, sync and plan share, and what they mean together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from productsearch.cli.failures import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from productsearch.cli.importing.settings import Settings
+    from productsearch.cli.profile import Profile
+    from productsearch.cli.sources import Mapping, Source
+
+_MAPPING = ("columns", "brief", "class_id1", "class_id2", "class_names")
+_FIELDS = ("image", "sku", "brief", "class_id1", "class_id2")
+
+
+def mapping(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what the columns of a list, or the parts of a path, mean."""
+    for option in reversed(
+        (
+            click.option(
+                "--map",
+                "columns",
+                multiple=True,
+                metavar="FIELD=COLUMN",
+                help=f"Column of a list for {', '.join(_FIELDS)}.",
+            ),
+            click.option(
+                "--brief",
+                metavar="TEMPLATE",
+                help="""Brief of each image, such as '{"id":"{sku}"}'. Names are columns; of a """
+                "folder: path, name, stem, folder, top. Default: column brief, or the path.",
+            ),
+            click.option("--class-id1", metavar="TEMPLATE", help="Such as 7 or {folder}."),
+            click.option("--class-id2", metavar="TEMPLATE", help="The same for class id 2."),
+            click.option(
+                "--class-name",
+                "class_names",
+                multiple=True,
+                metavar="NAME=NUMBER",
+                help="Number of a class that is a name in the list or a folder.",
+            ),
+            click.option("--journal", metavar="FILE", help="Default: beside the source."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of what runs an import."""
+    for option in reversed(
+        (
+            click.option("--retry-rejected", is_flag=True, help="Try what was rejected once more."),
+            click.option("--fetch", is_flag=True, help="Download addresses here, not upstream."),
+            click.option("--rejects", metavar="FILE", help="Where rejects go. Default: beside."),
+            click.option("--events", metavar="FILE", help="Write NDJSON events; - is stdout."),
+            click.option(
+                "--time-limit", metavar="TIME", help="Stop after, such as 90s, 30m, 8h; exit 4."
+            ),
+            click.option(
+                "--patience",
+                metavar="TIME",
+                default="5m",
+                show_default=True,
+                help="How long a service that cannot be reached is waited for.",
+            ),
+            click.option(
+                "--at-once",
+                type=click.IntRange(1, 64),
+                default=8,
+                show_default=True,
+                help="Images under way together.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def source_of(name: str, library: str, asked: dict[str, Any]) -> Source:
+    """Open the source, with the mapping of its last import if none is given. Raises Failure."""
+    from productsearch.cli.sources import open_source
+    from productsearch.cli.sources.entry import SourceError
+
+    if not any(mapping_of(asked).values()):
+        asked |= _remembered(name, library, asked)
+    try:
+        return open_source(name, _mapping(asked))
+    except SourceError as wrong:
+        raise usage(str(wrong)) from None
+
+
+def mapping_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say what columns mean, as the journal keeps them."""
+    return {name: asked[name] for name in _MAPPING}
+
+
+def _remembered(name: str, library: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping of the last import: without it, each brief would change."""
+    from productsearch.cli.journal import Journal, JournalError
+    from productsearch.cli.output import note
+    from productsearch.cli.sources.folder import JOURNAL
+
+    place = Path(name)
+    usual = place / JOURNAL if place.is_dir() else place.with_name(f"{place.name}.journal")
+    file = Path(asked["journal"]) if asked["journal"] else usual
+    if "://" in name or not file.exists():
+        return {}
+    try:
+        with Journal(file, library) as journal:
+            found = journal.mapping()
+    except JournalError:
+        return {}  # who opens it for writing says what is wrong
+    told = {option: value for option, value in found.items() if value}
+    if told:
+        note(f"as before: {told}")
+    return told
+
+
+def _mapping(asked: dict[str, Any]) -> Mapping:
+    from productsearch.cli.sources import Mapping
+    from productsearch.cli.sources.template import Template
+
+    columns = pairs(asked.get("columns", ()), "--map")
+    for name in columns:
+        if name not in _FIELDS:
+            raise usage(f"--map {name}: no such field", f"use one of {', '.join(_FIELDS)}")
+    templates = {
+        name: Template(asked[name])
+        for name in ("brief", "class_id1", "class_id2")
+        if asked.get(name) is not None
+    }
+    names = pairs(asked.get("class_names", ()), "--class-name")
+    return Mapping(columns=columns, class_names=names, **templates)
+
+
+def pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
+    """Return what ``NAME=VALUE`` texts say. Raises Failure."""
+    split = [text.partition("=") for text in given]
+    for text, (name, _, value) in zip(given, split, strict=True):
+        if not name or not value:
+            raise usage(f"{option} {text}: use {option} NAME=VALUE")
+    return {name: value for name, _, value in split}
+
+
+def seconds_of(text: str | None, option: str) -> float:
+    """Return the seconds of a time such as ``90s``, ``30m``, ``8h``; 0 for None. Raises Failure."""
+    if text is None:
+        return 0.0
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    try:
+        number = float(text[:-1] if unit else text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1e9:
+        raise usage(f"{option} {text}: use a time such as 90s, 30m or 8h")
+    return number * (unit or 1)
+
+
+def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
+    """Return the settings of an import. Raises Failure."""
+    from productsearch.cli.importing.settings import Settings
+
+    return Settings(
+        library=profile.library,
+        fit=asked["fit"],
+        on_duplicate=asked["on_duplicate"],
+        dry_run=asked.get("dry_run", False),
+        fetch=asked["fetch"],
+        retry_rejected=asked["retry_rejected"],
+        at_once=asked["at_once"],
+        time_limit_s=seconds_of(asked["time_limit"], "--time-limit"),
+        patience_s=seconds_of(asked["patience"], "--patience"),
+        call_timeout_s=asked["timeout"],
+        rejects=Path(asked["rejects"]) if asked["rejects"] else None,
+    )
+
+
+def journal_path(asked: dict[str, Any]) -> Path | None:
+    """Return the journal that was named."""
+    return Path(asked["journal"]) if asked["journal"] else None

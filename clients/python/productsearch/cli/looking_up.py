@@ -1,0 +1,65 @@
+"""Opens the journal of a source for commands that only look things up, or forget them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from productsearch.cli.failures import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from productsearch.cli.journal import Journal
+
+
+def source_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--source`` and ``--journal``."""
+    for option in (
+        click.option("--journal", metavar="FILE", help="The journal itself, in place of --source."),
+        click.option(
+            "--source",
+            "-s",
+            default=".",
+            show_default=True,
+            metavar="SOURCE",
+            help="What was imported: its journal is looked up.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def journal_file(source: str, journal: str | None) -> Path:
+    """Return the path of the journal of a source."""
+    from productsearch.cli.sources import Mapping, open_source
+    from productsearch.cli.sources.entry import SourceError
+
+    if journal is not None:
+        return Path(journal)
+    # A list may be gone, or have changed; its journal is named after it all the same.
+    beside = Path(f"{source}.journal")
+    if not Path(source).is_dir() and beside.exists():
+        return beside
+    try:
+        found = open_source(source, Mapping()).journal
+    except SourceError as wrong:
+        raise usage(str(wrong)) from None
+    if found is None:
+        raise usage(f"{source} has no journal beside it", "name one with --journal FILE")
+    return found
+
+
+@contextmanager
+def opened(source: str, journal: str | None, library: str) -> Iterator[Journal]:
+    """Open a journal that exists. Raises Failure."""
+    from productsearch.cli.journal import Journal, JournalError
+
+    try:
+        with Journal(journal_file(source, journal), library, must_exist=True) as found:
+            yield found
+    except JournalError as wrong:
+        raise usage(str(wrong), "name the source with --source, or its --journal") from None

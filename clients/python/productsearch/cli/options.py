@@ -1,0 +1,99 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CONNECTION = ("profile", "target", "library", "tls", "ca", "cert", "key", "token_file")
+CLASS_ID = click.IntRange(1, 65535)
+
+
+def _profiles(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from productsearch.cli import profile
+
+    names = profile.names(profile.read_config(profile.config_file()))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where the service is; the command gets them as ``profile``."""
+
+    @wraps(command)
+    def resolved(*arguments: Any, **named: Any) -> Any:
+        from productsearch.cli import profile
+
+        flags = {name: named.pop(name) for name in _CONNECTION}
+        return command(*arguments, profile=profile.resolve(flags), **named)
+
+    for option in reversed(
+        (
+            click.option("--profile", "-p", shell_complete=_profiles, help="Profile to use."),
+            click.option("--target", "-t", metavar="HOST:PORT", help="Address of the service."),
+            click.option("--library", "-l", help="Library; empty: the service's default one."),
+            click.option(
+                "--tls/--plaintext",
+                default=None,
+                help="TLS or not; default: TLS with a token or certificates.",
+            ),
+            click.option("--ca", metavar="FILE", help="Authorities to trust, PEM."),
+            click.option("--cert", metavar="FILE", help="Own certificate, PEM."),
+            click.option("--key", metavar="FILE", help="Its key, PEM."),
+            click.option("--token-file", metavar="FILE", help="File with the bearer token."),
+        )
+    ):
+        resolved = option(resolved)
+    return resolved
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, one value a line.")(
+        command
+    )
+
+
+def fit(*, default: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--fit``."""
+    return click.option(
+        "--fit/--no-fit",
+        default=default,
+        show_default=True,
+        help="Let the service bring images inside its limits: scale, transcode, turn upright.",
+    )
+
+
+def timeout(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--timeout``."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.1),
+        default=30.0,
+        show_default=True,
+        help="Seconds for each image, with waiting for the quota.",
+    )(command)
+
+
+def classes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--class-id1`` and ``--class-id2``."""
+    for number in (2, 1):
+        option = click.option(f"--class-id{number}", type=CLASS_ID, help=f"Class id {number}.")
+        command = option(command)
+    return command
+
+
+def on_duplicate(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--on-duplicate``."""
+    return click.option(
+        "--on-duplicate",
+        type=click.Choice(["keep", "update", "reject"]),
+        default=default,
+        show_default=True,
+        help="Where the image is stored already: leave it, replace brief and classes, or refuse.",
+    )

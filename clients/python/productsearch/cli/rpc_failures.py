@@ -1,0 +1,89 @@
+"""Which exit code an error of the service means, and what can be done about it.
+
+The two tables name every reason and every gRPC code; a law test holds them to that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+
+from productsearch.cli.exit_codes import ExitCode
+from productsearch.cli.failures import Failure
+from productsearch.v1 import reason_of, retry_delay_of, text_of
+
+REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
+    "ERROR_REASON_UNSPECIFIED": (ExitCode.REFUSED, "update this client: it knows no such reason"),
+    "FIELD_INVALID": (ExitCode.REFUSED, "correct what the text names"),
+    "IMAGE_UNREADABLE": (ExitCode.REFUSED, "save it as JPEG or PNG, or try --fit"),
+    "IMAGE_SIZE_INVALID": (ExitCode.REFUSED, "add --fit and the service scales it"),
+    "IMAGE_URL_UNREACHABLE": (ExitCode.REFUSED, "download the image and give the file"),
+    "IMAGE_ALREADY_EXISTS": (ExitCode.REFUSED, "--on-duplicate keep or update accepts it"),
+    "IMAGE_NOT_FOUND": (ExitCode.REFUSED, "check the signature or the image"),
+    "PAGE_TOKEN_INVALID": (ExitCode.REFUSED, "begin the search again"),
+    "RESULT_WINDOW_EXCEEDED": (ExitCode.REFUSED, "ask for at most 1000 results"),
+    "LIBRARY_UNKNOWN": (ExitCode.REFUSED, "check --library, or ask who runs the service"),
+    "LIBRARY_NOT_READY": (ExitCode.REFUSED, "the library must be created at the upstream"),
+    "LIBRARY_FULL": (ExitCode.REFUSED, "delete images, or have the library grown"),
+    "RATE_LIMITED": (ExitCode.GO_ON_LATER, "run it again in a moment"),
+    "SERVER_OVERLOADED": (ExitCode.GO_ON_LATER, "run it again in a moment"),
+    "QUOTA_EXHAUSTED": (ExitCode.GO_ON_LATER, "run it again when the quota is renewed"),
+    "UPSTREAM_UNAVAILABLE": (ExitCode.UNREACHABLE, "run it again later"),
+    "ADD_OUTCOME_UNKNOWN": (ExitCode.UNREACHABLE, "run it again with --on-duplicate keep"),
+    "UPSTREAM_CREDENTIALS_REJECTED": (ExitCode.REFUSED, "tell who runs the service"),
+    "UPSTREAM_PROTOCOL": (ExitCode.REFUSED, "tell who runs the service, with the log_id"),
+    "CALLER_UNAUTHENTICATED": (
+        ExitCode.REFUSED,
+        "give a token (--token-file) or a certificate (--cert, --key)",
+    ),
+    "CALLER_FORBIDDEN": (ExitCode.REFUSED, "ask who runs the service for the right to do this"),
+    "SERVER_DRAINING": (ExitCode.UNREACHABLE, "run it again in a moment"),
+    "DEADLINE_TOO_SHORT": (ExitCode.GO_ON_LATER, "give more time with --timeout"),
+    "SERVER_FAULT": (ExitCode.REFUSED, "tell who runs the service, with the time"),
+}
+_CHECK_TARGET: Final = "check --target and TLS: `productsearch status`"
+_OTHER_SERVER: Final = "check --target: another kind of server may be there"
+CODES: Final[dict[grpc.StatusCode, tuple[ExitCode, str]]] = {
+    **dict.fromkeys(grpc.StatusCode, (ExitCode.REFUSED, _OTHER_SERVER)),
+    grpc.StatusCode.UNAVAILABLE: (ExitCode.UNREACHABLE, _CHECK_TARGET),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (ExitCode.GO_ON_LATER, "give more time with --timeout"),
+    grpc.StatusCode.CANCELLED: (ExitCode.UNREACHABLE, "run it again"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        ExitCode.REFUSED,
+        "the image is larger than one message may be (6 MiB): make it smaller",
+    ),
+}
+"""For errors without a reason: those of gRPC itself."""
+
+
+def reason_name(error: Any) -> str:
+    """Return the reason of an error, or the name of its gRPC code."""
+    reason = reason_of(error)
+    if reason is not None:
+        return str(reason)
+    code = getattr(error, "code", None)
+    told = code() if callable(code) else None
+    return told.name if isinstance(told, grpc.StatusCode) else "UNKNOWN"
+
+
+def failure_of(error: Any, doing: str = "") -> Failure:
+    """Return the failure that an error of the service, or a status of one item, means."""
+    reason = reason_of(error)
+    if reason is not None:
+        code, next_step = REASONS[str(reason)]
+    else:
+        told = error.code() if isinstance(error, grpc.RpcError) else grpc.StatusCode.UNKNOWN
+        code, next_step = CODES[told]
+    delay_s = retry_delay_of(error)
+    if delay_s is not None and code is ExitCode.GO_ON_LATER:
+        next_step = f"run it again after {delay_s:g} s"
+    told_text = text_of(error) if not isinstance(error, grpc.RpcError) else _text(error)
+    what = f"{doing}: {told_text}" if doing else told_text
+    return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
+
+
+def _text(error: grpc.RpcError) -> str:
+    """Return the error's own text; gRPC's own errors of streams have twelve lines."""
+    text = str(error)
+    return text if "\n" not in text else text_of(error)

@@ -1,0 +1,158 @@
+"""add, search, update, delete, status: what they do to the library, print and exit with."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from productsearch.cli.exit_codes import ExitCode
+from tests.cli.conftest import Cli
+from tests.conftest import ServerFactory
+from tests.fakes.upstream import FakeUpstream, error
+from tests.ports import free_port
+
+Photo = Callable[[int], Path]
+
+
+def test_an_image_lives_and_dies(cli: Cli, target: str, photo: Photo) -> None:
+    """Added, found, changed by sign and by image, deleted; JSON has all that is known."""
+    added = cli("add", photo(1), "--brief", "a shoe", "--class-id1", "7", "--json")
+    (row,) = added.rows
+    assert (0, "created") == (added.code, row["outcome"])
+    sign = row["cont_sign"]
+    (hit,) = cli("search", photo(1), "--class-id1", "7", "--json").rows
+    assert (sign, "a shoe") == (hit["cont_sign"], hit["brief"])
+    assert hit["score"] > 0.99
+    assert 0 == cli("update", sign, "--brief", "a boot").code
+    assert 0 == cli("update", photo(1), "--class-id1", "9").code
+    assert [] == cli("search", photo(1), "--class-id1", "7", "--json").rows
+    found = cli("search", photo(1), "--class-id1", "9").out.splitlines()
+    assert ["#\tscore\tcont_sign\tbrief", f"1\t1.000\t{sign}\ta boot"] == found
+    assert "deleted\t1" in cli("delete", photo(1)).out
+    missing = cli("delete", sign)
+    assert (ExitCode.REFUSED, True) == (missing.code, "IMAGE_NOT_FOUND" in missing.err)
+    assert 0 == cli("delete", sign, "--allow-missing").code
+    assert "no hits" in cli("search", photo(1)).err
+
+
+def test_several_images_of_which_one_is_bad(
+    cli: Cli, target: str, photo: Photo, tmp_path: Path
+) -> None:
+    """The good ones are stored; 3. All bad: 5. A duplicate is refused unless it is to be kept."""
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    some = cli("add", photo(1), bad, tmp_path / "missing.jpg", photo(2))
+    assert ExitCode.SOME_REJECTED == some.code
+    assert 3 == len(some.out.splitlines())
+    assert "IMAGE_UNREADABLE" in some.err
+    assert "missing.jpg: No such file or directory" in some.err
+    one = cli("add", bad)
+    assert (ExitCode.REFUSED, "") == (one.code, one.out)
+    assert "\n  next: " in one.err
+    again = cli("add", photo(1), "--json")
+    assert (5, "IMAGE_ALREADY_EXISTS") == (again.code, again.rows[0]["reason"])
+    kept = cli("add", photo(1), "--on-duplicate", "keep", "--json").rows[0]
+    updated = cli("add", photo(1), "--on-duplicate", "update", "--brief", "n", "--json").rows[0]
+    assert ["kept", "updated"] == [kept["outcome"], updated["outcome"]]
+    assert "n" == cli("search", photo(1), "-n", "1", "--json").rows[0]["brief"]
+
+
+def test_a_brief_cannot_drive_the_terminal(cli: Cli, target: str, photo: Photo) -> None:
+    """Escape sequences, tabs and line ends are shown as what they are; JSON keeps them."""
+    brief = "a\x1b]0;title\x07\tb\nc"
+    cli("add", photo(1), "--brief", brief)
+    row = cli("search", photo(1)).out.splitlines()[1]
+    assert row.endswith(r"a\x1b]0;title\x07\tb\nc")
+    assert 4 == len(row.split("\t"))
+    assert brief == cli("search", photo(1), "--json").rows[0]["brief"]
+
+
+def test_a_dry_run_stores_nothing(cli: Cli, target: str, photo: Photo) -> None:
+    """The service checks and says so."""
+    assert "validated" == cli("add", photo(1), "--dry-run", "--json").rows[0]["outcome"]
+    assert [] == cli("search", photo(1), "--json").rows
+
+
+def test_images_and_signatures_from_stdin(
+    cli: Cli, target: str, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``-`` is an image for search and a list of signatures for delete."""
+    signs = [cli("add", photo(seed), "--json").rows[0]["cont_sign"] for seed in range(3)]
+
+    def stdin(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    stdin(photo(1).read_bytes())
+    assert signs[1] == cli("search", "-", "--json").rows[0]["cont_sign"]
+    stdin("\n".join([*signs[:2], "", "5,5"]).encode())
+    deleted = cli("delete", "-", "--json")
+    assert 3 == deleted.code
+    assert [True, True, False] == [row["deleted"] for row in deleted.rows]
+    assert [signs[2]] == [row["cont_sign"] for row in cli("search", photo(0), "--json").rows]
+
+
+def test_more_hits_than_a_page(
+    cli: Cli, server: ServerFactory, upstream: FakeUpstream, photo: Photo
+) -> None:
+    """Short pages are followed until there are enough hits."""
+    upstream.always(
+        "search",
+        lambda _: {
+            "log_id": 1,
+            "has_more": True,
+            "result": [{"cont_sign": "1,2", "score": 0.5, "brief": "b"}] * 4,
+        },
+    )
+    target = f"127.0.0.1:{server().port}"
+    assert 10 == len(cli("search", photo(1), "-n", "10", "-t", target, "--json").rows)
+
+
+def test_status(
+    cli: Cli, target: str, server: ServerFactory, upstream: FakeUpstream, photo: Photo
+) -> None:
+    """Answers, unknown library, nobody there; it costs no call of the quota."""
+    assert (0, True) == ((good := cli("status", "--json")).code, good.rows[0]["answers"])
+    unknown = cli("status", "--library", "shoes")
+    assert (5, True) == (unknown.code, "LIBRARY_UNKNOWN" in unknown.err)
+    nobody = f"127.0.0.1:{free_port()}"
+    gone = cli("status", "-t", nobody)
+    assert (6, True) == (gone.code, f"cannot reach {nobody}" in gone.err)
+    assert 0 == cli("status", "-t", f"127.0.0.1:{server().port}").code
+    assert [] == upstream.calls
+
+
+def test_a_used_up_quota_is_4_and_an_upstream_that_is_down_6(
+    cli: Cli, server: ServerFactory, upstream: FakeUpstream, photo: Photo
+) -> None:
+    """Each with what to do next; JSON says the reason."""
+    for code, exit_code, reason in ((17, 4, "QUOTA_EXHAUSTED"), (2, 6, "UPSTREAM_UNAVAILABLE")):
+        target = f"127.0.0.1:{server({'attempts_max': 1}).port}"
+        upstream.always("search", error(code))
+        failed = cli("search", photo(code), "-t", target, "--timeout", "3", "--json")
+        assert (exit_code, reason) == (failed.code, failed.rows[0]["reason"])
+        assert failed.rows[0]["next"]
+
+
+def test_what_is_used_wrongly_is_2(cli: Cli, photo: Photo, tmp_path: Path) -> None:
+    """Before anything is sent: unknown options, missing files, nothing to change."""
+    for wrong in (
+        ("search",),
+        ("search", "--nonsense", "a"),
+        ("nonsense",),
+        ("search", str(tmp_path / "missing.jpg")),
+        ("search", str(tmp_path)),
+        ("add", photo(1), "--class-id1", "70000"),
+        ("update", "1,2"),
+        ("status", "--profile", "missing"),
+        ("status", "--token-file", str(tmp_path / "missing")),
+        ("status", "--plaintext", "--ca", "x.pem"),
+        ("config", "set", "quota_qps", "many"),
+    ):
+        ran = cli(*wrong)
+        assert ExitCode.USAGE == ran.code, wrong
+        assert ran.err
+        assert "Traceback" not in ran.err
