@@ -1,7 +1,7 @@
 """Knows at any time whether the database answers and has room: no call finds out by waiting.
 
-A thread asks the database every half second over a connection of its own. Callers read the
-outcome without a wait. Does not know who uses the database.
+A thread asks the database again and again over a connection of its own. Callers read the outcome
+without a wait. Does not know who uses the database.
 """
 
 from __future__ import annotations
