@@ -145,8 +145,8 @@ STATEMENT_S = 30
 STATEMENT_CLIENT_S = STATEMENT_S + 2
 """Longest time that the engine waits for a statement, if the database does not keep its own."""
 
-DATABASE_PROBE_S = 0.5
-DATABASE_PROBE_WAIT_S = 1.2
+DATABASE_PROBE_S = 0.4
+DATABASE_PROBE_WAIT_S = 1.0
 """The database is asked so often, and has so long to answer: it is known to be down in 2 s."""
 
 DATABASE_GIVE_UP_S = 3.0

@@ -16,10 +16,12 @@ from productsearch_engine.images.errors import ImageError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import BODY_BYTES_MAX, JOB_BYTES_MAX
 from productsearch_engine.workers import pool
-from productsearch_engine.workers.describe import Described
+from productsearch_engine.workers.describe import Described, Wanted
 from productsearch_engine.workers.pool import Workers, started
 from tests.engine import image_bombs
 from tests.engine.calling import Caller, code_of
+
+CLASSIC = Wanted(embedding="classic-1")
 
 _SIDES = st.integers(1, 5000) | st.sampled_from([300, 4096, 4097, 65535])
 PNGS = st.builds(
@@ -83,7 +85,7 @@ def test_bombs(workers: tuple[Workers, asyncio.Runner], file: bytes) -> None:
 
     async def ask() -> Described:
         image = ImageFile.checked(file)
-        return await known.describe(image.needed, caller=1, large=image.structure.large)
+        return await known.describe(CLASSIC, image.needed, caller=1, large=image.structure.large)
 
     before = _pids()
     try:

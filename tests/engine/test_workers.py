@@ -22,7 +22,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageSizeError, ImageUnreadableError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.workers import frames, pool, worker
-from productsearch_engine.workers.describe import Described, describe
+from productsearch_engine.workers.describe import Described, Wanted, describe
 from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 from productsearch_engine.workers.turns import Turns
@@ -44,7 +44,7 @@ class Running:
         async def ask(file: bytes) -> Described:
             image = ImageFile.checked(file)
             return await self.workers.describe(
-                image.needed, caller=caller, large=image.structure.large
+                CLASSIC, image.needed, caller=caller, large=image.structure.large
             )
 
         return self.run(lambda: asyncio.gather(*map(ask, files), return_exceptions=True))
@@ -100,6 +100,7 @@ def run_length_bomb(side: int = 4096) -> bytes:
     return struct.pack("<2sIHHI", b"BM", start + len(runs), 0, 0, start) + head + bytes(1024) + runs
 
 
+CLASSIC = Wanted(embedding="classic-1")
 LARGE_PNG = encoded(draw(1, (2400, 2400)), "PNG", compress_level=1)
 
 
@@ -174,7 +175,7 @@ def test_killed_at_any_point(shared: Running) -> None:
 
     async def all_of_them(kill_after: int) -> list[Described]:
         tasks = [
-            asyncio.create_task(shared.workers.describe(jpeg(seed), caller=1, large=False))
+            asyncio.create_task(shared.workers.describe(CLASSIC, jpeg(seed), caller=1, large=False))
             for seed in range(12)
         ]
         while sum(task.done() for task in tasks) < kill_after:
@@ -208,11 +209,16 @@ def test_large_images_do_not_hold_ordinary_ones(shared: Running) -> None:
     async def both() -> None:
         image = ImageFile.checked(LARGE_PNG)
         waiting = [
-            asyncio.create_task(shared.workers.describe(image.needed, caller=2, large=True))
+            asyncio.create_task(
+                shared.workers.describe(CLASSIC, image.needed, caller=2, large=True)
+            )
             for _ in range(32)
         ]
         await asyncio.gather(
-            *(shared.workers.describe(jpeg(seed), caller=1, large=False) for seed in range(10))
+            *(
+                shared.workers.describe(CLASSIC, jpeg(seed), caller=1, large=False)
+                for seed in range(10)
+            )
         )
         assert not any(task.done() for task in waiting)
         large.resume()
@@ -228,11 +234,11 @@ def test_callers_take_turns(shared: Running) -> None:
 
     async def both() -> int:
         many = [
-            asyncio.create_task(shared.workers.describe(jpeg(1), caller=1, large=False))
+            asyncio.create_task(shared.workers.describe(CLASSIC, jpeg(1), caller=1, large=False))
             for _ in range(40)
         ]
         await asyncio.sleep(0)
-        await shared.workers.describe(jpeg(2), caller=2, large=False)
+        await shared.workers.describe(CLASSIC, jpeg(2), caller=2, large=False)
         before = sum(task.done() for task in many)
         await asyncio.gather(*many)
         return before
@@ -248,7 +254,7 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         bomb = run_length_bomb()
 
         async def ask() -> Described:
-            return await own.workers.describe(bomb, caller=1, large=False)
+            return await own.workers.describe(CLASSIC, bomb, caller=1, large=False)
 
         with pytest.raises(ImageSizeError):
             own.run(ask)

@@ -19,6 +19,7 @@ from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
+from productsearch_engine.database.watch import Watch
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.image_file import ImageFile
@@ -45,7 +46,8 @@ _Result = TypeVar("_Result")
 class Calls:
     """The four calls over one database, each library with its own embedding.
 
-    ``disk_is_full`` is asked before an image is embedded to be stored.
+    ``watch`` is asked before an image is decoded: without a database, or without room on its
+    disk, the work would be in vain.
     """
 
     def __init__(
@@ -55,9 +57,9 @@ class Calls:
         stored: Images,
         workers: Workers,
         threads: Executor,
-        disk_is_full: Callable[[], bool],
+        watch: Watch,
     ):
-        self._disk_is_full = disk_is_full
+        self._watch = watch
         self._libraries = libraries
         self._stored = stored
         self._workers = workers
@@ -71,6 +73,8 @@ class Calls:
         ImageError, DuplicateError, LibraryFullError, WorkersUnavailableError, and
         psycopg.Error when the database fails.
         """
+        if self._watch.is_down:
+            raise ApiError(codes.UNAVAILABLE)
         try:
             return await self._do(app_id, request, download)
         except LibraryGoneError:
@@ -161,7 +165,7 @@ class Calls:
     ) -> tuple[Library, ImageFile, Known | None]:
         library, image = self._any(app_id, source, download)
         known = self._stored.find(library, image.digest)
-        if known is None and self._disk_is_full():
+        if known is None and self._watch.disk_is_full():
             raise codes.disk_full()
         return library, image, known
 

@@ -1,7 +1,7 @@
 """Knows at any time whether the database answers and has room: no call finds out by waiting.
 
-A thread asks the database every half second over a connection of its own. Callers read the
-outcome without a wait. Does not know who uses the database.
+A thread asks the database again and again over a connection of its own. Callers read the outcome
+without a wait. Does not know who uses the database.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Watch:
         self._disk_full_s = -math.inf
         self._connection: BoundedConnection | None = None
         self._answered_s = time.monotonic()
+        self._asked_s: float | None = None
         self._down_since_s: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="database watch", daemon=True)
@@ -53,8 +54,13 @@ class Watch:
 
     @property
     def is_down(self) -> bool:
-        """Whether the database did not answer when it was last asked."""
-        return self._down_since_s is not None
+        """Whether the database did not answer when it was last asked, or does not now."""
+        if self._down_since_s is not None:
+            return True
+        # A new connection may take longer than an answer may, and psycopg waits for no less.
+        asked_s = self._asked_s
+        late = asked_s is not None and time.monotonic() - asked_s > DATABASE_PROBE_WAIT_S
+        return late and self._answered_s < (asked_s or 0)
 
     def has_given_up(self) -> bool:
         """Return whether the database is down for so long that waits under way are useless."""
@@ -81,7 +87,7 @@ class Watch:
             self._ask()
 
     def _ask(self) -> None:
-        asked_s = time.monotonic()
+        self._asked_s = asked_s = time.monotonic()
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = _connect(self._dsn)
@@ -97,6 +103,8 @@ class Watch:
             if self.is_down:
                 _log.warning("the database answers again")
             self.note_answer()
+        finally:
+            self._asked_s = None
 
 
 def _connect(dsn: str) -> BoundedConnection:

@@ -58,7 +58,7 @@ def serve(settings: Settings) -> None:
                 stored=Images(pool),
                 workers=workers,
                 threads=threads,
-                disk_is_full=pool.watch.disk_is_full,
+                watch=pool.watch,
             ),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),

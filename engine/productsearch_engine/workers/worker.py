@@ -26,14 +26,14 @@ _REFUSALS: Mapping[bytes, type[ImageError]] = {
     kind.__name__.encode(): kind
     for kind in (errors.ImageEmptyError, errors.ImageUnreadableError, errors.ImageSizeError)
 }
-# One thread and one heap: more would only wait for each other, and memory of large images
-# goes back to the system at once.
+# One thread and one heap: more would only wait for each other. Memory of large images goes back
+# to the system; what an ordinary one takes is kept for the next, or each would fault it in anew.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
