@@ -31,7 +31,7 @@ test-slow: $(installed) ## what takes longer: rolling restarts, durability, bala
 
 # Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
 # they fail if one is short.
-soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates fuzz
+soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-reembed fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
@@ -50,6 +50,13 @@ soak-certificates: $(installed) ## new certificates each second for a minute, un
 	$(bin)/python -u -m tests.soak.certificates
 fuzz: $(installed) ## mutated answers, random requests, broken images
 	$(bin)/python -u -m tests.soak.fuzz
+
+soak-reembed: $(installed) ## another embedding for 20,000 images that are in use, with a kill
+	$(bin)/python -u -m tests.soak.reembed
+
+.PHONY: evaluate
+evaluate: $(installed) ## the embeddings beside baselines, on shop photographs and drawn images
+	$(bin)/python -u -m tests.evaluation.bars
 
 .PHONY: test-abuse
 test-abuse: $(installed) ## silence, poison, bombs and sizes at full size, beside others (openssl)

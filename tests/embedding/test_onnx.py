@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from productsearch_engine.embedding import model_card
 from productsearch_engine.embedding.interface import Box, EmbeddingUnusableError, Pixels
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.embedding.onnx import Onnx
@@ -195,3 +196,29 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         load(name)
     with pytest.raises(UnknownEmbeddingError, match="licence: is missing"):
         load(describe(tmp_path, model="empty.onnx", side=8, sides=9))
+
+
+def test_too_many_numbers(tmp_path: Path) -> None:
+    """More numbers than an index takes are refused when the model is loaded."""
+    name = write(tmp_path, nodes=FLAT, shape=("n", 3, 64, 64), side=64)
+    with pytest.raises(UnknownEmbeddingError, match="12288 numbers, an index takes at most 4000"):
+        load(name)
+
+
+DOCUMENTED = sorted((Path(__file__).parents[2] / "docs" / "embeddings").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTED, ids=lambda path: path.stem)
+def test_documented_files(tmp_path: Path, path: Path) -> None:
+    """The TOML files of the documentation are read without a fault, and name their licence."""
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / f"{path.stem}.onnx").write_bytes(b"")
+    card = model_card.read(tmp_path / path.name)
+    assert tmp_path / f"{path.stem}.onnx" == card.model
+    assert card.licence
+    assert ("research only" in card.licence) == path.stem.startswith("mobileclip")
+
+
+def test_models_are_documented() -> None:
+    """There is a file for each of six models."""
+    assert 6 == len(DOCUMENTED)

@@ -26,7 +26,6 @@ _SIDE = 288
 """They were trained at 240 and 260; a little more serves products that are small in the image."""
 
 _MEAN, _SPREAD = np.float32(127), np.float32(128)
-_BATCH = 8  # bounds the memory; a larger batch is not faster on one core
 
 
 class Networks:
@@ -44,11 +43,13 @@ class Networks:
 
     def see(self, images: Sequence[Pixels]) -> Maps:
         """Return what both networks see in each image; images of any size."""
-        found = []
-        for start in range(0, len(images), _BATCH):
-            batch = np.stack([_input(image) for image in images[start : start + _BATCH]])
-            found.append(np.stack(self._session.run(NETWORKS, {"image": batch})))
-        return np.concatenate(found, axis=1)
+        # One by one: a batch is not faster on one core, takes three times the memory, and its
+        # numbers would depend on who is in it.
+        found = [
+            np.concatenate(self._session.run(NETWORKS, {"image": _input(image)}))
+            for image in images
+        ]
+        return np.stack(found, axis=1)
 
 
 def _input(image: Pixels) -> NDArray[np.float32]:
@@ -56,4 +57,4 @@ def _input(image: Pixels) -> NDArray[np.float32]:
     shrinks = min(image.shape[:2]) > _SIDE
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     square = cv2.resize(image, (_SIDE, _SIDE), interpolation=method).astype(np.float32)
-    return np.ascontiguousarray(((square - _MEAN) / _SPREAD).transpose(2, 0, 1))
+    return np.ascontiguousarray(((square - _MEAN) / _SPREAD).transpose(2, 0, 1))[None]

@@ -24,6 +24,7 @@ from productsearch_engine.embedding.onnx_session import open_session
 from productsearch_engine.embedding.region import cut
 
 PREFIX = "onnx:"
+DIMENSIONS_MAX = 4000  # of an index over half-precision vectors
 _DIGITS = 12  # of the digest: enough to tell apart what a person puts at one path
 
 Floats = NDArray[np.float32]
@@ -56,6 +57,11 @@ class Onnx(Embedding):
         self._input = self._card.input or self._session.get_inputs()[0].name
         self._projection = _projection(self._card.projection)
         self._dimensions = self._warm_up()
+        if self._dimensions > DIMENSIONS_MAX:
+            raise EmbeddingUnusableError(
+                f"embedding: {self._card.model} gives {self._dimensions} numbers, an index takes at"
+                f" most {DIMENSIONS_MAX}: name a projection"
+            )
 
     @property
     def name(self) -> str:
