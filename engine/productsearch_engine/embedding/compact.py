@@ -30,6 +30,11 @@ _COLOUR = 0.45
 more often and its other colours less often; from 0.4 to 0.55 little changes."""
 
 
+_WINDOW = 0.6
+"""Standard deviation of the centre window, in halves of the sides. A narrower one finds a product
+before another ground more often, and a garment's other sides less often."""
+
+
 class Compact(Embedding):
     """What two networks recognise, wherever it is in the image, and its colours."""
 
@@ -64,9 +69,16 @@ class Compact(Embedding):
         return self._calibration.scores(cosines)
 
     def _vector(self, maps: Maps, image: Pixels) -> Vector:
-        seen = maps.mean((-1, -2))
-        kept = self._projection.turn(seen / np.linalg.norm(seen, axis=1, keepdims=True))
+        seen = np.einsum("ncyx,yx->nc", maps, _window(*maps.shape[-2:]))
+        kept = self._projection.turn(
+            seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
+        )
         return _unit(np.concatenate([_unit(kept), _COLOUR * hsv.colours(image)]))
+
+
+def _window(rows: int, columns: int) -> Vector:
+    y, x = (((np.arange(n) + 0.5) / n * 2 - 1) / _WINDOW for n in (rows, columns))
+    return np.asarray(np.exp(-np.add.outer(y**2, x**2) / 2), np.float32)
 
 
 def _unit(vector: Vector) -> Vector:
