@@ -150,7 +150,8 @@ clean: ## remove everything that was built or installed here
 	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		clients/java/target clients/java/examples/quickstart/target tests/interop/node/node_modules
 
-$(installed): requirements-dev.lock $(packages:%=%/pyproject.toml)
+$(installed): requirements-dev.lock $(packages:%=%/pyproject.toml) engine/hatch_build.py \
+		$(wildcard engine/model_build/*.py)
 	$(PYTHON) -m venv $(venv)
 	$(pip) install --require-hashes -r requirements-dev.lock
 	$(pip) install --no-deps --no-build-isolation $(packages:%=-e %)

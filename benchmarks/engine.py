@@ -30,8 +30,9 @@ from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.store import tables
 from productsearch_engine.store.images import Images
-from productsearch_engine.store.libraries import Libraries, Library, partition
+from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import ClassFilter
 from productsearch_service.images import form_encoding
 
@@ -74,7 +75,7 @@ def _measure(
     rounds: int,
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Return the seconds of calls and of their parts in a row, and each part's mean."""
-    embedding, stored = load("classic"), Images(pool)
+    embedding, stored = load(library.embedding), Images(pool)
     everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
     http = urllib3.PoolManager()
     token = http.request(
@@ -133,7 +134,7 @@ def _library(engine: Engine) -> tuple[str, str]:
 def _filled(pool: ConnectionPool[Any]) -> Library:
     """Return the library with all its vectors, put there at the first run."""
     library = next(found for found in Libraries(pool).list() if found.name == "bench")
-    table = partition(library.id)
+    table = tables.images(library.id)
     with pool.connection() as connection:
         if library.image_count >= _STORED:
             return library
@@ -151,7 +152,7 @@ def _filled(pool: ConnectionPool[Any]) -> Library:
         ).format(table)
         with connection.cursor() as cursor, cursor.copy(copied) as copy:
             copy.set_types(["int8", "int8", "bytea", "bytea", "halfvec"])
-            for sign, vector in enumerate(_vectors()):
+            for sign, vector in enumerate(_vectors(library.embedding)):
                 row = (library.id, sign, sign.to_bytes(32), b"brief %d" % sign, HalfVector(vector))
                 copy.write_row(row)
         connection.execute("set maintenance_work_mem = '1GB'")
@@ -165,10 +166,10 @@ def _filled(pool: ConnectionPool[Any]) -> Library:
     return library
 
 
-def _vectors() -> Iterator[Any]:
+def _vectors(name: str) -> Iterator[Any]:
     """Yield unit vectors: embeddings of drawn images, shifted at random."""
     random = np.random.default_rng(1)
-    embedding = load("classic")
+    embedding = load(name)
     drawn = embedding.embed([np.asarray(_drawn(n, 256)) for n in range(_DRAWN)])
     for number in range(_STORED):
         shifted = drawn[number % _DRAWN] + random.normal(0, 0.02, drawn.shape[1])

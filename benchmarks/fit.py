@@ -18,9 +18,10 @@ from PIL import Image
 
 from benchmarks.clocks import cpu_s, in_turns, ratios
 from benchmarks.findings import Findings, at_most, milliseconds
-from productsearch_service import cli, limits
+from productsearch_service import limits
 from productsearch_service.images import fit
 from productsearch_service.images.pool import Pool
+from productsearch_service.server import memory
 from tests.pictures import encode
 
 _SIZES: Final = {"0.5 MB": (1000, 4200, 75), "3 MB": (2600, 4200, 94), "6 MB": (4000, 6000, 95)}
@@ -32,7 +33,7 @@ def run(rounds: int) -> Findings:
     """Fit an image of each size, here and there."""
     rows: list[tuple[str, ...]] = [("size", "bytes", "in a process", "here", "in a process / here")]
     measures, numbers = [], {}
-    cli._give_images_back()
+    memory.give_images_back()
     with asyncio.Runner() as runner:
         pool = Pool()
         try:

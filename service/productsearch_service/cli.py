@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _EXIT_CANNOT_START: Final = 2
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-_M_ARENA_MAX: Final = -8
-"""mallopt's names for them, in malloc.h."""
 
 
 def main() -> int:
@@ -70,6 +64,7 @@ def _serve() -> int:
     import uvloop
 
     from productsearch_service.observability import logs
+    from productsearch_service.server import memory
     from productsearch_service.server.files import CheckedSettings
     from productsearch_service.server.listen import CannotListen
     from productsearch_service.settings import SettingsError, read_settings
@@ -78,14 +73,14 @@ def _serve() -> int:
         logs.install("INFO")  # settings may have something to say
         settings = read_settings(CheckedSettings)
         logs.install(settings.log_level)
-        _give_memory_back()
+        memory.give_images_back()
         uvloop.run(_run(settings, signals))
     except (SettingsError, CannotListen, OSError, ValueError) as error:
         sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
         sys.stderr.flush()
         os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
     logging.shutdown()
-    # Python would wait for a thread that still decodes an image; its caller has been answered.
+    # Python would wait for a thread that still reads from a volume that hangs.
     os._exit(0)
 
 
@@ -127,23 +122,6 @@ class _Signals:
 
     def _come(self, *_: object) -> None:
         (self.hurry if self.stopping.is_set() else self.stopping).set()
-
-
-def _give_memory_back() -> None:
-    """Let the allocator return the memory of images to the system as soon as they are done.
-
-    glibc keeps large blocks for later once a few were freed: under 256 callers with 3 MB each that
-    was a third of the peak. And it has a heap for each few threads, which gRPC starts and ends as
-    it likes: with half of the calls cancelled these heaps grew by 6 MB in 100,000 calls. One heap
-    does not, and one event loop has nobody to share it with.
-    """
-    from productsearch_service import limits
-
-    with contextlib.suppress(AttributeError):  # another C library has no such function
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_M_MMAP_THRESHOLD, limits.OWN_BLOCK_BYTES_MIN)
-        set_option(_M_TRIM_THRESHOLD, limits.FREE_BYTES_KEPT)
-        set_option(_M_ARENA_MAX, 1)
 
 
 def _health(address: str) -> int:

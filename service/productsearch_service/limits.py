@@ -86,6 +86,8 @@ OWN_BLOCK_BYTES_MIN: Final = 1024 * 1024
 FREE_BYTES_KEPT: Final = 4 * 1024 * 1024
 """As much of smaller blocks is kept for the next images: to give it back and fetch it anew for
 each was about a fifth of the CPU of an add of 300 KB."""
+TRIM_PERIOD_S: Final = 20.0
+"""Between two times that holes in the heap are given back."""
 OTHERS_SHARE: Final = 0.25
 """Part of the calls in flight that a caller of share 1 leaves to others while they call too."""
 SHARE_MAX: Final = 100

@@ -345,7 +345,12 @@ def test_who_has_left_is_not_served() -> None:
     async def take() -> tuple[Job | None, Job]:
         lane = Lane(cpu_s=1, nice=0)
         jobs = [
-            Job(wanted=CLASSIC, content=b"", caller=1, outcome=asyncio.get_running_loop().create_future())
+            Job(
+                wanted=CLASSIC,
+                content=b"",
+                caller=1,
+                outcome=asyncio.get_running_loop().create_future(),
+            )
             for _ in range(3)
         ]
         for job in jobs:

@@ -31,6 +31,7 @@ from productsearch_service.rpc.servicer import Servicer
 from productsearch_service.server.certificates import CertificateFiles, Pem
 from productsearch_service.server.drain import drain
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
+from productsearch_service.server.memory import trimming
 from productsearch_service.server.reload import Reloadable, watch
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.credentials import (
@@ -92,6 +93,7 @@ class Server:
             self._libraries.all(), self._reachability, self._health.tell_ready
         )
         self._liveness = Liveness(self._health.tell_alive)
+        self._trimming = trimming()
         self._policy = _policy(settings)
         self._certificates = _certificates(settings)
         reloadable = [each for each in (self._policy, self._certificates) if each is not None]
@@ -129,6 +131,7 @@ class Server:
         if not self._with_admin:
             await self._health.tell_ready(True)
             return
+        self._trimming.start()
         self._liveness.start()
         if self._admin is not None:
             self._admin.start()
@@ -145,6 +148,7 @@ class Server:
         await drain(self._server, self._admission, hurry, self._settings)
         await self._reload.stop()
         await self._liveness.stop()
+        await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
         if self._admin is not None:
