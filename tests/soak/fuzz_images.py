@@ -50,8 +50,9 @@ def _look(file: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _fit(file: bytes) -> str:
+    fitted = _fitted(file)
     try:
-        _form_value(_fitted(file))
+        _form_value(fitted)
     except (Unreadable, SizeInvalid) as wrong:
         return f"fit made what the check refuses: {wrong}"
     return ""

@@ -32,7 +32,7 @@ _METHODS: Final[tuple[tuple[str, type[Message]], ...]] = (
     ("BulkAddImages", v1.BulkAddImagesRequest),
 )
 _DOCUMENTED: Final = frozenset(CODES.values())
-_NO_MESSAGE: Final = "request: no message"
+_NO_MESSAGE: Final = "request: not a message"
 """How the answer to bytes that are no message begins, with FIELD_INVALID; in a stream too."""
 
 

@@ -25,7 +25,7 @@ _DNS: Final = re.compile(r"[A-Za-z0-9*._-]{0,253}")
 def last_uri(value: str) -> str:
     """Return the URI of the last element; raise ValueError with what is wrong with the header."""
     elements: list[list[str]] = [[]]
-    names_dns = False
+    names_dns = follows_dns = False
     at, end = 0, ";"
     while end:
         pair = _PAIR.match(value, at)
@@ -33,14 +33,17 @@ def last_uri(value: str) -> str:
             raise ValueError("is not a list of Key=value pairs")
         key, quoted, plain, end = pair.groups()
         found = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        if key.lower() == "uri" and found:  # Envoy writes `URI=` for a certificate without one
-            elements[-1].append(found)
         if key.lower() == "dns":
-            names_dns = True
+            names_dns = follows_dns = True
             if not _DNS.fullmatch(found):
                 raise ValueError("has a DNS name that is not one")
+        elif follows_dns:  # a name with a semicolon in it reads like this
+            raise ValueError("has something else after a DNS name; let proxies send URIs only")
+        elif key.lower() == "uri" and found:  # Envoy writes `URI=` for a certificate without one
+            elements[-1].append(found)
         if end == ",":
             elements.append([])
+            follows_dns = False
         at = pair.end()
     if any(len(uris) != 1 or len(uris[0]) > URI_CHARS_MAX for uris in elements):
         raise ValueError("does not have exactly one URI in each element")
