@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,10 @@ def test_altered_images_are_found_first(
     cli: Cli, engine: Engine, server: ServerFactory, tmp_path: Path
 ) -> None:
     """One image of each product: each altered one finds its own, not a stranger."""
-    chance = random.Random(1)
-    for product in products.drawn():
-        (tmp_path / f"{product.name}.jpg").write_bytes(chance.choice(product.images))
+    before_other_grounds, _ = products.drawn()
+    one_of_each = {photo.product: photo for photo in before_other_grounds.stored}
+    for photo in one_of_each.values():
+        (tmp_path / f"{photo.product}.png").write_bytes(photo.content)
     target = f"127.0.0.1:{server(library_of(engine)).port}"
     ran = cli("import", tmp_path, "-t", target, "--verify", "5", "--json")
     (summary,) = ran.rows
