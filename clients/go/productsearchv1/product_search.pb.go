@@ -207,7 +207,7 @@ type ImageSource struct {
 	//	*ImageSource_Url
 	Source isImageSource_Source `protobuf_oneof:"source"`
 	// Lets the service bring `content` inside the limits above: upright by its EXIF
-	// orientation, scaled into 300 to 4096 pixels, WebP, HEIC, GIF and TIFF transcoded,
+	// orientation, scaled into 300 to 4096 pixels, WebP, HEIC, AVIF, GIF and TIFF transcoded,
 	// re-encoded until it fits. The same input always gives the same image and so the
 	// same signature. An image that is within the limits and upright is sent unchanged.
 	// Default: false. Has no meaning for `url`; setting both fails.

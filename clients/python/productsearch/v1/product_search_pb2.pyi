@@ -101,7 +101,7 @@ class ImageSource(_message.Message):
     """An http or https address, 1 to 1024 bytes, that the upstream can reach."""
     fit: _builtins.bool
     """Lets the service bring `content` inside the limits above: upright by its EXIF
-    orientation, scaled into 300 to 4096 pixels, WebP, HEIC, GIF and TIFF transcoded,
+    orientation, scaled into 300 to 4096 pixels, WebP, HEIC, AVIF, GIF and TIFF transcoded,
     re-encoded until it fits. The same input always gives the same image and so the
     same signature. An image that is within the limits and upright is sent unchanged.
     Default: false. Has no meaning for `url`; setting both fails.

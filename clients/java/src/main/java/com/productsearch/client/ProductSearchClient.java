@@ -92,7 +92,7 @@ public final class ProductSearchClient implements AutoCloseable {
     }
 
     /**
-     * Deletes any number of stored images. Each has a result of its own; {@link
+     * Deletes up to 10,000 stored images. Each has a result of its own; {@link
      * ProductSearchException#from(com.google.rpc.Status)} reads the error of one.
      */
     public BatchDeleteImagesResponse batchDeleteImages(BatchDeleteImagesRequest request) {
