@@ -141,6 +141,10 @@ generated: $(generator)
 descriptors: $(installed) ## what Envoy needs to speak JSON over HTTP, into build/
 	$(bin)/python deploy/envoy/descriptors.py build/product_search.binpb
 
+.PHONY: digests
+digests: ## pin the images of Dockerfile and compose.yaml (needs crane, skopeo or docker)
+	$(PYTHON) deploy/digests.py
+
 .PHONY: lock
 lock: ## resolve the lock files anew
 	./lock.sh
