@@ -16,6 +16,10 @@ from PIL import Image
 from tests.engine.image_files import encoded
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PART_BYTES_MAX = 4 << 20
+"""Of what a builder repeats: files fit into a call."""
+_INFLATED_BYTES_MAX = 256 << 20
+"""Of pixels; a header may claim more."""
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -61,11 +65,11 @@ def png(
         *([chunk(b"acTL", struct.pack(">II", frames, 0))] if frames else []),
         *[chunk(text_kind, inflated)] * texts,
         *[chunk(b"IDAT", b"")] * empty_chunks,
-        chunk(b"IDAT", zeros(row * rows + surplus)),
+        chunk(b"IDAT", zeros(min(row * rows, _INFLATED_BYTES_MAX) + surplus)),
     ]
     for number in range(frames):
         head = struct.pack(">5IHHBB", 2 * number, width, height, 0, 0, 1, 100, 0, 0)
-        data = struct.pack(">I", 2 * number + 1) + zeros(row * height)
+        data = struct.pack(">I", 2 * number + 1) + zeros(min(row * height, _INFLATED_BYTES_MAX))
         parts += [chunk(b"fcTL", head), chunk(b"fdAT", data)]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
 
@@ -99,6 +103,8 @@ def jpeg(
     last = file[file.rindex(b"\xff\xda") : -2]
     segment = bytes((0xFF, segment_marker)) + struct.pack(">H", segment_bytes)
     segment += bytes(segment_bytes - 2)
+    segments = min(segments, _PART_BYTES_MAX // len(segment))
+    scans = min(scans, _PART_BYTES_MAX // len(last))
     file = file[:2] + segment * segments + file[2:-2] + last * scans
     return (file + b"\xff\xd9") * images if ended else file
 
