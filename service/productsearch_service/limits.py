@@ -70,6 +70,7 @@ WAITING_MAX: Final = 2048
 """Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
 BYSTANDERS_MAX: Final = 256
 """Calls of health and reflection; one more ends the oldest."""
+BYSTANDER_BYTES_MAX: Final = 1024
 BYSTANDER_TIMEOUT_S: Final = 5.0
 """For their requests to come."""
 CONNECTIONS_MAX: Final = 4096

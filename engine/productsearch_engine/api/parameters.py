@@ -26,6 +26,8 @@ from productsearch_engine.limits import (
 from productsearch_engine.store import signs
 from productsearch_engine.store.statements import ClassFilter
 
+_REGION_BYTES_MAX = 128
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -194,6 +196,8 @@ def _region(fields: Fields) -> Box | None:
     value = fields.get(b"region")
     if value is None:
         return None
+    if len(value) > _REGION_BYTES_MAX:
+        raise ApiError(codes.PARAM_INVALID)
     try:
         box = Box(*(float(part) for part in value.decode("ascii").split(",")))
     except (ValueError, TypeError):

@@ -11,6 +11,7 @@ table, which ``store.images`` calls LibraryGoneError, and looks the library up a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -284,7 +285,16 @@ def _drop(connection: Connection[Any], library_id: int) -> None:
 
 @contextmanager
 def _long(connection: Connection[Any]) -> Iterator[None]:
-    """Run statements that may take longer than a call's, in a transaction."""
-    with connection.transaction():
-        connection.execute("set local statement_timeout = 0")
-        yield
+    """Run statements that may take longer than a call's, in a transaction.
+
+    An index of some 100,000 vectors takes minutes: neither the server's limit of a statement nor
+    that of our own connections (``database.bounded``) may end it.
+    """
+    limit_s = getattr(connection, "limit_s", math.inf)
+    connection.limit_s = math.inf  # type: ignore[attr-defined]
+    try:
+        with connection.transaction():
+            connection.execute("set local statement_timeout = 0")
+            yield
+    finally:
+        connection.limit_s = limit_s  # type: ignore[attr-defined]

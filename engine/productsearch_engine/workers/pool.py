@@ -160,7 +160,7 @@ class Workers:
                 if await worker.ready() == self.embedding:
                     return worker
             _log.error("a new worker process embeds in another way: the engine was replaced")
-        except (WorkerDiedError, TimeoutError) as error:
+        except (WorkerDiedError, TimeoutError, UnknownEmbeddingError) as error:
             _log.error("a worker process did not start: %s", error)
         except BaseException:
             worker.kill()

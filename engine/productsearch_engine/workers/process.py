@@ -53,15 +53,15 @@ def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> N
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
-            _bound_time(int(cpu_s))
-            frames.send(channel, _answer(parts[0], parts[1], int(bytes_max)))
+            frames.send(channel, _answer(parts[0], parts[1], int(bytes_max), int(cpu_s)))
 
 
-def _answer(question: bytes, content: bytes, bytes_max: int) -> list[bytes]:
+def _answer(question: bytes, content: bytes, bytes_max: int, cpu_s: int) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
     try:
         wanted = Wanted.of_part(question)
         embedding = _embedding(wanted.embedding, bytes_max)
+        _bound_time(cpu_s)
         described = describe(content, embedding, copy=wanted.copy, region=wanted.region)
         return [b"described", *described.parts()]
     except UnknownEmbeddingError as error:
@@ -76,9 +76,10 @@ def _answer(question: bytes, content: bytes, bytes_max: int) -> list[bytes]:
 
 @cache
 def _embedding(name: str, bytes_max: int) -> Embedding:
-    """Load an embedding for good; what it needs is not counted as an image's memory."""
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    """Load an embedding for good; what it needs is not counted as an image's memory and time."""
+    for bounded in (resource.RLIMIT_AS, resource.RLIMIT_CPU):
+        hard = resource.getrlimit(bounded)[1]
+        resource.setrlimit(bounded, (hard, hard))
     try:
         embedding = load(name)
         describe(_blank(), embedding)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from productsearch_service import limits
 
@@ -42,22 +43,30 @@ class Bystanders:
         """Return ``handler``, bounded; a unary request is on the wire a stream of one message."""
         decode, encode = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
-            handle = self._of_one_request(handler.unary_unary)
-            return grpc.stream_unary_rpc_method_handler(cast("Any", handle), decode, encode)
+            handle = self._of_one_request(handler.unary_unary, decode)
+            return grpc.stream_unary_rpc_method_handler(cast("Any", handle), None, encode)
         if handler.unary_stream is not None:
-            handle = self._of_one_request(handler.unary_stream)
-        else:
-            handle = self._of_requests(handler.stream_stream)
+            handle = self._of_one_request(handler.unary_stream, decode)
+            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), None, encode)
+        handle = self._of_requests(handler.stream_stream)
         return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
 
-    def _of_one_request(self, handle: Handle) -> Handle:
+    def _of_one_request(self, handle: Handle, decode: Handle | None) -> Handle:
         async def wrapped(_: object, context: Any) -> Any:
             async with self._bounded(context) as timer:
                 timer.reschedule(asyncio.get_running_loop().time() + limits.BYSTANDER_TIMEOUT_S)
-                request = await context.read()
+                content = await context.read()
                 timer.reschedule(None)
-                if request is grpc.aio.EOF:
+                if content is grpc.aio.EOF:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
+                if len(content) > limits.BYSTANDER_BYTES_MAX:  # names asked for are kept
+                    await context.abort(
+                        grpc.StatusCode.INVALID_ARGUMENT, "the request is too large"
+                    )
+                try:
+                    request = decode(content) if decode is not None else content
+                except DecodeError:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a request")
                 return await _answered(handle(request, context), context)
 
         return wrapped
