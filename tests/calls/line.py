@@ -58,12 +58,15 @@ class Line:
 
     def refuse(self) -> None:
         """Close all connections, and refuse new ones."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._refuse_new()
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def _refuse_new(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def connect_no_more(self) -> None:
         """Close all connections, and let new ones wait: their handshake is never finished."""
@@ -114,8 +117,11 @@ class Line:
     def _back(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while answer := server.recv(65_536):
+                last = self.ends_after_answer and answer.endswith(b"}")
+                if last:  # before the answer: whoever gets it finds nobody to connect to
+                    self._refuse_new()
                 client.sendall(answer)
-                if self.ends_after_answer and answer.endswith(b"}"):
+                if last:
                     self.refuse()
         self._close(client, server)
 
