@@ -102,11 +102,14 @@ _BASE_BYTES_MAX = 160 << 20
 
 
 def _pids() -> set[int]:
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        if "productsearch_engine.workers.process" in child.cmdline()
-    }
+    return {child.pid for child in psutil.Process().children() if _is_worker(child)}
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "productsearch_engine.workers.process" in child.cmdline()
+    except psutil.NoSuchProcess:  # it has ended, and nobody has waited for it
+        return False
 
 
 def _most_bytes(pid: int) -> int:
