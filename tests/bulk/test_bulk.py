@@ -256,6 +256,15 @@ async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones()
         assert [*range(under_way)] == sorted(taken) == sorted(begun)
 
 
+def test_a_key_that_is_too_long_is_told_in_part(stub: v1.ProductSearchStub) -> None:
+    """Results wait for whoever does not read them: what is no key is not kept whole."""
+    long = "k" * 1_000_000
+    result, last = stub.BulkAddImages(iter([item(long)]))
+    assert long[: limits.KEY_BYTES_MAX] == result.result.key
+    assert R.FIELD_INVALID == v1.reason_of(result.result.error)
+    assert 1 == last.summary.failed_count
+
+
 def test_all_streams_together_work_on_a_bounded_number(
     stub: v1.ProductSearchStub, upstream: FakeUpstream
 ) -> None:

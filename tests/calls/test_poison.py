@@ -92,6 +92,21 @@ def test_a_poisoners_inputs_are_its_own(facade: Watched, upstream: FakeUpstream,
     assert 0 == facade.metric("breaker_open")
 
 
+def test_a_lone_poisoner_takes_nobodys_readiness(facade: Watched, upstream: FakeUpstream) -> None:
+    """At night it is alone: its breaker opens, and the replica stays ready for whoever comes."""
+    upstream.always("search", error(216630))
+    number, end_s = 0, time.monotonic() + 8
+    while facade.metric("breaker_open") == 0:
+        assert time.monotonic() < end_s, "its own breaker never opened"
+        number += 1
+        outcome(facade.stub.SearchImages.future(url(number), metadata=by("poisoner")))
+    for _ in range(4):  # readiness is looked at each half second
+        time.sleep(0.3)
+        assert 200 == facade.readyz()
+    upstream.always("search", ANSWER)
+    assert "OK" == outcome(facade.stub.SearchImages.future(search(1), metadata=by("shop")))
+
+
 def test_the_same_answer_for_everyone_is_an_outage(facade: Watched, upstream: FakeUpstream) -> None:
     """282000 for each input of two callers opens the breaker within 5 s."""
     for name in ("shop", "jobs"):

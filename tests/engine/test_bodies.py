@@ -317,8 +317,14 @@ def _send(connection: socket.socket, pieces: Iterator[bytes]) -> None:
         connection.sendall(piece)
 
 
-def test_many_connections(shared_caller: Caller) -> None:
-    """More connections than there are places, all silent: a caller still gets in."""
-    with connected(shared_caller, b"POST", limits.CONNECTIONS_MAX + 200):
+REFUSED = f"POST {CALLS}search?access_token=wrong HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000"
+
+
+@pytest.mark.parametrize("sent", [b"POST", REFUSED.encode() + b"\r\n\r\nimage="])
+def test_many_connections(shared_caller: Caller, sent: bytes) -> None:
+    """More connections than there are places, all silent, or answered and still in their body: a
+    caller still gets in.
+    """
+    with connected(shared_caller, sent, limits.CONNECTIONS_MAX + 200):
         fresh = requests.get(shared_caller.url + "/healthz", timeout=30)
         assert 200 == fresh.status_code

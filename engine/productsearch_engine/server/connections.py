@@ -91,10 +91,11 @@ class Connection(HttpToolsProtocol):
         """When it was opened, when its last answer was sent, or when its head began."""
 
     def is_spare(self, now: float) -> bool:
-        """Return whether nobody would miss it: no request is under way, or a slow head."""
+        """Return whether nobody would miss it: no request is worked on, nor begun just now."""
         if self.cycle is not None and not self.cycle.response_complete:
             return False
-        return not self._in_message or (self._in_head and now - self.since_s > 1)
+        # Who has its answer and still sends its request, or sends a head, has a moment for that.
+        return not self._in_message or now - self.since_s > 1
 
     def is_overdue(self, now: float) -> bool:
         """Return whether it has overstepped a limit of time."""

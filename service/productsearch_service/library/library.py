@@ -184,19 +184,18 @@ class Libraries:
         """Return the libraries by name."""
         return self._libraries
 
-    def require(self, requested: str) -> None:
-        """Raise LibraryUnknown unless a request's ``library`` is there."""
-        self[requested]
+    def require(self, requested: str, may_use: Callable[[str], bool]) -> None:
+        """Raise LibraryUnknown unless it is there; it names those that the caller ``may_use``."""
+        name = self.name(requested)
+        if name not in self._libraries:
+            some = ", ".join(
+                [each for each in sorted(self._libraries) if may_use(each)][:_NAMES_TOLD]
+            )
+            raise LibraryUnknown(f"no library {quoted(name)}; there is: {some or 'none for you'}")
 
     def __getitem__(self, requested: str) -> Library:
-        """Return the library of a request's ``library``; raise LibraryUnknown."""
-        library = self._libraries.get(self.name(requested))
-        if library is None:
-            some = ", ".join(sorted(self._libraries)[:_NAMES_TOLD])
-            raise LibraryUnknown(
-                f"no library {quoted(self.name(requested))}; this service has: {some}"
-            )
-        return library
+        """Return the library of a request's ``library``, which is there."""
+        return self._libraries[self.name(requested)]
 
     async def close(self) -> None:
         """Close the connections of all libraries."""

@@ -6,6 +6,7 @@ the event loop is busy. It is plaintext, and open to whoever reaches it.
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -18,9 +19,47 @@ from productsearch_service import limits
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _LIVENESS: Final = "liveness"
 _CHANNELZ: Final = "grpc.channelz.v1.Channelz"
 UNREACHABLE: Final = "UNREACHABLE"
+
+
+class LoopHealth(health_pb2_grpc.HealthServicer):
+    """The health service on the event loop, where strangers may watch and not read.
+
+    That of grpc_health writes to each watcher while it holds what a change of state needs, and
+    keeps every name that was asked for.
+    """
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, int] = {}
+        self._changed = asyncio.Event()
+
+    def set(self, name: str, status: int) -> None:
+        """Say this of a name from now on, and let its watchers know."""
+        self._statuses[name] = status
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer with the state of a name; NOT_FOUND if nothing is said of it."""
+        if request.service not in self._statuses:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+        return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
+        """Write the state of a name, and each one that it changes to; a late reader skips some."""
+        told = None
+        while True:
+            changed = self._changed
+            status = self._statuses.get(request.service, _UNKNOWN)
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+            await changed.wait()
 
 
 class Health:
@@ -30,7 +69,7 @@ class Health:
     """
 
     def __init__(self, service: str) -> None:
-        self.on_loop = health.aio.HealthServicer()
+        self.on_loop = LoopHealth()
         self.in_threads = health.HealthServicer()
         self.reflected = (service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         """The services that reflection lists."""
@@ -54,14 +93,14 @@ class Health:
     async def start(self) -> None:
         """Say the same on the event loop."""
         await self.tell_ready(False)
-        await self.on_loop.set(_LIVENESS, _SERVING)
+        self.on_loop.set(_LIVENESS, _SERVING)
 
     async def tell_ready(self, ready: bool) -> None:
         """Say whether this replica should get calls; once it stops, it never should again."""
         status = _SERVING if ready and not self._stopping else _NOT_SERVING
         for name in self._readiness:
             self.in_threads.set(name, status)
-            await self.on_loop.set(name, status)
+            self.on_loop.set(name, status)
 
     def tell_alive(self, alive: bool) -> None:
         """Say whether the process is alive; from the admin port alone, the loop may be stuck."""

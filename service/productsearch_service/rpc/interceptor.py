@@ -177,7 +177,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         call.library_told = name if call.library == name else quoted(name)
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method, name)
-        self.libraries.require(library)
+        self.libraries.require(library, lambda each: self._may_use(call, each))
+
+    def _may_use(self, call: _Call, library: str) -> bool:
+        policy = self.policy.value if self.policy is not None else None
+        return policy is None or policy.explain(call.caller.name, call.method, library).allowed
 
     async def _allowed(self, call: _Call, grpc_context: Any, stream: Stream) -> AsyncIterator[Any]:
         """Yield a stream's messages; check the library of the first one before anyone reads it.

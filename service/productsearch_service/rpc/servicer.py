@@ -181,10 +181,12 @@ class Servicer:
             work = self._add(library, command, context, validate_only=settings.validate_only)
             return _ItemResult(key=item.key, added=await context.bounded(work, adds=True))
         except ServiceError as error:
-            return _ItemResult(key=item.key, error=status_of(error))
+            return _ItemResult(key=_told_key(item), error=status_of(error))
         except Exception:  # noqa: BLE001 - the item's boundary: the stream goes on
             _log.exception("a bulk item failed in an unforeseen way")
-            return _ItemResult(key=item.key, error=status_of(ServerFault("the service failed")))
+            return _ItemResult(
+                key=_told_key(item), error=status_of(ServerFault("the service failed"))
+            )
 
 
 def _next_page_token(command: Search, page: Page, min_score: float) -> str:
@@ -234,6 +236,11 @@ def _item(request: _Request) -> _Item:
     else:
         wrong = Violation("item", "a message without a part; set item")
     raise FieldInvalid(f"{wrong.field}: {wrong.description}", violations=(wrong,))
+
+
+def _told_key(item: _Item) -> str:
+    """Return an item's key as far as it may be one: results wait, and nobody counts their bytes."""
+    return item.key[: limits.KEY_BYTES_MAX]
 
 
 def _count(result: _ItemResult, summary: _Summary) -> None:

@@ -89,6 +89,11 @@ class CircuitBreaker:
         return self.error is not None
 
     @property
+    def keeps_all_away(self) -> bool:
+        """Whether all callers are kept away, not only those that have seen failures."""
+        return _EVERYONE in self._pauses
+
+    @property
     def probe_due(self) -> bool:
         """Whether it is half-open: the next call passes as a probe."""
         now_s = self._clock()
