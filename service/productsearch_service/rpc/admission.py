@@ -1,8 +1,8 @@
 """Bounds what one replica has under way, in all and for each caller.
 
 In the order of a call's way: while its message is received (Messages, in Turns), while it is
-carried out (Places), and for a bulk stream as long as it is open (Streams). Nobody has all places
-of one kind alone.
+carried out (Places), and for a bulk stream as long as it is open (Streams). Of the first and the
+last nobody has all; a caller that is alone may have all places to be carried out in.
 """
 
 from __future__ import annotations
