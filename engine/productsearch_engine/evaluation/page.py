@@ -49,9 +49,9 @@ def write(
     parts = [_HEAD, f"<h1>Evaluation of image embeddings</h1><p>{len(items)} images.</p>"]
     parts.append(_table(embedded, results))
     parts.append(f"<pre>{escape(chr(10).join(lines))}</pre>")
-    picture = base64.b64encode(chart.read_bytes()).decode()
+    encoded = base64.b64encode(chart.read_bytes()).decode()
     alt = "Score histograms and reliability curves of each embedding"
-    parts.append(f'<img class="chart" alt="{alt}" src="data:image/png;base64,{picture}">')
+    parts.append(f'<img class="chart" alt="{alt}" src="data:image/png;base64,{encoded}">')
     first = embedded[0].name
     for result in results[first]:
         parts.append(f"<h2>{escape(first)}, {escape(result.protocol.name)}: worst misses</h2>")
