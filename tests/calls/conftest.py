@@ -31,6 +31,7 @@ def watched(upstream: FakeUpstream) -> Iterator[WatchedFactory]:
     """Return a function that starts a facade which is ready, and has its token.
 
     Keywords are settings of its libraries; ``libraries`` names these, with changes for each.
+    It believes what ``forwarded_for`` says of a caller.
     """
     closers: list[Callable[[], Any]] = []
 
@@ -44,6 +45,7 @@ def watched(upstream: FakeUpstream) -> Iterator[WatchedFactory]:
             metrics_listen="127.0.0.1:0",
             libraries={name: library | own for name, own in named.items()},
             default_library=next(iter(named)),
+            sidecars=("127.0.0.0/8",),
             drain_delay_s=0,
             drain_grace_s=0,
         )

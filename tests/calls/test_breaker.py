@@ -10,7 +10,7 @@ import pytest
 
 from productsearch_service import limits
 from tests.calls.conftest import WatchedFactory
-from tests.calls.watching import Held, Watched, late, outcome, search, until
+from tests.calls.watching import Held, Watched, forwarded_for, late, outcome, search, until
 from tests.fakes.upstream import FakeUpstream, Fault, error, search_answer
 
 LATENCY_S = 0.3
@@ -19,10 +19,13 @@ ANSWER = search_answer()
 DOWN = "UPSTREAM_UNAVAILABLE"
 
 
-def _burst(facade: Watched, library: str = "", timeout: float = 10) -> list[Any]:
+def _burst(
+    facade: Watched, library: str = "", timeout: float = 10, caller: str = "shop"
+) -> list[Any]:
     """Begin more calls at once than the breaker needs failures."""
+    told = {"timeout": timeout, "metadata": forwarded_for(caller)}
     searches = [search(number, library) for number in range(CALLERS)]
-    return [facade.stub.SearchImages.future(each, timeout=timeout) for each in searches]
+    return [facade.stub.SearchImages.future(each, **told) for each in searches]
 
 
 def test_short_deadlines_open_no_breaker(watched: WatchedFactory, upstream: FakeUpstream) -> None:
@@ -51,7 +54,8 @@ def test_short_deadlines_open_no_breaker(watched: WatchedFactory, upstream: Fake
 def test_an_outage_opens_it(watched: WatchedFactory) -> None:
     """Refused, HTTP 5xx, resets, error codes, no answer within the read limit: not ready.
 
-    Callers have more time than the upstream may take, so each failure is the upstream's.
+    Callers have more time than the upstream may take, so each failure is the upstream's. What may
+    be one caller's doing takes the readiness only once a second caller has seen it.
     """
     answers = {
         "refused": ANSWER,
@@ -67,9 +71,10 @@ def test_an_outage_opens_it(watched: WatchedFactory) -> None:
         libraries = {name: {"base_url": each.url} for name, each in upstreams.items()}
         facade = watched(libraries, read_timeout_s=0.2, breaker_open_s=30, breaker_open_max_s=30)
         upstreams["refused"].__exit__()
-        calls = {name: _burst(facade, name) for name in libraries}
-        for name, of_one in calls.items():
-            assert {DOWN} == {outcome(call) for call in of_one}, name
+        for caller in ("shop", "jobs"):
+            calls = {name: _burst(facade, name, caller=caller) for name in libraries}
+            for name, of_one in calls.items():
+                assert {DOWN} == {outcome(call) for call in of_one}, name
         assert dict.fromkeys(libraries, 1) == facade.by_label("breaker_open", "library")
         until(lambda: facade.readyz() == 503)
 

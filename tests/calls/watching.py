@@ -129,6 +129,11 @@ def error_of(result: v1.BatchDeleteImagesResponse.Result) -> str:
     return v1.ErrorReason.Name(reason or 0)
 
 
+def forwarded_for(caller: str) -> Any:
+    """Return the metadata with which a sidecar passes on a call of ``caller``."""
+    return (("x-forwarded-client-cert", f"URI=spiffe://mesh.example/{caller}"),)
+
+
 def connections_to(url: str) -> int:
     """Return how many sockets of this process are connected to the host and port of ``url``."""
     port = urlsplit(url).port

@@ -161,7 +161,7 @@ class Exchange:
             token=self.tokens.stats,
             pacer=self.pacer.stats,
             breaker_open=self._gates.breaker.is_open,
-            all_kept_away=self._gates.breaker.keeps_all_away,
+            failed_several=self._gates.breaker.failed_several,
             probe_due=self._gates.breaker.probe_due,
             quota_exhausted=self._gates.quota.is_open,
         )

@@ -30,8 +30,8 @@ class UpstreamStats:
     pacer: PacerStats
     breaker_open: bool
     """Calls are kept away, because the upstream failed."""
-    all_kept_away: bool
-    """Those of all callers: failures that may be due to what was sent close it to some only."""
+    failed_several: bool
+    """Those of more than one caller: what fails for a single one may be its own doing."""
     probe_due: bool
     """The breaker lets the next call through as a probe."""
     quota_exhausted: bool
@@ -44,6 +44,6 @@ class UpstreamStats:
         """
         if not self.token.usable:
             return "no valid token"
-        if self.all_kept_away and not self.probe_due:
+        if self.failed_several and not self.probe_due:
             return "breaker open"
         return ""

@@ -89,9 +89,9 @@ class CircuitBreaker:
         return self.error is not None
 
     @property
-    def keeps_all_away(self) -> bool:
-        """Whether all callers are kept away, not only those that have seen failures."""
-        return _EVERYONE in self._pauses
+    def failed_several(self) -> bool:
+        """Whether all callers are kept away, or more than one: it is not one caller's own doing."""
+        return _EVERYONE in self._pauses or len(self._pauses) > 1
 
     @property
     def probe_due(self) -> bool:
