@@ -64,13 +64,15 @@ class Violation:
 class UpstreamWords:
     """What the upstream said: its code (0: none), message and log_id (0: none).
 
-    ``http_status`` is set where it refused a call by that alone.
+    ``http_status`` is set where it refused a call by that alone; ``retry_after_s`` is how long it
+    then wants to be left alone.
     """
 
     code: int = 0
     message: str = ""
     log_id: int = 0
     http_status: int = 0
+    retry_after_s: float = 0.0
 
 
 @dataclass(eq=False, repr=False)

@@ -143,7 +143,7 @@ UNSENT_KEPT_S: Final = 30.0
 """How long the system tries to send what an upstream does not take."""
 SENT_WHOLE_BYTES: Final = 64 * 1024
 """A request up to this size leaves in one piece, a larger one part by part."""
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
 """1000 results with briefs of 256 escaped bytes are under 2 MB."""
 CONNECTION_IDLE_MAX_S: Final = 30.0
 """A connection that was idle for longer is not used again: servers drop theirs after 60 or 75 s."""

@@ -96,9 +96,12 @@ def test_a_search_without_callers_ends(watched: WatchedFactory, upstream: FakeUp
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancelled_search_is_not_joined(turns: int) -> None:
     """A search that begins however soon after the last caller of its twin left is a new one."""
-    from productsearch_service.call_context import Deadline
+    from productsearch_service.call_context import CallContext, Caller
     from productsearch_service.library.search_cache import SearchCache
     from productsearch_service.upstream.answers import Page
+
+    def context() -> CallContext:
+        return CallContext.begin(Caller("shop"), None)
 
     cache = SearchCache()
     begun = 0
@@ -112,12 +115,12 @@ async def test_a_cancelled_search_is_not_joined(turns: int) -> None:
             await asyncio.sleep(0)  # as a transport that closes its connection may
         return Page((), False, 7)
 
-    first = asyncio.create_task(cache.answer("key", answer, Deadline()))
+    first = asyncio.create_task(cache.answer("key", answer, context()))
     await asyncio.sleep(0.01)
     first.cancel()
     for _ in range(turns):
         await asyncio.sleep(0)
-    assert 7 == (await cache.answer("key", answer, Deadline())).log_id
+    assert 7 == (await cache.answer("key", answer, context())).log_id
     assert (1 if turns == 0 else 2) == begun
     await asyncio.gather(first, return_exceptions=True)
 

@@ -27,7 +27,9 @@ def complaint(case: Case, stage: Stage, told: Told) -> str:
         return "" if adds and reached else f"{reason} though nothing was sent"
     if (code, reason) == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE") and waiting_helps:
         return f"{code}, but the add was carried out" if adds and done else ""
-    if reason == "DEADLINE_TOO_SHORT" and not any(entry.cut for entry in stage.upstream.journal):
+    cut = [entry.method for entry in stage.upstream.journal if entry.cut]
+    awaits_token = case.rpc is TOKEN and case.cut.kind in ENDLESS and set(cut) <= {"token", ""}
+    if reason == "DEADLINE_TOO_SHORT" and (not cut or awaits_token):
         return ""  # no call was begun, as the reason says
     return f"{code} {reason} is not in the table"
 

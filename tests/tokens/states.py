@@ -7,6 +7,7 @@ between two iterations of the loop.
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack
 from typing import Final
 from unittest.mock import patch
@@ -26,6 +27,7 @@ from tests.tokens.stage import staged
 
 LIFETIME_S: Final = 2_592_000
 _ROUNDING_S: Final = 1e-6
+_STAYS_S: Final = 10.0
 _ERRORS: Final[dict[str, Exception]] = {
     "down": UpstreamUnavailable("down", retry_after_s=1.0),
     "hopeless": UpstreamCredentialsRejected("no such client"),
@@ -58,6 +60,8 @@ class TokenStates(RuleBasedStateMachine):
         # What must not be seen again, the oldest first.
         self.refused: list[str] = []
         self.refused_generation = 0
+        self.refused_at_s = -math.inf
+        self.accepted_value = ""
         # What was wrong within a task: noted there, raised by the next invariant.
         self.wrong: list[str] = []
 
@@ -143,10 +147,17 @@ class TokenStates(RuleBasedStateMachine):
     def reject(self, back: int, patience_s: float) -> None:
         """A caller was answered 110 to a token that somebody got; it says so and asks again."""
         token = self.handed_out[-1 - back % len(self.handed_out)]
-        if token.value == self.current.value:
+        is_current = token.value == self.current.value
+        # Soon after a rejection, one that was accepted stays until it is rejected once more.
+        soon = self.stage.now_s - self.refused_at_s < _STAYS_S
+        stays = is_current and soon and self.accepted_value == token.value
+        self.accepted_value = "" if is_current else self.accepted_value
+        if is_current and not stays:
             self.current.rejected()
             self.refused.append(token.value)
-        self.refused_generation = max(self.refused_generation, token.generation)
+            self.refused_at_s = self.stage.now_s
+        if not stays:
+            self.refused_generation = max(self.refused_generation, token.generation)
         self.source.reject(token)
         self.call(patience_s)
 
@@ -195,6 +206,7 @@ class TokenStates(RuleBasedStateMachine):
         self._overtake()
         self.source.adopt(issued)
         self._accepted(issued)
+        self.refused_at_s = -math.inf
 
     @precondition(lambda self: self.refused)
     @rule(back=st.integers(0, 3))
@@ -275,6 +287,7 @@ class TokenStates(RuleBasedStateMachine):
             # The upstream accepts each token for a while; test_token_storm is about those it never
             # accepts.
             self.source.accepted(got)
+            self.accepted_value = got.value
             return
         self._require(not self.current.valid(now_s), "an error, although there is a valid token")
         told = known.failing or self.failures > known.failures or self.closing

@@ -12,6 +12,7 @@ from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
 from productsearch_service.errors import (
+    DeadlineTooShort,
     ServiceError,
     UpstreamCredentialsRejected,
     UpstreamUnavailable,
@@ -76,7 +77,21 @@ def test_a_token_that_was_accepted_is_replaced_at_once() -> None:
             source.accepted(token)
             stage.pass_time(1)
             source.reject(token)
-        assert stage.run(source.get(Deadline.after(5)))
+            source.reject(token)
+        assert stage.run(source.get(Deadline.after(5))).generation == 21
+
+
+def test_a_token_that_is_accepted_and_rejected_by_turns_stays() -> None:
+    """For an hour each second call is rejected: at most one request for a token in 10 s."""
+    with staged() as stage:
+        issuer = Issuer(stage)
+        source = TokenSource(issuer, clock=stage.clock)
+        for _ in range(HOUR_S):
+            token = stage.run(source.get(Deadline.after(5)))
+            source.reject(token)
+            source.accepted(stage.run(source.get(Deadline.after(5))))
+            stage.pass_time(1)
+        assert len(issuer.asked_at_s) <= 1 + HOUR_S / 10
 
 
 def test_a_new_key_pair_ends_the_pause() -> None:
@@ -135,6 +150,11 @@ def test_after_the_time_that_is_told_a_token_is_asked_for(
         calls.append(stage.enter(source.get(Deadline.after(patience_s))))
         stage.pass_time(math.nextafter(min(patience_s, 5.0), math.inf))
         refused = calls[-1].exception()
+        if isinstance(refused, DeadlineTooShort):
+            assert patience_s < 1
+            for call in calls:
+                call.exception()
+            return
         assert isinstance(refused, UpstreamUnavailable)
         assert refused.retry_after_s
         asked = len(issuer.asked_at_s)

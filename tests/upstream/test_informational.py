@@ -36,7 +36,7 @@ async def test_the_answer_after_them_counts(codes: tuple[int, ...], size: int) -
         transport = Transport(f"http://127.0.0.1:{port}")
         for _ in range(2):
             told = await transport.post("/p", MaskedText(), (b"x" * size,), Deadline.after(10))
-            assert (200, BODY) == told
+            assert (200, BODY, 0) == told
         await transport.close()
 
 

@@ -28,6 +28,8 @@ METHODS: Final = (
 )  # fmt: skip
 """What rules can allow: the RPCs by name."""
 
+_RESERVED_NAMES: Final = frozenset({"*", "other"})
+"""In rules and in metrics these stand for callers that are not named."""
 _VERDICTS_MAX: Final = 4096
 _LIBRARY_CHARS_MAX: Final = 64
 """Settings allow no longer name of a library."""
@@ -189,6 +191,8 @@ def _wrong(file: PolicyFile) -> Iterator[str]:
                 yield f"rule {number}: methods: {pattern!r} is none of {', '.join(METHODS)}"
     owners: dict[str, str] = {}
     for name, entry in file.callers.items():
+        if name in _RESERVED_NAMES:
+            yield f"callers.{name}: means every other caller; give this one a name of its own"
         for digest in entry.token_sha256:
             if owners.setdefault(digest, name) != name:
                 yield f"callers.{name}: token_sha256: is a token of {owners[digest]} too"

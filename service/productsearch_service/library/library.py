@@ -86,7 +86,7 @@ class Library:
                 start=command.start,
                 count=command.count,
             ),
-            context.deadline,
+            context,
         )
 
     async def update(self, command: Update, context: CallContext) -> int:

@@ -15,7 +15,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from productsearch_service import limits
-from productsearch_service.call_context import Deadline
+from productsearch_service.call_context import CallContext, Deadline
 from productsearch_service.errors import DeadlineTooShort, RateLimited, ServiceError
 from productsearch_service.upstream.answers import Page
 
@@ -30,7 +30,7 @@ class _Flight:
 
     key: Hashable
     epoch: int
-    deadline: Deadline
+    context: CallContext
     task: asyncio.Task[Page]
     waiters: int = 0
 
@@ -47,27 +47,29 @@ class SearchCache:
         )
 
     async def answer(
-        self, key: Hashable, search: Callable[[], Awaitable[Page]], deadline: Deadline
+        self, key: Hashable, search: Callable[[], Awaitable[Page]], context: CallContext
     ) -> Page:
         """Return the page of ``key``: from the cache, from a twin under way, or by ``search``.
 
-        A twin's error is shared too, unless the twin ran out of time: our deadline may be
-        later than its was, so then we search for ourselves.
+        A twin's error is shared too, unless it is the twin's own: it ran out of time and our
+        deadline may be later, or its caller was kept away and ours may not be. Then we search for
+        ourselves.
         """
+        deadline = context.deadline
         while True:
             cached = self._pages.get(key) if self._pages is not None else None
             if cached is not None:
                 return cached
             flight = self._flights.get(key)
             if flight is None or flight.epoch != self._epoch:
-                flight = self._begin(key, search, deadline)
-            mine = flight.deadline is deadline
+                flight = self._begin(key, search, context)
+            mine = flight.context is context
             try:
                 return await self._landed(flight, deadline)
             except ServiceError as error:
                 if mine:
                     raise
-                if not _out_of_time(error, flight):
+                if not _is_its_own(error, flight.context):
                     raise error.copy() from None
             deadline.require()
 
@@ -85,7 +87,7 @@ class SearchCache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(
-        self, key: Hashable, search: Callable[[], Awaitable[Page]], deadline: Deadline
+        self, key: Hashable, search: Callable[[], Awaitable[Page]], context: CallContext
     ) -> _Flight:
         async def fly() -> Page:
             try:
@@ -96,7 +98,7 @@ class SearchCache:
             finally:
                 self._close_to_others(flight)
 
-        flight = _Flight(key, self._epoch, deadline, asyncio.create_task(fly(), name="search"))
+        flight = _Flight(key, self._epoch, context, asyncio.create_task(fly(), name="search"))
         self._flights[key] = flight
         return flight
 
@@ -108,7 +110,7 @@ class SearchCache:
         """Wait for a flight; one that nobody waits for any more is cancelled."""
         flight.waiters += 1
         try:
-            if flight.deadline is deadline:
+            if flight.context.deadline is deadline:
                 return await asyncio.shield(flight.task)
             async with deadline.timeout():
                 return await asyncio.shield(flight.task)
@@ -129,11 +131,11 @@ class SearchCache:
             del self._flights[flight.key]
 
 
-def _out_of_time(error: ServiceError, flight: _Flight) -> bool:
-    """Whether a search failed because its own time was too short."""
-    late = flight.deadline.remaining_s() <= limits.CALL_MIN_S
+def _is_its_own(error: ServiceError, context: CallContext) -> bool:
+    """Whether a search failed for its caller or its deadline; another one may fare better."""
+    late = context.deadline.remaining_s() <= limits.CALL_MIN_S
     local = error.upstream is None and isinstance(error, RateLimited | DeadlineTooShort)
-    return late or local
+    return late or local or not context.posts_begun
 
 
 def _size_of(page: Page) -> int:

@@ -45,7 +45,7 @@ GATEWAYS_MAX: Final = 111
 DUPLICATE: Final = 216681
 NOT_FOUND: Final = 216680
 URL_SLOW: Final = 282112
-MAYBE_THE_INPUTS: Final = frozenset({216630, 216634, 282000})
+MAYBE_THE_INPUTS: Final = frozenset({1, 216630, 216634, 282000})
 """Faults of the upstream that an input of its own kind causes each time it is sent."""
 LIBRARY_FULL: Final = 990001
 """The engine's own; what the vendor answers when a library is full is not known."""
@@ -159,6 +159,8 @@ def error_of(
         retry_after_s = limits.QPS_BACKOFF_MIN_S
     elif meaning.error is errors.UpstreamUnavailable:
         retry_after_s = limits.UPSTREAM_RETRY_S
+    if retry_after_s is not None:
+        retry_after_s = max(retry_after_s, words.retry_after_s)
     return meaning.error(
         message,
         violations=violations,

@@ -32,7 +32,7 @@ from productsearch_service.upstream import answers, codes
 from productsearch_service.upstream.answers import Answer
 from productsearch_service.upstream.auth.token import Token, TokenSource
 from productsearch_service.upstream.codes import Action
-from productsearch_service.upstream.gates import OUT_OF_SERVICE, Gates, Probes, Sent, unavailable
+from productsearch_service.upstream.gates import Gates, Probes, Sent, error_of
 from productsearch_service.upstream.http.transport import Transport, TransportFailure
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker
@@ -45,13 +45,14 @@ Fields = dict[str, str | tuple[bytes, ...]]
 """A form: text that is escaped here, and form values in parts, which are escaped already."""
 
 _PATH: Final = "/rest/2.0/image-classify/v1/realtime_search/product/"
+_REPLAYS_MAX: Final = 2
+"""Of a call whose token was rejected: with what may be the same token, and with another one."""
 _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
 _CANCELLED: Final = "CANCELLED"
 _HTTP_OK: Final = 200
 _HTTP_REFUSED: Final = 400
 _HTTP_SERVER_FAULT: Final = 500
-_HTTP_UNAVAILABLE: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class Exchange:
         body = _body(call.fields)
         deadline = context.deadline.capped(self.bounds.call_s)
         self._calls += 1
-        maybe_done = replayed = reconnected = False
+        maybe_done = reconnected = False
+        replays = 0
         told: ServiceError | None = None
         attempt = 1
         while True:
@@ -134,8 +136,8 @@ class Exchange:
             if outcome.stale and not reconnected and attempt < self.bounds.attempts_max:
                 reconnected = True
                 attempt += 1
-            elif outcome.action is Action.NEW_TOKEN and not replayed:
-                replayed = True
+            elif outcome.action is Action.NEW_TOKEN and replays < _REPLAYS_MAX:
+                replays += 1
                 self.counters.retry()
             elif outcome.action is Action.BACK_OFF and await self._backed_off(
                 attempt, deadline, outcome.wait_at_least_s, time.monotonic() - began_s
@@ -194,8 +196,13 @@ class Exchange:
             if settled or not answer.failed:
                 return call.read(answer)
         except TransportFailure as failure:
-            error = unavailable(failure)
-            return _Failure(error, Action.BACK_OFF, failure.maybe_done, stale=failure.stale)
+            return _Failure(
+                error_of(failure),
+                Action.BACK_OFF,
+                failure.maybe_done,
+                failure.retry_after_s,
+                stale=failure.stale,
+            )
         except UpstreamProtocol as unreadable:
             return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
         except ServiceError as refused:
@@ -205,27 +212,30 @@ class Exchange:
             codes.error_of(answer.words, call.image_path, answer.cont_sign),
             meaning.action,
             meaning.maybe_done,
-            limits.QPS_BACKOFF_MIN_S if meaning.error is RateLimited else 0.0,
+            max(
+                limits.QPS_BACKOFF_MIN_S if meaning.error is RateLimited else 0.0,
+                answer.words.retry_after_s,
+            ),
         )
 
     async def _answer(
         self, call: Call[Value], body: tuple[bytes, ...], context: CallContext, deadline: Deadline
     ) -> Answer:
         """Return what the upstream answered, an error code too, and learn from it."""
-        gates, breaker, quota = self._gates, self._gates.breaker, self._gates.quota
+        gates = self._gates
         probes: Probes = {}
         try:
-            if breaker.error is not None or quota.error is not None:
-                await gates.admit(probes, context.caller, deadline)
+            if gates.closed:
+                gates.check(context.caller)
             token = await self.tokens.get(deadline)
             await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
-            if breaker.error is not None or quota.error is not None:  # since it waited
+            if gates.closed:
                 await gates.admit(probes, context.caller, deadline)
             deadline.require()
             context.posts_begun += 1
             sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
-                answer = await self._post(call.method, token, body, deadline)
+                answer = await self._post(call, token, body, deadline)
             except (TransportFailure, UpstreamProtocol) as failure:
                 gates.learn_failure(failure, sent)
                 raise
@@ -239,20 +249,21 @@ class Exchange:
                 self.pacer.exceeded()
             if meaning.action is Action.NEW_TOKEN:
                 self.tokens.reject(token)
-        if self.tokens.rejections and (not answer.failed or answer.words.code > codes.GATEWAYS_MAX):
+        if self.tokens.in_doubt and (not answer.failed or answer.words.code > codes.GATEWAYS_MAX):
             self.tokens.accepted(token)
         return answer
 
     async def _post(
-        self, method: str, token: Token, body: tuple[bytes, ...], deadline: Deadline
+        self, call: Call[Value], token: Token, body: tuple[bytes, ...], deadline: Deadline
     ) -> Answer:
-        outcome = _UNREACHABLE
+        method, outcome = call.method, _UNREACHABLE
         began_s = time.monotonic()
         try:
             answer = _read(
                 *await self.transport.post(_PATH + method, _query(token), body, deadline)
             )
-            if not answer.failed:  # a slow image host says nothing of how long others wait
+            # How slow or quick an image's host is says nothing of how long others wait.
+            if not answer.failed and "url" not in call.fields:
                 took_s = time.monotonic() - began_s
                 self.pacer.answered(took_s, is_search=method == "search")
             outcome = codes.error_of(answer.words).reason if answer.failed else _OK
@@ -288,7 +299,7 @@ def _body(fields: Fields) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def _read(status: int, content: MaskedBytes) -> Answer:
+def _read(status: int, content: MaskedBytes, retry_after_s: float) -> Answer:
     """Return the answer; an HTTP error without one is a proxy's or gateway's, not the API's."""
     if status == _HTTP_OK:
         return answers.read(content)
@@ -299,11 +310,11 @@ def _read(status: int, content: MaskedBytes) -> Answer:
     except UpstreamProtocol:
         pass
     if status >= _HTTP_SERVER_FAULT:
-        out_of_service = status == _HTTP_UNAVAILABLE
-        what = OUT_OF_SERVICE if out_of_service else f"answered with HTTP {status}"
-        raise TransportFailure(what, maybe_done=True)
+        what = f"answered with HTTP {status}"
+        raise TransportFailure(what, maybe_done=True, retry_after_s=retry_after_s)
     if status >= _HTTP_REFUSED:  # it was not passed on
-        return Answer(UpstreamWords(http_status=status), MaskedMembers(), failed=True)
+        words = UpstreamWords(http_status=status, retry_after_s=retry_after_s)
+        return Answer(words, MaskedMembers(), failed=True)
     raise UpstreamProtocol(f"the upstream answered with HTTP {status}")
 
 

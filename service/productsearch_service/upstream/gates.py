@@ -15,23 +15,21 @@ from productsearch_service import limits
 from productsearch_service.call_context import CallContext, Caller, Deadline
 from productsearch_service.errors import (
     QuotaExhausted,
+    ServerOverloaded,
     ServiceError,
     UpstreamProtocol,
     UpstreamUnavailable,
 )
 from productsearch_service.upstream import codes
 from productsearch_service.upstream.answers import Answer
-from productsearch_service.upstream.http.transport import TransportFailure
+from productsearch_service.upstream.http.transport import UNCONNECTED, TransportFailure
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker, Probe
 from productsearch_service.upstream.pacing.doubts import Suspect
 
 Probes = dict[CircuitBreaker, Probe]
 """What a call is a probe of."""
 
-OUT_OF_SERVICE: Final = "is out of service"
-_NOT_THE_INPUTS: Final = frozenset(
-    {"cannot be connected to", "failed TLS verification", OUT_OF_SERVICE}
-)
+_NOT_THE_INPUTS: Final = frozenset({UNCONNECTED, "failed TLS verification"})
 """Failures that no input causes."""
 _INPUT_BYTES: Final = 4096
 
@@ -58,6 +56,19 @@ class Gates:
             tells_when=False,
         )
         self._both = (self.quota, breaker)
+
+    @property
+    def closed(self) -> bool:
+        """Whether a call has to be checked and admitted."""
+        return self.breaker.error is not None or self.quota.error is not None
+
+    def check(self, caller: Caller) -> None:
+        """Raise the error that closed a gate if a call cannot be admitted soon.
+
+        It takes no probe: what waits for a slot would keep it from others.
+        """
+        for gate in self._both:
+            gate.check(caller.name)
 
     async def admit(self, probes: Probes, caller: Caller, deadline: Deadline) -> None:
         """Wait until a call may go out, and note what it is a probe of; for while one is open.
@@ -86,18 +97,18 @@ class Gates:
             if isinstance(error, QuotaExhausted):
                 self.quota.failed(error, caller, sent.probes.get(self.quota))
                 return
-            if words.code == codes.URL_SLOW:
+            if words.code == codes.URL_SLOW or words.http_status:  # a proxy's is not the API's
                 return
         self.breaker.answered(caller)
-        if self.quota.error is not None:
-            self.quota.answered(caller)
+        if self.quota.error is not None and not 0 < answer.words.code <= codes.GATEWAYS_MAX:
+            self.quota.answered(caller)  # the gateway counts what it passes on
 
     def learn_failure(self, failure: TransportFailure | UpstreamProtocol, sent: Sent) -> None:
         """Learn that no answer came, or one that cannot be read."""
         if isinstance(failure, UpstreamProtocol):
             self._doubt(failure, sent, answered=True)
         elif _tells_of_upstream(failure, sent.context):
-            error = unavailable(failure)
+            error = error_of(failure)
             if failure.what in _NOT_THE_INPUTS:
                 caller = sent.context.caller.name
                 self.breaker.failed(error, caller, sent.probes.get(self.breaker))
@@ -113,20 +124,23 @@ class Gates:
         self.breaker.failed(error, sent.context.caller.name, probe, suspect)
 
 
-def unavailable(failure: TransportFailure) -> UpstreamUnavailable:
+def error_of(failure: TransportFailure) -> ServiceError:
     """Return what callers are told of a failure."""
-    return UpstreamUnavailable(
-        f"the upstream {failure.what}", retry_after_s=limits.UPSTREAM_RETRY_S
-    )
+    if failure.is_ours:
+        return ServerOverloaded(
+            f"this replica {failure.what}", retry_after_s=limits.OVERLOAD_RETRY_S
+        )
+    wait_s = max(limits.UPSTREAM_RETRY_S, failure.retry_after_s)
+    return UpstreamUnavailable(f"the upstream {failure.what}", retry_after_s=wait_s)
 
 
 def _tells_of_upstream(failure: TransportFailure, context: CallContext) -> bool:
     """Whether a failure says something about the upstream.
 
-    A stale connection does not, and neither does a timeout at the caller's own deadline: a short
-    one ends calls that a healthy upstream would have answered.
+    A stale connection does not, nor what this replica lacks. Neither does a timeout at the caller's
+    own deadline: a short one ends calls that a healthy upstream would have answered.
     """
-    if failure.stale:
+    if failure.stale or failure.is_ours:
         return False
     return not (failure.timed_out and context.deadline.remaining_s() < limits.DEADLINE_SHAVE_S)
 

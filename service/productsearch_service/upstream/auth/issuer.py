@@ -109,12 +109,12 @@ class TokenIssuer:
     async def _ask(self, pair: KeyPair, end: Deadline) -> Issued | ServiceError:
         transport = Transport(self._base_url, self._ca_bundle)
         try:
-            answer = await transport.post(_PATH, MaskedText(), (_form(pair),), end)
+            status, body, _ = await transport.post(_PATH, MaskedText(), (_form(pair),), end)
         except TransportFailure as failure:
             return token_answer.no_token(failure.what)
         finally:
             await transport.close()
-        return token_answer.read(*answer)
+        return token_answer.read(status, body)
 
 
 def _form(pair: KeyPair) -> MaskedBytes:

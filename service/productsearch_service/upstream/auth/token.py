@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from typing import Final
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
 from productsearch_service.errors import (
+    DeadlineTooShort,
     ServiceError,
     UpstreamCredentialsRejected,
     UpstreamUnavailable,
@@ -39,6 +41,8 @@ _REJECTED_KEPT: Final = 16
 _STORM_PAUSE_S: Final = 10.0
 """Between two requests for a token, while the upstream rejects each one that it is sent."""
 _GATE_SPREAD: Final = 1.2
+_USUAL_S: Final = 1.0
+"""Within which a token usually comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,10 @@ class TokenSource:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.rejections = 0
-        """Tokens in a row that the upstream rejected without having accepted them."""
+        self.in_doubt = False
+        """Whether the upstream has rejected a token since it accepted one."""
+        self._rejections = 0
+        """Tokens in a row that it rejected without having accepted them."""
         self._issue = issue
         self._count = count
         self._clock = clock
@@ -102,6 +108,9 @@ class TokenSource:
         self._issued_at_s = 0.0
         self._stale_at_s = 0.0
         self._expires_at_s = 0.0
+        self._accepted_generation = 0
+        """One that the upstream is known to have accepted since it last rejected it or another."""
+        self._rejected_at_s = -math.inf
         self._rejected: deque[str] = deque(maxlen=_REJECTED_KEPT)
         self._flight: _Flight | None = None
         self._failures = 0
@@ -133,9 +142,11 @@ class TokenSource:
         """Return a token; wait for one if there is none, at most until the deadline or 5 s.
 
         Where there is a valid token, nothing is awaited. Raises UpstreamUnavailable or
-        UpstreamCredentialsRejected if there is none to be had.
+        UpstreamCredentialsRejected if there is none to be had, and DeadlineTooShort where the
+        deadline left less time than issuers usually take.
         """
         end = deadline.capped(limits.TOKEN_WAIT_MAX_S)
+        is_short = deadline.remaining_s() < _USUAL_S
         time_is_up = False
         while True:
             token = self._usable()
@@ -144,6 +155,11 @@ class TokenSource:
             flight = self._flight
             if flight is None:
                 raise self._refusal(self._last_error or _none_in_time())
+            if time_is_up and is_short:
+                raise DeadlineTooShort(
+                    "the deadline ended while the first token was asked for; "
+                    f"set one of at least {_USUAL_S:.0f} s"
+                )
             if time_is_up:
                 raise self._refusal(_none_in_time())
             # A shield: neither the end of this wait nor its cancellation reaches the flight.
@@ -155,12 +171,22 @@ class TokenSource:
             time_is_up = not end.remaining_s()
 
     def reject(self, token: Token) -> None:
-        """Say that the upstream rejected ``token``; nothing happens if it was replaced since."""
+        """Say that the upstream rejected ``token``; nothing happens if it was replaced since.
+
+        Soon after one was rejected, the next one that was accepted needs two rejections in a row:
+        an upstream that accepts and rejects by turns would treat another token no better.
+        """
         if self._token is not None and self._token.generation == token.generation:
+            self.in_doubt = True
+            since_s = self._clock() - self._rejected_at_s
+            was_accepted, self._accepted_generation = self._accepted_generation, 0
+            if was_accepted == token.generation and since_s < _STORM_PAUSE_S:
+                return
+            self._rejected_at_s = self._clock()
             self._rejected.append(token.value)
             self._token = None
-            self.rejections += 1
-            if self.rejections > 1:  # else each call of each caller would ask for a token
+            self._rejections += 1
+            if self._rejections > 1:  # else each call of each caller would ask for a token
                 self._gate_until_s = self._clock() + _STORM_PAUSE_S
                 self._last_error = UpstreamCredentialsRejected(
                     "the upstream rejects each token that the token endpoint gives; "
@@ -170,7 +196,9 @@ class TokenSource:
     def accepted(self, token: Token) -> None:
         """Say that the upstream accepted ``token``."""
         if token.generation == self._generation:
-            self.rejections = 0
+            self._accepted_generation = token.generation
+            self._rejections = 0
+            self.in_doubt = False
 
     def adopt(self, issued: Issued) -> None:
         """Take a token that was issued elsewhere: to a new key pair.
@@ -181,7 +209,8 @@ class TokenSource:
         if self._flight is not None:
             self._flight.superseded = True
         self._accept(issued)
-        self.rejections = 0
+        self._rejections = 0
+        self._rejected_at_s = -math.inf
 
     async def close(self) -> None:
         """Cancel the flight. Its waiters get an error, and there is no other flight after it."""

@@ -8,6 +8,7 @@ without its cause. Nothing is taken from the environment: no proxies, no ``.netr
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import Counter
@@ -37,6 +38,12 @@ _PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
 """A larger body leaves in pieces of this size; each one that the system takes is progress."""
 
 
+UNCONNECTED: Final = "cannot be connected to"
+_RETRY_AFTER_S_MAX: Final = 300.0
+_OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What a replica lacks that cannot open a socket."""
+
+
 class TransportFailure(Exception):
     """No whole answer came.
 
@@ -44,16 +51,27 @@ class TransportFailure(Exception):
     ``stale``: it was sent on a connection from an earlier call, which ended without an answer; that
     says nothing of the upstream, and the next attempt gets a new connection.
     ``timed_out``: time ran out; the caller of ``post`` knows whose time it was.
+    ``is_ours``: this replica is the reason. ``retry_after_s``: how long the upstream wants to be
+    left alone.
     """
 
     def __init__(
-        self, what: str, *, maybe_done: bool, stale: bool = False, timed_out: bool = False
+        self,
+        what: str,
+        *,
+        maybe_done: bool,
+        stale: bool = False,
+        timed_out: bool = False,
+        is_ours: bool = False,
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.maybe_done = maybe_done
         self.stale = stale
         self.timed_out = timed_out
+        self.is_ours = is_ours
+        self.retry_after_s = retry_after_s
 
 
 class Transport:
@@ -90,10 +108,11 @@ class Transport:
 
     async def post(
         self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
-    ) -> tuple[int, MaskedBytes]:
-        """POST a form, given in parts, and return HTTP status and body, both whatever they are.
+    ) -> tuple[int, MaskedBytes, float]:
+        """POST a form, given in parts; return HTTP status, body, and the seconds of Retry-After.
 
-        Raises TransportFailure where no whole answer came before the deadline.
+        Status and body are whatever they are; no Retry-After is 0. Raises TransportFailure where no
+        whole answer came before the deadline.
         """
         outcome = await self._send(path, query, body, deadline)
         # Raised here, where no foreign exception is being handled: it would be kept as the context
@@ -106,7 +125,7 @@ class Transport:
 
     async def _send(
         self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
-    ) -> tuple[int, MaskedBytes] | TransportFailure | None:
+    ) -> tuple[int, MaskedBytes, float] | TransportFailure | None:
         """Return the answer or the failure; None if the call was cancelled."""
         length = sum(map(len, body))
         progress = _Progress(self, deadline, small=length <= _SMALL_BYTES)
@@ -136,7 +155,9 @@ class Transport:
             return TransportFailure("broke off", maybe_done=progress.sent)
         finally:
             await self._ended(session)
-        return content if isinstance(content, TransportFailure) else (response.status, content)
+        if isinstance(content, TransportFailure):
+            return content
+        return response.status, content, _retry_after_s(response)
 
     def _open(self) -> aiohttp.ClientSession:
         """Make the session with the first request: a service that cannot start leaves none open."""
@@ -239,13 +260,15 @@ class _Progress:
     def timed_out(self) -> TransportFailure:
         """Return the failure of a request whose time is up."""
         if not self.connected:
-            return TransportFailure("cannot be connected to", maybe_done=False, timed_out=True)
+            return TransportFailure(UNCONNECTED, maybe_done=False, timed_out=True)
         return TransportFailure("was too slow", maybe_done=self.sent, timed_out=True)
 
     def broken(self, error: aiohttp.ClientError) -> TransportFailure:
         """Return the failure of a request whose connection was refused, ended or cannot be read."""
         if isinstance(error, aiohttp.ClientSSLError):
             return TransportFailure("failed TLS verification", maybe_done=False)
+        if isinstance(error, aiohttp.ClientConnectorError) and error.errno in _OURS:
+            return TransportFailure("can open no connection", maybe_done=False, is_ours=True)
         if self.answered:
             return TransportFailure("broke off while it answered", maybe_done=True)
         ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
@@ -253,7 +276,7 @@ class _Progress:
             return TransportFailure("broke off", maybe_done=self.sent, stale=self.kept and ended)
         # A kept connection can end before the first byte is written to it.
         stale = ended and not isinstance(error, aiohttp.ClientConnectorError)
-        return TransportFailure("cannot be connected to", maybe_done=False, stale=stale)
+        return TransportFailure(UNCONNECTED, maybe_done=False, stale=stale)
 
 
 class _Form(aiohttp.Payload):
@@ -311,3 +334,9 @@ async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFail
         # Only the end of the connection ended it: cut in the head or body, for all we know.
         return TransportFailure("broke off while it answered", maybe_done=True)
     return body
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds of ``Retry-After``, within reason; 0 if there are none."""
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), _RETRY_AFTER_S_MAX) if told.isascii() and told.isdigit() else 0.0

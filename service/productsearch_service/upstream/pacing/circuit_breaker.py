@@ -22,8 +22,8 @@ from productsearch_service.call_context import Deadline
 from productsearch_service.errors import ServiceError
 from productsearch_service.upstream.pacing.doubts import Doubts, Suspect
 
-_EVERYONE: Final = "*"
-"""The pause of all callers; no caller is called that."""
+_EVERYONE: Final = None
+"""Whose pause is that of all callers."""
 _PAUSES_MAX: Final = 1024
 _PROBE_S: Final = 5.0
 """After which another call may be a probe, too."""
@@ -80,7 +80,7 @@ class CircuitBreaker:
         self._chance = chance
         self._failures = 0
         self._doubts = Doubts(failures_max)
-        self._pauses: dict[str, _Pause] = {}
+        self._pauses: dict[str | None, _Pause] = {}
         """Of everyone, or by caller; empty while it is closed."""
 
     @property
@@ -109,6 +109,12 @@ class CircuitBreaker:
             return 0.0
         until_s = pause.at_s if pause.probe is None else max(pause.at_s, pause.probe.until_s)
         return max(0.0, until_s - self._clock())
+
+    def check(self, caller: str) -> None:
+        """Raise the error that opened the breaker if the pause of ``caller`` is not over."""
+        pause = self._pauses.get(_EVERYONE) or self._pauses.get(caller)
+        if self.error is not None and pause is not None and self._clock() < pause.at_s:
+            raise self._refusal(self.error, caller)
 
     async def admit(self, caller: str, deadline: Deadline) -> Probe | None:
         """Wait until the call may go out; return its probe if it is one, to be given to ``ended``.
@@ -171,7 +177,7 @@ class CircuitBreaker:
         else:
             self._pause(caller)
 
-    def _open(self, error: ServiceError, callers: tuple[str, ...]) -> None:
+    def _open(self, error: ServiceError, callers: tuple[str | None, ...]) -> None:
         self._forget_pauses()
         self.error = error
         for caller in callers:
@@ -182,7 +188,7 @@ class CircuitBreaker:
         pause.length_s = min(pause.length_s * 2, self._open_max_s)
         pause.at_s = self._clock() + pause.length_s * self._chance(0.8, 1.0)
 
-    def _pause(self, caller: str) -> None:
+    def _pause(self, caller: str | None) -> None:
         if caller in self._pauses:  # the call went out before the pause began
             return
         if len(self._pauses) >= _PAUSES_MAX:

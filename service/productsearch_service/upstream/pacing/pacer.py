@@ -29,6 +29,7 @@ from productsearch_service.upstream.pacing.rate import Rate
 from productsearch_service.upstream.stats import PacerStats
 
 _SEARCHES_IN_A_ROW: Final = 3
+_RETRY_MIN_S: Final = 0.05
 _TIMER_LAG_S: Final = 0.002
 """How late an event loop's timers are."""
 
@@ -125,6 +126,12 @@ class Schedule:
         ticket = Ticket(caller, deadline_s, share)
         queue.push(ticket)
         return ticket
+
+    def wait_s(self, ticket: Ticket, now_s: float, *, is_search: bool) -> float:
+        """Return how long a new ticket of the same caller would wait for its slot."""
+        queue = self._searches if is_search else self._writes
+        rank = queue.rank(ticket.caller, ticket.share)
+        return self._slot_s(queue, rank, now_s) - now_s
 
     def take(self, now_s: float) -> tuple[Ticket | None, float]:
         """Return the ticket whose slot is now, if any, and when to ask again."""
@@ -225,7 +232,7 @@ class Pacer:
             # Whoever has left, by its deadline or by a cancellation, holds no slot.
             schedule.withdraw(ticket)
         if ticket.refused:
-            raise too_many(self._rate.interval_s(self._clock()) if self._rate else 0.0)
+            raise too_many(schedule.wait_s(ticket, self._clock(), is_search=is_search))
 
     def answered(self, latency_s: float, *, is_search: bool) -> None:
         """Learn how long a successful call took: admission keeps that much time for an answer."""
@@ -264,7 +271,7 @@ def too_many(wait_s: float) -> RateLimited:
     """Return the refusal of a call that would wait ``wait_s`` seconds for its slot."""
     return RateLimited(
         "more calls are waiting than the library's calls per second can answer in time",
-        retry_after_s=wait_s,
+        retry_after_s=max(wait_s, _RETRY_MIN_S),
     )
 
 
