@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from productsearch import v1
 from productsearch_service import limits
@@ -168,23 +171,51 @@ def test_a_deadline_before_the_first_token_says_so() -> None:
     asyncio.run(scene())
 
 
-def test_who_is_refused_in_the_queue_is_told_its_true_wait() -> None:
-    """After the wait that it was told, the same call gets its slot before its deadline."""
-    schedule = Schedule(Rate(10))
-    assert schedule.take(0.0)[0] is None
-    tickets = [schedule.offer("shop", 100, 0.0, is_search=False) for _ in range(30)]
-    now_s = 0.0
-    assert schedule.take(now_s)[0] is tickets[0]
-    wait_s = schedule.wait_s(tickets[-1], now_s, is_search=False)
-    assert wait_s > 2
-    with pytest.raises(RateLimited) as refused:
-        schedule.offer("shop", now_s + 0.3, now_s, is_search=False)
-    assert abs((refused.value.retry_after_s or 0) - wait_s) < 0.2
-    later_s = now_s
-    while later_s < wait_s:
-        later_s += 0.01
-        schedule.take(later_s)
-    schedule.offer("shop", later_s + 0.3, later_s, is_search=False)
+@settings(max_examples=300, deadline=None)
+@given(
+    per_s=st.sampled_from([0.5, 2.0, 10.0, 100.0]),
+    waiting=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40),
+    caller=st.sampled_from("abcd"),
+    is_search=st.booleans(),
+    share=st.integers(1, 3),
+    patience_s=st.floats(0, 5),
+    served=st.integers(0, 5),
+    exceeded=st.booleans(),
+)
+def test_after_the_time_that_is_told_there_is_a_slot(
+    per_s: float,
+    waiting: list[tuple[str, bool]],
+    caller: str,
+    is_search: bool,
+    share: int,
+    patience_s: float,
+    served: int,
+    exceeded: bool,
+) -> None:
+    """Whoever comes back after exactly its RetryInfo, with the same patience, is let in.
+
+    In virtual time, behind any queue to which nobody is added.
+    """
+    rate, now_s = Rate(per_s), 0.0
+    schedule = Schedule(rate)
+    for who, searches in waiting:
+        shares = share if who == caller else 1
+        schedule.offer(who, math.inf, now_s, is_search=searches, share=shares)
+    for _ in range(served):
+        ticket, again_s = schedule.take(now_s)
+        if ticket is None and again_s < math.inf:
+            now_s = again_s
+    if exceeded:
+        rate.exceeded(now_s)
+    try:
+        schedule.offer(caller, now_s + patience_s, now_s, is_search=is_search, share=share)
+    except RateLimited as refused:
+        assert refused.retry_after_s
+        back_s = now_s + refused.retry_after_s
+        while now_s <= back_s:
+            ticket, again_s = schedule.take(now_s)
+            now_s = now_s if ticket is not None else again_s
+        schedule.offer(caller, back_s + patience_s, back_s, is_search=is_search, share=share)
 
 
 def test_a_twin_is_not_told_what_only_its_leader_is_refused_for() -> None:

@@ -40,6 +40,7 @@ class Ticket:
 
     caller: str
     deadline_s: float
+    patience_s: float
     share: int = 1
     refused: bool = False
     ready: asyncio.Future[None] | None = None
@@ -55,9 +56,12 @@ class _Queue:
         """By the caller whose turn it is."""
         self.length = 0
 
-    def rank(self, caller: str, share: int) -> int:
-        """Return how many tickets would be served before a new one of ``caller``."""
-        own = len(self._by_caller.get(caller, ()))
+    def rank(self, caller: str, share: int, *, first: bool = False) -> int:
+        """Return how many tickets would be served before a new one of ``caller``.
+
+        ``first``: if it had none that wait.
+        """
+        own = 0 if first else len(self._by_caller.get(caller, ()))
         rounds = own // share + 1
         return own + sum(
             min(len(waiting), rounds * waiting[0].share)
@@ -120,18 +124,27 @@ class Schedule:
         if deadline_s < now_s:
             raise too_short(now_s - deadline_s)
         queue = self._searches if is_search else self._writes
-        slot_s = self._slot_s(queue, queue.rank(caller, share), now_s)
-        if slot_s > deadline_s:
-            raise too_many(slot_s - now_s)
-        ticket = Ticket(caller, deadline_s, share)
+        ticket = Ticket(caller, deadline_s, deadline_s - now_s, share)
+        if self._slot_s(queue, queue.rank(caller, share), now_s) > deadline_s:
+            raise too_many(self.wait_s(ticket, now_s, is_search=is_search))
         queue.push(ticket)
         return ticket
 
     def wait_s(self, ticket: Ticket, now_s: float, *, is_search: bool) -> float:
-        """Return how long a new ticket of the same caller would wait for its slot."""
+        """Return after how long a ticket like this one is accepted, if nobody else comes.
+
+        Once its caller's others are served, if it can wait for those of other callers that then
+        come first; else once nearly all are.
+        """
         queue = self._searches if is_search else self._writes
-        rank = queue.rank(ticket.caller, ticket.share)
-        return self._slot_s(queue, rank, now_s) - now_s
+        interval_s = self._rate.interval_s(now_s)
+        next_s = max(now_s, self._next_slot_s)
+        first = queue.rank(ticket.caller, ticket.share, first=True)
+        first_s = self._slot_s(queue, first + 1, now_s) - next_s
+        if first_s <= ticket.patience_s:
+            rank = queue.rank(ticket.caller, ticket.share)
+            return self._slot_s(queue, rank, now_s) - now_s + _TIMER_LAG_S
+        return next_s + self.waiting * interval_s - ticket.patience_s - now_s + _TIMER_LAG_S
 
     def take(self, now_s: float) -> tuple[Ticket | None, float]:
         """Return the ticket whose slot is now, if any, and when to ask again."""
