@@ -222,3 +222,26 @@ func TestUnreachableNamesAddressAndCause(t *testing.T) {
 		}
 	}
 }
+
+// A stream whose connection is lost names the address too.
+func TestLostStreamNamesTheAddress(t *testing.T) {
+	server, address := serve(t, &service{bulk: func(stream bulkServer) error {
+		if err := stream.Send(added("a")); err != nil {
+			return err
+		}
+		<-stream.Context().Done()
+		return nil
+	}})
+	stream, err := connect(t, address).BulkAddImages(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	_, err = stream.Recv()
+	if failed := caught(t, err); !strings.Contains(failed.Error(), "cannot reach "+address+": ") {
+		t.Error(failed)
+	}
+}
