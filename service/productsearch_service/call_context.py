@@ -69,13 +69,16 @@ class Deadline:
         """Return a context manager that ends what is awaited in it at the deadline."""
         return asyncio.timeout(None if self.at_s == math.inf else self.remaining_s())
 
-    def require(self, seconds: float = limits.CALL_MIN_S) -> float:
-        """Return the seconds left; raise DeadlineTooShort if they are fewer than ``seconds``."""
+    def require(self) -> float:
+        """Return the seconds left; raise DeadlineTooShort if a call to the upstream needs more."""
         remaining_s = self.remaining_s()
-        if remaining_s < seconds:
+        if remaining_s < limits.CALL_MIN_S:
+            # In the caller's terms: with what was kept back for the answer.
+            left_s = max(0.0, self.at_s - time.monotonic() + limits.DEADLINE_SHAVE_S)
             raise DeadlineTooShort(
-                f"{remaining_s * 1000:.0f} ms are left of the deadline, fewer than the "
-                f"{seconds * 1000:.0f} ms that a call to the upstream needs; set a longer one"
+                f"the deadline is {left_s * 1000:.0f} ms away, less than the "
+                f"{limits.DEADLINE_MIN_S * 1000:.0f} ms that a call to the upstream needs; "
+                "set a longer one"
             )
         return remaining_s
 

@@ -61,6 +61,8 @@ DEADLINE_SHAVE_S: Final = 0.020
 """Taken off each deadline, so that our answer is there before the caller's patience ends."""
 CALL_MIN_S: Final = 0.100
 """With less time than this left, no call to the upstream is begun."""
+DEADLINE_MIN_S: Final = CALL_MIN_S + DEADLINE_SHAVE_S
+"""The same as the caller counts: until its own deadline."""
 
 RECEIVING_MAX: Final = 16
 """Messages of unary calls that are received at the same time, each as large as one may be."""

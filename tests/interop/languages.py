@@ -89,7 +89,7 @@ LANGUAGES: Final = (
         name="java",
         toolchain=("mvn", "java"),
         source=_JAVA / "src/test/java/com/productsearch/interop/Main.java",
-        builds=((_JAVA, ("mvn", "-q", "-DskipTests", "package")),),
+        builds=((_JAVA, ("mvn", "-q", "-DskipTests", "-Dmaven.javadoc.skip", "package")),),
         command=_java,
     ),
     Language(

@@ -23,8 +23,8 @@ def test_every_message_and_enum_is_exported() -> None:
 
 
 def test_asyncio_has_the_same_helpers() -> None:
-    """connect, bulk_add and search_all take the same parameters in both kinds."""
-    for name in ("connect", "bulk_add", "search_all"):
+    """connect, bulk_add, batch_delete and search_all take the same parameters in both kinds."""
+    for name in ("connect", "bulk_add", "batch_delete", "search_all"):
         sync, asynchronous = (inspect.signature(getattr(module, name)) for module in (v1, aio))
         assert [*sync.parameters] == [*asynchronous.parameters], name
 

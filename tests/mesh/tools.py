@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,16 @@ BIN: Final = (
 CHECKS: Final = Path(__file__).parent / "manifests"
 """Our own Go module that reads manifests with other people's types."""
 
+PINNED: Final = Path(__file__).parents[1] / "go_tools"
+"""The Go module that pins what callers use by hand, with hashes."""
+
 _TOOLS: Final = {
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.8.0",
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
-    "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
+}
+_PINNED: Final = {
+    "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    "ghz": "github.com/bojand/ghz/cmd/ghz",
 }
 
 
@@ -31,8 +38,13 @@ def need(program: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {program}")
 
 
+@cache
 def tool(name: str) -> str:
     """Return the path of a program, built if it is not there."""
+    if name in _PINNED:
+        program = BIN / name
+        _go("build", "-o", str(program), _PINNED[name], cwd=PINNED)
+        return str(program)
     version = _TOOLS[name].rpartition("@")[2]
     program = BIN / version / name
     if not program.exists():

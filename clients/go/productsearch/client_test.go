@@ -166,7 +166,7 @@ func TestOptionsOfTheCallerWin(t *testing.T) {
 		context.Context, *pb.SearchImagesRequest,
 	) (*pb.SearchImagesResponse, error) {
 		return &pb.SearchImagesResponse{NextPageToken: "a long answer"}, nil
-	}}, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2)))
+	}}, productsearch.WithDialOptions(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2))))
 	_, err := client.SearchImages(within(t), &pb.SearchImagesRequest{})
 	if got := caught(t, err).Code; got != codes.ResourceExhausted {
 		t.Errorf("code %s, want the one for an answer that is too large", got)
@@ -176,7 +176,7 @@ func TestOptionsOfTheCallerWin(t *testing.T) {
 // An interceptor of the caller's sees gRPC's own errors, and its own error reaches the caller.
 func TestInterceptorsOfTheCaller(t *testing.T) {
 	mine := errors.New("mine")
-	client := dial(t, &service{}, grpc.WithChainUnaryInterceptor(func(
+	client := dial(t, &service{}, productsearch.WithDialOptions(grpc.WithChainUnaryInterceptor(func(
 		ctx context.Context, method string, request, response any,
 		conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
 	) error {
@@ -185,7 +185,7 @@ func TestInterceptorsOfTheCaller(t *testing.T) {
 			t.Errorf("code %s", got)
 		}
 		return mine
-	}))
+	})))
 	_, err := client.DeleteImage(within(t), &pb.DeleteImageRequest{})
 	if err != mine {
 		t.Errorf("%v", err)
@@ -193,8 +193,8 @@ func TestInterceptorsOfTheCaller(t *testing.T) {
 }
 
 // A target that cannot be meant is told at once.
-func TestDialNeedsATarget(t *testing.T) {
-	if _, err := productsearch.Dial(""); err == nil {
+func TestConnectNeedsATarget(t *testing.T) {
+	if _, err := productsearch.Connect(""); err == nil {
 		t.Error("no error")
 	}
 }

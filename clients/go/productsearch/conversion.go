@@ -12,7 +12,7 @@ import (
 
 // convert turns gRPC's error into an *Error. Other errors stay as they are: io.EOF at the end of
 // a stream, and the errors of other interceptors.
-func convert(err error) error {
+func convert(err error, target string) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
@@ -22,6 +22,7 @@ func convert(err error) error {
 	}
 	s, ok := status.FromError(err)
 	if failed := FromStatus(s.Proto()); ok && failed != nil {
+		failed.target = target
 		return failed
 	}
 	return err
@@ -36,7 +37,7 @@ func convertUnary(
 			return refusal
 		}
 	}
-	return convert(invoke(ctx, method, request, response, conn, options...))
+	return convert(invoke(ctx, method, request, response, conn, options...), conn.Target())
 }
 
 func convertStream(
@@ -45,17 +46,27 @@ func convertStream(
 ) (grpc.ClientStream, error) {
 	stream, err := open(ctx, desc, conn, method, options...)
 	if err != nil {
-		return nil, convert(err)
+		return nil, convert(err, conn.Target())
 	}
-	return convertedStream{stream}, nil
+	return convertedStream{stream, conn.Target()}, nil
 }
 
 // convertedStream is a stream whose methods fail with an *Error. Header is not
 // converted: the status of a failed stream comes from RecvMsg.
-type convertedStream struct{ grpc.ClientStream }
+type convertedStream struct {
+	grpc.ClientStream
 
-func (s convertedStream) SendMsg(message any) error { return convert(s.ClientStream.SendMsg(message)) }
+	target string
+}
 
-func (s convertedStream) RecvMsg(message any) error { return convert(s.ClientStream.RecvMsg(message)) }
+func (s convertedStream) SendMsg(message any) error {
+	return convert(s.ClientStream.SendMsg(message), s.target)
+}
 
-func (s convertedStream) CloseSend() error { return convert(s.ClientStream.CloseSend()) }
+func (s convertedStream) RecvMsg(message any) error {
+	return convert(s.ClientStream.RecvMsg(message), s.target)
+}
+
+func (s convertedStream) CloseSend() error {
+	return convert(s.ClientStream.CloseSend(), s.target)
+}

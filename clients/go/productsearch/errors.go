@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -39,6 +40,7 @@ type Error struct {
 	// FieldViolations are all wrong fields of the request, in the service's order.
 	FieldViolations []FieldViolation
 
+	target     string // where the call went to; empty if that is not known
 	retryDelay time.Duration
 	retryable  bool
 	proto      *rpcstatus.Status
@@ -99,12 +101,33 @@ func (e *Error) readInfo(info *errdetails.ErrorInfo) {
 // RetryDelay returns after what time trying again can help, and whether it can help at all.
 func (e *Error) RetryDelay() (delay time.Duration, ok bool) { return e.retryDelay, e.retryable }
 
-// Error returns code, reason and message in one line.
+// Error returns one line: reason, message, code, and what the error says of retry and log_id.
+// An address that cannot be reached is named with the cause.
 func (e *Error) Error() string {
-	if e.ReasonName == "" {
-		return fmt.Sprintf("productsearch: %s: %s", e.Code, e.Message)
+	var told []string
+	kind, message := e.ReasonName, e.Message
+	if kind == "" {
+		kind = e.Code.String()
+		if e.Code == codes.Unavailable && e.target != "" {
+			message = fmt.Sprintf("cannot reach %s: %s", e.target, message)
+		}
+	} else {
+		told = append(told, e.Code.String())
 	}
-	return fmt.Sprintf("productsearch: %s: %s: %s", e.Code, e.ReasonName, e.Message)
+	if e.retryable {
+		told = append(told, fmt.Sprintf("retry after %s", e.retryDelay))
+	}
+	if e.ContSign != "" {
+		told = append(told, "cont_sign "+e.ContSign)
+	}
+	if e.LogID != 0 {
+		told = append(told, fmt.Sprintf("log_id %d", e.LogID))
+	}
+	line := fmt.Sprintf("productsearch: %s: %s", kind, message)
+	if len(told) > 0 {
+		line += " (" + strings.Join(told, ", ") + ")"
+	}
+	return line
 }
 
 // GRPCStatus returns the status with all its details, so that status.FromError and status.Code

@@ -76,6 +76,11 @@ func TestErrorHoldsEveryDetail(t *testing.T) {
 	if delay, ok := failed.RetryDelay(); delay != 1500*time.Millisecond || !ok {
 		t.Errorf("retry delay %s, %t", delay, ok)
 	}
+	line := "productsearch: RATE_LIMITED: zu viele Aufrufe 太多 (ResourceExhausted, " +
+		"retry after 1.5s, cont_sign 1,2, log_id 18446744073709551615)"
+	if failed.Error() != line {
+		t.Errorf("%q, want %q", failed.Error(), line)
+	}
 	want := []productsearch.FieldViolation{
 		{Field: "new_image.brief", Description: "missing"},
 		{Field: "new_image.class_id1", Description: "70000 is out of range"},

@@ -23,6 +23,8 @@ func exampleService() (address string, content []byte) {
 	server := grpc.NewServer()
 	pb.RegisterProductSearchServer(server, &service{
 		add:    refuseEmpty,
+		update: changeAny,
+		remove: deleteAny,
 		search: findApples,
 		batch:  deleteTheFirst,
 		bulk:   (&drainedOnce{}).bulk,
@@ -38,8 +40,19 @@ func missing(field string) error {
 		}}))
 }
 
-func refuseEmpty(context.Context, *pb.AddImageRequest) (*pb.AddImageResponse, error) {
+func refuseEmpty(_ context.Context, r *pb.AddImageRequest) (*pb.AddImageResponse, error) {
+	if r.GetNewImage() != nil {
+		return &pb.AddImageResponse{ContSign: "1,1"}, nil
+	}
 	return nil, missing("new_image")
+}
+
+func changeAny(context.Context, *pb.UpdateImageRequest) (*pb.UpdateImageResponse, error) {
+	return &pb.UpdateImageResponse{}, nil
+}
+
+func deleteAny(context.Context, *pb.DeleteImageRequest) (*pb.DeleteImageResponse, error) {
+	return &pb.DeleteImageResponse{}, nil
 }
 
 func findApples(context.Context, *pb.SearchImagesRequest) (*pb.SearchImagesResponse, error) {

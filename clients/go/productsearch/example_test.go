@@ -2,17 +2,14 @@ package productsearch_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"slices"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/productsearch/productsearch/clients/go/productsearch"
@@ -22,14 +19,15 @@ import (
 func Example() {
 	address, content := exampleService()
 
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 
+	image := productsearch.ImageFromBytes(content, productsearch.Fit)
 	found, err := client.SearchImages(context.Background(), &pb.SearchImagesRequest{
-		Image:    &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true},
+		Image:    image,
 		PageSize: 5,
 	})
 	if err != nil {
@@ -45,7 +43,7 @@ func Example() {
 
 func ExampleError() {
 	address, _ := exampleService()
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -73,18 +71,52 @@ func ExampleError() {
 	// new_image missing; set image and brief
 }
 
-func ExampleFromStatus() {
-	address, _ := exampleService()
-	client, err := productsearch.Dial(address)
+func ExampleClient() {
+	address, content := exampleService()
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx := context.Background()
+	image := productsearch.ImageFromBytes(content, productsearch.Fit)
 
-	response, err := client.BatchDeleteImages(ctx, &pb.BatchDeleteImagesRequest{
-		ContSigns: []string{"1,1", "9,9"},
+	added, err := client.AddImage(ctx, &pb.AddImageRequest{NewImage: &pb.NewImage{
+		Image:    image,
+		Brief:    "a green pear",
+		ClassId1: productsearch.ClassID(7),
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ref := productsearch.RefBySign(added.GetContSign())
+	_, err = client.UpdateImage(ctx, &pb.UpdateImageRequest{
+		ImageRef: ref,
+		Brief:    productsearch.Brief("a ripe pear"),
+		ClassId1: productsearch.ClassID(8),
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err = client.DeleteImage(ctx, &pb.DeleteImageRequest{ImageRef: ref}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("stored, changed and deleted", added.GetContSign())
+	// Output:
+	// stored, changed and deleted 1,1
+}
+
+func ExampleClient_BatchDelete() {
+	address, _ := exampleService()
+	client, err := productsearch.Connect(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	signs := []string{"1,1", "9,9"}
+
+	response, err := client.BatchDelete(ctx, &pb.BatchDeleteImagesRequest{ContSigns: signs})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -99,7 +131,7 @@ func ExampleFromStatus() {
 
 func ExampleClient_BulkAdd() {
 	address, content := exampleService()
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -109,7 +141,7 @@ func ExampleClient_BulkAdd() {
 	items := func(yield func(*productsearch.BulkItem) bool) {
 		for _, name := range []string{"apple", "pear", ""} {
 			item := &productsearch.BulkItem{Key: "key of " + name, NewImage: &pb.NewImage{
-				Image: &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}},
+				Image: productsearch.ImageFromBytes(content, productsearch.Fit),
 				Brief: name,
 			}}
 			if !yield(item) {
@@ -164,7 +196,7 @@ func addAll(
 
 func ExampleBulkInterrupted() {
 	address, _ := exampleService()
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -186,13 +218,13 @@ func ExampleBulkInterrupted() {
 
 func ExampleClient_SearchAll() {
 	address, content := exampleService()
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx := context.Background()
-	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}}
+	image := productsearch.ImageFromBytes(content, productsearch.Fit)
 
 	for hit, err := range client.SearchAll(ctx, &pb.SearchImagesRequest{Image: image}) {
 		if err != nil {
@@ -208,34 +240,38 @@ func ExampleClient_SearchAll() {
 }
 
 func ExampleWithTLS() {
-	client, err := productsearch.Dial("search.example:443", productsearch.WithTLS(&tls.Config{}))
+	client, err := productsearch.Connect("search.example:443",
+		productsearch.WithTLS(productsearch.TLSFiles{}),
+		productsearch.WithToken(os.Getenv("PRODUCTSEARCH_TOKEN")))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	// Output:
+	// productsearch: the token is empty, or has characters that no header can hold
+}
+
+func ExampleTLSFiles() {
+	client, err := productsearch.Connect("search.example:443", productsearch.WithTLS(
+		productsearch.TLSFiles{CA: "ca.pem", Cert: "caller.pem", Key: "caller.key"}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	// Output:
+	// productsearch: CA: open ca.pem: no such file or directory
+}
+
+func ExampleWithKeepalive() {
+	client, err := productsearch.Connect("127.0.0.1:50051",
+		productsearch.WithKeepalive(20*time.Second), productsearch.WithKeepaliveWithoutCalls())
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	fmt.Println(client.Conn().Target())
 	// Output:
-	// search.example:443
-}
-
-func ExampleDial_keepalive() {
-	client, err := productsearch.Dial("127.0.0.1:50051",
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{
-			Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true,
-		}))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-}
-
-func ExampleDial_bearerToken() {
-	ctx, token := context.Background(), "a secret that proves who I am"
-
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-
-	sent, _ := metadata.FromOutgoingContext(ctx)
-	fmt.Println(sent.Get("authorization"))
-	// Output:
-	// [Bearer a secret that proves who I am]
+	// 127.0.0.1:50051
 }

@@ -106,7 +106,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	goCommand(t, folder, "mod", "edit", "-replace", modulePath+"="+clone)
 	goCommand(t, folder, setup(t)...)
 	out := goCommand(t, folder, "run", ".")
-	if want := "1.000 1,1 a red apple\n0.750 2,2 a green apple\n"; out != want {
+	if want := "stored as 1,1\n1.000 1,1 a red apple\n0.750 2,2 a green apple\n"; out != want {
 		t.Errorf("printed %q, want %q", out, want)
 	}
 }

@@ -27,6 +27,8 @@ type service struct {
 
 	add    func(context.Context, *pb.AddImageRequest) (*pb.AddImageResponse, error)
 	search func(context.Context, *pb.SearchImagesRequest) (*pb.SearchImagesResponse, error)
+	update func(context.Context, *pb.UpdateImageRequest) (*pb.UpdateImageResponse, error)
+	remove func(context.Context, *pb.DeleteImageRequest) (*pb.DeleteImageResponse, error)
 	batch  func(context.Context, *pb.BatchDeleteImagesRequest) (*pb.BatchDeleteImagesResponse, error)
 	bulk   func(bulkServer) error
 }
@@ -41,6 +43,21 @@ func (s *service) SearchImages(
 	ctx context.Context, r *pb.SearchImagesRequest,
 ) (*pb.SearchImagesResponse, error) {
 	return s.search(ctx, r)
+}
+
+func (s *service) UpdateImage(
+	ctx context.Context, r *pb.UpdateImageRequest,
+) (*pb.UpdateImageResponse, error) {
+	return s.update(ctx, r)
+}
+
+func (s *service) DeleteImage(
+	ctx context.Context, r *pb.DeleteImageRequest,
+) (*pb.DeleteImageResponse, error) {
+	if s.remove == nil {
+		return s.UnimplementedProductSearchServer.DeleteImage(ctx, r)
+	}
+	return s.remove(ctx, r)
 }
 
 func (s *service) BatchDeleteImages(
@@ -67,15 +84,15 @@ func serve(t *testing.T, s *service, options ...grpc.ServerOption) (*grpc.Server
 }
 
 // dial returns a client of s on a plaintext connection of its own.
-func dial(t *testing.T, s *service, options ...grpc.DialOption) *productsearch.Client {
+func dial(t *testing.T, s *service, options ...productsearch.Option) *productsearch.Client {
 	t.Helper()
 	_, address := serve(t, s)
 	return connect(t, address, options...)
 }
 
-func connect(t *testing.T, address string, options ...grpc.DialOption) *productsearch.Client {
+func connect(t *testing.T, address string, options ...productsearch.Option) *productsearch.Client {
 	t.Helper()
-	client, err := productsearch.Dial(address, options...)
+	client, err := productsearch.Connect(address, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestTLSBothWays(t *testing.T) {
 		"an unknown caller":        {&tls.Config{RootCAs: theirPool, ServerName: "localhost"}, codes.Unavailable},
 		"the system's authorities": {nil, codes.Unavailable},
 	} {
-		client := connect(t, address, productsearch.WithTLS(side.config))
+		client := connect(t, address, productsearch.WithTLSConfig(side.config))
 		before := reached
 		_, err := client.SearchImages(within(t), &pb.SearchImagesRequest{})
 		if side.want == codes.OK && (err != nil || reached != before+1) {

@@ -13,7 +13,6 @@ from typing import Any, Final
 import grpc
 from grpc_channelz.v1 import channelz  # type: ignore[import-untyped] # it has no types
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from productsearch_service import limits
 
@@ -71,8 +70,9 @@ class Health:
     def __init__(self, service: str) -> None:
         self.on_loop = LoopHealth()
         self.in_threads = health.HealthServicer()
-        self.reflected = (service, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        """The services that reflection lists."""
+        self.reflected = (service, health.SERVICE_NAME)
+        """The services of the service's own port that reflection describes."""
+        self.reflected_by_admin = (*self.reflected, _CHANNELZ)
         self._readiness = ("", service)
         self._stopping = False
         for name in self._readiness:
@@ -80,14 +80,13 @@ class Health:
         self.in_threads.set(_LIVENESS, _SERVING)
 
     def admin_server(self) -> grpc.Server:
-        """Return the server of the admin port; it has no port yet."""
+        """Return the server of the admin port; it has no port and no reflection yet."""
         server = grpc.server(
             ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="admin"),
             options=(("grpc.so_reuseport", 0),),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.in_threads, server)
         channelz.add_channelz_servicer(server)
-        reflection.enable_server_reflection((*self.reflected, _CHANNELZ), server)
         return server
 
     async def start(self) -> None:

@@ -48,8 +48,8 @@ class Bystanders:
         if handler.unary_stream is not None:
             handle = self._of_one_request(handler.unary_stream, decode)
             return grpc.stream_stream_rpc_method_handler(cast("Any", handle), None, encode)
-        handle = self._of_requests(handler.stream_stream)
-        return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
+        handle = self._of_requests(handler.stream_stream, decode)
+        return grpc.stream_stream_rpc_method_handler(cast("Any", handle), None, encode)
 
     def _of_one_request(self, handle: Handle, decode: Handle | None) -> Handle:
         async def wrapped(_: object, context: Any) -> Any:
@@ -59,21 +59,15 @@ class Bystanders:
                 timer.reschedule(None)
                 if content is grpc.aio.EOF:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
-                if len(content) > limits.BYSTANDER_BYTES_MAX:  # names asked for are kept
-                    await context.abort(
-                        grpc.StatusCode.INVALID_ARGUMENT, "the request is too large"
-                    )
-                try:
-                    request = decode(content) if decode is not None else content
-                except DecodeError:
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a request")
+                request = await _decoded(content, decode, context)
                 return await _answered(handle(request, context), context)
 
         return wrapped
 
-    def _of_requests(self, handle: Handle) -> Handle:
-        async def wrapped(requests: object, context: Any) -> None:
+    def _of_requests(self, handle: Handle, decode: Handle | None) -> Handle:
+        async def wrapped(contents: AsyncIterator[bytes], context: Any) -> None:
             async with self._bounded(context):
+                requests = (await _decoded(each, decode, context) async for each in contents)
                 await _answered(handle(requests, context), context)
 
         return wrapped
@@ -97,6 +91,16 @@ class Bystanders:
         del self._open[oldest]
         if not oldest.expired():  # its task has not run since
             oldest.reschedule(asyncio.get_running_loop().time())
+
+
+async def _decoded(content: bytes, decode: Handle | None, context: Any) -> Any:
+    """Return the request; end the call if it is too large or is none."""
+    if len(content) > limits.BYSTANDER_BYTES_MAX:  # names asked for are kept, and sent back
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is too large")
+    try:
+        return decode(content) if decode is not None else content
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a request")
 
 
 async def _answered(answering: Any, context: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any, Final, cast
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from productsearch import v1
 from productsearch_service import limits
@@ -32,6 +31,7 @@ from productsearch_service.server.certificates import CertificateFiles, Pem
 from productsearch_service.server.drain import drain
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
+from productsearch_service.server.reflection import add_reflection
 from productsearch_service.server.reload import Reloadable, watch
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.credentials import (
@@ -188,7 +188,7 @@ class Server:
         v1.add_ProductSearchServicer_to_server(cast("v1.ProductSearchServicer", servicer), by_name)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.on_loop, by_name)
         if settings.reflection:
-            reflection.enable_server_reflection(self._health.reflected, server)
+            add_reflection(self._health.reflected, server, on_loop=True)
         return server
 
     def _open_ports(self) -> None:
@@ -217,6 +217,7 @@ class Server:
 
     def _open_admin(self, address: str) -> int:
         self._admin = self._health.admin_server()
+        add_reflection(self._health.reflected_by_admin, self._admin, on_loop=False)
         return self._admin.add_insecure_port(address)
 
     def _open_metrics(self, address: str) -> int:

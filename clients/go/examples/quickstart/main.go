@@ -26,17 +26,16 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, address, file string) error {
-	content, err := os.ReadFile(file)
+	image, err := productsearch.ImageFromFile(file, productsearch.Fit)
 	if err != nil {
 		return err
 	}
-	client, err := productsearch.Dial(address)
+	client, err := productsearch.Connect(address)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 
-	image := &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}, Fit: true}
 	added, err := client.AddImage(ctx, &pb.AddImageRequest{
 		NewImage: &pb.NewImage{Image: image, Brief: "a red apple"},
 	})

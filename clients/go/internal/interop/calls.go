@@ -11,7 +11,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
-	grpckeepalive "google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -145,9 +144,8 @@ func pages(c testCase, targets *targets) (outcome, error) {
 
 // keepalive calls, does nothing for a while, and calls again, on a connection of its own.
 func keepalive(c testCase, targets *targets) (outcome, error) {
-	client, err := targets.dial(c.Target, grpc.WithKeepaliveParams(grpckeepalive.ClientParameters{
-		Time: seconds(c.IntervalS), Timeout: 10 * time.Second, PermitWithoutStream: true,
-	}))
+	client, err := targets.dial(c.Target,
+		productsearch.WithKeepalive(seconds(c.IntervalS)), productsearch.WithKeepaliveWithoutCalls())
 	if err != nil {
 		return nil, err
 	}

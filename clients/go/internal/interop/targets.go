@@ -1,13 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"sync"
-
-	"google.golang.org/grpc"
 
 	"github.com/productsearch/productsearch/clients/go/productsearch"
 )
@@ -46,38 +41,16 @@ func (t *targets) client(name string) (*productsearch.Client, error) {
 }
 
 // dial returns a client that the caller closes.
-func (t *targets) dial(name string, options ...grpc.DialOption) (*productsearch.Client, error) {
+func (t *targets) dial(name string, options ...productsearch.Option) (*productsearch.Client, error) {
 	where, ok := t.known[name]
 	if !ok {
 		return nil, fmt.Errorf("the plan has no target %q", name)
 	}
 	if where.CA != "" {
-		config, err := where.tls()
-		if err != nil {
-			return nil, err
-		}
-		options = append(options, productsearch.WithTLS(config))
+		files := productsearch.TLSFiles{CA: where.CA, Cert: where.Certificate, Key: where.Key}
+		options = append(options, productsearch.WithTLS(files))
 	}
-	return productsearch.Dial(where.Address, options...)
-}
-
-func (t target) tls() (*tls.Config, error) {
-	authority, err := os.ReadFile(t.CA)
-	if err != nil {
-		return nil, err
-	}
-	config := &tls.Config{RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(authority) {
-		return nil, fmt.Errorf("%s holds no certificate", t.CA)
-	}
-	if t.Certificate != "" {
-		own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-		if err != nil {
-			return nil, err
-		}
-		config.Certificates = []tls.Certificate{own}
-	}
-	return config, nil
+	return productsearch.Connect(where.Address, options...)
 }
 
 func (t *targets) close() {

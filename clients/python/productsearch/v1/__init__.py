@@ -3,6 +3,7 @@
 ``productsearch.v1.aio`` has the helpers for asyncio.
 """
 
+from productsearch.v1.batches import batch_delete
 from productsearch.v1.bulk import BulkAdd, BulkInterrupted, bulk_add
 from productsearch.v1.connecting import connect
 from productsearch.v1.error_reason_pb2 import ErrorReason
@@ -81,6 +82,7 @@ __all__ = [
     "UpdateImageRequest",
     "UpdateImageResponse",
     "add_ProductSearchServicer_to_server",
+    "batch_delete",
     "bulk_add",
     "connect",
     "cont_sign_of",

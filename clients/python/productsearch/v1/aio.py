@@ -1,4 +1,4 @@
-"""``connect``, ``bulk_add`` and ``search_all`` for asyncio.
+"""``connect``, ``bulk_add``, ``batch_delete`` and ``search_all`` for asyncio.
 
 The generated stub is the same: over a channel of this module the methods of ``ProductSearchStub``
 are awaited. Errors are ``grpc.aio.AioRpcError``, which is a ``grpc.RpcError``, and the same
@@ -16,10 +16,13 @@ import grpc
 import grpc.aio
 
 from productsearch.v1.aio_endings import first_ending, true_ending
+from productsearch.v1.batches import add_failed, add_results, parts_of
 from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Unanswered
 from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments, service_config
 from productsearch.v1.deadlines import AsyncDefaultDeadlines
 from productsearch.v1.product_search_pb2 import (
+    BatchDeleteImagesRequest,
+    BatchDeleteImagesResponse,
     BulkAddImagesRequest,
     BulkAddImagesResponse,
     SearchImagesRequest,
@@ -92,6 +95,27 @@ async def search_all(
             yield result
         if not turn(page, response):
             return
+
+
+async def batch_delete(
+    stub: ProductSearchAsyncStub,
+    request: BatchDeleteImagesRequest,
+    *,
+    timeout: float | None = None,
+    metadata: _Metadata | None = None,
+) -> BatchDeleteImagesResponse:
+    """Delete the images of any number of signatures; see ``productsearch.v1.batch_delete``."""
+    whole = BatchDeleteImagesResponse()
+    for part in parts_of(request):
+        try:
+            response = await stub.BatchDeleteImages(part, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            if not whole.results:
+                raise
+            add_failed(whole, request, error)
+            break
+        add_results(whole, response)
+    return whole
 
 
 class _Sender:

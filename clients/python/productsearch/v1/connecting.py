@@ -26,7 +26,7 @@ _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 
 # The largest request with one image: a retry needs all of it in the buffer.
 _RETRY_BUFFER_BYTES: Final = 4 * 1024 * 1024
-# A batch delete of 15,000 signatures that are all unknown is answered with more than gRPC's 4 MiB.
+# The answer to the longest batch delete, with an error for each signature, can pass gRPC's 4 MiB.
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 # The service allows a ping every 10 s (reliability: "keepalive").
 KEEPALIVE_S: Final = 30.0

@@ -113,7 +113,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 22
     """The deadline leaves too little time for a call to the upstream, so none was begun.
-    Either fewer than 100 ms are left, or (in a library with a quota) less time than the
+    Either fewer than 120 ms are left, or (in a library with a quota) less time than the
     upstream usually takes, or the time ended while the call waited. DEADLINE_EXCEEDED;
     set a longer deadline.
     Example: a deadline of 20 ms, or of 300 ms where the upstream usually takes 400 ms.
@@ -229,7 +229,7 @@ without a result were not sent on.
 """
 DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 22
 """The deadline leaves too little time for a call to the upstream, so none was begun.
-Either fewer than 100 ms are left, or (in a library with a quota) less time than the
+Either fewer than 120 ms are left, or (in a library with a quota) less time than the
 upstream usually takes, or the time ended while the call waited. DEADLINE_EXCEEDED;
 set a longer deadline.
 Example: a deadline of 20 ms, or of 300 ms where the upstream usually takes 400 ms.

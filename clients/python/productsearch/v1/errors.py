@@ -43,6 +43,17 @@ def status_of(error: Failure) -> status_pb2.Status | None:
     return None
 
 
+def as_status(error: grpc.RpcError) -> status_pb2.Status:
+    """Return the whole status; for an error of gRPC itself one of its code and text."""
+    if (status := status_of(error)) is not None:
+        return status
+    code = getattr(error, "code", lambda: None)()
+    number = (
+        code.value[0] if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.value[0]
+    )
+    return status_pb2.Status(code=number, message=_code_and_message(error)[1])
+
+
 class _Reason(int):
     """A value of ErrorReason that prints as its name; it equals the plain value."""
 

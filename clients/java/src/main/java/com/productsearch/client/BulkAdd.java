@@ -40,6 +40,7 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
 
     private final ItemSource items;
     private final Settings settings;
+    private final String target;
     private final Results results = new Results();
     private final Thread sender = new Thread(this::send, "productsearch-bulk-add");
 
@@ -54,7 +55,8 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
     private boolean ended;
     private Throwable failure;
 
-    private BulkAdd(Settings settings, Iterator<? extends Item> items) {
+    private BulkAdd(String target, Settings settings, Iterator<? extends Item> items) {
+        this.target = target;
         this.settings = settings;
         this.items = new ItemSource(items);
         sender.setDaemon(true);
@@ -62,7 +64,7 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
 
     static BulkAdd start(
             ProductSearchStub stub, Settings settings, Iterator<? extends Item> items) {
-        BulkAdd bulk = new BulkAdd(settings, items);
+        BulkAdd bulk = new BulkAdd(stub.getChannel().authority(), settings, items);
         stub.bulkAddImages(bulk.new Observer());
         bulk.sender.start();
         return bulk;
@@ -206,7 +208,8 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
                             .asRuntimeException();
         }
         BulkInterruptedException interruption =
-                new BulkInterruptedException(reason, List.copyOf(unanswered), items);
+                new BulkInterruptedException(
+                        reason, target, List.copyOf(unanswered), items);
         if (sourceFailure != null) {
             interruption.addSuppressed(sourceFailure);
         }

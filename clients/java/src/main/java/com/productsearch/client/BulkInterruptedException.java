@@ -19,12 +19,9 @@ public final class BulkInterruptedException extends ProductSearchException {
     private final transient List<Item> unanswered;
     private final transient Iterator<Item> unread;
 
-    BulkInterruptedException(Throwable reason, List<Item> unanswered, Iterator<Item> unread) {
-        super(
-                "interrupted with " + unanswered.size() + " items unanswered: ",
-                codeOf(reason),
-                statusOf(reason),
-                reason);
+    BulkInterruptedException(
+            Throwable reason, String target, List<Item> unanswered, Iterator<Item> unread) {
+        super("interrupted with " + unanswered.size() + " items unanswered: ", reason, target);
         this.unanswered = unanswered;
         this.unread = unread;
     }

@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /**
  * Builds a channel with the options that this service wants; knows no RPC.
@@ -22,8 +23,8 @@ import java.util.function.Consumer;
  * of their own end after the service config's (30 s for unary calls). Searches, updates and deletes
  * are retried on UNAVAILABLE, adds never.
  *
- * <p>Without {@link #tls}, {@link #trust} or {@link #identity} the channel is plaintext: for
- * loopback and for a mesh's sidecar.
+ * <p>Without {@link #tls}, {@link #trust}, {@link #identity} or {@link #token} the channel is
+ * plaintext: for loopback and for a mesh's sidecar.
  */
 public final class ProductSearchChannelBuilder {
     /** The largest request with one image: a retry needs all of it in the buffer. */
@@ -45,6 +46,8 @@ public final class ProductSearchChannelBuilder {
     /** Below the 350 s after which load balancers forget a silent connection. */
     private Duration idleTimeout = Duration.ofMinutes(5);
     private TlsChannelCredentials.Builder tls;
+    private boolean plaintext;
+    private BearerToken token;
     private Consumer<ManagedChannelBuilder<?>> customization = builder -> {};
 
     private ProductSearchChannelBuilder(String target) {
@@ -68,6 +71,31 @@ public final class ProductSearchChannelBuilder {
         if (tls == null) {
             tls = TlsChannelCredentials.newBuilder();
         }
+        plaintext = false;
+        return this;
+    }
+
+    /** Sends everything unencrypted, a token too: for a mesh's sidecar, which encrypts. */
+    public ProductSearchChannelBuilder plaintext() {
+        tls = null;
+        plaintext = true;
+        return this;
+    }
+
+    /**
+     * Sends a bearer token with each call, for a service with a caller policy, and encrypts unless
+     * {@link #plaintext} is said. Call credentials of a call or client go in its place.
+     *
+     * @throws IllegalArgumentException if no header can hold the token
+     */
+    public ProductSearchChannelBuilder token(String token) {
+        this.token = new BearerToken(token);
+        return this;
+    }
+
+    /** The same with a token that changes: it is asked for with each call; see {@link BearerToken}. */
+    public ProductSearchChannelBuilder token(Supplier<String> token) {
+        this.token = new BearerToken(token);
         return this;
     }
 
@@ -146,6 +174,9 @@ public final class ProductSearchChannelBuilder {
 
     /** Builds the channel. It connects on first use and can be shared by all threads. */
     public ManagedChannel build() {
+        if (token != null && !plaintext) {
+            tls(); // a token is a secret
+        }
         ChannelCredentials credentials =
                 tls == null ? InsecureChannelCredentials.create() : tls.build();
         ManagedChannelBuilder<?> builder =
@@ -159,8 +190,16 @@ public final class ProductSearchChannelBuilder {
                         .keepAliveTimeout(keepAliveTimeout.toNanos(), TimeUnit.NANOSECONDS)
                         .keepAliveWithoutCalls(keepAliveWithoutCalls)
                         .idleTimeout(idleTimeout.toNanos(), TimeUnit.NANOSECONDS);
+        if (token != null) {
+            builder.intercept(new TokenInterceptor(token));
+        }
         customization.accept(builder);
         return builder.build();
+    }
+
+    /** Builds the channel and returns a client over it; closing the client closes the channel. */
+    public ProductSearchClient connect() {
+        return new ProductSearchClient(build());
     }
 
     static Duration positive(String name, Duration value) {

@@ -47,7 +47,11 @@ public final class ProductSearchClient implements AutoCloseable {
         this(channel, null, null);
     }
 
-    /** Calls the service at {@code target}, such as {@code 127.0.0.1:50051}, in plaintext. */
+    /**
+     * Calls the service at {@code target}, such as {@code 127.0.0.1:50051}, in plaintext. For TLS, a
+     * token and other settings: {@code
+     * ProductSearchChannelBuilder.forTarget("search.example:443").tls().token(token).connect()}.
+     */
     public static ProductSearchClient connect(String target) {
         return new ProductSearchClient(ProductSearchChannelBuilder.forTarget(target).build());
     }
@@ -100,6 +104,18 @@ public final class ProductSearchClient implements AutoCloseable {
     }
 
     /**
+     * Deletes any number of stored images: makes a call of {@link #batchDeleteImages} for each
+     * 10,000 and returns the results of all, in the order of the request.
+     *
+     * <p>Throws only if the first call fails. If a later one does, this stops, and that error
+     * stands in the result of each signature that was not dealt with. In the error of a malformed
+     * signature the index in {@code cont_signs[i]} counts within its call.
+     */
+    public BatchDeleteImagesResponse batchDelete(BatchDeleteImagesRequest request) {
+        return Batches.delete(request, this::batchDeleteImages);
+    }
+
+    /**
      * Stores a stream of images; see {@link BulkAdd}. The items are read by another thread. Each
      * should have its own key.
      */
@@ -143,7 +159,7 @@ public final class ProductSearchClient implements AutoCloseable {
         try {
             return method.apply(stub());
         } catch (StatusRuntimeException e) {
-            throw ProductSearchException.from(e);
+            throw ProductSearchException.from(e, channel.authority());
         }
     }
 

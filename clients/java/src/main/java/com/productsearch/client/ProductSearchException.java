@@ -11,9 +11,12 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
+import java.math.BigDecimal;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -24,6 +27,9 @@ import java.util.OptionalLong;
  *
  * <p>The accessors read the {@code google.rpc} details of the status. They are empty if the error
  * has no such detail, as with gRPC's own errors (no connection, deadline). None of them throws.
+ *
+ * <p>{@link #getMessage} has all that is known in one line: reason, message, code, retry delay and
+ * log_id. An address that cannot be reached is named with the cause.
  */
 public class ProductSearchException extends RuntimeException {
     private static final String DOMAIN = "productsearch.v1";
@@ -33,11 +39,20 @@ public class ProductSearchException extends RuntimeException {
     private final Status.Code code;
     private final com.google.rpc.Status status;
 
-    ProductSearchException(
-            String prefix, Status.Code code, com.google.rpc.Status status, Throwable cause) {
-        super(prefix + messageOf(code, status), cause);
+    private ProductSearchException(
+            String message, Status.Code code, com.google.rpc.Status status, Throwable cause) {
+        super(message, cause);
         this.code = code;
         this.status = status;
+    }
+
+    /** The failure of a call to {@code target}. */
+    ProductSearchException(String prefix, Throwable failure, String target) {
+        this(
+                prefix + messageOf(codeOf(failure), statusOf(failure), target, failure),
+                codeOf(failure),
+                statusOf(failure),
+                failure);
     }
 
     /**
@@ -45,16 +60,21 @@ public class ProductSearchException extends RuntimeException {
      * something that was caused by one. Anything else has code UNKNOWN.
      */
     public static ProductSearchException from(Throwable failure) {
+        return from(failure, null);
+    }
+
+    /** The same for a call to {@code target}, which the message names if it cannot be reached. */
+    static ProductSearchException from(Throwable failure, String target) {
         if (failure instanceof ProductSearchException already) {
             return already;
         }
-        return new ProductSearchException("", codeOf(failure), statusOf(failure), failure);
+        return new ProductSearchException("", failure, target);
     }
 
     /** Reads the error of one bulk item or of one signature of a batch. */
     public static ProductSearchException from(com.google.rpc.Status error) {
-        return new ProductSearchException(
-                "", Status.fromCodeValue(error.getCode()).getCode(), error, null);
+        Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
+        return new ProductSearchException(messageOf(code, error, null, null), code, error, null);
     }
 
     /** The gRPC code. */
@@ -62,7 +82,7 @@ public class ProductSearchException extends RuntimeException {
         return code;
     }
 
-    /** The status message without code and reason, which {@link #getMessage} has. */
+    /** The status message alone. */
     public String description() {
         return status.getMessage();
     }
@@ -82,6 +102,10 @@ public class ProductSearchException extends RuntimeException {
 
     /** After how long a retry can succeed; empty: waiting does not help. */
     public Optional<Duration> retryDelay() {
+        return retryDelayOf(status);
+    }
+
+    private static Optional<Duration> retryDelayOf(com.google.rpc.Status status) {
         return detail(status, RetryInfo.getDefaultInstance())
                 .map(RetryInfo::getRetryDelay)
                 .map(delay -> Duration.ofSeconds(delay.getSeconds(), delay.getNanos()));
@@ -98,13 +122,13 @@ public class ProductSearchException extends RuntimeException {
 
     /** The signature of the image that is stored already (IMAGE_ALREADY_EXISTS). */
     public Optional<String> contSign() {
-        return metadata("contSign");
+        return metadata(status, "contSign");
     }
 
     /** The upstream's error_code, for its error table. */
     public OptionalInt upstreamCode() {
         try {
-            return metadata("upstreamCode")
+            return metadata(status, "upstreamCode")
                     .filter(ProductSearchException::isDecimal)
                     .map(text -> OptionalInt.of(Integer.parseInt(text)))
                     .orElse(OptionalInt.empty());
@@ -118,8 +142,12 @@ public class ProductSearchException extends RuntimeException {
      * it with {@link Long#toUnsignedString(long)}.
      */
     public OptionalLong logId() {
+        return logIdOf(status);
+    }
+
+    private static OptionalLong logIdOf(com.google.rpc.Status status) {
         try {
-            return metadata("logId")
+            return metadata(status, "logId")
                     .filter(ProductSearchException::isDecimal)
                     .map(text -> OptionalLong.of(Long.parseUnsignedLong(text)))
                     .orElse(OptionalLong.empty());
@@ -128,15 +156,15 @@ public class ProductSearchException extends RuntimeException {
         }
     }
 
-    private Optional<String> metadata(String key) {
+    private static Optional<String> metadata(com.google.rpc.Status status, String key) {
         return info(status).map(info -> info.getMetadataMap().get(key));
     }
 
-    static Status.Code codeOf(Throwable failure) {
+    private static Status.Code codeOf(Throwable failure) {
         return Status.fromThrowable(failure).getCode();
     }
 
-    static com.google.rpc.Status statusOf(Throwable failure) {
+    private static com.google.rpc.Status statusOf(Throwable failure) {
         Status plain = Status.fromThrowable(failure);
         Metadata trailers = trailersOf(failure);
         byte[] details = trailers == null ? null : trailers.get(DETAILS);
@@ -166,9 +194,36 @@ public class ProductSearchException extends RuntimeException {
         return null;
     }
 
-    private static String messageOf(Status.Code code, com.google.rpc.Status status) {
-        String reason = info(status).map(info -> info.getReason() + " ").orElse("");
-        return reason + code + (status.getMessage().isEmpty() ? "" : ": " + status.getMessage());
+    private static String messageOf(
+            Status.Code code, com.google.rpc.Status status, String target, Throwable failure) {
+        Optional<String> reason = info(status).map(ErrorInfo::getReason);
+        String description = status.getMessage();
+        if (reason.isEmpty() && code == Status.Code.UNAVAILABLE && target != null) {
+            description = "cannot reach " + target + ": " + withCause(description, failure);
+        }
+        List<String> told = new ArrayList<>();
+        reason.ifPresent(name -> told.add(code.name()));
+        retryDelayOf(status)
+                .map(delay -> BigDecimal.valueOf(delay.toMillis(), 3).stripTrailingZeros())
+                .ifPresent(delay -> told.add("retry after " + delay.toPlainString() + " s"));
+        metadata(status, "contSign").ifPresent(sign -> told.add("cont_sign " + sign));
+        logIdOf(status).ifPresent(id -> told.add("log_id " + Long.toUnsignedString(id)));
+        return reason.orElse(code.name())
+                + (description.isEmpty() ? "" : ": " + description)
+                + (told.isEmpty() ? "" : " (" + String.join(", ", told) + ")");
+    }
+
+    /** grpc-java says "io exception" and leaves what happened to the cause. */
+    private static String withCause(String description, Throwable failure) {
+        Throwable root = failure;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        String why = root.getMessage();
+        if (root == failure || why == null || description.contains(why)) {
+            return description;
+        }
+        return description.isEmpty() ? why : description + ": " + why;
     }
 
     private static ErrorReason reasonOf(ErrorInfo info) {

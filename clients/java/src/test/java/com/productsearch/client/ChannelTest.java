@@ -36,8 +36,10 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -137,11 +139,81 @@ class ChannelTest {
         assertEquals(Code.UNAUTHENTICATED, codeOf(c -> broken.updateImage(update)));
     }
 
-    /** An address where nobody listens fails as unavailable, and says nothing more. */
+    /** The channel's token goes with calls and streams, and with plaintext only if that is said. */
     @Test
-    void nobodyThereIsUnavailable() {
+    void theChannelsTokenIsSent() throws InterruptedException {
+        AtomicInteger tokens = new AtomicInteger();
+        ProductSearchChannelBuilder changing =
+                channel().plaintext().token(() -> " t" + tokens.incrementAndGet() + "\n");
+        ProductSearchChannelBuilder fixed = channel().plaintext().token("same");
+        for (ProductSearchChannelBuilder builder : List.of(changing, fixed)) {
+            try (ProductSearchClient named = builder.connect()) {
+                codeOf(c -> named.updateImage(UpdateImageRequest.getDefaultInstance()));
+                codeOf(c -> bulk(named));
+                codeOf(c -> bulk(named.withCallCredentials(new BearerToken("own"))));
+            }
+        }
+        for (String token : List.of("t1", "t2", "own", "same", "same", "own")) {
+            assertEquals("Bearer " + token, arrivals.take().headers().get(AUTHORIZATION));
+        }
+        try (ProductSearchClient secure = channel().token("secret").connect()) {
+            assertEquals(Code.UNAVAILABLE, codeOf(c -> secure.addImage(add(10))));
+            assertEquals(0, arrivals.calls.size());
+        }
+    }
+
+    /** A token that no header can hold is refused, and no error has its text. */
+    @ParameterizedTest
+    @ValueSource(strings = {"", " \n", "secret\nline", "s\u00e9cret"})
+    void aTokenThatCannotBeSentIsRefused(String token) {
+        IllegalArgumentException refused =
+                assertThrows(IllegalArgumentException.class, () -> channel().token(token));
+        assertFalse(refused.getMessage().contains("cret"), refused.getMessage());
+        for (Supplier<String> supplier : List.<Supplier<String>>of(() -> token, () -> null)) {
+            try (ProductSearchClient named = channel().plaintext().token(supplier).connect()) {
+                ProductSearchException error =
+                        assertThrows(
+                                ProductSearchException.class, () -> named.addImage(add(10)));
+                assertEquals(Code.UNAUTHENTICATED, error.code());
+                assertFalse(error.getMessage().contains("cret"), error.getMessage());
+            }
+        }
+        assertEquals(0, arrivals.calls.size());
+    }
+
+    /** An address that cannot be reached is named with the cause, by calls and streams. */
+    @Test
+    void nobodyThereIsNamed() {
+        String address = server.address();
+        try (ProductSearchClient secure = channel().tls().connect()) {
+            assertNames(address, "not an SSL/TLS record", secure);
+        }
         server.close();
-        assertEquals(Code.UNAVAILABLE, codeOf(c -> c.addImage(add(10))));
+        assertNames(address, "Connection refused", client);
+        String nowhere = "no-such-host.invalid:1";
+        try (ProductSearchClient lost = ProductSearchClient.connect(nowhere)) {
+            assertNames(nowhere, "no-such-host.invalid", lost);
+        }
+    }
+
+    private static void assertNames(String target, String cause, ProductSearchClient unreachable) {
+        List<Executable> calls =
+                List.of(() -> unreachable.addImage(add(10)), () -> bulk(unreachable));
+        for (Executable call : calls) {
+            ProductSearchException error = assertThrows(ProductSearchException.class, call);
+            String message = error.getMessage();
+            assertEquals(Code.UNAVAILABLE, error.code());
+            assertTrue(message.contains("cannot reach " + target + ": "), message);
+            assertTrue(message.contains(cause), message);
+        }
+    }
+
+    private static void bulk(ProductSearchClient client) {
+        client.bulkAdd(Settings.getDefaultInstance(), List.of()).iterator().hasNext();
+    }
+
+    private ProductSearchChannelBuilder channel() {
+        return ProductSearchChannelBuilder.forTarget(server.address());
     }
 
     /** An image of 5 MB reaches the service, whose own error says that it is too large. */

@@ -51,7 +51,11 @@ class ProductSearchExceptionTest {
         assertEquals(Optional.of(ErrorReason.IMAGE_ALREADY_EXISTS), error.reason());
         assertEquals("what happened", error.description());
         assertEquals(
-                "IMAGE_ALREADY_EXISTS ALREADY_EXISTS: what happened", error.getMessage());
+                "IMAGE_ALREADY_EXISTS: what happened (ALREADY_EXISTS, retry after 1.25 s,"
+                        + " cont_sign 1,2, log_id "
+                        + LOG_ID_MAX
+                        + ")",
+                error.getMessage());
         assertEquals(OptionalInt.of(216681), error.upstreamCode());
         assertEquals(LOG_ID_MAX, Long.toUnsignedString(error.logId().getAsLong()));
         assertEquals(Optional.of("1,2"), error.contSign());
@@ -93,7 +97,7 @@ class ProductSearchExceptionTest {
                         Failures.status(Code.INTERNAL, "REASON_OF_TOMORROW", Map.of()));
         assertEquals(Optional.of(ErrorReason.ERROR_REASON_UNSPECIFIED), error.reason());
         assertEquals(
-                "REASON_OF_TOMORROW INTERNAL: what happened",
+                "REASON_OF_TOMORROW: what happened (INTERNAL)",
                 error.getMessage(),
                 "the log shows the word that was sent");
     }

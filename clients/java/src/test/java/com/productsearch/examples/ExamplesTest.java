@@ -8,6 +8,8 @@ import com.productsearch.client.Failures;
 import com.productsearch.client.TestServer;
 import com.productsearch.v1.AddImageRequest;
 import com.productsearch.v1.AddImageResponse;
+import com.productsearch.v1.BatchDeleteImagesRequest;
+import com.productsearch.v1.BatchDeleteImagesResponse;
 import com.productsearch.v1.BulkAddImagesRequest;
 import com.productsearch.v1.BulkAddImagesRequest.Item;
 import com.productsearch.v1.BulkAddImagesResponse;
@@ -21,6 +23,8 @@ import com.productsearch.v1.ProductSearchGrpc.ProductSearchImplBase;
 import com.productsearch.v1.SearchImagesRequest;
 import com.productsearch.v1.SearchImagesResponse;
 import com.productsearch.v1.SearchResult;
+import com.productsearch.v1.UpdateImageRequest;
+import com.productsearch.v1.UpdateImageResponse;
 import io.grpc.ServerCredentials;
 import io.grpc.Status.Code;
 import io.grpc.TlsServerCredentials;
@@ -62,6 +66,21 @@ class ExamplesTest {
         }
     }
 
+    /** The image is added, found, changed and deleted, and what is not there is told. */
+    @Test
+    void lifecycle() throws Exception {
+        Path file = Files.writeString(folder.resolve("apple.jpg"), "an apple");
+        Memory memory = new Memory();
+        try (TestServer server = new TestServer(memory)) {
+            assertEquals(
+                    "stored as apple.sign\n0.900 a red apple\n"
+                            + "9,9: IMAGE_NOT_FOUND: what happened (NOT_FOUND)\n",
+                    output(() -> Lifecycle.main(new String[] {server.address(), file.toString()})));
+            assertEquals("apple.sign is a ripe apple of 8", memory.updated);
+            assertEquals(Map.of(), memory.stored);
+        }
+    }
+
     /** The import stores a folder, tells of what failed, and goes on after an interruption. */
     @Test
     void importsAFolder() throws Exception {
@@ -71,7 +90,7 @@ class ExamplesTest {
         Memory memory = new Memory();
         try (TestServer server = new TestServer(memory)) {
             assertEquals(
-                    "broken.jpg: IMAGE_UNREADABLE INVALID_ARGUMENT: what happened\n2 added\n",
+                    "broken.jpg: IMAGE_UNREADABLE: what happened (INVALID_ARGUMENT)\n2 added\n",
                     output(() -> Import.main(new String[] {server.address(), folder.toString()})));
             assertEquals(2, memory.streams);
         }
@@ -115,7 +134,7 @@ class ExamplesTest {
                         .results()
                         .map((MatchResult sample) -> sample.group(1))
                         .toList();
-        assertEquals(4, samples.size());
+        assertEquals(7, samples.size());
         for (String sample : samples) {
             String wanted = withoutSpace(sample);
             assertTrue(programs.stream().anyMatch(text -> text.contains(wanted)), sample);
@@ -146,6 +165,7 @@ class ExamplesTest {
     private static final class Memory extends ProductSearchImplBase {
         private final Map<String, SearchResult> stored = new LinkedHashMap<>();
         volatile int streams;
+        volatile String updated;
 
         @Override
         public void addImage(AddImageRequest request, StreamObserver<AddImageResponse> answer) {
@@ -180,7 +200,37 @@ class ExamplesTest {
         @Override
         public void deleteImage(
                 DeleteImageRequest request, StreamObserver<DeleteImageResponse> answer) {
+            stored.remove(request.getImageRef().getContSign());
             answer.onNext(DeleteImageResponse.getDefaultInstance());
+            answer.onCompleted();
+        }
+
+        @Override
+        public void updateImage(
+                UpdateImageRequest request, StreamObserver<UpdateImageResponse> answer) {
+            updated =
+                    request.getImageRef().getContSign()
+                            + " is "
+                            + request.getBrief()
+                            + " of "
+                            + request.getClassId1();
+            answer.onNext(UpdateImageResponse.getDefaultInstance());
+            answer.onCompleted();
+        }
+
+        @Override
+        public void batchDeleteImages(
+                BatchDeleteImagesRequest request,
+                StreamObserver<BatchDeleteImagesResponse> answer) {
+            BatchDeleteImagesResponse.Builder response = BatchDeleteImagesResponse.newBuilder();
+            for (String sign : request.getContSignsList()) {
+                var result = response.addResultsBuilder().setContSign(sign);
+                if (sign.equals("9,9")) {
+                    result.setError(
+                            Failures.status(Code.NOT_FOUND, ErrorReason.IMAGE_NOT_FOUND));
+                }
+            }
+            answer.onNext(response.build());
             answer.onCompleted();
         }
 

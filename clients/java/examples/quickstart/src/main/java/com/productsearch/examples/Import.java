@@ -1,8 +1,8 @@
 package com.productsearch.examples;
 
-import com.google.protobuf.ByteString;
 import com.productsearch.client.BulkAdd;
 import com.productsearch.client.BulkInterruptedException;
+import com.productsearch.client.Images;
 import com.productsearch.client.ProductSearchClient;
 import com.productsearch.client.ProductSearchException;
 import com.productsearch.v1.BulkAddImagesRequest.Item;
@@ -57,8 +57,7 @@ public final class Import {
 
     private static Item item(Path file) {
         try {
-            ByteString content = ByteString.copyFrom(Files.readAllBytes(file));
-            ImageSource image = ImageSource.newBuilder().setContent(content).setFit(true).build();
+            ImageSource image = Images.fit(Images.fromFile(file));
             String name = file.getFileName().toString();
             return Item.newBuilder()
                     .setKey(name)

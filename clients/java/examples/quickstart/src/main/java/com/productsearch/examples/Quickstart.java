@@ -1,6 +1,6 @@
 package com.productsearch.examples;
 
-import com.google.protobuf.ByteString;
+import com.productsearch.client.Images;
 import com.productsearch.client.ProductSearchClient;
 import com.productsearch.client.ProductSearchException;
 import com.productsearch.v1.AddImageRequest;
@@ -10,7 +10,6 @@ import com.productsearch.v1.NewImage;
 import com.productsearch.v1.SearchImagesRequest;
 import com.productsearch.v1.SearchResult;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -21,8 +20,7 @@ public final class Quickstart {
     private Quickstart() {}
 
     public static void main(String[] arguments) throws IOException {
-        ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
-        ImageSource image = ImageSource.newBuilder().setContent(content).setFit(true).build();
+        ImageSource image = Images.fit(Images.fromFile(Path.of(arguments[1])));
         try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
             add(client, image);
             SearchImagesRequest request =

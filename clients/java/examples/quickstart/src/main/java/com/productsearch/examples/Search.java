@@ -1,12 +1,11 @@
 package com.productsearch.examples;
 
-import com.google.protobuf.ByteString;
+import com.productsearch.client.Images;
 import com.productsearch.client.ProductSearchClient;
 import com.productsearch.v1.ImageSource;
 import com.productsearch.v1.SearchImagesRequest;
 import com.productsearch.v1.SearchResult;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** Finds all stored images that are like one: {@code Search HOST:PORT IMAGE}. */
@@ -15,8 +14,7 @@ public final class Search {
 
     public static void main(String[] arguments) throws IOException {
         try (ProductSearchClient client = ProductSearchClient.connect(arguments[0])) {
-            ByteString content = ByteString.copyFrom(Files.readAllBytes(Path.of(arguments[1])));
-            ImageSource image = ImageSource.newBuilder().setContent(content).setFit(true).build();
+            ImageSource image = Images.fit(Images.fromFile(Path.of(arguments[1])));
             SearchImagesRequest request =
                     SearchImagesRequest.newBuilder().setImage(image).setMinScore(0.5).build();
             for (SearchResult hit : client.searchAll(request)) {
