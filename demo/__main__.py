@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from demo import contact_sheet, examples, products, stock
+from demo import contact_sheet, examples, products, session, stock
 from demo.facade import Facade
 from demo.processes import Engine, ServerError
 from demo.tour import Tour, TourError
@@ -53,10 +53,13 @@ def main() -> int:
     run = commands.add_parser("run", help="keep engine and facade up")
     run.add_argument("--data", type=Path, default=Path(".run"))
     run.add_argument("--free-ports", action="store_true", help="beside another one")
+    commands.add_parser("session", help="record the sessions of the documents anew")
     arguments = parser.parse_args()
     try:
         if arguments.command == "run":
             return _run(arguments.data, free_ports=arguments.free_ports)
+        if arguments.command == "session":
+            return _sessions()
         return _tour(arguments.photos, arguments.out)
     except (ServerError, TourError, ValueError, OSError) as error:
         print(f"demo failed: {error}", file=sys.stderr)
@@ -132,6 +135,24 @@ def _run(data: Path, *, free_ports: bool) -> int:
             )
             print(how_to, flush=True)
             stop.wait()
+    return 0
+
+
+def _sessions() -> int:
+    with Engine() as engine:
+        for number, file in enumerate(session.SESSIONS):
+            pair = engine.create_library(f"session-{number}")
+            with tempfile.TemporaryDirectory(prefix="productsearch-session-") as scratch:
+                folder = Path(scratch) / "shop"
+                folder.mkdir()
+                with Facade(
+                    Path(scratch) / "service",
+                    engine.url,
+                    {_LIBRARY: pair},
+                    environment=_NOBODY_BALANCES,
+                ) as facade:
+                    session.write(file, session.recorded(file, folder, facade.url))
+            print(f"recorded the session in {file}")
     return 0
 
 

@@ -33,7 +33,7 @@ base64 < {photo} | tr -d '\\n' |
 
 def text(stock: Stock, target: str) -> str:
     """Return the examples. Below each heading stands what finds a product."""
-    (photo, *_) = sorted(stock.photos.glob(f"{_SHOWN}-*.jpg"))
+    (photo, *_) = sorted(stock.photos.glob(f"{_SHOWN}-*-wood.jpg"))
     (stored, *_) = sorted(stock.listed.parent.glob(f"{_SHOWN}-*.jpg"))
     return _EXAMPLES.format(
         target=target,

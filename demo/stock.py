@@ -82,6 +82,6 @@ def _write_list(file: Path, images: Iterable[Photo]) -> None:
         rows = csv.writer(lines)
         rows.writerow(_COLUMNS)
         for image in images:
-            brief = json.dumps({"id": image.key, "name": image.product})
+            brief = json.dumps({"id": image.key, "name": image.product}, separators=(",", ":"))
             rows.writerow((image.key, f"{image.key}.jpg", brief, image.class_id, image.group_id))
     unfinished.replace(file)
