@@ -1,24 +1,26 @@
-# The only commands anyone needs. Everything is installed into .venv from lock files.
+# The only commands anyone needs. Everything is installed into .venv from lock files: first what
+# runs (demo, run, dist), then what tests and checks.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PHOTOS ?=
 
 venv := .venv
 bin := $(venv)/bin
+running := $(venv)/.running
 installed := $(venv)/.installed
 generator := .venv-generate/.installed
 imports := build/imports/google/rpc/status.proto
 packages := clients/python service engine
 
 # Flags of a nested or outer make, or of the user's shell, must not change what is installed.
-pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip --quiet
+pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip
 
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 .PHONY: demo
-demo: $(installed) ## set up and show every RPC on images (PHOTOS=dir for your own)
+demo: $(running) ## set up and show every RPC on images (PHOTOS=dir for your own)
 	$(bin)/python -m demo tour $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 .PHONY: test
@@ -86,8 +88,14 @@ test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifes
 	$(bin)/python -u -m tests.mesh.rolling
 
 .PHONY: run
-run: $(installed) ## keep facade and engine up; prints how to call them
+run: $(running) ## keep facade and engine up with the demo's products; prints how to call them
 	@$(bin)/python -m demo run
+
+.PHONY: dist
+dist: $(running) ## build the wheels of client, service and engine into dist/
+	rm -rf dist
+	$(pip) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(packages:%=./%)
+	@ls dist/*.whl
 
 .PHONY: setup
 setup: $(installed) ## install everything that demo, test and check need
@@ -151,14 +159,19 @@ lock: ## resolve the lock files anew
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here
-	rm -rf build .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf build dist .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		clients/java/target clients/java/examples/quickstart/target tests/interop/node/node_modules
 
-$(installed): requirements-dev.lock $(packages:%=%/pyproject.toml) engine/hatch_build.py \
+# pip shows what it downloads. Modules are compiled when they are first imported.
+$(running): requirements-run.lock $(packages:%=%/pyproject.toml) engine/hatch_build.py \
 		$(wildcard engine/model_build/*.py)
 	$(PYTHON) -m venv $(venv)
-	$(pip) install --require-hashes -r requirements-dev.lock
+	$(pip) install --no-compile --require-hashes -r requirements-run.lock
 	$(pip) install --no-deps --no-build-isolation $(packages:%=-e %)
+	@touch $@
+
+$(installed): $(running) requirements-dev.lock
+	$(pip) install --no-compile --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(generator): protos/requirements.lock

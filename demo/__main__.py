@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from demo import contact_sheet, products
+from demo import contact_sheet, examples, products, session, stock
 from demo.facade import Facade
 from demo.processes import Engine, ServerError
 from demo.tour import Tour, TourError
@@ -23,28 +23,18 @@ _USUAL_PORTS = {
     "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
     "PRODUCTSEARCH_METRICS_LISTEN": "127.0.0.1:9464",
 }
+_FREE_PORTS = dict.fromkeys(_USUAL_PORTS, "127.0.0.1:0")
 _HOW_TO = """
-The facade listens on {facade}, the engine on {engine}.
+ProductSearch is up: facade {facade}, engine {engine}.
+{stored}
+Paste into another terminal, in this folder:
+
+{examples}
+== Your own images: give your folder, then a photo ==
+.venv/bin/productsearch import FOLDER --fit{flag}
+.venv/bin/productsearch search PHOTO{flag}
+
 Health is at {admin} (gRPC), metrics are at http://{metrics}/metrics.
-
-Python (in another terminal):
-
-    .venv/bin/python - <<'EOF'
-    from pathlib import Path
-    from productsearch.v1 import ImageSource, ProductSearchStub, SearchImagesRequest, connect
-
-    stub = ProductSearchStub(connect("{facade}"))
-    image = ImageSource(content=Path("image.jpg").read_bytes(), fit=True)
-    for hit in stub.SearchImages(SearchImagesRequest(image=image)).results:
-        print(hit.score, hit.cont_sign, hit.brief)
-    EOF
-
-grpcurl (the service answers reflection):
-
-    grpcurl -plaintext {facade} describe productsearch.v1.ProductSearch
-    grpcurl -plaintext -d '{{"image_ref": {{"cont_sign": "1,2"}}}}' \\
-        {facade} productsearch.v1.ProductSearch/DeleteImage
-
 Images and keys are kept in {data}. Stop with Ctrl-C.
 """
 
@@ -62,10 +52,14 @@ def main() -> int:
     tour.add_argument("--out", type=Path, default=Path("build/demo"))
     run = commands.add_parser("run", help="keep engine and facade up")
     run.add_argument("--data", type=Path, default=Path(".run"))
+    run.add_argument("--free-ports", action="store_true", help="beside another one")
+    commands.add_parser("session", help="record the sessions of the documents anew")
     arguments = parser.parse_args()
     try:
         if arguments.command == "run":
-            return _run(arguments.data)
+            return _run(arguments.data, free_ports=arguments.free_ports)
+        if arguments.command == "session":
+            return _sessions()
         return _tour(arguments.photos, arguments.out)
     except (ServerError, TourError, ValueError, OSError) as error:
         print(f"demo failed: {error}", file=sys.stderr)
@@ -111,29 +105,54 @@ def _share(part: int, whole: int) -> str:
     return f"{part:4} of {whole} ({100 * part / whole:.1f} %)"
 
 
-def _run(data: Path) -> int:
+def _run(data: Path, *, free_ports: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     data.mkdir(parents=True, exist_ok=True)
-    with Engine(data / "engine", listen="127.0.0.1:8190") as engine:
+    others = _FREE_PORTS if free_ports else _USUAL_PORTS
+    print("Starting the engine and the facade ...", flush=True)
+    with Engine(data / "engine", listen=f"127.0.0.1:{0 if free_ports else 8190}") as engine:
         pair = _kept_pair(engine, data / "key-pair.json")
         with Facade(
             data / "service",
             engine.url,
             {_LIBRARY: pair},
-            listen="127.0.0.1:50051",
-            environment=_NOBODY_BALANCES | _USUAL_PORTS | {"PRODUCTSEARCH_REFLECTION": "true"},
+            listen=f"127.0.0.1:{0 if free_ports else 50051}",
+            environment=_NOBODY_BALANCES | others | {"PRODUCTSEARCH_REFLECTION": "true"},
         ) as facade:
+            print("Adding the demo's products ...", flush=True)
+            products_there = stock.written(data)
             how_to = _HOW_TO.format(
                 facade=facade.url,
                 admin=facade.admin,
                 metrics=facade.metrics,
                 engine=engine.url,
                 data=data,
+                stored=stock.imported(products_there, facade.url),
+                examples=examples.text(products_there, facade.url),
+                flag=examples.target_flag(facade.url),
             )
             print(how_to, flush=True)
             stop.wait()
+    return 0
+
+
+def _sessions() -> int:
+    with Engine() as engine:
+        for number, file in enumerate(session.SESSIONS):
+            pair = engine.create_library(f"session-{number}")
+            with tempfile.TemporaryDirectory(prefix="productsearch-session-") as scratch:
+                folder = Path(scratch) / "shop"
+                folder.mkdir()
+                with Facade(
+                    Path(scratch) / "service",
+                    engine.url,
+                    {_LIBRARY: pair},
+                    environment=_NOBODY_BALANCES,
+                ) as facade:
+                    session.write(file, session.recorded(file, folder, facade.url))
+            print(f"recorded the session in {file}")
     return 0
 
 

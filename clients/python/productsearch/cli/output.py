@@ -42,7 +42,12 @@ def print_rows(
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         number = column in ("score", "#", "count", "images", "calls")
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number or column == "cont_sign",  # what is copied stays on one line
+        )
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     Console().print(table)

@@ -1,0 +1,59 @@
+"""The documents list all that there is: reasons, settings; and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from productsearch.v1 import ErrorReason
+from productsearch_service.rpc import status
+from productsearch_service.settings import LibrarySettings, Settings
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+DOCS: Final = ROOT / "docs"
+PAGES: Final = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+_NO_EFFECT: Final = {"one_core", "libraries.NAME.search_cache_entries"}
+_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
+_LINK: Final = re.compile(r"\]\(([^)#:]+)(#[^)]*)?\)")
+
+
+def _rows(page: Path) -> list[str]:
+    return [line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
+
+
+def test_the_error_table_has_each_reason_with_its_code() -> None:
+    """Once each, in the row of the status code that the service sends."""
+    told = [
+        (reason, row.split("|")[2])
+        for row in _rows(DOCS / "errors.md")
+        for reason in re.findall(r"`([A-Z_]+)`", row.split("|")[1])
+    ]
+    assert sorted({*ErrorReason.keys()} - {"ERROR_REASON_UNSPECIFIED"}) == sorted(
+        reason for reason, _ in told
+    )
+    for reason, code in told:
+        assert _NAMES[status.CODES[reason]] in code, reason
+
+
+def test_the_settings_table_has_each_setting() -> None:
+    """Those of the service and those of a library; none that does not exist."""
+    told: set[str] = set()
+    for row in _rows(DOCS / "settings.md"):
+        for name in re.findall(r"`([a-zA-Z_.]+)`", row.split("|")[1]):
+            told.add(f"libraries.NAME{name}" if name.startswith(".") else name)
+    exist = {*Settings.model_fields} - {"libraries"}
+    exist |= {f"libraries.NAME.{name}" for name in LibrarySettings.model_fields}
+    assert exist - _NO_EFFECT == told
+    for name in _NO_EFFECT:
+        assert f"`{name}`" in (DOCS / "settings.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    """Each relative link of a page names a file or folder of the repository."""
+    for path, _ in _LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / path).exists(), path
