@@ -46,10 +46,10 @@ CALLS_MAX = 512
 """Calls in flight; further ones are refused with code 4."""
 
 TOKEN_CALLS_MAX = 64
-"""Token requests in flight; further ones get HTTP 500, and ask again."""
+"""Token requests of which the database is asked; further ones get HTTP 500, and ask again."""
 
 CONNECTIONS_MAX = 1024
-"""Open connections. For one more, one that is idle, or slow with its head, is closed."""
+"""Open connections. For one more, one that is idle, or slow with its head or body, is closed."""
 
 DESCRIPTORS_KEPT = 256
 """File descriptors that connections leave to the database, to workers and to downloads."""

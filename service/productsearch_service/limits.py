@@ -20,15 +20,21 @@ BATCH_DELETE_MAX: Final = 100
 """Signatures in one delete call."""
 
 # --- this service ---
-RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
-"""Largest gRPC message: above any image, so that an oversized one gets our own error."""
+FIT_BYTES_MAX: Final = 20 * 1024 * 1024
+"""Largest image that ``fit`` takes."""
+RECEIVE_BYTES_MAX: Final = FIT_BYTES_MAX + 1024 * 1024
+"""Largest gRPC message: above any image, so that one that is a little too large gets our own error.
+gRPC has one such limit for all methods and callers, and refuses what is above it by itself."""
+LARGE_BYTES: Final = 6 * 1024 * 1024
+"""Above it an image is large, and its call needs one of the places for such."""
+LARGE_CALLS_MAX: Final = 8
+LARGE_BYTES_MAX: Final = 4 * FIT_BYTES_MAX
+"""Of large images together, a part of BYTES_IN_FLIGHT_MAX: the rest is left to ordinary calls."""
 BATCH_SIGNS_MAX: Final = 10_000
 """Signatures in one BatchDeleteImages."""
 BATCH_BYTES_MAX: Final = 64 * BATCH_SIGNS_MAX
 """Its request; a signature has at most 21 characters."""
 KEY_BYTES_MAX: Final = 256
-FIT_BYTES_MAX: Final = 20 * 1024 * 1024
-"""Largest image that ``fit`` takes."""
 FIT_PIXELS_MAX: Final = 25_000_000
 """The most pixels that ``fit`` decodes."""
 FIT_JPEG_PIXELS_MAX: Final = 200_000_000
@@ -64,11 +70,12 @@ CALL_MIN_S: Final = 0.100
 DEADLINE_MIN_S: Final = CALL_MIN_S + DEADLINE_SHAVE_S
 """The same as the caller counts: until its own deadline."""
 
-RECEIVING_MAX: Final = 16
-"""Messages of unary calls that are received at the same time, each as large as one may be."""
+RECEIVING_MAX: Final = 8
+"""Messages of unary calls that are received at the same time, each as large as one may be: how
+large it is shows only when it is there."""
 RECEIVE_TIMEOUT_S: Final = 15.0
 """From its turn to the end of a call's message."""
-WAITING_MAX: Final = 2048
+WAITING_MAX: Final = 1024
 """Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
 BYSTANDERS_MAX: Final = 256
 """Calls of health and reflection; one more ends the oldest."""

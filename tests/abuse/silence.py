@@ -206,7 +206,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
     found += watched(name, _ADD, "--count=64", send, "--token=one", act=freeze)
     found.append(at_most(f"{name}: seconds until places are back", back_s, _BACK_S))
 
-    name = "88 messages of 6 MiB less one byte"
+    name = "88 messages of 21 MiB less one byte"
     send = f"--send={limits.RECEIVE_BYTES_MAX - 1}"
     found += watched(name, _SEARCH, "--count=88", send, "--token=one")
     found.append(at_most(f"{name}: memory grown MB", grown_mb, 300))

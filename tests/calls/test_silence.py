@@ -172,7 +172,7 @@ def test_a_cancelled_silent_call_gives_its_place_back(quiet: Quiet) -> None:
 def test_large_messages_are_received_a_few_at_a_time(
     facade_of: ServerFactory, upstream: FakeUpstream
 ) -> None:
-    """88 messages of 6 MiB less one byte: never more received than there are places for one."""
+    """88 messages of 21 MiB less one byte: never more received than there are places for one."""
     running = facade_of()
     most = 0
     over = threading.Event()

@@ -249,6 +249,41 @@ def test_bodies_that_do_not_come(shared_caller: Caller, caller: Caller) -> None:
             assert b'"error_code":2,' in b"".join(iter(lambda: answer.read(1), b"}"))
 
 
+def unanswered(connections: list[socket.socket]) -> bool:
+    """Return whether none of them has been told anything, though some may have been closed."""
+    told = b""
+    for connection in connections:
+        connection.setblocking(False)
+        with suppress(BlockingIOError, ConnectionError):
+            told += connection.recv(4096)
+    return not told
+
+
+def test_small_requests_wait_for_no_bodies(shared_caller: Caller) -> None:
+    """A small request is answered while large bodies of its own app wait for their memory."""
+    sent = head(shared_caller, "add", "Content-Length: 4200000") + b"image=AAAA"
+    with connected(shared_caller, sent, 60) as stalled:
+        assert 216680 == code_of(shared_caller.call("delete", cont_sign="1,2"))
+        assert unanswered(stalled)
+
+
+SLOW_TOKEN = b"POST /oauth/2.0/token HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\ngrant_type="
+
+
+def test_token_requests_wait_for_no_bodies(shared_caller: Caller) -> None:
+    """Token requests whose bodies do not come take no place of those that are here."""
+    with connected(shared_caller, SLOW_TOKEN, 2 * limits.TOKEN_CALLS_MAX) as stalled:
+        assert 200 == shared_caller.ask_token().status_code
+        assert unanswered(stalled)
+
+
+def test_bodies_that_stand_still_give_way(shared_caller: Caller) -> None:
+    """With all connections in bodies that do not come, a caller gets in before one has its end."""
+    with connected(shared_caller, SLOW_TOKEN, limits.CONNECTIONS_MAX + 100) as stalled:
+        assert 200 == shared_caller.ask_token().status_code
+        assert unanswered(stalled[-200:])
+
+
 TRICKLES = (
     (["Content-Length: 9"], []),
     (["Transfer-Encoding: chunked"], [b"1\r\nx\r\n"] * 20),

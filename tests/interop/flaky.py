@@ -22,7 +22,7 @@ from grpc_status import rpc_status
 
 from productsearch import v1
 
-_RECEIVE_BYTES_MAX: Final = 6 * 1024 * 1024
+_RECEIVE_BYTES_MAX: Final = 21 * 1024 * 1024
 _UNAVAILABLE_CALLS: Final = 2
 _SLOW_S: Final = 3.0
 _ENDS_AFTER_ITEMS: Final = 10

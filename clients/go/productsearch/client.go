@@ -19,7 +19,8 @@ var serviceConfig string
 const (
 	// A retry needs the whole request in the buffer. gRPC's default of 256 KiB is smaller than
 	// an image, and gRPC does not retry a call that does not fit.
-	retryBufferBytes = requestBytesMax + 1<<20
+	// Larger ones, which only fit takes, are not retried: each would be held in memory.
+	retryBufferBytes = 7 << 20
 	// The answer to the longest batch delete that fits a request, with an error for each
 	// signature, is several times gRPC's own 4 MiB.
 	responseBytesMax = 64 << 20

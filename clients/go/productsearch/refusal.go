@@ -15,7 +15,7 @@ import (
 )
 
 // requestBytesMax is the largest message that the service reads.
-const requestBytesMax = 6 << 20
+const requestBytesMax = 21 << 20
 
 // What a message of a bulk stream needs beside its item.
 const envelopeBytes = 16

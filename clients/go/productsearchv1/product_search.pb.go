@@ -208,8 +208,9 @@ type ImageSource struct {
 	Source isImageSource_Source `protobuf_oneof:"source"`
 	// Lets the service bring `content` inside the limits above: upright by its EXIF
 	// orientation, scaled into 300 to 4096 pixels, WebP, HEIC, AVIF, GIF and TIFF transcoded,
-	// re-encoded until it fits. The same input always gives the same image and so the
-	// same signature. An image that is within the limits and upright is sent unchanged.
+	// re-encoded until it fits. Takes files of at most 20 MiB. The same input always gives
+	// the same image and so the same signature. An image that is within the limits and
+	// upright is sent unchanged.
 	// Default: false. Has no meaning for `url`; setting both fails.
 	Fit           bool `protobuf:"varint,3,opt,name=fit,proto3" json:"fit,omitempty"`
 	unknownFields protoimpl.UnknownFields

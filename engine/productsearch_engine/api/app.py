@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -46,7 +46,8 @@ from productsearch_engine.store.libraries import Libraries
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _INLINE_BYTES_MAX = 16 << 10
-"""Smaller bodies are parsed on the event loop: a switch of threads would cost more."""
+"""Smaller bodies are parsed on the event loop: a switch of threads would cost more. They wait for
+no memory either: all calls in flight together have 8 MB of them."""
 
 
 class Api:
@@ -115,7 +116,8 @@ class Api:
         app_id = self._tokens.app_of(query.get("access_token", ""))
         with self._in_flight.counted(app_id):
             size = bodies.announced(request, BODY_BYTES_MAX)
-            async with _in_turn(self._memory, app_id, size):
+            is_small = size <= _INLINE_BYTES_MAX
+            async with nullcontext() if is_small else _in_turn(self._memory, app_id, size):
                 wanted = READERS[method](await self._fields(request))
                 if wanted.source.url is None:
                     return await self._calls.answer(app_id, wanted, None)

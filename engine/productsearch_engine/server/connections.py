@@ -87,13 +87,16 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._pieces = 0
         self._unread_since_s: float | None = None
+        self._heard_s = 0.0
         self.since_s = time.monotonic()
         """When it was opened, when its last answer was sent, or when its head began."""
 
     def is_spare(self, now: float) -> bool:
         """Return whether nobody would miss it: no request is worked on, nor begun just now."""
         if self.cycle is not None and not self.cycle.response_complete:
-            return False
+            # In the body of its only request, of which nothing has come for a moment.
+            in_body = self._in_message and not self._in_head and not self.pipeline
+            return in_body and now - self._heard_s > 1
         # Who has its answer and still sends its request, or sends a head, has a moment for that.
         return not self._in_message or now - self.since_s > 1
 
@@ -127,6 +130,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._began_now = False
+        self._heard_s = time.monotonic()
         super().data_received(data)
         # What came together with the beginning of a message is not counted: it is one read.
         if self._in_message and not self._began_now:

@@ -41,7 +41,6 @@ class FormEncoder:
         there is no process for it.
         """
         if fits:
-            inspect.check_fit_length(len(content))
             content = await self.pool.fit(content)
             check(content)
         if len(content) <= _BLOCK_BYTES:

@@ -161,4 +161,6 @@ def check_length(encoded_bytes: int) -> None:
 def check_fit_length(content_bytes: int) -> None:
     """Raise SizeInvalid unless ``fit`` takes a file of this length."""
     if content_bytes > limits.FIT_BYTES_MAX:
-        raise SizeInvalid(f"{content_bytes} bytes; fit takes up to {limits.FIT_BYTES_MAX}")
+        raise SizeInvalid(
+            f"{content_bytes} bytes; fit takes up to {limits.FIT_BYTES_MAX}, send a smaller file"
+        )

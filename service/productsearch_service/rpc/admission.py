@@ -190,7 +190,11 @@ class Places:
     are there, it must leave them a part: ``others_share`` of the places, divided by its own share.
     """
 
-    def __init__(self, *, calls_max: int, bytes_max: int, others_share: float) -> None:
+    def __init__(
+        self, *, calls_max: int, bytes_max: int, others_share: float, of: str = "calls"
+    ) -> None:
+        """``of``: what is counted, for the refusals."""
+        self._of = of
         self._calls_max = calls_max
         self._bytes_max = bytes_max
         self._others_share = others_share
@@ -227,13 +231,13 @@ class Places:
     def _full(self, caller: Caller, size_bytes: int) -> str:
         """Return what is full, or nothing."""
         if self._total >= self._calls_max:
-            return "this replica has as many calls under way as it may"
+            return f"this replica has as many {self._of} under way as it may"
         if self._bytes + size_bytes > self._bytes_max:
-            return "this replica holds as many bytes as it may"
+            return f"this replica holds as many bytes of {self._of} as it may"
         own = self._calls[caller.name]
         own_max = max(1, int(self._calls_max * (1 - self._others_share / caller.share)))
         if own_max <= own < self._total:
-            return "this caller has its share of this replica's calls under way"
+            return f"this caller has its share of this replica's {self._of} under way"
         return ""
 
 
@@ -264,6 +268,12 @@ class Admission:
             calls_max=limits.RPCS_IN_FLIGHT_MAX,
             bytes_max=limits.BYTES_IN_FLIGHT_MAX,
             others_share=limits.OTHERS_SHARE,
+        )
+        self.large = Places(
+            calls_max=limits.LARGE_CALLS_MAX,
+            bytes_max=limits.LARGE_BYTES_MAX,
+            others_share=limits.OTHERS_SHARE,
+            of="large images",
         )
         self.streams = Streams(
             streams_max=limits.BULK_STREAMS_MAX,

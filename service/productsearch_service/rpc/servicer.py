@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Final
 
 from google.rpc import status_pb2
@@ -14,10 +14,17 @@ from productsearch_service import limits
 from productsearch_service.call_context import CallContext
 from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
 from productsearch_service.images.form_encoding import FormEncoder
-from productsearch_service.library.commands import Add, AddOutcome, Deleted, Image, Search
+from productsearch_service.library.commands import (
+    Add,
+    AddOutcome,
+    Deleted,
+    Image,
+    Search,
+    Target,
+)
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.rpc import page_token, validation
-from productsearch_service.rpc.admission import Turns
+from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.bulk import Pipeline
 from productsearch_service.rpc.status import status_of
 from productsearch_service.upstream.answers import Page
@@ -46,10 +53,10 @@ class Servicer:
     works.
     """
 
-    def __init__(self, libraries: Libraries, images: FormEncoder, items: Turns) -> None:
+    def __init__(self, libraries: Libraries, images: FormEncoder, admission: Admission) -> None:
         self._libraries = libraries
         self._images = images
-        self._items = items
+        self._items, self._large = admission.items, admission.large
 
     async def AddImage(  # noqa: N802
         self, request: v1.AddImageRequest, context: CallContext
@@ -58,7 +65,8 @@ class Servicer:
         library, validate_only = self._libraries[request.library], request.validate_only
         command = validation.new_image(request.new_image, request.duplicate_policy)
         del request
-        return await self._add(library, command, context, validate_only=validate_only)
+        with self._place(command.image, context):
+            return await self._add(library, command, context, validate_only=validate_only)
 
     async def SearchImages(  # noqa: N802
         self, request: v1.SearchImagesRequest, context: CallContext
@@ -67,8 +75,9 @@ class Servicer:
         library, min_score = self._libraries[request.library], request.min_score
         command = validation.search(request, self._libraries.name(request.library))
         del request
-        await validation.encode(command.image, self._images)
-        page = await library.search(command, context)
+        with self._place(command.image, context):
+            await validation.encode(command.image, self._images)
+            page = await library.search(command, context)
         return v1.SearchImagesResponse(
             results=[
                 v1.SearchResult(cont_sign=hit.cont_sign, brief=hit.brief, score=hit.score)
@@ -86,11 +95,12 @@ class Servicer:
         library, validate_only = self._libraries[request.library], request.validate_only
         command = validation.update(request)
         del request
-        if isinstance(command.target, Image):
-            await validation.encode(command.target, self._images)
-        if validate_only:
-            return v1.UpdateImageResponse()
-        return v1.UpdateImageResponse(log_id=await library.update(command, context))
+        with self._place(command.target, context):
+            if isinstance(command.target, Image):
+                await validation.encode(command.target, self._images)
+            if validate_only:
+                return v1.UpdateImageResponse()
+            return v1.UpdateImageResponse(log_id=await library.update(command, context))
 
     async def DeleteImage(  # noqa: N802
         self, request: v1.DeleteImageRequest, context: CallContext
@@ -99,9 +109,10 @@ class Servicer:
         library = self._libraries[request.library]
         command = validation.delete(request)
         del request
-        if isinstance(command.target, Image):
-            await validation.encode(command.target, self._images)
-        return v1.DeleteImageResponse(log_id=await library.delete(command, context))
+        with self._place(command.target, context):
+            if isinstance(command.target, Image):
+                await validation.encode(command.target, self._images)
+            return v1.DeleteImageResponse(log_id=await library.delete(command, context))
 
     async def BatchDeleteImages(  # noqa: N802
         self, request: v1.BatchDeleteImagesRequest, context: CallContext
@@ -158,6 +169,16 @@ class Servicer:
                 _count(result, summary)
                 yield v1.BulkAddImagesResponse(result=result)
         yield v1.BulkAddImagesResponse(summary=summary)
+
+    def _place(self, target: Target, context: CallContext) -> AbstractContextManager[None]:
+        """Return the place of a checked image while its call lasts; only a large one needs it.
+
+        Bulk items have their bytes counted by the streams. Entering raises ServerOverloaded.
+        """
+        size_bytes = len(target.content) if isinstance(target, Image) else 0
+        if size_bytes <= limits.LARGE_BYTES:
+            return nullcontext()
+        return self._large.held(context.caller, size_bytes)
 
     async def _add(
         self, library: Library, command: Add, context: CallContext, *, validate_only: bool

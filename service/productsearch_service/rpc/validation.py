@@ -27,7 +27,7 @@ from productsearch.v1 import (
 from productsearch_service import errors, limits
 from productsearch_service.errors import FieldInvalid, RequestError, Violation
 from productsearch_service.images.form_encoding import FormEncoder, check
-from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.images.inspect import SizeInvalid, Unreadable, check_fit_length
 from productsearch_service.library.commands import (
     Add,
     Classes,
@@ -223,9 +223,12 @@ def _image(source: ImageSource, path: str, found: _Findings) -> Image:
         found.add(path, "no image; set content or url")
     elif kind == "content" and not image.content:
         found.add(f"{path}.content", "empty; send an image", errors.ImageUnreadable.reason)
-    elif kind == "content" and not image.fits:
+    elif kind == "content":
         try:
-            check(image.content)
+            if image.fits:
+                check_fit_length(len(image.content))
+            else:
+                check(image.content)
         except (Unreadable, SizeInvalid) as wrong:
             _refuse(image, wrong, found)
     elif kind == "url":
@@ -239,7 +242,8 @@ def _refuse(image: Image, wrong: Unreadable | SizeInvalid, found: _Findings) -> 
     reason, hint = errors.ImageUnreadable.reason, ""
     if isinstance(wrong, SizeInvalid):
         reason = errors.ImageSizeInvalid.reason
-        hint = "" if image.fits else "; or set fit and the service scales it"
+        could_fit = not image.fits and len(image.content) <= limits.FIT_BYTES_MAX
+        hint = "; or set fit and the service scales it" if could_fit else ""
     found.add(f"{image.path}.content", f"{wrong}{hint}", reason)
 
 

@@ -111,6 +111,7 @@ class Server:
                     "waiting": lambda: (self._admission.receiving.waiting, 0),
                     "receiving": lambda: self._admission.receiving.held,
                     "unary": lambda: self._admission.unary.in_flight,
+                    "large": lambda: self._admission.large.in_flight,
                     "stream": lambda: (self._admission.streams.in_flight, 0),
                     "bulk_item": lambda: self._admission.items.held,
                     "bystander": lambda: (self._admission.bystanders.in_flight, 0),
@@ -183,7 +184,7 @@ class Server:
                 ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS),
             ]
         server = grpc.aio.server(interceptors=[interceptor], options=options)
-        servicer = Servicer(self._libraries, self._images, self._admission.items)
+        servicer = Servicer(self._libraries, self._images, self._admission)
         by_name = cast("Any", _ByName(server))
         v1.add_ProductSearchServicer_to_server(cast("v1.ProductSearchServicer", servicer), by_name)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.on_loop, by_name)

@@ -13,8 +13,8 @@ from productsearch.v1 import image_from_bytes, image_from_url, ref_by_image, ref
 if TYPE_CHECKING:
     from productsearch.v1 import ImageRef, ImageSource
 
-IMAGE_BYTES_MAX: Final = 6 * 1024 * 1024 - 4096
-"""The service takes messages up to 6 MiB; brief, key and classes need the rest."""
+IMAGE_BYTES_MAX: Final = 20 * 1024 * 1024
+"""The most that the service takes, with ``fit``."""
 _SIGN: Final = re.compile(r"\s*[0-9]{1,10},[0-9]{1,10}\s*", re.ASCII)
 
 

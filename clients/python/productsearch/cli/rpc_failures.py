@@ -51,7 +51,7 @@ CODES: Final[dict[grpc.StatusCode, tuple[ExitCode, str]]] = {
     grpc.StatusCode.CANCELLED: (ExitCode.UNREACHABLE, "run it again"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ExitCode.REFUSED,
-        "the image is larger than one message may be (6 MiB): make it smaller",
+        "the image is larger than one message may be (21 MiB): make it smaller",
     ),
 }
 """For errors without a reason: those of gRPC itself."""

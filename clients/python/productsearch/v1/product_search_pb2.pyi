@@ -102,8 +102,9 @@ class ImageSource(_message.Message):
     fit: _builtins.bool
     """Lets the service bring `content` inside the limits above: upright by its EXIF
     orientation, scaled into 300 to 4096 pixels, WebP, HEIC, AVIF, GIF and TIFF transcoded,
-    re-encoded until it fits. The same input always gives the same image and so the
-    same signature. An image that is within the limits and upright is sent unchanged.
+    re-encoded until it fits. Takes files of at most 20 MiB. The same input always gives
+    the same image and so the same signature. An image that is within the limits and
+    upright is sent unchanged.
     Default: false. Has no meaning for `url`; setting both fails.
     """
     def __init__(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from productsearch.cli.journal import Journal
     from productsearch.cli.sources import Entry, Source
 
-IMAGE_BYTES_MAX: Final = 6 * 1024 * 1024 - 4096
-"""The service takes messages up to 6 MiB; brief, key and classes need the rest."""
+IMAGE_BYTES_MAX: Final = 20 * 1024 * 1024
+"""The most that the service takes, with ``fit``."""
 _CLASS_ID_MAX: Final = 65535
 _MESSAGE_CHARS_MAX: Final = 1000
 _BRIEF_CHARS_KEPT: Final = 4096
@@ -90,7 +90,7 @@ def decide(
     if not content:
         return rejected("IMAGE_UNREADABLE", "the file is empty", digest)
     if len(content) > IMAGE_BYTES_MAX:
-        told = f"more than {IMAGE_BYTES_MAX} bytes, which no message to the service can hold"
+        told = f"more than {IMAGE_BYTES_MAX} bytes, the most that the service takes"
         return rejected("IMAGE_SIZE_INVALID", told)
     return _decided(entry, rows, made(DONE, digest), content, journal, settings)
 

@@ -13,7 +13,7 @@ import java.util.concurrent.TimeUnit;
 /** A real gRPC server on a free port of loopback, for services that misbehave on purpose. */
 public final class TestServer implements AutoCloseable {
     /** As in the real service, so that an image that is too large reaches the handler. */
-    private static final int RECEIVE_BYTES_MAX = 6 * 1024 * 1024;
+    private static final int RECEIVE_BYTES_MAX = 21 * 1024 * 1024;
 
     private final Server server;
 
