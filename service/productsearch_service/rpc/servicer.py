@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Final
 
 from google.rpc import status_pb2
@@ -14,7 +15,14 @@ from productsearch_service import limits
 from productsearch_service.call_context import CallContext
 from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
 from productsearch_service.images.form_encoding import FormEncoder
-from productsearch_service.library.commands import Add, AddOutcome, Deleted, Image, Search
+from productsearch_service.library.commands import (
+    Add,
+    AddOutcome,
+    Deleted,
+    Image,
+    Region,
+    Search,
+)
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.rpc import page_token, validation
 from productsearch_service.rpc.admission import Turns
@@ -56,7 +64,9 @@ class Servicer:
     ) -> v1.AddImageResponse:
         """Store one image."""
         library, validate_only = self._libraries[request.library], request.validate_only
-        command = validation.new_image(request.new_image, request.duplicate_policy)
+        command = validation.new_image(
+            request.new_image, request.duplicate_policy, engine=library.is_engine
+        )
         del request
         return await self._add(library, command, context, validate_only=validate_only)
 
@@ -65,7 +75,8 @@ class Servicer:
     ) -> v1.SearchImagesResponse:
         """Find images."""
         library, min_score = self._libraries[request.library], request.min_score
-        command = validation.search(request, self._libraries.name(request.library))
+        name = self._libraries.name(request.library)
+        command = validation.search(request, name, engine=library.is_engine)
         del request
         await validation.encode(command.image, self._images)
         page = await library.search(command, context)
@@ -77,6 +88,7 @@ class Servicer:
             ],
             next_page_token=_next_page_token(command, page, min_score),
             log_id=page.log_id,
+            subject=_told_region(page.subject),
         )
 
     async def UpdateImage(  # noqa: N802
@@ -177,7 +189,9 @@ class Servicer:
 
         try:
             context.deadline.require()
-            command = validation.bulk_item(item, settings.duplicate_policy)
+            command = validation.bulk_item(
+                item, settings.duplicate_policy, engine=library.is_engine
+            )
             work = self._add(library, command, context, validate_only=settings.validate_only)
             return _ItemResult(key=item.key, added=await context.bounded(work, adds=True))
         except ServiceError as error:
@@ -187,6 +201,10 @@ class Servicer:
             return _ItemResult(
                 key=_told_key(item), error=status_of(ServerFault("the service failed"))
             )
+
+
+def _told_region(region: Region | None) -> v1.Region | None:
+    return None if region is None else v1.Region(**asdict(region))
 
 
 def _next_page_token(command: Search, page: Page, min_score: float) -> str:
