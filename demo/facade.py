@@ -41,6 +41,7 @@ class Facade(Server):
             lines += [
                 f"[libraries.{name}]",
                 f'base_url = "{upstream_url}"',
+                'upstream = "engine"',
                 f'credentials_dir = "{directory.resolve()}"',
                 "quota_qps = 0  # the engine has no quota",
             ]

@@ -106,7 +106,8 @@ def over_engine(engine: Engine, facade: FacadeFactory) -> ProductSearchStub:
 def library_of(engine: Engine, *options: str) -> dict[str, str]:
     """Create a library in the engine (`library create` options) and return its settings."""
     api_key, secret_key = engine.create_library(f"facade-{next(_numbers)}", *options)
-    return {"base_url": engine.url, "api_key": api_key, "secret_key": secret_key}
+    pair = {"api_key": api_key, "secret_key": secret_key}
+    return {"base_url": engine.url, "upstream": "engine", **pair}
 
 
 @pytest.fixture

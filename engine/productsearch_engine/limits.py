@@ -87,6 +87,9 @@ LIBRARY_REMEMBERED_S = 5.0
 REEMBEDDING_KEPT_S = 86_400
 """How long a library's embedding before can be taken back; then its vectors are dropped."""
 
+REEMBEDDING_LOOK_S = 600.0
+"""How often a running engine looks for such vectors."""
+
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 

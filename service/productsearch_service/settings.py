@@ -106,6 +106,9 @@ class LibrarySettings(BaseModel):
 
     base_url: str = "https://aip.baidubce.com"
     """Scheme and host of the upstream; http only to this machine."""
+    upstream: Literal["vendor", "engine"] = "vendor"
+    """What answers there. Only the engine takes ``region`` and ``rerank``: the vendor's cloud would
+    ignore them and answer as if they had not been sent, so for it they are FIELD_INVALID."""
     credentials_dir: DirectoryPath | None = None
     """Directory with the files api_key and secret_key."""
     api_key: SecretStr | None = None

@@ -193,7 +193,7 @@ func (x ClassFilter_Operator) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ClassFilter_Operator.Descriptor instead.
 func (ClassFilter_Operator) EnumDescriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{5, 0}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // Where an image comes from. Exactly one source must be set.
@@ -386,6 +386,80 @@ func (*ImageRef_ContSign) isImageRef_Ref() {}
 
 func (*ImageRef_Image) isImageRef_Ref() {}
 
+// A rectangle in the upright image. Each number is 0 to 1 of the image's width or height,
+// counted from its top left corner; the rectangle has an area and does not leave the image.
+type Region struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Distance of its left side from the image's.
+	Left float64 `protobuf:"fixed64,1,opt,name=left,proto3" json:"left,omitempty"`
+	// Distance of its upper side from the image's.
+	Top float64 `protobuf:"fixed64,2,opt,name=top,proto3" json:"top,omitempty"`
+	// Its width, more than 0.
+	Width float64 `protobuf:"fixed64,3,opt,name=width,proto3" json:"width,omitempty"`
+	// Its height, more than 0.
+	Height        float64 `protobuf:"fixed64,4,opt,name=height,proto3" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Region) Reset() {
+	*x = Region{}
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Region) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Region) ProtoMessage() {}
+
+func (x *Region) ProtoReflect() protoreflect.Message {
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Region.ProtoReflect.Descriptor instead.
+func (*Region) Descriptor() ([]byte, []int) {
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Region) GetLeft() float64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *Region) GetTop() float64 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+func (x *Region) GetWidth() float64 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Region) GetHeight() float64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
 // An image with what is stored beside it.
 type NewImage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -396,14 +470,18 @@ type NewImage struct {
 	// First class of the image, 1 to 65535. Unset: none. The two are independent.
 	ClassId1 *int32 `protobuf:"varint,3,opt,name=class_id1,json=classId1,proto3,oneof" json:"class_id1,omitempty"`
 	// Second class of the image, 1 to 65535. Unset: none.
-	ClassId2      *int32 `protobuf:"varint,4,opt,name=class_id2,json=classId2,proto3,oneof" json:"class_id2,omitempty"`
+	ClassId2 *int32 `protobuf:"varint,4,opt,name=class_id2,json=classId2,proto3,oneof" json:"class_id2,omitempty"`
+	// Where the product is in the image; the rest of the image is then left out. Without effect
+	// where the image is stored already. Unset: the whole image. Fails with FIELD_INVALID in a
+	// library of the vendor's cloud, which cannot use it.
+	Region        *Region `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NewImage) Reset() {
 	*x = NewImage{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[2]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +493,7 @@ func (x *NewImage) String() string {
 func (*NewImage) ProtoMessage() {}
 
 func (x *NewImage) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[2]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +506,7 @@ func (x *NewImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewImage.ProtoReflect.Descriptor instead.
 func (*NewImage) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{2}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *NewImage) GetImage() *ImageSource {
@@ -459,6 +537,13 @@ func (x *NewImage) GetClassId2() int32 {
 	return 0
 }
 
+func (x *NewImage) GetRegion() *Region {
+	if x != nil {
+		return x.Region
+	}
+	return nil
+}
+
 // Asks to store one image.
 type AddImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -476,7 +561,7 @@ type AddImageRequest struct {
 
 func (x *AddImageRequest) Reset() {
 	*x = AddImageRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[3]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +573,7 @@ func (x *AddImageRequest) String() string {
 func (*AddImageRequest) ProtoMessage() {}
 
 func (x *AddImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[3]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +586,7 @@ func (x *AddImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddImageRequest.ProtoReflect.Descriptor instead.
 func (*AddImageRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{3}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AddImageRequest) GetLibrary() string {
@@ -548,7 +633,7 @@ type AddImageResponse struct {
 
 func (x *AddImageResponse) Reset() {
 	*x = AddImageResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[4]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +645,7 @@ func (x *AddImageResponse) String() string {
 func (*AddImageResponse) ProtoMessage() {}
 
 func (x *AddImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[4]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +658,7 @@ func (x *AddImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddImageResponse.ProtoReflect.Descriptor instead.
 func (*AddImageResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{4}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AddImageResponse) GetContSign() string {
@@ -612,7 +697,7 @@ type ClassFilter struct {
 
 func (x *ClassFilter) Reset() {
 	*x = ClassFilter{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[5]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +709,7 @@ func (x *ClassFilter) String() string {
 func (*ClassFilter) ProtoMessage() {}
 
 func (x *ClassFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[5]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +722,7 @@ func (x *ClassFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassFilter.ProtoReflect.Descriptor instead.
 func (*ClassFilter) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{5}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClassFilter) GetClassId1() int32 {
@@ -680,14 +765,22 @@ type SearchImagesRequest struct {
 	// Only the first 1000 results of a search can be reached.
 	Skip int32 `protobuf:"varint,6,opt,name=skip,proto3" json:"skip,omitempty"`
 	// Leaves out results with a lower score, 0 to 1. Default: 0, nothing is left out.
-	MinScore      float64 `protobuf:"fixed64,7,opt,name=min_score,json=minScore,proto3" json:"min_score,omitempty"`
+	MinScore float64 `protobuf:"fixed64,7,opt,name=min_score,json=minScore,proto3" json:"min_score,omitempty"`
+	// Where the product is in the image; the rest of the image is then left out. Unset: the
+	// whole image. Fails with FIELD_INVALID in a library of the vendor's cloud, which cannot
+	// use it.
+	Region *Region `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
+	// Whether the upstream compares the image with the first 50 results once more, by their
+	// details, where the best scores leave doubt. Takes up to 150 ms longer. Unset: as the
+	// engine is set. Fails with FIELD_INVALID in a library of the vendor's cloud.
+	Rerank        *bool `protobuf:"varint,9,opt,name=rerank,proto3,oneof" json:"rerank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchImagesRequest) Reset() {
 	*x = SearchImagesRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[6]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +792,7 @@ func (x *SearchImagesRequest) String() string {
 func (*SearchImagesRequest) ProtoMessage() {}
 
 func (x *SearchImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[6]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +805,7 @@ func (x *SearchImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchImagesRequest.ProtoReflect.Descriptor instead.
 func (*SearchImagesRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{6}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SearchImagesRequest) GetLibrary() string {
@@ -764,6 +857,20 @@ func (x *SearchImagesRequest) GetMinScore() float64 {
 	return 0
 }
 
+func (x *SearchImagesRequest) GetRegion() *Region {
+	if x != nil {
+		return x.Region
+	}
+	return nil
+}
+
+func (x *SearchImagesRequest) GetRerank() bool {
+	if x != nil && x.Rerank != nil {
+		return *x.Rerank
+	}
+	return false
+}
+
 // One stored image that was found.
 type SearchResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -780,7 +887,7 @@ type SearchResult struct {
 
 func (x *SearchResult) Reset() {
 	*x = SearchResult{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[7]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +899,7 @@ func (x *SearchResult) String() string {
 func (*SearchResult) ProtoMessage() {}
 
 func (x *SearchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[7]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +912,7 @@ func (x *SearchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResult.ProtoReflect.Descriptor instead.
 func (*SearchResult) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{7}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SearchResult) GetContSign() string {
@@ -837,14 +944,17 @@ type SearchImagesResponse struct {
 	// Send it as `page_token` for the next page. Empty: this was the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// The upstream's number for this call. 0: the upstream sent none.
-	LogId         uint64 `protobuf:"varint,3,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	LogId uint64 `protobuf:"varint,3,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	// Where the product is in the image that was searched with: the `region` of the request,
+	// or what the engine found. Unset: unknown, as always in a library of the vendor's cloud.
+	Subject       *Region `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchImagesResponse) Reset() {
 	*x = SearchImagesResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[8]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +966,7 @@ func (x *SearchImagesResponse) String() string {
 func (*SearchImagesResponse) ProtoMessage() {}
 
 func (x *SearchImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[8]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +979,7 @@ func (x *SearchImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchImagesResponse.ProtoReflect.Descriptor instead.
 func (*SearchImagesResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{8}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SearchImagesResponse) GetResults() []*SearchResult {
@@ -891,6 +1001,13 @@ func (x *SearchImagesResponse) GetLogId() uint64 {
 		return x.LogId
 	}
 	return 0
+}
+
+func (x *SearchImagesResponse) GetSubject() *Region {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
 }
 
 // Asks to change one stored image's brief or class ids.
@@ -915,7 +1032,7 @@ type UpdateImageRequest struct {
 
 func (x *UpdateImageRequest) Reset() {
 	*x = UpdateImageRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[9]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1044,7 @@ func (x *UpdateImageRequest) String() string {
 func (*UpdateImageRequest) ProtoMessage() {}
 
 func (x *UpdateImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[9]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1057,7 @@ func (x *UpdateImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateImageRequest.ProtoReflect.Descriptor instead.
 func (*UpdateImageRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{9}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateImageRequest) GetLibrary() string {
@@ -996,7 +1113,7 @@ type UpdateImageResponse struct {
 
 func (x *UpdateImageResponse) Reset() {
 	*x = UpdateImageResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[10]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1125,7 @@ func (x *UpdateImageResponse) String() string {
 func (*UpdateImageResponse) ProtoMessage() {}
 
 func (x *UpdateImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[10]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1138,7 @@ func (x *UpdateImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateImageResponse.ProtoReflect.Descriptor instead.
 func (*UpdateImageResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{10}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateImageResponse) GetLogId() uint64 {
@@ -1046,7 +1163,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[11]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1175,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[11]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1188,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{11}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteImageRequest) GetLibrary() string {
@@ -1106,7 +1223,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[12]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1235,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[12]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1248,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{12}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteImageResponse) GetLogId() uint64 {
@@ -1160,7 +1277,7 @@ type BatchDeleteImagesRequest struct {
 
 func (x *BatchDeleteImagesRequest) Reset() {
 	*x = BatchDeleteImagesRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[13]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1289,7 @@ func (x *BatchDeleteImagesRequest) String() string {
 func (*BatchDeleteImagesRequest) ProtoMessage() {}
 
 func (x *BatchDeleteImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[13]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1302,7 @@ func (x *BatchDeleteImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteImagesRequest.ProtoReflect.Descriptor instead.
 func (*BatchDeleteImagesRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{13}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BatchDeleteImagesRequest) GetLibrary() string {
@@ -1222,7 +1339,7 @@ type BatchDeleteImagesResponse struct {
 
 func (x *BatchDeleteImagesResponse) Reset() {
 	*x = BatchDeleteImagesResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[14]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1351,7 @@ func (x *BatchDeleteImagesResponse) String() string {
 func (*BatchDeleteImagesResponse) ProtoMessage() {}
 
 func (x *BatchDeleteImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[14]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1364,7 @@ func (x *BatchDeleteImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteImagesResponse.ProtoReflect.Descriptor instead.
 func (*BatchDeleteImagesResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{14}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BatchDeleteImagesResponse) GetResults() []*BatchDeleteImagesResponse_Result {
@@ -1280,7 +1397,7 @@ type BulkAddImagesRequest struct {
 
 func (x *BulkAddImagesRequest) Reset() {
 	*x = BulkAddImagesRequest{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[15]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1409,7 @@ func (x *BulkAddImagesRequest) String() string {
 func (*BulkAddImagesRequest) ProtoMessage() {}
 
 func (x *BulkAddImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[15]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1422,7 @@ func (x *BulkAddImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesRequest.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesRequest) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{15}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BulkAddImagesRequest) GetPart() isBulkAddImagesRequest_Part {
@@ -1367,7 +1484,7 @@ type BulkAddImagesResponse struct {
 
 func (x *BulkAddImagesResponse) Reset() {
 	*x = BulkAddImagesResponse{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[16]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1496,7 @@ func (x *BulkAddImagesResponse) String() string {
 func (*BulkAddImagesResponse) ProtoMessage() {}
 
 func (x *BulkAddImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[16]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1509,7 @@ func (x *BulkAddImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesResponse.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesResponse) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BulkAddImagesResponse) GetPart() isBulkAddImagesResponse_Part {
@@ -1455,7 +1572,7 @@ type BatchDeleteImagesResponse_Result struct {
 
 func (x *BatchDeleteImagesResponse_Result) Reset() {
 	*x = BatchDeleteImagesResponse_Result{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[17]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1584,7 @@ func (x *BatchDeleteImagesResponse_Result) String() string {
 func (*BatchDeleteImagesResponse_Result) ProtoMessage() {}
 
 func (x *BatchDeleteImagesResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[17]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1597,7 @@ func (x *BatchDeleteImagesResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteImagesResponse_Result.ProtoReflect.Descriptor instead.
 func (*BatchDeleteImagesResponse_Result) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{14, 0}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *BatchDeleteImagesResponse_Result) GetContSign() string {
@@ -1519,7 +1636,7 @@ type BulkAddImagesRequest_Settings struct {
 
 func (x *BulkAddImagesRequest_Settings) Reset() {
 	*x = BulkAddImagesRequest_Settings{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[18]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1648,7 @@ func (x *BulkAddImagesRequest_Settings) String() string {
 func (*BulkAddImagesRequest_Settings) ProtoMessage() {}
 
 func (x *BulkAddImagesRequest_Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[18]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1661,7 @@ func (x *BulkAddImagesRequest_Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesRequest_Settings.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesRequest_Settings) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{15, 0}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16, 0}
 }
 
 func (x *BulkAddImagesRequest_Settings) GetLibrary() string {
@@ -1582,7 +1699,7 @@ type BulkAddImagesRequest_Item struct {
 
 func (x *BulkAddImagesRequest_Item) Reset() {
 	*x = BulkAddImagesRequest_Item{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[19]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1711,7 @@ func (x *BulkAddImagesRequest_Item) String() string {
 func (*BulkAddImagesRequest_Item) ProtoMessage() {}
 
 func (x *BulkAddImagesRequest_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[19]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1724,7 @@ func (x *BulkAddImagesRequest_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesRequest_Item.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesRequest_Item) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{15, 1}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16, 1}
 }
 
 func (x *BulkAddImagesRequest_Item) GetKey() string {
@@ -1642,7 +1759,7 @@ type BulkAddImagesResponse_ItemResult struct {
 
 func (x *BulkAddImagesResponse_ItemResult) Reset() {
 	*x = BulkAddImagesResponse_ItemResult{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[20]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1771,7 @@ func (x *BulkAddImagesResponse_ItemResult) String() string {
 func (*BulkAddImagesResponse_ItemResult) ProtoMessage() {}
 
 func (x *BulkAddImagesResponse_ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[20]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1784,7 @@ func (x *BulkAddImagesResponse_ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesResponse_ItemResult.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesResponse_ItemResult) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16, 0}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{17, 0}
 }
 
 func (x *BulkAddImagesResponse_ItemResult) GetKey() string {
@@ -1737,7 +1854,7 @@ type BulkAddImagesResponse_Summary struct {
 
 func (x *BulkAddImagesResponse_Summary) Reset() {
 	*x = BulkAddImagesResponse_Summary{}
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[21]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1866,7 @@ func (x *BulkAddImagesResponse_Summary) String() string {
 func (*BulkAddImagesResponse_Summary) ProtoMessage() {}
 
 func (x *BulkAddImagesResponse_Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_productsearch_v1_product_search_proto_msgTypes[21]
+	mi := &file_productsearch_v1_product_search_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1879,7 @@ func (x *BulkAddImagesResponse_Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAddImagesResponse_Summary.ProtoReflect.Descriptor instead.
 func (*BulkAddImagesResponse_Summary) Descriptor() ([]byte, []int) {
-	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{16, 1}
+	return file_productsearch_v1_product_search_proto_rawDescGZIP(), []int{17, 1}
 }
 
 func (x *BulkAddImagesResponse_Summary) GetReceivedCount() int64 {
@@ -1806,12 +1923,18 @@ const file_productsearch_v1_product_search_proto_rawDesc = "" +
 	"\bImageRef\x12\x1d\n" +
 	"\tcont_sign\x18\x01 \x01(\tH\x00R\bcontSign\x125\n" +
 	"\x05image\x18\x02 \x01(\v2\x1d.productsearch.v1.ImageSourceH\x00R\x05imageB\x05\n" +
-	"\x03ref\"\xb5\x01\n" +
+	"\x03ref\"\\\n" +
+	"\x06Region\x12\x12\n" +
+	"\x04left\x18\x01 \x01(\x01R\x04left\x12\x10\n" +
+	"\x03top\x18\x02 \x01(\x01R\x03top\x12\x14\n" +
+	"\x05width\x18\x03 \x01(\x01R\x05width\x12\x16\n" +
+	"\x06height\x18\x04 \x01(\x01R\x06height\"\xe7\x01\n" +
 	"\bNewImage\x123\n" +
 	"\x05image\x18\x01 \x01(\v2\x1d.productsearch.v1.ImageSourceR\x05image\x12\x14\n" +
 	"\x05brief\x18\x02 \x01(\tR\x05brief\x12 \n" +
 	"\tclass_id1\x18\x03 \x01(\x05H\x00R\bclassId1\x88\x01\x01\x12 \n" +
-	"\tclass_id2\x18\x04 \x01(\x05H\x01R\bclassId2\x88\x01\x01B\f\n" +
+	"\tclass_id2\x18\x04 \x01(\x05H\x01R\bclassId2\x88\x01\x01\x120\n" +
+	"\x06region\x18\x05 \x01(\v2\x18.productsearch.v1.RegionR\x06regionB\f\n" +
 	"\n" +
 	"_class_id1B\f\n" +
 	"\n" +
@@ -1836,7 +1959,7 @@ const file_productsearch_v1_product_search_proto_rawDesc = "" +
 	"\n" +
 	"_class_id1B\f\n" +
 	"\n" +
-	"_class_id2\"\x93\x02\n" +
+	"_class_id2\"\xed\x02\n" +
 	"\x13SearchImagesRequest\x12\x18\n" +
 	"\alibrary\x18\x01 \x01(\tR\alibrary\x123\n" +
 	"\x05image\x18\x02 \x01(\v2\x1d.productsearch.v1.ImageSourceR\x05image\x12@\n" +
@@ -1845,15 +1968,19 @@ const file_productsearch_v1_product_search_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\x12\x12\n" +
 	"\x04skip\x18\x06 \x01(\x05R\x04skip\x12\x1b\n" +
-	"\tmin_score\x18\a \x01(\x01R\bminScore\"W\n" +
+	"\tmin_score\x18\a \x01(\x01R\bminScore\x120\n" +
+	"\x06region\x18\b \x01(\v2\x18.productsearch.v1.RegionR\x06region\x12\x1b\n" +
+	"\x06rerank\x18\t \x01(\bH\x00R\x06rerank\x88\x01\x01B\t\n" +
+	"\a_rerank\"W\n" +
 	"\fSearchResult\x12\x1b\n" +
 	"\tcont_sign\x18\x01 \x01(\tR\bcontSign\x12\x14\n" +
 	"\x05brief\x18\x02 \x01(\tR\x05brief\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x01R\x05score\"\x8f\x01\n" +
+	"\x05score\x18\x03 \x01(\x01R\x05score\"\xc3\x01\n" +
 	"\x14SearchImagesResponse\x128\n" +
 	"\aresults\x18\x01 \x03(\v2\x1e.productsearch.v1.SearchResultR\aresults\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x15\n" +
-	"\x06log_id\x18\x03 \x01(\x04R\x05logId\"\x91\x02\n" +
+	"\x06log_id\x18\x03 \x01(\x04R\x05logId\x122\n" +
+	"\asubject\x18\x04 \x01(\v2\x18.productsearch.v1.RegionR\asubject\"\x91\x02\n" +
 	"\x12UpdateImageRequest\x12\x18\n" +
 	"\alibrary\x18\x01 \x01(\tR\alibrary\x127\n" +
 	"\timage_ref\x18\x02 \x01(\v2\x1a.productsearch.v1.ImageRefR\bimageRef\x12\x19\n" +
@@ -1947,74 +2074,78 @@ func file_productsearch_v1_product_search_proto_rawDescGZIP() []byte {
 }
 
 var file_productsearch_v1_product_search_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_productsearch_v1_product_search_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_productsearch_v1_product_search_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_productsearch_v1_product_search_proto_goTypes = []any{
 	(DuplicatePolicy)(0),                     // 0: productsearch.v1.DuplicatePolicy
 	(AddOutcome)(0),                          // 1: productsearch.v1.AddOutcome
 	(ClassFilter_Operator)(0),                // 2: productsearch.v1.ClassFilter.Operator
 	(*ImageSource)(nil),                      // 3: productsearch.v1.ImageSource
 	(*ImageRef)(nil),                         // 4: productsearch.v1.ImageRef
-	(*NewImage)(nil),                         // 5: productsearch.v1.NewImage
-	(*AddImageRequest)(nil),                  // 6: productsearch.v1.AddImageRequest
-	(*AddImageResponse)(nil),                 // 7: productsearch.v1.AddImageResponse
-	(*ClassFilter)(nil),                      // 8: productsearch.v1.ClassFilter
-	(*SearchImagesRequest)(nil),              // 9: productsearch.v1.SearchImagesRequest
-	(*SearchResult)(nil),                     // 10: productsearch.v1.SearchResult
-	(*SearchImagesResponse)(nil),             // 11: productsearch.v1.SearchImagesResponse
-	(*UpdateImageRequest)(nil),               // 12: productsearch.v1.UpdateImageRequest
-	(*UpdateImageResponse)(nil),              // 13: productsearch.v1.UpdateImageResponse
-	(*DeleteImageRequest)(nil),               // 14: productsearch.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),              // 15: productsearch.v1.DeleteImageResponse
-	(*BatchDeleteImagesRequest)(nil),         // 16: productsearch.v1.BatchDeleteImagesRequest
-	(*BatchDeleteImagesResponse)(nil),        // 17: productsearch.v1.BatchDeleteImagesResponse
-	(*BulkAddImagesRequest)(nil),             // 18: productsearch.v1.BulkAddImagesRequest
-	(*BulkAddImagesResponse)(nil),            // 19: productsearch.v1.BulkAddImagesResponse
-	(*BatchDeleteImagesResponse_Result)(nil), // 20: productsearch.v1.BatchDeleteImagesResponse.Result
-	(*BulkAddImagesRequest_Settings)(nil),    // 21: productsearch.v1.BulkAddImagesRequest.Settings
-	(*BulkAddImagesRequest_Item)(nil),        // 22: productsearch.v1.BulkAddImagesRequest.Item
-	(*BulkAddImagesResponse_ItemResult)(nil), // 23: productsearch.v1.BulkAddImagesResponse.ItemResult
-	(*BulkAddImagesResponse_Summary)(nil),    // 24: productsearch.v1.BulkAddImagesResponse.Summary
-	(*status.Status)(nil),                    // 25: google.rpc.Status
+	(*Region)(nil),                           // 5: productsearch.v1.Region
+	(*NewImage)(nil),                         // 6: productsearch.v1.NewImage
+	(*AddImageRequest)(nil),                  // 7: productsearch.v1.AddImageRequest
+	(*AddImageResponse)(nil),                 // 8: productsearch.v1.AddImageResponse
+	(*ClassFilter)(nil),                      // 9: productsearch.v1.ClassFilter
+	(*SearchImagesRequest)(nil),              // 10: productsearch.v1.SearchImagesRequest
+	(*SearchResult)(nil),                     // 11: productsearch.v1.SearchResult
+	(*SearchImagesResponse)(nil),             // 12: productsearch.v1.SearchImagesResponse
+	(*UpdateImageRequest)(nil),               // 13: productsearch.v1.UpdateImageRequest
+	(*UpdateImageResponse)(nil),              // 14: productsearch.v1.UpdateImageResponse
+	(*DeleteImageRequest)(nil),               // 15: productsearch.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),              // 16: productsearch.v1.DeleteImageResponse
+	(*BatchDeleteImagesRequest)(nil),         // 17: productsearch.v1.BatchDeleteImagesRequest
+	(*BatchDeleteImagesResponse)(nil),        // 18: productsearch.v1.BatchDeleteImagesResponse
+	(*BulkAddImagesRequest)(nil),             // 19: productsearch.v1.BulkAddImagesRequest
+	(*BulkAddImagesResponse)(nil),            // 20: productsearch.v1.BulkAddImagesResponse
+	(*BatchDeleteImagesResponse_Result)(nil), // 21: productsearch.v1.BatchDeleteImagesResponse.Result
+	(*BulkAddImagesRequest_Settings)(nil),    // 22: productsearch.v1.BulkAddImagesRequest.Settings
+	(*BulkAddImagesRequest_Item)(nil),        // 23: productsearch.v1.BulkAddImagesRequest.Item
+	(*BulkAddImagesResponse_ItemResult)(nil), // 24: productsearch.v1.BulkAddImagesResponse.ItemResult
+	(*BulkAddImagesResponse_Summary)(nil),    // 25: productsearch.v1.BulkAddImagesResponse.Summary
+	(*status.Status)(nil),                    // 26: google.rpc.Status
 }
 var file_productsearch_v1_product_search_proto_depIdxs = []int32{
 	3,  // 0: productsearch.v1.ImageRef.image:type_name -> productsearch.v1.ImageSource
 	3,  // 1: productsearch.v1.NewImage.image:type_name -> productsearch.v1.ImageSource
-	5,  // 2: productsearch.v1.AddImageRequest.new_image:type_name -> productsearch.v1.NewImage
-	0,  // 3: productsearch.v1.AddImageRequest.duplicate_policy:type_name -> productsearch.v1.DuplicatePolicy
-	1,  // 4: productsearch.v1.AddImageResponse.outcome:type_name -> productsearch.v1.AddOutcome
-	2,  // 5: productsearch.v1.ClassFilter.operator:type_name -> productsearch.v1.ClassFilter.Operator
-	3,  // 6: productsearch.v1.SearchImagesRequest.image:type_name -> productsearch.v1.ImageSource
-	8,  // 7: productsearch.v1.SearchImagesRequest.class_filter:type_name -> productsearch.v1.ClassFilter
-	10, // 8: productsearch.v1.SearchImagesResponse.results:type_name -> productsearch.v1.SearchResult
-	4,  // 9: productsearch.v1.UpdateImageRequest.image_ref:type_name -> productsearch.v1.ImageRef
-	4,  // 10: productsearch.v1.DeleteImageRequest.image_ref:type_name -> productsearch.v1.ImageRef
-	20, // 11: productsearch.v1.BatchDeleteImagesResponse.results:type_name -> productsearch.v1.BatchDeleteImagesResponse.Result
-	21, // 12: productsearch.v1.BulkAddImagesRequest.settings:type_name -> productsearch.v1.BulkAddImagesRequest.Settings
-	22, // 13: productsearch.v1.BulkAddImagesRequest.item:type_name -> productsearch.v1.BulkAddImagesRequest.Item
-	23, // 14: productsearch.v1.BulkAddImagesResponse.result:type_name -> productsearch.v1.BulkAddImagesResponse.ItemResult
-	24, // 15: productsearch.v1.BulkAddImagesResponse.summary:type_name -> productsearch.v1.BulkAddImagesResponse.Summary
-	25, // 16: productsearch.v1.BatchDeleteImagesResponse.Result.error:type_name -> google.rpc.Status
-	0,  // 17: productsearch.v1.BulkAddImagesRequest.Settings.duplicate_policy:type_name -> productsearch.v1.DuplicatePolicy
-	5,  // 18: productsearch.v1.BulkAddImagesRequest.Item.new_image:type_name -> productsearch.v1.NewImage
-	7,  // 19: productsearch.v1.BulkAddImagesResponse.ItemResult.added:type_name -> productsearch.v1.AddImageResponse
-	25, // 20: productsearch.v1.BulkAddImagesResponse.ItemResult.error:type_name -> google.rpc.Status
-	6,  // 21: productsearch.v1.ProductSearch.AddImage:input_type -> productsearch.v1.AddImageRequest
-	9,  // 22: productsearch.v1.ProductSearch.SearchImages:input_type -> productsearch.v1.SearchImagesRequest
-	12, // 23: productsearch.v1.ProductSearch.UpdateImage:input_type -> productsearch.v1.UpdateImageRequest
-	14, // 24: productsearch.v1.ProductSearch.DeleteImage:input_type -> productsearch.v1.DeleteImageRequest
-	16, // 25: productsearch.v1.ProductSearch.BatchDeleteImages:input_type -> productsearch.v1.BatchDeleteImagesRequest
-	18, // 26: productsearch.v1.ProductSearch.BulkAddImages:input_type -> productsearch.v1.BulkAddImagesRequest
-	7,  // 27: productsearch.v1.ProductSearch.AddImage:output_type -> productsearch.v1.AddImageResponse
-	11, // 28: productsearch.v1.ProductSearch.SearchImages:output_type -> productsearch.v1.SearchImagesResponse
-	13, // 29: productsearch.v1.ProductSearch.UpdateImage:output_type -> productsearch.v1.UpdateImageResponse
-	15, // 30: productsearch.v1.ProductSearch.DeleteImage:output_type -> productsearch.v1.DeleteImageResponse
-	17, // 31: productsearch.v1.ProductSearch.BatchDeleteImages:output_type -> productsearch.v1.BatchDeleteImagesResponse
-	19, // 32: productsearch.v1.ProductSearch.BulkAddImages:output_type -> productsearch.v1.BulkAddImagesResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	5,  // 2: productsearch.v1.NewImage.region:type_name -> productsearch.v1.Region
+	6,  // 3: productsearch.v1.AddImageRequest.new_image:type_name -> productsearch.v1.NewImage
+	0,  // 4: productsearch.v1.AddImageRequest.duplicate_policy:type_name -> productsearch.v1.DuplicatePolicy
+	1,  // 5: productsearch.v1.AddImageResponse.outcome:type_name -> productsearch.v1.AddOutcome
+	2,  // 6: productsearch.v1.ClassFilter.operator:type_name -> productsearch.v1.ClassFilter.Operator
+	3,  // 7: productsearch.v1.SearchImagesRequest.image:type_name -> productsearch.v1.ImageSource
+	9,  // 8: productsearch.v1.SearchImagesRequest.class_filter:type_name -> productsearch.v1.ClassFilter
+	5,  // 9: productsearch.v1.SearchImagesRequest.region:type_name -> productsearch.v1.Region
+	11, // 10: productsearch.v1.SearchImagesResponse.results:type_name -> productsearch.v1.SearchResult
+	5,  // 11: productsearch.v1.SearchImagesResponse.subject:type_name -> productsearch.v1.Region
+	4,  // 12: productsearch.v1.UpdateImageRequest.image_ref:type_name -> productsearch.v1.ImageRef
+	4,  // 13: productsearch.v1.DeleteImageRequest.image_ref:type_name -> productsearch.v1.ImageRef
+	21, // 14: productsearch.v1.BatchDeleteImagesResponse.results:type_name -> productsearch.v1.BatchDeleteImagesResponse.Result
+	22, // 15: productsearch.v1.BulkAddImagesRequest.settings:type_name -> productsearch.v1.BulkAddImagesRequest.Settings
+	23, // 16: productsearch.v1.BulkAddImagesRequest.item:type_name -> productsearch.v1.BulkAddImagesRequest.Item
+	24, // 17: productsearch.v1.BulkAddImagesResponse.result:type_name -> productsearch.v1.BulkAddImagesResponse.ItemResult
+	25, // 18: productsearch.v1.BulkAddImagesResponse.summary:type_name -> productsearch.v1.BulkAddImagesResponse.Summary
+	26, // 19: productsearch.v1.BatchDeleteImagesResponse.Result.error:type_name -> google.rpc.Status
+	0,  // 20: productsearch.v1.BulkAddImagesRequest.Settings.duplicate_policy:type_name -> productsearch.v1.DuplicatePolicy
+	6,  // 21: productsearch.v1.BulkAddImagesRequest.Item.new_image:type_name -> productsearch.v1.NewImage
+	8,  // 22: productsearch.v1.BulkAddImagesResponse.ItemResult.added:type_name -> productsearch.v1.AddImageResponse
+	26, // 23: productsearch.v1.BulkAddImagesResponse.ItemResult.error:type_name -> google.rpc.Status
+	7,  // 24: productsearch.v1.ProductSearch.AddImage:input_type -> productsearch.v1.AddImageRequest
+	10, // 25: productsearch.v1.ProductSearch.SearchImages:input_type -> productsearch.v1.SearchImagesRequest
+	13, // 26: productsearch.v1.ProductSearch.UpdateImage:input_type -> productsearch.v1.UpdateImageRequest
+	15, // 27: productsearch.v1.ProductSearch.DeleteImage:input_type -> productsearch.v1.DeleteImageRequest
+	17, // 28: productsearch.v1.ProductSearch.BatchDeleteImages:input_type -> productsearch.v1.BatchDeleteImagesRequest
+	19, // 29: productsearch.v1.ProductSearch.BulkAddImages:input_type -> productsearch.v1.BulkAddImagesRequest
+	8,  // 30: productsearch.v1.ProductSearch.AddImage:output_type -> productsearch.v1.AddImageResponse
+	12, // 31: productsearch.v1.ProductSearch.SearchImages:output_type -> productsearch.v1.SearchImagesResponse
+	14, // 32: productsearch.v1.ProductSearch.UpdateImage:output_type -> productsearch.v1.UpdateImageResponse
+	16, // 33: productsearch.v1.ProductSearch.DeleteImage:output_type -> productsearch.v1.DeleteImageResponse
+	18, // 34: productsearch.v1.ProductSearch.BatchDeleteImages:output_type -> productsearch.v1.BatchDeleteImagesResponse
+	20, // 35: productsearch.v1.ProductSearch.BulkAddImages:output_type -> productsearch.v1.BulkAddImagesResponse
+	30, // [30:36] is the sub-list for method output_type
+	24, // [24:30] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_productsearch_v1_product_search_proto_init() }
@@ -2030,18 +2161,19 @@ func file_productsearch_v1_product_search_proto_init() {
 		(*ImageRef_ContSign)(nil),
 		(*ImageRef_Image)(nil),
 	}
-	file_productsearch_v1_product_search_proto_msgTypes[2].OneofWrappers = []any{}
-	file_productsearch_v1_product_search_proto_msgTypes[5].OneofWrappers = []any{}
-	file_productsearch_v1_product_search_proto_msgTypes[9].OneofWrappers = []any{}
-	file_productsearch_v1_product_search_proto_msgTypes[15].OneofWrappers = []any{
+	file_productsearch_v1_product_search_proto_msgTypes[3].OneofWrappers = []any{}
+	file_productsearch_v1_product_search_proto_msgTypes[6].OneofWrappers = []any{}
+	file_productsearch_v1_product_search_proto_msgTypes[7].OneofWrappers = []any{}
+	file_productsearch_v1_product_search_proto_msgTypes[10].OneofWrappers = []any{}
+	file_productsearch_v1_product_search_proto_msgTypes[16].OneofWrappers = []any{
 		(*BulkAddImagesRequest_Settings_)(nil),
 		(*BulkAddImagesRequest_Item_)(nil),
 	}
-	file_productsearch_v1_product_search_proto_msgTypes[16].OneofWrappers = []any{
+	file_productsearch_v1_product_search_proto_msgTypes[17].OneofWrappers = []any{
 		(*BulkAddImagesResponse_Result)(nil),
 		(*BulkAddImagesResponse_Summary_)(nil),
 	}
-	file_productsearch_v1_product_search_proto_msgTypes[20].OneofWrappers = []any{
+	file_productsearch_v1_product_search_proto_msgTypes[21].OneofWrappers = []any{
 		(*BulkAddImagesResponse_ItemResult_Added)(nil),
 		(*BulkAddImagesResponse_ItemResult_Error)(nil),
 	}
@@ -2051,7 +2183,7 @@ func file_productsearch_v1_product_search_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_productsearch_v1_product_search_proto_rawDesc), len(file_productsearch_v1_product_search_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

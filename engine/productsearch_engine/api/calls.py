@@ -101,14 +101,15 @@ class Calls:
     async def _add(self, app_id: int, request: Add, download: bytes | None) -> Answer:
         # Imports are often run twice: a stored image is not embedded a second time.
         library, image, known = await self._in_thread(self._find, app_id, request.source, download)
-        if known is not None and not known.copy_missing:
+        if known is not None and (not known.copy_missing or self._watch.disk_is_full()):
             raise DuplicateError(known.sign)
         described = await self._described(
             app_id, library, image, request.region, copy=library.keep_images
         )
         if known is not None:
             if described.kept is not None:
-                await self._in_thread(self._stored.keep, library, known.sign, described.kept)
+                keep = (library, known.sign, described.kept, request.region)
+                await self._in_thread(self._stored.keep, *keep)
             raise DuplicateError(known.sign)
         new = NewImage(
             digest=image.digest,
@@ -117,6 +118,7 @@ class Calls:
             class_id2=request.class_id2,
             embedding=described.vector,
             kept=described.kept,
+            region=request.region,
         )
         sign = await self._in_thread(self._stored.add, library, new)
         return {"cont_sign": signs.to_text(sign)} | _subject(described)

@@ -89,7 +89,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         pins.write(options.pin, kept)
         print(f"{len(kept)} searches with {embedded[0].name} are pinned in {options.pin}")
     if options.calibrate:
-        _calibrate(chosen, options.calibrate, items, first[0])
+        _calibrate(chosen, options.calibrate, embedded[0].name, items, first[0])
     if options.check_pins:
         _check_pins(items, first, options.check_pins)
 
@@ -115,13 +115,16 @@ def _embedding_of(chosen: Settings, library: str) -> str:
         return Libraries(pool).named(library).embedding
 
 
-def _calibrate(chosen: Settings, library: str, items: Sequence[Item], result: Result) -> None:
+def _calibrate(
+    chosen: Settings, library: str, embedding: str, items: Sequence[Item], result: Result
+) -> None:
     from productsearch_engine.evaluation import calibrate
 
     products = np.array([items[i].product for i in result.protocol.queries])
     cosines, scores, error = calibrate.fit(result, products)
     with open_pool(chosen, 1) as pool:
-        Libraries(pool).calibrate(library, Calibration(tuple(cosines), tuple(scores)))
+        fitted = Calibration(tuple(cosines), tuple(scores))
+        Libraries(pool).calibrate(library, embedding, fitted)
     print(f"{library}: scores are calibrated on {len(products)} searches;")
     print(f"their error is {error:.3f} on products that were not used")
 

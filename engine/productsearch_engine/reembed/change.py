@@ -15,7 +15,8 @@ import numpy as np
 
 from productsearch_engine.embedding.interface import Embedding, Vector, Vectors
 from productsearch_engine.images.small_copy import read_kept
-from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.reembed.room import Room
+from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembeddings import BusyError, Copy, Other, Reembeddings
 
 Progress = Callable[[int, int], None]
@@ -33,13 +34,11 @@ _SWITCH_S = 120.0
 class Change:
     """The change of one library to one embedding. Used under ``Reembeddings.alone``."""
 
-    def __init__(
-        self, libraries: Libraries, reembeddings: Reembeddings, library: Library, to: Embedding
-    ):
-        self._libraries = libraries
+    def __init__(self, reembeddings: Reembeddings, library: Library, to: Embedding, room: Room):
         self._reembeddings = reembeddings
         self._library = library
         self._to = to
+        self._room = room
         # An embedding leaves Python for most of its time.
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "embed")
 
@@ -50,7 +49,9 @@ class Change:
             raise LibraryError(f"{name!r} has the embedding {self._to.name} already")
         other = self._reembeddings.other(self._library)
         if other is None:
-            self._reembeddings.begin(self._library, self._to.name, self._to.dimensions)
+            self._patiently(
+                lambda: self._reembeddings.begin(self._library, self._to.name, self._to.dimensions)
+            )
             return Other(self._to.name, self._to.dimensions, None)
         if other.embedding != self._to.name:
             state = "is half way to" if other.served_until is None else "can go back to"
@@ -68,19 +69,38 @@ class Change:
         """
         passed = False
         while True:
-            left, missing = self._reembeddings.left(self._library)
-            if missing:
+            left = self._reembeddings.left(self._library)
+            if left.without_copy:
                 raise LibraryError(
-                    f"{missing} of {self._library.image_count} images of {self._library.name!r}"
-                    " have no small copy to embed: switch them on with library keep-images"
-                    f" {self._library.name} on, and add these images again"
+                    f"{left.without_copy} of {self._library.image_count} images of"
+                    f" {self._library.name!r} have no small copy to embed: switch them on with"
+                    f" library keep-images {self._library.name} on, and add these images again"
                 )
             # While images are being added there are always some left: the switch does those.
-            if not left or (passed and left <= late_max):
+            if not left.images or (passed and left.images <= late_max and not left.unnoted):
                 break
-            self._pass(left, progress)
+            self._room.require(2 * left.images, self._to.dimensions)
+            self._pass(left.images, progress)
             passed = True
+        self._room.require(self._library.image_count, self._to.dimensions)
         self._reembeddings.index(self._library, self._to.dimensions)
+
+    def _patiently(self, begin: Callable[[], None]) -> None:
+        end_s = time.monotonic() + _SWITCH_S
+        while True:
+            try:
+                begin()
+            except BusyError:
+                if time.monotonic() > end_s:
+                    raise self._too_busy() from None
+                time.sleep(0.2)
+            else:
+                return
+
+    def _too_busy(self) -> LibraryError:
+        return LibraryError(
+            f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
+        )
 
     def switch(self, other: Other, progress: Progress) -> None:
         """Let the new vectors serve. Raises LibraryError if calls leave no moment for it."""
@@ -96,16 +116,15 @@ class Change:
             else:
                 late_max = next(late, late_max)
                 self.fill(progress, late_max)
-        raise LibraryError(
-            f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
-        )
+        raise self._too_busy()
 
     def _pass(self, left: int, progress: Progress) -> None:
         after: int | None = None
         done = 0
         while copies := self._reembeddings.copies(self._library, after, _BATCH):
+            self._room.require(0, self._to.dimensions)
             signs = [copy.sign for copy in copies]
-            self._reembeddings.store(self._library, signs, self._embed(copies))
+            self._reembeddings.store(self._library, self._to.name, signs, self._embed(copies))
             after = signs[-1]
             done += len(copies)
             progress(done, max(left, done))
@@ -114,5 +133,5 @@ class Change:
         return np.stack([*self._threads.map(self._vector, copies)])
 
     def _vector(self, copy: Copy) -> Vector:
-        vector: Vector = self._to.embed([read_kept(copy.webp)])[0]
+        vector: Vector = self._to.embed([read_kept(copy.webp)], [copy.region])[0]
         return vector

@@ -15,6 +15,7 @@ from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.reembed import comparison
 from productsearch_engine.reembed.change import Change
+from productsearch_engine.reembed.room import Room
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.reembeddings import Other, Reembeddings
@@ -58,7 +59,8 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
                 print(f"{library.name} has no vectors but those of {library.embedding}")
                 return
             to = load(options.to)
-            change = Change(libraries, reembeddings, library, to)
+            room = Room(pool.watch.disk_is_full, None if chosen.database else chosen.data)
+            change = Change(reembeddings, library, to, room)
             other = change.begin()
             progress = _Bar()
             change.fill(progress)

@@ -20,6 +20,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
+from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
@@ -47,9 +48,9 @@ def serve(settings: Settings) -> None:
         started(settings.embedding, settings.decoders) as workers,
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
+        dropping(Reembeddings(pool)),
     ):
         libraries = Libraries(pool)
-        Reembeddings(pool).drop_old()
         _log_unknown(libraries)
         api = Api(
             libraries=libraries,

@@ -18,7 +18,7 @@ from pgvector import HalfVector
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.embedding.interface import Vector
+from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
 from productsearch_engine.store import signs, statements
 from productsearch_engine.store.libraries import Library
@@ -52,6 +52,8 @@ class NewImage:
     embedding: Vector
     kept: bytes | None = None
     """A small copy of it as WebP, for libraries that keep one."""
+    region: Box | None = None
+    """Where the product is in it, if the caller said so; kept with the copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +90,11 @@ class Images:
             row = connection.execute(statements.find(library), [digest]).fetchone()
         return None if row is None else Known(sign=int(row[0]), copy_missing=bool(row[1]))
 
-    def keep(self, library: Library, sign: int, webp: bytes) -> None:
+    def keep(self, library: Library, sign: int, webp: bytes, region: Box | None = None) -> None:
         """Keep a small copy of a stored image, if it is still stored. Raises LibraryGoneError."""
+        values = {"sign": sign, "kept": webp, "region": _array(region)}
         with self._connection() as connection:
-            connection.execute(statements.keep(library), {"sign": sign, "kept": webp})
+            connection.execute(statements.keep(library), values)
 
     def add(self, library: Library, image: NewImage) -> int:
         """Store an image and return its sign, committed and flushed.
@@ -127,7 +130,7 @@ class Images:
             "embedding": half(image.embedding),
         }
         if library.keep_images:
-            values["kept"] = image.kept
+            values |= {"kept": image.kept, "region": _array(image.region)}
         try:
             with self._connection() as connection:
                 row = connection.execute(statements.add(library), values).fetchone()
@@ -206,6 +209,10 @@ class Images:
                 yield connection
         except errors.UndefinedTable:
             raise LibraryGoneError from None
+
+
+def _array(region: Box | None) -> list[float] | None:
+    return None if region is None else list(region)
 
 
 def half(vector: Vector) -> HalfVector:

@@ -144,15 +144,22 @@ class Libraries:
                 "update libraries set keep_images = %s where id = %s", [keep, library.id]
             )
 
-    def calibrate(self, name: str, calibration: Calibration) -> None:
-        """Let a library's scores mean this. Raises LibraryError."""
+    def calibrate(self, name: str, embedding: str, calibration: Calibration) -> None:
+        """Let a library's scores mean this, if it still has the embedding that it was fitted for.
+
+        embedding: with its version or digest, as the library stores it. Raises LibraryError.
+        """
         knots = {"cosines": calibration.cosines, "scores": calibration.scores}
         with self._pool.connection() as connection:
             done = connection.execute(
-                "update libraries set calibration = %s where name = %s", [Jsonb(knots), name]
+                "update libraries set calibration = %s where name = %s and embedding = %s",
+                [Jsonb(knots), name, embedding],
             )
         if not done.rowcount:
-            raise LibraryError(f"no library {name!r}")
+            now = self.named(name).embedding
+            raise LibraryError(
+                f"{name!r} has the embedding {now} by now; this calibration is for {embedding}"
+            )
 
     def delete(self, name: str) -> None:
         """Drop a library with its images; its key pair stays. Raises LibraryError."""

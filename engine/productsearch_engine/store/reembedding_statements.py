@@ -27,23 +27,34 @@ def composed(text: LiteralString, library: Library) -> bytes:
 LEFT: LiteralString = """
 select count(*), count(*) filter (where not exists (
     select from {kept} k where k.library_id = {library} and k.sign = i.sign
+)), count(*) filter (where not exists (
+    select from late_images l where l.library_id = {library} and l.sign = i.sign
 ))
 from {images} i where i.library_id = {library}
     and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
 """
 
 LEFT_WITHOUT: LiteralString = """
-select count(*), count(*)
+select count(*), count(*), count(*)
 from {images} i where i.library_id = {library}
     and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
 """
 
 COPIES: LiteralString = """
-select i.sign, k.webp from {images} i
+select i.sign, k.webp, k.region from {images} i
 join {kept} k on k.library_id = {library} and k.sign = i.sign
 where i.library_id = {library} and (%(after)s::bigint is null or i.sign > %(after)s::bigint)
     and not exists (select from {second} s where s.library_id = {library} and s.sign = i.sign)
 order by i.sign limit %(count)s
+"""
+
+LATE: LiteralString = """
+select sign from late_images where library_id = {library} order by sign limit %(count)s
+"""
+
+LATE_COPIES: LiteralString = """
+select sign, webp, region from {kept} where library_id = {library} and sign = any(%(signs)s)
+order by sign
 """
 
 SAMPLE: LiteralString = """
@@ -63,4 +74,8 @@ insert into {second} (library_id, sign, digest, brief, class_id1, class_id2, emb
 select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, created_at, updated_at
 from {images} where library_id = {library} and sign = %(sign)s for share
 on conflict do nothing
+"""
+
+STORED: LiteralString = """
+delete from late_images where library_id = {library} and sign = any(%(signs)s)
 """

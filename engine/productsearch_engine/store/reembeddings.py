@@ -1,9 +1,9 @@
 """The SQL of a library's change of embedding: a second table beside the one that serves.
 
 The second table (``reembedding_<id>``) gets each image with its new vector. What is changed or
-deleted meanwhile is changed or deleted in it by triggers (see the migration); the last images that
-are added get their vectors while all calls wait. The switch renames both tables in one
-transaction; the table from before is now the second one, so the way back is the same way.
+deleted meanwhile is changed or deleted in it by triggers (see the migrations); what is added is
+noted in ``late_images``, and the last of these get their vectors while all calls wait. The table
+from before the switch is then the second one, so the way back is the same way.
 
 Engines name a library's table in each statement. One that does not know of the switch finds no
 table, which ``store.images`` calls LibraryGoneError, and looks the library up again.
@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.embedding.interface import Vector, Vectors
+from productsearch_engine.embedding.interface import Box, Vector, Vectors
 from productsearch_engine.limits import REEMBEDDING_KEPT_S
-from productsearch_engine.store import reembedding_statements, tables
+from productsearch_engine.store import embedding_switch, reembedding_statements, tables
 from productsearch_engine.store.images import half
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembedding_statements import composed
@@ -32,16 +32,38 @@ from productsearch_engine.store.reembedding_statements import composed
 _LOCK = 7_201_190_003
 """With the library's id: one process at a time changes its embedding."""
 
+_BUILDING: tuple[LiteralString, ...] = (
+    "set statement_timeout = 0",
+    "set maintenance_work_mem = '512MB'",
+    # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
+    # take the cores that calls need.
+    "set max_parallel_maintenance_workers = 0",
+    # A killed reembed shall not leave its statement behind.
+    "select set_config(name, '1s', false) from pg_settings"
+    " where name = 'client_connection_check_interval'",
+)
+
 _LOCK_WAIT_S = 2
 """How long the switch waits for calls under way; calls that begin meanwhile wait for it."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A stored image's sign and its small copy."""
+    """A stored image's sign, its small copy, and where the product is, if its caller said so."""
 
     sign: int
     webp: bytes
+    region: Box | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """How many images have no new vector yet."""
+
+    images: int
+    without_copy: int
+    unnoted: int
+    """Those that were there before the change began: the switch would not find them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +93,7 @@ class Reembeddings:
         The database takes it back when this process ends, also when it is killed.
         """
         with self._pool.connection() as connection:
-            key = [_LOCK % 2**31, library.id % 2**31]
+            key = _key(library.id)
             row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
             if not row or not row[0]:
                 raise LibraryError(f"another reembed of {library.name!r} is running")
@@ -91,13 +113,26 @@ class Reembeddings:
         return None if row is None else Other(*row)
 
     def begin(self, library: Library, embedding: str, dimensions: int) -> None:
-        """Create the second table."""
-        with self._pool.connection() as connection, connection.transaction():
+        """Create the second table. Raises BusyError.
+
+        Whatever is added later is noted as late: adds that began before are waited for.
+        """
+        with self._beginning(library) as connection:
+            connection.execute("delete from late_images where library_id = %s", [library.id])
             connection.execute(
                 "insert into reembeddings (library_id, embedding, dimensions) values (%s, %s, %s)",
                 [library.id, embedding, dimensions],
             )
             tables.create_reembedding(connection, library.id, dimensions)
+
+    @contextmanager
+    def _beginning(self, library: Library) -> Iterator[Connection[Any]]:
+        try:
+            with self._pool.connection() as connection, connection.transaction():
+                _wait_for_calls(connection, library, "share")
+                yield connection
+        except errors.LockNotAvailable:
+            raise BusyError from None
 
     def discard(self, library: Library) -> None:
         """Drop the second table."""
@@ -105,29 +140,52 @@ class Reembeddings:
             _drop(connection, library.id)
 
     def drop_old(self) -> None:
-        """Drop the second tables that served a library more than a day ago."""
+        """Drop the second tables that served a library more than a day ago.
+
+        One that is being changed at the moment is left for the next time.
+        """
         with self._pool.connection() as connection, connection.transaction():
             old = connection.execute(
                 "select library_id from reembeddings where served_until"
                 " < now() - make_interval(secs => %s) for update skip locked",
                 [REEMBEDDING_KEPT_S],
             ).fetchall()
-            for row in old:
-                _drop(connection, row[0])
+            for (library_id,) in old:
+                free = connection.execute(
+                    "select pg_try_advisory_xact_lock(%s, %s)", _key(library_id)
+                ).fetchone()
+                if free and free[0]:
+                    _drop(connection, library_id)
 
-    def left(self, library: Library) -> tuple[int, int]:
-        """Return how many images have no new vector yet, and how many of these have no copy."""
+    def left(self, library: Library) -> Left:
+        """Return how many images have no new vector yet."""
+        statement = (
+            reembedding_statements.LEFT
+            if library.keep_images
+            else reembedding_statements.LEFT_WITHOUT
+        )
         with self._pool.connection() as connection, _long(connection):
-            return _left(connection, library)
+            row = connection.execute(composed(statement, library)).fetchone()
+        return Left(*row) if row else Left(0, 0, 0)
 
     def copies(self, library: Library, after: int | None, count: int) -> list[Copy]:
         """Return images without a new vector whose sign is above ``after``, in order."""
+        values = {"after": after, "count": count}
         with self._pool.connection() as connection, _long(connection):
-            return _copies(connection, library, after, count)
+            rows = connection.execute(
+                composed(reembedding_statements.COPIES, library), values, binary=True
+            ).fetchall()
+        return [_copy(*row) for row in rows]
 
-    def store(self, library: Library, signs: Sequence[int], vectors: Vectors) -> None:
-        """Store new vectors; those of images that were deleted meanwhile are left out."""
+    def store(
+        self, library: Library, embedding: str, signs: Sequence[int], vectors: Vectors
+    ) -> None:
+        """Store new vectors; those of images that were deleted meanwhile are left out.
+
+        Raises LibraryError if the second table is not for vectors of this embedding any more.
+        """
         with self._pool.connection() as connection, connection.transaction():
+            _claim(connection, library, embedding)
             _store(connection, library, signs, vectors)
 
     def sample(self, library: Library, count: int) -> tuple[Vectors, Vectors]:
@@ -163,12 +221,16 @@ class Reembeddings:
         return [bytes(row[0]) for row in rows]
 
     def index(self, library: Library, dimensions: int) -> None:
-        """Create the index of the new vectors, if it is not there."""
-        table = tables.reembedding(library.id)
-        with self._pool.connection() as connection, _long(connection):
-            if not tables.has_nearest(connection, table):
-                connection.execute("set local maintenance_work_mem = '512MB'")
-                tables.create_nearest(connection, table, dimensions)
+        """Create the index of the new vectors, if it is not there; writers do not wait for it."""
+        with self._pool.connection() as connection:
+            connection.limit_s = math.inf
+            for setting in _BUILDING:
+                connection.execute(setting)
+            try:
+                tables.complete_nearest(connection, tables.reembedding(library.id), dimensions)
+            finally:
+                # The settings were this work's own; the pool replaces what is closed.
+                connection.close()
 
     def switch(
         self,
@@ -181,90 +243,68 @@ class Reembeddings:
 
         ``embed`` is called while the library's calls wait, with at most ``late_max`` images: those
         that were added last. Returns False, and changes nothing, if there are more of them, or if
-        one has no copy. Raises BusyError.
+        one has no copy. Raises BusyError; LibraryError if the second table is another's by now.
         """
-        serving, second = (
-            tables.images(library.id, library.generation),
-            tables.reembedding(library.id),
-        )
-        new = tables.images(library.id, library.generation + 1)
         try:
             with self._pool.connection() as connection, _long(connection):
-                connection.execute(
-                    sql.SQL("set local lock_timeout = {}").format(f"{_LOCK_WAIT_S}s")
-                )
-                # At once in the last mode: an add takes a weaker lock on the table first and a
-                # stronger one then, so a lock between the two would lead to a deadlock.
-                connection.execute(
-                    sql.SQL("lock table {} in access exclusive mode").format(serving)
-                )
-                late, missing = _left(connection, library)
-                if late > late_max or missing:
+                _wait_for_calls(connection, library, "access exclusive")
+                _claim(connection, library, other.embedding)
+                late = connection.execute(
+                    composed(reembedding_statements.LATE, library), {"count": late_max + 1}
+                ).fetchall()
+                signs = [row[0] for row in late]
+                if len(signs) > late_max or (signs and not library.keep_images):
                     return False
-                if late:
-                    copies = _copies(connection, library, None, late)
-                    _store(connection, library, [copy.sign for copy in copies], embed(copies))
-                _exchange(connection, library, serving, second, new)
-                _note(connection, library, other)
+                copies = _late_copies(connection, library, signs) if signs else []
+                if len(copies) < len(signs):
+                    return False
+                if copies:
+                    _store(connection, library, signs, embed(copies))
+                embedding_switch.exchange(connection, library, other.embedding, other.dimensions)
         except errors.LockNotAvailable:
             raise BusyError from None
         return True
 
 
-def _exchange(
-    connection: Connection[Any],
-    library: Library,
-    serving: sql.Identifier,
-    second: sql.Identifier,
-    new: sql.Identifier,
-) -> None:
-    for statement in (
-        sql.SQL("alter table images detach partition {}").format(serving),
-        sql.SQL("alter table {} rename to {}").format(second, new),
-        sql.SQL("alter table {} rename to {}").format(serving, second),
-        sql.SQL("alter table images attach partition {} for values in ({})").format(
-            new, sql.Literal(library.id)
-        ),
-    ):
-        connection.execute(statement)
+def _wait_for_calls(connection: Connection[Any], library: Library, mode: LiteralString) -> None:
+    """Lock the table that serves; calls under way end first.
 
-
-def _note(connection: Connection[Any], library: Library, other: Other) -> None:
-    """Exchange what the rows of the library say of its two embeddings."""
+    At once in the last mode: an add takes a weaker lock on the table first and a stronger one
+    then, so a lock between the two would lead to a deadlock.
+    """
+    connection.execute(sql.SQL("set local lock_timeout = {}").format(f"{_LOCK_WAIT_S}s"))
     connection.execute(
-        """
-        with before as (select * from libraries where id = %(id)s for update),
-        second as (
-            update reembeddings r set embedding = b.embedding, dimensions = b.dimensions,
-                calibration = b.calibration, served_until = now()
-            from before b, reembeddings was
-            where r.library_id = b.id and was.library_id = r.library_id
-            returning was.calibration as calibration
+        sql.SQL("lock table {} in {} mode").format(
+            tables.images(library.id, library.generation), sql.SQL(mode)
         )
-        update libraries l set embedding = %(embedding)s, dimensions = %(dimensions)s,
-            generation = generation + 1, calibration = second.calibration
-        from second where l.id = %(id)s
-        """,
-        {"id": library.id, "embedding": other.embedding, "dimensions": other.dimensions},
     )
 
 
-def _left(connection: Connection[Any], library: Library) -> tuple[int, int]:
-    statement = (
-        reembedding_statements.LEFT if library.keep_images else reembedding_statements.LEFT_WITHOUT
-    )
-    row = connection.execute(composed(statement, library)).fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+def _claim(connection: Connection[Any], library: Library, embedding: str) -> None:
+    """Keep the second table from being dropped until this transaction ends.
+
+    Raises LibraryError if it is not (or no longer) for this embedding's vectors.
+    """
+    row = connection.execute(
+        "select embedding from reembeddings where library_id = %s for key share", [library.id]
+    ).fetchone()
+    if row is None or row[0] != embedding:
+        raise LibraryError(f"the change of {library.name!r} to {embedding} was discarded meanwhile")
 
 
-def _copies(
-    connection: Connection[Any], library: Library, after: int | None, count: int
-) -> list[Copy]:
-    values = {"after": after, "count": count}
+def _key(library_id: int) -> list[int]:
+    return [_LOCK % 2**31, library_id % 2**31]
+
+
+def _late_copies(connection: Connection[Any], library: Library, signs: Sequence[int]) -> list[Copy]:
     rows = connection.execute(
-        composed(reembedding_statements.COPIES, library), values, binary=True
+        composed(reembedding_statements.LATE_COPIES, library), {"signs": signs}, binary=True
     ).fetchall()
-    return [Copy(sign, webp) for sign, webp in rows]
+    return [_copy(*row) for row in rows]
+
+
+def _copy(sign: int, webp: bytes, region: Sequence[float] | None) -> Copy:
+    return Copy(sign, webp, None if region is None else Box(*region))
 
 
 def _store(
@@ -276,10 +316,12 @@ def _store(
     ]
     with connection.cursor() as cursor:
         cursor.executemany(composed(reembedding_statements.STORE, library), rows)
+    connection.execute(composed(reembedding_statements.STORED, library), {"signs": list(signs)})
 
 
 def _drop(connection: Connection[Any], library_id: int) -> None:
     connection.execute("delete from reembeddings where library_id = %s", [library_id])
+    connection.execute("delete from late_images where library_id = %s", [library_id])
     tables.drop(connection, tables.reembedding(library_id))
 
 

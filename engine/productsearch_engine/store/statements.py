@@ -131,15 +131,16 @@ select exists (table counted), (table known), (table library), exists (
 
 _KEPT: LiteralString = """,
 kept as (
-    insert into {kept} (library_id, sign, webp)
-    select {library}, sign, %(kept)s::bytea from added where %(kept)s::bytea is not null
-    on conflict (library_id, sign) do update set webp = excluded.webp
+    insert into {kept} (library_id, sign, webp, region)
+    select {library}, sign, %(kept)s::bytea, %(region)s::float8[] from added
+    where %(kept)s::bytea is not null
+    on conflict (library_id, sign) do update set webp = excluded.webp, region = excluded.region
 )"""
 
 # The lock lets no delete overtake: it would leave the copy of an image that is gone.
 _KEEP: LiteralString = """
-insert into {kept} (library_id, sign, webp)
-select library_id, sign, %(kept)s from {images}
+insert into {kept} (library_id, sign, webp, region)
+select library_id, sign, %(kept)s, %(region)s::float8[] from {images}
 where library_id = {library} and sign = %(sign)s for key share
 on conflict do nothing
 """

@@ -7,7 +7,7 @@ vectors. Knows tables. Does not know rows.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection, sql
 
@@ -64,24 +64,39 @@ def create_nearest(
     connection: Connection[Any],
     table: sql.Identifier,
     dimensions: int,
-    name: sql.Identifier | None = None,
+    name: sql.Identifier,
 ) -> None:
-    """Create the index of a table's vectors; without a name PostgreSQL gives it a free one."""
-    connection.execute(
-        sql.SQL(
-            "create index {} on {} using hnsw ((embedding::halfvec({})) halfvec_cosine_ops)"
-        ).format(name or sql.SQL(""), table, sql.Literal(dimensions))
-    )
+    """Create the index of an empty table's vectors."""
+    connection.execute(_nearest("", name, table, dimensions))
 
 
-def has_nearest(connection: Connection[Any], table: sql.Identifier) -> bool:
-    """Return whether a table has the index of its vectors."""
+def complete_nearest(connection: Connection[Any], table: sql.Identifier, dimensions: int) -> None:
+    """Create the index of a table's vectors while it is written to, if it has none.
+
+    One that was left half made is dropped first: PostgreSQL keeps it up to date and never uses it.
+    Must not run in a transaction.
+    """
     found = connection.execute(
-        "select exists (select from pg_index i join pg_class c on c.oid = i.indexrelid"
-        " join pg_am a on a.oid = c.relam where i.indrelid = %s::regclass and a.amname = 'hnsw')",
+        "select i.indexrelid::regclass::text, i.indisvalid from pg_index i"
+        " join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam"
+        " where i.indrelid = %s::regclass and a.amname = 'hnsw'",
         [table.as_string(None)],
-    ).fetchone()
-    return bool(found and found[0])
+    ).fetchall()
+    for name, valid in found:
+        if not valid:
+            # A name that PostgreSQL has quoted itself.
+            connection.execute(f"drop index concurrently if exists {name}".encode())
+    if not any(valid for _, valid in found):
+        # Without a name PostgreSQL gives it a free one.
+        connection.execute(_nearest("concurrently", sql.SQL(""), table, dimensions))
+
+
+def _nearest(
+    how: LiteralString, name: sql.Composable, table: sql.Identifier, dimensions: int
+) -> sql.Composed:
+    return sql.SQL(
+        "create index {} {} on {} using hnsw ((embedding::halfvec({})) halfvec_cosine_ops)"
+    ).format(sql.SQL(how), name, table, sql.Literal(dimensions))
 
 
 def create_kept(connection: Connection[Any], library_id: int) -> None:

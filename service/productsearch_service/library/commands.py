@@ -7,11 +7,12 @@ from enum import Enum
 from typing import Final
 
 from productsearch_service.errors import ServiceError
+from productsearch_service.upstream.answers import Region
 from productsearch_service.upstream.client import Classes, Image
 
 __all__ = [
-    "Add", "AddOutcome", "Classes", "Delete", "Deleted", "DuplicatePolicy", "Image", "Search",
-    "Stored", "Target", "Update",
+    "Add", "AddOutcome", "Classes", "Delete", "Deleted", "DuplicatePolicy", "Image", "Region",
+    "Search", "Stored", "Target", "Update",
 ]  # fmt: skip
 
 Target = Image | str
@@ -45,13 +46,15 @@ class Add:
     brief: str
     classes: Classes = _NO_CLASSES
     duplicate_policy: DuplicatePolicy = DuplicatePolicy.REJECT
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """Find images: ``count`` results from rank ``start`` on, counted from 0.
 
-    ``fingerprint`` is equal for searches that differ in their page alone.
+    ``fingerprint`` is equal for searches that differ in their page alone. ``rerank`` is None if the
+    upstream decides.
     """
 
     image: Image
@@ -60,6 +63,8 @@ class Search:
     fingerprint: bytes
     classes: Classes = _NO_CLASSES
     either_class: bool = False
+    region: Region | None = None
+    rerank: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

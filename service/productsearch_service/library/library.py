@@ -7,7 +7,7 @@ number, and searches that are answered once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from productsearch_service import limits
@@ -43,18 +43,22 @@ class Library:
     """One library at its upstream. Raises ServiceErrors only.
 
     ``start`` begins to watch the key pair, ``close`` ends that and closes the connections.
+    ``is_engine``: its upstream is the engine, which takes more fields than the vendor's cloud.
     """
 
     client: UpstreamClient
     search_cache: SearchCache
     start: Callable[[], None]
     close: Callable[[], Awaitable[None]]
+    is_engine: bool = False
 
     async def add(self, command: Add, context: CallContext) -> Stored:
         """Store an image; its policy says what to do if it is stored already."""
         policy = command.duplicate_policy
         try:
-            added = await self.client.add(command.image, command.brief, command.classes, context)
+            added = await self.client.add(
+                command.image, command.brief, command.classes, context, region=command.region
+            )
         except ImageAlreadyExists as duplicate:
             sign, words = duplicate.cont_sign, duplicate.upstream
             if sign is not None and policy is DuplicatePolicy.UPDATE:
@@ -76,7 +80,7 @@ class Library:
     async def search(self, command: Search, context: CallContext) -> Page:
         """Find images."""
         key = (command.fingerprint, command.start, command.count)
-        return await self.search_cache.answer(
+        page = await self.search_cache.answer(
             key,
             lambda: self.client.search(
                 command.image,
@@ -85,9 +89,13 @@ class Library:
                 either_class=command.either_class,
                 start=command.start,
                 count=command.count,
+                region=command.region,
+                rerank=command.rerank,
             ),
             context,
         )
+        # Whatever the vendor's cloud may mean by a field of this name, it is not the engine's.
+        return page if self.is_engine else replace(page, subject=None)
 
     async def update(self, command: Update, context: CallContext) -> int:
         """Change a stored image; return the log_id."""

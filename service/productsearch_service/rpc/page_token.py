@@ -51,6 +51,6 @@ def decode(token: str, search_fingerprint: bytes) -> int:
         raise ForeignToken("not a page token of this service")
     if made_for != search_fingerprint:
         raise ForeignToken(
-            "made for another search; keep library, image, class_filter and min_score unchanged"
+            "made for another search; keep all fields but page_size and skip unchanged"
         )
     return int(start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
+from dataclasses import asdict
 from typing import Final
 
 from google.rpc import status_pb2
@@ -19,6 +20,7 @@ from productsearch_service.library.commands import (
     AddOutcome,
     Deleted,
     Image,
+    Region,
     Search,
     Target,
 )
@@ -63,7 +65,9 @@ class Servicer:
     ) -> v1.AddImageResponse:
         """Store one image."""
         library, validate_only = self._libraries[request.library], request.validate_only
-        command = validation.new_image(request.new_image, request.duplicate_policy)
+        command = validation.new_image(
+            request.new_image, request.duplicate_policy, engine=library.is_engine
+        )
         del request
         with self._place(command.image, context):
             return await self._add(library, command, context, validate_only=validate_only)
@@ -73,7 +77,8 @@ class Servicer:
     ) -> v1.SearchImagesResponse:
         """Find images."""
         library, min_score = self._libraries[request.library], request.min_score
-        command = validation.search(request, self._libraries.name(request.library))
+        name = self._libraries.name(request.library)
+        command = validation.search(request, name, engine=library.is_engine)
         del request
         with self._place(command.image, context):
             await validation.encode(command.image, self._images)
@@ -86,6 +91,7 @@ class Servicer:
             ],
             next_page_token=_next_page_token(command, page, min_score),
             log_id=page.log_id,
+            subject=_told_region(page.subject),
         )
 
     async def UpdateImage(  # noqa: N802
@@ -198,7 +204,9 @@ class Servicer:
 
         try:
             context.deadline.require()
-            command = validation.bulk_item(item, settings.duplicate_policy)
+            command = validation.bulk_item(
+                item, settings.duplicate_policy, engine=library.is_engine
+            )
             work = self._add(library, command, context, validate_only=settings.validate_only)
             return _ItemResult(key=item.key, added=await context.bounded(work, adds=True))
         except ServiceError as error:
@@ -208,6 +216,10 @@ class Servicer:
             return _ItemResult(
                 key=_told_key(item), error=status_of(ServerFault("the service failed"))
             )
+
+
+def _told_region(region: Region | None) -> v1.Region | None:
+    return None if region is None else v1.Region(**asdict(region))
 
 
 def _next_page_token(command: Search, page: Page, min_score: float) -> str:

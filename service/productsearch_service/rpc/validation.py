@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ from productsearch_service.library.commands import (
     Target,
     Update,
 )
-from productsearch_service.rpc import page_token
+from productsearch_service.rpc import engine_fields, page_token
 
 _SIGN: Final = re.compile(r"([0-9]{1,10}),([0-9]{1,10})", re.ASCII)
 _UINT32_MAX: Final = 2**32 - 1
@@ -64,6 +64,11 @@ class _Findings:
         """Note a wrong field."""
         self.violations.append(Violation(field, description, reason))
 
+    def add_all(self, wrong: Iterable[tuple[str, str]]) -> None:
+        """Note wrong fields, each with its description."""
+        for field, description in wrong:
+            self.add(field, description)
+
     def finish(self) -> None:
         """Raise what was found: under its own reason if all share one, else FIELD_INVALID."""
         if not self.violations:
@@ -81,8 +86,8 @@ class _Findings:
         )
 
 
-def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType) -> Add:
-    """Return the add of AddImage or of one bulk item."""
+def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType, *, engine: bool) -> Add:
+    """Return the add of AddImage or of one bulk item; ``engine``: it is for the engine."""
     found = _Findings()
     if message == NewImage():
         found.add("new_image", "missing; set image and brief")
@@ -91,22 +96,28 @@ def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType) -> Add:
     _check_brief(message.brief, "new_image.brief", found)
     classes = _classes(message, "new_image.", found)
     checked_policy = _policy(policy, "duplicate_policy", found)
+    found.add_all(engine_fields.wrong_in(message, "new_image.", engine=engine))
     found.finish()
-    return Add(image, message.brief, classes, checked_policy)
+    region = engine_fields.region_of(message)
+    return Add(image, message.brief, classes, checked_policy, region)
 
 
-def bulk_item(item: BulkAddImagesRequest.Item, policy: v1.DuplicatePolicy.ValueType) -> Add:
+def bulk_item(
+    item: BulkAddImagesRequest.Item, policy: v1.DuplicatePolicy.ValueType, *, engine: bool
+) -> Add:
     """Return the add of one bulk item."""
     key_bytes = len(item.key.encode())
     if not 0 < key_bytes <= limits.KEY_BYTES_MAX:
         found = _Findings()
         found.add("key", f"{key_bytes} bytes long; use 1 to {limits.KEY_BYTES_MAX}")
         found.finish()
-    return new_image(item.new_image, policy)
+    return new_image(item.new_image, policy, engine=engine)
 
 
-def search(request: SearchImagesRequest, library: str) -> Search:
+def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Search:
     """Return the search, from the rank on that its skip and page token say.
+
+    ``engine``: the library's upstream is the engine.
 
     Raises ResultWindowExceeded if the page begins past the last rank that can be reached.
     """
@@ -123,7 +134,12 @@ def search(request: SearchImagesRequest, library: str) -> Search:
         found.add("min_score", f"{request.min_score} is out of range; use 0 to 1")
     either_class = request.class_filter.operator == ClassFilter.OPERATOR_OR
     what = (library, image.url, classes.class_id1, classes.class_id2, either_class)
+    found.add_all(engine_fields.wrong_in(request, "", engine=engine))
+    region, rerank = engine_fields.region_of(request), engine_fields.rerank_of(request)
     asked = (*what, request.min_score, *(("fit",) if image.fits else ()))
+    # Left out where they are not set: tokens of a replica that knows neither stay good.
+    asked += () if region is None else (region,)
+    asked += () if rerank is None else (("rerank", rerank),)
     fingerprint = page_token.fingerprint(asked, image.content)
     start = request.skip
     if request.page_token and not found.violations:
@@ -138,7 +154,7 @@ def search(request: SearchImagesRequest, library: str) -> Search:
         )
         raise errors.ResultWindowExceeded(described, violations=(Violation("skip", described),))
     count = min(request.page_size or limits.PAGE_SIZE_DEFAULT, limits.RESULT_WINDOW - start)
-    return Search(image, start, count, fingerprint, classes, either_class)
+    return Search(image, start, count, fingerprint, classes, either_class, region, rerank)
 
 
 def update(request: UpdateImageRequest) -> Update:

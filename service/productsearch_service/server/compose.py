@@ -274,7 +274,13 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         pacer.close()
         await transport.close()
 
-    return Library(UpstreamClient(exchange), search_cache, rotation.start, close)
+    return Library(
+        UpstreamClient(exchange),
+        search_cache,
+        rotation.start,
+        close,
+        is_engine=settings.upstream == "engine",
+    )
 
 
 def _credentials(settings: LibrarySettings) -> Credentials:

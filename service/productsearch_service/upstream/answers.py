@@ -51,12 +51,26 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle in an upright image; each number is 0 to 1 of the image's width or height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Answer to a search, best first. ``has_more`` is None where the upstream did not say."""
+    """Answer to a search, best first. ``has_more`` is None where the upstream did not say.
+
+    ``subject`` is where the product is, if the upstream said so.
+    """
 
     hits: tuple[Hit, ...]
     has_more: bool | None
     log_id: int
+    subject: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,8 @@ def page(answer: Answer, count: int = limits.RESULT_WINDOW) -> Page:
     del hits[count:]
     if echoes_secret("".join([hit.brief for hit in hits])):
         hits = [replace(hit, brief=_MASK) if echoes_secret(hit.brief) else hit for hit in hits]
-    return Page(tuple(hits), _has_more(answer.members.get("has_more")), answer.words.log_id)
+    more, subject = _has_more(answer.members.get("has_more")), answer.members.get("subject")
+    return Page(tuple(hits), more, answer.words.log_id, _region(subject))
 
 
 def _hit(row: object, words: UpstreamWords) -> Hit:
@@ -133,6 +148,15 @@ def _hit(row: object, words: UpstreamWords) -> Hit:
     if cont_sign is None or not isinstance(row.get("brief", ""), str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
     return Hit(cont_sign, min(max(score, 0.0), 1.0), _well_formed(MaskedText(row.get("brief", ""))))
+
+
+def _region(value: object) -> Region | None:
+    """Return the rectangle that the engine names; None for the vendor, which names none."""
+    if not isinstance(value, dict):
+        return None
+    parts = [_number(value.get(name)) for name in ("left", "top", "width", "height")]
+    numbers = [part for part in parts if part is not None and 0 <= part <= 1]
+    return Region(*numbers) if len(numbers) == len(parts) else None
 
 
 def _sign(value: object) -> str | None:

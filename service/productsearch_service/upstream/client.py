@@ -6,12 +6,12 @@ Field names are the contract's; docs/wire-mapping.md has the whole table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 
 from productsearch_service.call_context import CallContext
 from productsearch_service.upstream import answers, codes
-from productsearch_service.upstream.answers import Added, Page
+from productsearch_service.upstream.answers import Added, Page, Region
 from productsearch_service.upstream.exchange import Call, Exchange, Fields
 from productsearch_service.upstream.stats import UpstreamStats
 
@@ -55,9 +55,18 @@ class UpstreamClient:
 
     exchange: Exchange
 
-    async def add(self, image: Image, brief: str, classes: Classes, context: CallContext) -> Added:
+    async def add(
+        self,
+        image: Image,
+        brief: str,
+        classes: Classes,
+        context: CallContext,
+        *,
+        region: Region | None = None,
+    ) -> Added:
         """Store an image; raise ImageAlreadyExists with its cont_sign if it is stored."""
         fields = _image_fields(image) | {"brief": brief} | _class_fields(classes)
+        fields |= _region_fields(region)
         call = Call("add", fields, answers.added, image.path, done_before=codes.DUPLICATE)
         return await self.exchange.call(call, context)
 
@@ -70,12 +79,16 @@ class UpstreamClient:
         either_class: bool,
         start: int,
         count: int,
+        region: Region | None = None,
+        rerank: bool | None = None,
     ) -> Page:
         """Find ``count`` images from rank ``start`` on, counted from 0."""
         fields = _image_fields(image) | _class_fields(classes)
         if classes.named:
             fields["tag_logic"] = "1" if either_class else "0"
-        fields |= {"pn": str(start), "rn": str(count)}
+        fields |= {"pn": str(start), "rn": str(count)} | _region_fields(region)
+        if rerank is not None:
+            fields["rerank"] = "1" if rerank else "0"
         read = partial(answers.page, count=count)
         return await self.exchange.call(Call("search", fields, read, image.path), context)
 
@@ -123,6 +136,12 @@ def _target_fields(target: Image | str) -> Fields:
 
 def _path_of(target: Image | str) -> str:
     return target.path if isinstance(target, Image) else ""
+
+
+def _region_fields(region: Region | None) -> Fields:
+    if region is None:
+        return {}
+    return {"region": ",".join(repr(float(part)) for part in astuple(region))}
 
 
 def _class_fields(classes: Classes) -> Fields:

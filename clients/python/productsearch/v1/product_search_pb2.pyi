@@ -157,6 +157,42 @@ class ImageRef(_message.Message):
 Global___ImageRef: _TypeAlias = ImageRef  # noqa: Y015
 
 @_typing.final
+class Region(_message.Message):
+    """A rectangle in the upright image. Each number is 0 to 1 of the image's width or height,
+    counted from its top left corner; the rectangle has an area and does not leave the image.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    left: _builtins.float
+    """Distance of its left side from the image's."""
+    top: _builtins.float
+    """Distance of its upper side from the image's."""
+    width: _builtins.float
+    """Its width, more than 0."""
+    height: _builtins.float
+    """Its height, more than 0."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        width: _builtins.float = ...,
+        height: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "left", b"left", "top", b"top", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Region: _TypeAlias = Region  # noqa: Y015
+
+@_typing.final
 class NewImage(_message.Message):
     """An image with what is stored beside it."""
 
@@ -166,6 +202,7 @@ class NewImage(_message.Message):
     BRIEF_FIELD_NUMBER: _builtins.int
     CLASS_ID1_FIELD_NUMBER: _builtins.int
     CLASS_ID2_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     brief: _builtins.str
     """Free text that every hit returns verbatim, 1 to 256 bytes of UTF-8. Required."""
     class_id1: _builtins.int
@@ -176,6 +213,13 @@ class NewImage(_message.Message):
     def image(self) -> Global___ImageSource:
         """The image. Required."""
 
+    @_builtins.property
+    def region(self) -> Global___Region:
+        """Where the product is in the image; the rest of the image is then left out. Without effect
+        where the image is stored already. Unset: the whole image. Fails with FIELD_INVALID in a
+        library of the vendor's cloud, which cannot use it.
+        """
+
     def __init__(
         self,
         *,
@@ -183,10 +227,11 @@ class NewImage(_message.Message):
         brief: _builtins.str = ...,
         class_id1: _builtins.int | None = ...,
         class_id2: _builtins.int | None = ...,
+        region: Global___Region | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_class_id1", b"_class_id1", "_class_id2", b"_class_id2", "class_id1", b"class_id1", "class_id2", b"class_id2", "image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_class_id1", b"_class_id1", "_class_id2", b"_class_id2", "class_id1", b"class_id1", "class_id2", b"class_id2", "image", b"image", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class_id1", b"_class_id1", "_class_id2", b"_class_id2", "brief", b"brief", "class_id1", b"class_id1", "class_id2", b"class_id2", "image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class_id1", b"_class_id1", "_class_id2", b"_class_id2", "brief", b"brief", "class_id1", b"class_id1", "class_id2", b"class_id2", "image", b"image", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__class_id1: _TypeAlias = _typing.Literal["class_id1"]  # noqa: Y015
     _WhichOneofArgType__class_id1: _TypeAlias = _typing.Literal["_class_id1", b"_class_id1"]  # noqa: Y015
@@ -340,6 +385,8 @@ class SearchImagesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SKIP_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    RERANK_FIELD_NUMBER: _builtins.int
     library: _builtins.str
     """Name of the library. Empty: the service's default library."""
     page_size: _builtins.int
@@ -356,6 +403,11 @@ class SearchImagesRequest(_message.Message):
     """
     min_score: _builtins.float
     """Leaves out results with a lower score, 0 to 1. Default: 0, nothing is left out."""
+    rerank: _builtins.bool
+    """Whether the upstream compares the image with the first 50 results once more, by their
+    details, where the best scores leave doubt. Takes up to 150 ms longer. Unset: as the
+    engine is set. Fails with FIELD_INVALID in a library of the vendor's cloud.
+    """
     @_builtins.property
     def image(self) -> Global___ImageSource:
         """The image to search with. Required."""
@@ -363,6 +415,13 @@ class SearchImagesRequest(_message.Message):
     @_builtins.property
     def class_filter(self) -> Global___ClassFilter:
         """Keeps the search to some classes. Unset: all."""
+
+    @_builtins.property
+    def region(self) -> Global___Region:
+        """Where the product is in the image; the rest of the image is then left out. Unset: the
+        whole image. Fails with FIELD_INVALID in a library of the vendor's cloud, which cannot
+        use it.
+        """
 
     def __init__(
         self,
@@ -374,12 +433,16 @@ class SearchImagesRequest(_message.Message):
         page_token: _builtins.str = ...,
         skip: _builtins.int = ...,
         min_score: _builtins.float = ...,
+        region: Global___Region | None = ...,
+        rerank: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class_filter", b"class_filter", "image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "class_filter", b"class_filter", "image", b"image", "region", b"region", "rerank", b"rerank"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_filter", b"class_filter", "image", b"image", "library", b"library", "min_score", b"min_score", "page_size", b"page_size", "page_token", b"page_token", "skip", b"skip"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "class_filter", b"class_filter", "image", b"image", "library", b"library", "min_score", b"min_score", "page_size", b"page_size", "page_token", b"page_token", "region", b"region", "rerank", b"rerank", "skip", b"skip"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rerank: _TypeAlias = _typing.Literal["rerank"]  # noqa: Y015
+    _WhichOneofArgType__rerank: _TypeAlias = _typing.Literal["_rerank", b"_rerank"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank) -> _WhichOneofReturnType__rerank | None: ...
 
 Global___SearchImagesRequest: _TypeAlias = SearchImagesRequest  # noqa: Y015
 
@@ -424,6 +487,7 @@ class SearchImagesResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Send it as `page_token` for the next page. Empty: this was the last one."""
     log_id: _builtins.int
@@ -432,16 +496,23 @@ class SearchImagesResponse(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
         """What was found, best first; can be empty."""
 
+    @_builtins.property
+    def subject(self) -> Global___Region:
+        """Where the product is in the image that was searched with: the `region` of the request,
+        or what the engine found. Unset: unknown, as always in a library of the vendor's cloud.
+        """
+
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___SearchResult] | None = ...,
         next_page_token: _builtins.str = ...,
         log_id: _builtins.int = ...,
+        subject: Global___Region | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "next_page_token", b"next_page_token", "results", b"results", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

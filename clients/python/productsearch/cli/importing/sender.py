@@ -153,6 +153,6 @@ class Sender:
             raise failure_of(error)
 
 
-def _classes(row: Row) -> dict[str, int]:
+def _classes(row: Row) -> dict[str, Any]:
     told = {"class_id1": row.class_id1, "class_id2": row.class_id2}
     return {name: int(text) for name, text in told.items() if text}

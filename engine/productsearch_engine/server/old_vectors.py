@@ -1,0 +1,42 @@
+"""Drops the vectors from before a change of embedding once the day to go back is over.
+
+Knows when to look. ``store.reembeddings`` knows what is old.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from productsearch_engine.limits import REEMBEDDING_LOOK_S
+from productsearch_engine.store.reembeddings import Reembeddings
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def dropping(reembeddings: Reembeddings, every_s: float = REEMBEDDING_LOOK_S) -> Iterator[None]:
+    """Look at once, and again and again until the context ends."""
+    stopped = threading.Event()
+
+    def run() -> None:
+        while not stopped.wait(every_s):
+            try:
+                reembeddings.drop_old()
+            except (psycopg.Error, PoolTimeout) as error:
+                # The text of the error can hold the connection string.
+                _log.warning("old vectors were not dropped: %s", type(error).__name__)
+
+    reembeddings.drop_old()
+    thread = threading.Thread(target=run, name="old vectors", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
