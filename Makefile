@@ -68,6 +68,11 @@ test-abuse: $(installed) ## silence, poison, bombs and sizes at full size, besid
 bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
 	$(bin)/python -u -m benchmarks
 
+SIZE ?= 10000 100000
+.PHONY: bench-engine
+bench-engine: $(installed) ## the engine's storage: recall, time, bytes; SIZE=1000000 for a million
+	$(bin)/python -u -m benchmarks.engine_scale $(SIZE)
+
 .PHONY: test-clients
 test-clients: $(installed) ## build and test the clients, then the interop matrix (Go, JDK 17 + Maven, Node)
 	$(bin)/python -m pytest tests/clients tests/laws/test_client_surface.py

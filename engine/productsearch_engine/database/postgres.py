@@ -29,7 +29,7 @@ from typing import IO, Literal
 
 import psycopg
 
-from productsearch_engine.database import processes
+from productsearch_engine.database import processes, tuning
 from productsearch_engine.database.bounded import BoundedConnection, NoAnswerError
 from productsearch_engine.database.disk import Disk
 from productsearch_engine.database.programs import EmbeddedError, Programs
@@ -59,7 +59,11 @@ _FIXED = {
     "unix_socket_permissions": "0700",
     "port": "5432",
 }
-_CONFIGURATION = "\n# Written by productsearch-engine; yours to change.\nshared_buffers = 256MB\n"
+_NOTE = "# Written by productsearch-engine; yours to change."
+_MACHINE = "machine.conf"
+_INCLUDE = f"include_if_exists = '{_MACHINE}'  # written anew at each start; later lines win"
+_BEFORE = "\nshared_buffers = 256MB"
+"""What engines of the version before wrote below the note."""
 
 
 class Embedded:
@@ -130,7 +134,7 @@ class Embedded:
         access = "--auth-local=trust --auth-host=reject"
         self._programs.run("initdb", "-D", str(new), *choices.split(), *access.split())
         with (new / "postgresql.conf").open("a") as configuration:
-            configuration.write(_CONFIGURATION)
+            configuration.write(f"\n{_NOTE}\n{_INCLUDE}\n")
         new.rename(self._cluster)
 
     def _choose_socket_folder(self) -> Path:
@@ -151,6 +155,7 @@ class Embedded:
 
     def _start_server(self) -> None:
         self._remove_stale_lock_files()
+        self._configure()
         options = _FIXED | {"unix_socket_directories": str(self._socket_folder)}
         arguments = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
         files = ("-D", str(self._cluster), "-l", str(self._cluster / "server.log"))
@@ -164,6 +169,26 @@ class Embedded:
                 if time.monotonic() - began > _START_RETRY_S:
                     raise
                 time.sleep(0.2)
+
+    def _configure(self) -> None:
+        """Write the settings for this machine to a file that ``postgresql.conf`` includes."""
+        values = tuning.configuration(tuning.memory_bytes(), tuning.cores())
+        lines = [f"{name} = {value}\n" for name, value in values.items()]
+        self._write(self._cluster / _MACHINE, "".join(lines))
+        file = self._cluster / "postgresql.conf"
+        text = file.read_text()
+        if _MACHINE in text or _NOTE not in text:
+            return  # it is there, or whoever removed the note wants nothing of it
+        before, _, after = text.rpartition(_NOTE)
+        self._write(file, f"{before}{_NOTE}\n{_INCLUDE}{after.removeprefix(_BEFORE)}")
+
+    def _write(self, file: Path, text: str) -> None:
+        """Replace a file as a whole: one that is cut short would keep the server from starting."""
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(text)
+        new.chmod(0o600)
+        self._programs.give(new)
+        new.replace(file)
 
     def _remove_stale_lock_files(self) -> None:
         """Remove a dead server's lock files if its process id now belongs to something else.

@@ -1,0 +1,156 @@
+"""Fills a library of the engine with drawn vectors, and measures what storing takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, LiteralString
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg_pool import ConnectionPool
+
+from benchmarks.engine_vectors import DIMENSIONS, Drawn
+from productsearch_engine.store import tables
+from productsearch_engine.store.images import Images, NewImage
+from productsearch_engine.store.libraries import Libraries, Library
+
+WRITERS: Final = 8
+_BRIEF: Final = b'{"sku": "%012d", "title": "a product with a name of usual length"}'
+_COLUMNS: Final = ("int8", "int8", "bytea", "bytea", "int4", "int4", "halfvec")
+_COPY: LiteralString = (
+    "copy {} (library_id, sign, digest, brief, class_id1, class_id2, embedding)"
+    " from stdin (format binary)"
+)
+_ADDS_FROM: Final = 1 << 40
+"""Signs of images that are added one by one; those that are copied have lower ones."""
+
+
+def filled(pool: ConnectionPool[Any], drawn: Drawn) -> tuple[Library, float]:
+    """Return a new library with all vectors, sign n for the n-th, and the index's build seconds."""
+    libraries = Libraries(pool)
+    name = f"bench-{len(drawn.vectors)}"
+    libraries.create(name, capacity=10**9, embedding="drawn", dimensions=DIMENSIONS, api_key=None)
+    library = libraries.named(name)
+    table = tables.images(library.id)
+    with _long(pool) as connection:
+        indexes = connection.execute(
+            "select indexname, indexdef from pg_indexes where tablename = %s"
+            " and indexdef like '%%hnsw%%'",
+            [f"images_{library.id}"],
+        ).fetchall()
+        for index, _ in indexes:
+            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(index)))
+        with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(table)) as copy:
+            copy.set_types(_COLUMNS)
+            for row in _rows(library, drawn):
+                copy.write_row(row)
+        connection.execute(
+            "update libraries set image_count = %s where id = %s",
+            [len(drawn.vectors), library.id],
+        )
+        began_s = time.perf_counter()
+        for _, definition in indexes:
+            connection.execute(definition.encode())
+        built_s = time.perf_counter() - began_s
+        connection.execute(sql.SQL("vacuum (analyze) {}").format(table))
+    return libraries.named(name), built_s
+
+
+def sizes(pool: ConnectionPool[Any], library: Library) -> dict[str, int]:
+    """Return the bytes of the table with all its indexes, and of the index of the vectors."""
+    name = tables.images(library.id, library.generation).as_string(None)
+    with pool.connection() as connection:
+        row = connection.execute(
+            "select pg_total_relation_size(%s::regclass), coalesce(sum(pg_relation_size(c.oid)), 0)"
+            " from pg_index i join pg_class c on c.oid = i.indexrelid"
+            " join pg_am a on a.oid = c.relam"
+            " where i.indrelid = %s::regclass and a.amname = 'hnsw'",
+            [name, name],
+        ).fetchone()
+    assert row is not None
+    return {"all": int(row[0]), "index": int(row[1])}
+
+
+def adds_a_second(pool: ConnectionPool[Any], library: Library, drawn: Drawn, count: int) -> float:
+    """Add new images with eight writers, each in a transaction of its own, vectors given."""
+    images = Images(pool)
+    random = np.random.default_rng(5)
+
+    def add(number: int) -> None:
+        near = drawn.vectors[number % len(drawn.vectors)].astype(np.float32)
+        vector = near + random.normal(0, 0.01, DIMENSIONS)
+        images.add(
+            library,
+            NewImage(
+                digest=(_ADDS_FROM + number).to_bytes(8) + bytes(24),
+                brief=_BRIEF % number,
+                class_id1=number % 5 + 1,
+                class_id2=5,
+                embedding=np.asarray(vector / np.linalg.norm(vector), np.float32),
+            ),
+        )
+
+    return _a_second(add, count)
+
+
+def updates_a_second(pool: ConnectionPool[Any], library: Library, count: int) -> float:
+    """Change briefs of stored images, drawn at random, with eight writers."""
+    images = Images(pool)
+    signs = np.random.default_rng(6).integers(0, library.image_count, count)
+
+    def update(number: int) -> None:
+        brief = _BRIEF % (number + 10**9)
+        if not images.update(
+            library, [int(signs[number])], brief=brief, class_id1=None, class_id2=None
+        ):
+            raise AssertionError("an image that is stored was not found")
+
+    return _a_second(update, count)
+
+
+def hot_updates(pool: ConnectionPool[Any], library: Library) -> int:
+    """Return how many updates so far left all indexes alone."""
+    with pool.connection() as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+        time.sleep(1)
+        row = connection.execute(
+            "select n_tup_hot_upd from pg_stat_user_tables where relname = %s",
+            [tables.images(library.id, library.generation).as_string(None).strip('"')],
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _a_second(work: Callable[[int], None], count: int) -> float:
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for _ in writers.map(work, range(count)):
+            pass
+    return count / (time.perf_counter() - began_s)
+
+
+def _rows(library: Library, drawn: Drawn) -> Iterator[tuple[object, ...]]:
+    for sign, vector in enumerate(drawn.vectors):
+        yield (
+            library.id,
+            sign,
+            sign.to_bytes(32),
+            _BRIEF % sign,
+            int(drawn.at_random[sign]),
+            int(drawn.alike[sign]),
+            HalfVector(vector),
+        )
+
+
+@contextmanager
+def _long(pool: ConnectionPool[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection of its own without limits of time, with the pool's address."""
+    with psycopg.connect(str(pool.conninfo), autocommit=True) as connection:
+        connection.execute("set maintenance_work_mem = '1GB'")
+        register_vector(connection)
+        yield connection

@@ -1,0 +1,157 @@
+"""Searches a drawn library through the engine's own SQL, beside an exact scan by NumPy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from benchmarks.engine_vectors import Drawn, Half, Single
+from productsearch_engine.store.images import Images
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.statements import ClassFilter
+
+COUNTS: Final = (10, 300, 1000)
+_TIES: Final = 1e-6
+"""Images this much farther than the last one that belongs there count as equal to it: the
+database's sums and NumPy's differ by as much."""
+
+_CHUNK: Final = 50_000
+
+
+def _only(first: int | None, second: int | None, any_class: bool = False) -> ClassFilter:
+    return ClassFilter(class_id1=first, class_id2=second, any_class=any_class)
+
+
+FILTERS: Final = {
+    "none": _only(None, None),
+    "50 % at random": _only(1, None),
+    "10 % at random": _only(2, None),
+    "1 % at random": _only(3, None),
+    "0.01 % at random": _only(4, None),
+    "50 % alike": _only(None, 1),
+    "10 % alike": _only(None, 2),
+    "1 % alike": _only(None, 3),
+    "0.01 % alike": _only(None, 4),
+    "50 % and 50 %": _only(1, 1),
+    "10 % and 10 %": _only(2, 2),
+    "50 % or 50 %": _only(1, 1, any_class=True),
+    "10 % or 10 %": _only(2, 2, any_class=True),
+    "1 % or 0.01 %": _only(3, 4, any_class=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What the searches with one filter and one number of results came to."""
+
+    seconds: list[float]
+    recalls: list[float]
+    missing: int
+    """Rows that exist and did not come, of all searches."""
+    cpu_s: float
+    """Processor time that PostgreSQL took for one search, with its helpers."""
+
+    @property
+    def p50_s(self) -> float:
+        """Half of the searches were quicker."""
+        return float(np.percentile(self.seconds, 50))
+
+    @property
+    def p99_s(self) -> float:
+        """All but one of a hundred searches were quicker."""
+        return float(np.percentile(self.seconds, 99))
+
+    @property
+    def recall(self) -> float:
+        """Mean share of the exact answer that came."""
+        return float(np.mean(self.recalls))
+
+    @property
+    def worst(self) -> float:
+        """The least share of the exact answer that came."""
+        return min(self.recalls)
+
+
+def searched(
+    pool: ConnectionPool[Any], library: Library, drawn: Drawn
+) -> dict[tuple[str, int], Searched]:
+    """Search with every filter, number of results and query."""
+    cosines = _cosines(drawn.vectors, drawn.queries)
+    found: dict[tuple[str, int], Searched] = {}
+    for name, classes in FILTERS.items():
+        allowed = _allowed(drawn, classes)
+        for count in COUNTS:
+            found[name, count] = _searched(pool, library, drawn, classes, count, allowed, cosines)
+    return found
+
+
+def _searched(
+    pool: ConnectionPool[Any],
+    library: Library,
+    drawn: Drawn,
+    classes: ClassFilter,
+    count: int,
+    allowed: NDArray[np.int64],
+    cosines: Single,
+) -> Searched:
+    images = Images(pool)
+    seconds, recalls, missing = [], [], 0
+    wanted = min(count, len(allowed))
+    images.search(library, drawn.queries[0], classes, 0, count)
+    began_cpu_s = _cpu_s(pool)
+    for query, of_query in zip(drawn.queries, cosines, strict=True):
+        began_s = time.perf_counter()
+        hits, _ = images.search(library, query, classes, 0, count)
+        seconds.append(time.perf_counter() - began_s)
+        missing += wanted - len(hits)
+        least = np.partition(of_query[allowed], -wanted)[-wanted]
+        right = sum(of_query[hit.sign] >= least - _TIES for hit in hits)
+        recalls.append(right / wanted)
+    cpu_s = (_cpu_s(pool) - began_cpu_s) / len(drawn.queries)
+    return Searched(seconds=seconds, recalls=recalls, missing=missing, cpu_s=cpu_s)
+
+
+def _allowed(drawn: Drawn, classes: ClassFilter) -> NDArray[np.int64]:
+    """Return the signs that a filter lets through."""
+    chosen = []
+    if classes.class_id1 is not None:
+        chosen.append(drawn.at_random == classes.class_id1)
+    if classes.class_id2 is not None:
+        chosen.append(drawn.alike == classes.class_id2)
+    if not chosen:
+        return np.arange(len(drawn.vectors))
+    joined = np.logical_or.reduce(chosen) if classes.any_class else np.logical_and.reduce(chosen)
+    return np.flatnonzero(joined)
+
+
+def _cosines(vectors: Half, queries: Single) -> Single:
+    """Return the cosine of each query, as it is stored, with each image: (queries, images)."""
+    halves = queries.astype(np.float16).astype(np.float32)
+    halves /= np.linalg.norm(halves, axis=1, keepdims=True)
+    cosines = np.empty((len(queries), len(vectors)), np.float32)
+    for first, chunk in _chunks(vectors):
+        norms = np.linalg.norm(chunk, axis=1)
+        cosines[:, first : first + len(chunk)] = halves @ chunk.T / norms
+    return cosines
+
+
+def _chunks(vectors: Half) -> Iterator[tuple[int, Single]]:
+    for first in range(0, len(vectors), _CHUNK):
+        yield first, vectors[first : first + _CHUNK].astype(np.float32)
+
+
+def _cpu_s(pool: ConnectionPool[Any]) -> float:
+    """Return the processor time of the pool's one backend, and of the server's ended helpers."""
+    with pool.connection() as connection:
+        times = psutil.Process(connection.info.backend_pid).cpu_times()
+        parent = psutil.Process(connection.info.backend_pid).parent()
+    ended = parent.cpu_times() if parent else None
+    helpers_s = float(ended.children_user + ended.children_system) if ended else 0.0
+    return float(times.user + times.system) + helpers_s
