@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 
 from productsearch_engine import logs, settings
+from productsearch_engine.console import people
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
@@ -139,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))
     library = commands.add_parser("library", help="create, grow, list and delete libraries")
     _add_library_actions(library, common)
+    users = commands.add_parser("user", help="let people sign in to the console")
+    people.add_actions(users, plain)
+    erasing = commands.add_parser(
+        "purge", parents=[plain], help="erase images everywhere, without undo"
+    )
+    people.add_purge(erasing)
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

@@ -174,3 +174,48 @@ KEEP_ALIVE_S = 120
 STOP_GRACE_S = 30
 EF_SEARCH = 400
 """Candidates that an index scan begins with, the same for every page: see store.statements."""
+
+THUMBNAIL_SIDE_PX = 256
+"""Longest side of an image in the console's grid."""
+
+THUMBNAILS_BYTES_MAX = 24 << 20
+"""Thumbnails that stay in memory, most lately used."""
+
+THUMBNAILS_AT_ONCE = 2
+"""Thumbnails made at the same time: pages of the console leave room for calls."""
+
+CONSOLE_PAGE = 60
+"""Images of a page of the console."""
+
+CONSOLE_BODY_BYTES_MAX = 16 << 20
+"""Longest body of a console's form: several images, added without scripts."""
+
+CONSOLE_FIELDS_MAX = 1100
+"""Fields of a console's form: a selection and what else there is."""
+
+SELECTION_MAX = 1000
+"""Images that are changed together."""
+
+SESSION_S = 12 * 3600
+"""How long a sign-in to the console lasts."""
+
+SIGN_IN_TRIES = 10
+SIGN_IN_NAME_TRIES = 50
+SIGN_IN_TRIES_S = 300.0
+"""So many failed sign-ins of one address, and for one name, in so many seconds; then none."""
+
+SIGN_IN_KEYS_MAX = 4096
+"""Addresses and names whose failed sign-ins are counted."""
+
+PASSWORDS_AT_ONCE = 2
+"""Passwords checked at the same time; each check takes 64 MiB."""
+
+PASSWORD_BYTES_MAX = 1024
+UNDO_S = 86_400
+"""How long a change can be undone."""
+
+CHANGES_KEPT = 1000
+"""Changes of a library that are told."""
+
+QUERIES_KEPT = 100
+"""Images of a library's searches that are kept, so that a search has an address."""

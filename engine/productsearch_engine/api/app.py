@@ -123,7 +123,7 @@ class Api:
                     return await self._calls.answer(app_id, wanted, None)
             # The body is given back first: who holds some must not wait for more.
             async with _in_turn(self._memory, app_id, DOWNLOAD_BYTES_MAX):
-                download = await self._download(app_id, wanted.source.url)
+                download = await self.download(app_id, wanted.source.url)
                 return await self._calls.answer(app_id, wanted, download)
 
     async def _fields(self, request: Request) -> forms.Fields:
@@ -134,7 +134,24 @@ class Api:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, forms.parse, kind, body)
 
-    async def _download(self, app_id: int, url: str) -> bytes:
+    @asynccontextmanager
+    async def admitted(self, app_id: int, size: int) -> AsyncIterator[None]:
+        """Give a request that is no call its place and its memory, as a call has them.
+
+        size: bytes of its body. Raises ApiError 4.
+        """
+        with self._in_flight.counted(app_id):
+            if not size:
+                yield
+                return
+            async with _in_turn(self._memory, app_id, size):
+                yield
+
+    async def download(self, app_id: int, url: str) -> bytes:
+        """Return what is at a URL; the caller has memory for it.
+
+        Raises ImageError, ApiError 4.
+        """
         loop = asyncio.get_running_loop()
         places = self._download_places
         # A name lookup has no timeout of its own: its thread is not waited for, but it keeps its

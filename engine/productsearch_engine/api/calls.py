@@ -83,6 +83,19 @@ class Calls:
             self._library_of_app.pop(app_id, None)
             return await self._do(app_id, request, download)
 
+    async def describe(
+        self, app_id: int, source: Source, download: bytes | None
+    ) -> tuple[Library, bytes, Described]:
+        """Return the app's library, the digest of an image, and what is known of it, with a copy.
+
+        Nothing is stored. Raises what ``answer`` raises.
+        """
+        if self._watch.is_down:
+            raise ApiError(codes.UNAVAILABLE)
+        library, image = await self._in_thread(self._any, app_id, source, download)
+        described = await self._described(app_id, library, image, None, copy=True)
+        return library, image.digest, described
+
     async def _do(self, app_id: int, request: Request, download: bytes | None) -> Answer:
         match request:
             case Add():
@@ -182,7 +195,7 @@ class Calls:
             request.count,
             digest,
         )
-        scored = sorted(zip(_scores(library, hits), hits, strict=True), key=lambda it: -it[0])
+        scored = sorted(zip(scores(library, hits), hits, strict=True), key=lambda it: -it[0])
         result = [
             {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
             for score, hit in scored
@@ -216,15 +229,15 @@ def _subject(described: Described) -> Answer:
     return {"subject": {"left": left, "top": top, "width": width, "height": height}}
 
 
-def _scores(library: Library, hits: Sequence[Hit]) -> list[float]:
+def scores(library: Library, hits: Sequence[Hit]) -> list[float]:
     """Return what the cosines mean in this library; the very same image is 1."""
     cosines = np.array([hit.cosine for hit in hits], np.float64)
     fitted = library.calibration
     if fitted is None:
-        scores = load(library.embedding).calibrate(cosines)
+        found = load(library.embedding).calibrate(cosines)
     else:
-        scores = np.interp(cosines, fitted.cosines, fitted.scores)
-    return [1.0 if hit.same else float(score) for score, hit in zip(scores, hits, strict=True)]
+        found = np.interp(cosines, fitted.cosines, fitted.scores)
+    return [1.0 if hit.same else float(score) for score, hit in zip(found, hits, strict=True)]
 
 
 def _image(source: Source, download: bytes | None) -> ImageFile:

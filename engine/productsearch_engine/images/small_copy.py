@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from productsearch_engine.embedding.interface import Pixels
-from productsearch_engine.limits import KEPT_SIDE_PX
+from productsearch_engine.images.errors import ImageUnreadableError
+from productsearch_engine.limits import KEPT_SIDE_PX, THUMBNAIL_SIDE_PX
 
 _QUALITY = 80
 _EFFORT = 2  # of 0 to 6: the default, 4, takes twice the time and saves a tenth of the bytes
@@ -22,14 +23,32 @@ def kept_image(pixels: Pixels) -> bytes:
 
     pixels: shape (height, width, 3), uint8. A smaller image keeps its size.
     """
-    image = Image.fromarray(pixels)
-    image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX, reducing_gap=None)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
-    return buffer.getvalue()
+    return _webp(Image.fromarray(pixels), KEPT_SIDE_PX)
 
 
 def read_kept(webp: bytes) -> Pixels:
     """Return the pixels of a copy, shape (height, width, 3)."""
     with Image.open(io.BytesIO(webp), formats=("WEBP",)) as image:
         return np.asarray(image.convert("RGB"), np.uint8)
+
+
+def thumbnail(webp: bytes) -> tuple[bytes, tuple[int, int]]:
+    """Return a smaller WebP of a copy, and its width and height in pixels.
+
+    Its longest side is at most ``THUMBNAIL_SIDE_PX``. Raises ImageUnreadableError, MemoryError.
+    """
+    try:
+        image = Image.fromarray(read_kept(webp))
+    except MemoryError:
+        raise
+    # Pillow's decoders raise errors of every type for damaged files.
+    except Exception:  # noqa: BLE001
+        raise ImageUnreadableError from None
+    return _webp(image, THUMBNAIL_SIDE_PX), image.size
+
+
+def _webp(image: Image.Image, side_px: int) -> bytes:
+    image.thumbnail((side_px, side_px), Image.Resampling.BOX, reducing_gap=None)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
+    return buffer.getvalue()

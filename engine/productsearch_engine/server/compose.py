@@ -15,6 +15,8 @@ from starlette.applications import Starlette
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
+from productsearch_engine.console.app import Console
+from productsearch_engine.console.rooms import Rooms, Stores
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.download import Downloader
@@ -24,9 +26,13 @@ from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
+from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
+from productsearch_engine.store.journal import Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
@@ -39,7 +45,8 @@ def serve(settings: Settings) -> None:
     address is taken, or the first worker process did not start.
     """
     listener.on_stop_signal(lambda: sys.exit(0))
-    tokens = Tokens(read_signing_key(settings))
+    key = read_signing_key(settings)
+    tokens = Tokens(key)
     if settings.database and settings.signing_key_file.parent == settings.data:
         _log.warning("the signing key is this host's own; replicas need one signing_key_file")
     metrics = Metrics()
@@ -50,24 +57,36 @@ def serve(settings: Settings) -> None:
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
     ):
-        libraries = Libraries(pool)
+        libraries, stored = Libraries(pool), Images(pool)
         _log_unknown(libraries)
+        calls = Calls(
+            libraries=libraries,
+            stored=stored,
+            workers=workers,
+            threads=threads,
+            watch=pool.watch,
+        )
         api = Api(
             libraries=libraries,
-            calls=Calls(
-                libraries=libraries,
-                stored=Images(pool),
-                workers=workers,
-                threads=threads,
-                watch=pool.watch,
-            ),
+            calls=calls,
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,
             threads=threads,
         )
         operations = Operations(pool.watch, metrics)
-        listener.run(Starlette(routes=[*api.routes(), *operations.routes()]), listening)
+        stores = Stores(
+            libraries=libraries,
+            images=stored,
+            gallery=Gallery(pool),
+            journal=Journal(pool),
+            users=Users(pool),
+            queries=Queries(pool),
+        )
+        rooms = Rooms(api=api, calls=calls, workers=workers, threads=threads, stores=stores)
+        console = Console(rooms, key)
+        routes = [*api.routes(), *operations.routes(), *console.routes()]
+        listener.run(Starlette(routes=routes), listening)
 
 
 def _log_unknown(libraries: Libraries) -> None:

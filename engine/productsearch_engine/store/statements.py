@@ -62,6 +62,14 @@ def search(library: Library, classes: ClassFilter) -> bytes:
     return _composed(_SEARCH.replace("FILTER", _condition(classes)), library)
 
 
+def composed(text: LiteralString, library: Library) -> bytes:
+    """Return a text with the library's tables and numbers in it.
+
+    It may name ``{images}``, ``{kept}``, ``{library}``, ``{dimensions}`` and ``{window}``.
+    """
+    return _composed(text, library)
+
+
 def _keyed(statement: LiteralString, key: Key) -> LiteralString:
     by_digest = isinstance(key, bytes)
     return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")

@@ -27,6 +27,8 @@ class Wanted:
     """Whether the library keeps a small copy."""
     region: Box | None = None
     """Where the product is, if the caller said so."""
+    thumbnail: bool = False
+    """The content is a small copy, and only a smaller one of it is wanted."""
 
     def part(self) -> bytes:
         """Return the byte string that ``of_part`` takes."""
@@ -45,7 +47,7 @@ class Described:
     """What is known of an image once it has been decoded."""
 
     kind: str
-    """JPEG, PNG or BMP."""
+    """JPEG, PNG or BMP; WEBP of a small copy."""
     width: int
     height: int
     """Sides in pixels as the file stores them, before its EXIF orientation."""
@@ -99,3 +101,15 @@ def describe(
         kept=image.small_copy() if copy else None,
         subject=subject,
     )
+
+
+def shrink(content: bytes) -> Described:
+    """Make a thumbnail of a small copy; it is ``kept``, and there is no embedding.
+
+    Raises ImageUnreadableError; MemoryError beyond the process's limit.
+    """
+    # Imported here: the engine's own process decodes nothing.
+    from productsearch_engine.images.small_copy import thumbnail
+
+    webp, (width, height) = thumbnail(content)
+    return Described(kind="WEBP", width=width, height=height, embedding=b"", kept=webp)

@@ -28,7 +28,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import Wanted, describe
+from productsearch_engine.workers.describe import Wanted, describe, shrink
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -60,6 +60,9 @@ def _answer(question: bytes, content: bytes, bytes_max: int, cpu_s: int) -> list
     """Return what is known of an image, or why it is refused, or what went wrong."""
     try:
         wanted = Wanted.of_part(question)
+        if wanted.thumbnail:
+            _bound_time(cpu_s)
+            return [b"described", *shrink(content).parts()]
         embedding = _embedding(wanted.embedding, bytes_max)
         _bound_time(cpu_s)
         described = describe(content, embedding, copy=wanted.copy, region=wanted.region)

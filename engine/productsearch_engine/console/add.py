@@ -1,0 +1,122 @@
+"""The page to add images: several files, one brief template, class ids for all of them.
+
+Each file goes through the very add of the REST contract. Knows files and outcomes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+
+import pybase64
+from starlette.responses import Response
+
+from productsearch_engine.api import parameters
+from productsearch_engine.api.error_mapping import api_error
+from productsearch_engine.console import pages, refusal
+from productsearch_engine.console.forms import File, Form
+from productsearch_engine.console.refusal import Refusal
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.view import class_id
+from productsearch_engine.console.visit import Visit
+from productsearch_engine.limits import BRIEF_BYTES_MAX
+from productsearch_engine.store import signs
+
+_NAME_MAX = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one file; ``refused`` is a key of ``refusal.told``, None if it was added."""
+
+    name: str
+    sign: str | None
+    refused: str | None
+
+
+class Add:
+    """The page to add images."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with the empty form."""
+        return _page(visit, Form(fields=()), [])
+
+    async def send(self, visit: Visit, form: Form) -> Response:
+        """Add the files of a form, one after the other."""
+        try:
+            numbers = class_id(form.one("class_id1")), class_id(form.one("class_id2"))
+        except Refusal as refused:
+            return _page(visit, form, [], refused.key, 400)
+        if not form.files:
+            return _page(visit, form, [], "empty", 400)
+        outcomes = [
+            await self._add(visit, file, form.one("brief"), *numbers) for file in form.files
+        ]
+        return _page(visit, form, outcomes)
+
+    async def _add(
+        self,
+        visit: Visit,
+        file: File,
+        template: str,
+        class_id1: int | None,
+        class_id2: int | None,
+    ) -> Outcome:
+        name = shown_name(file.name)
+        brief = filled(template, name).encode()
+        if len(brief) > BRIEF_BYTES_MAX:
+            return Outcome(name=name, sign=None, refused="brief")
+        wanted = parameters.Add(
+            source=parameters.Source(image=pybase64.b64encode(file.content)),
+            brief=brief,
+            class_id1=class_id1,
+            class_id2=class_id2,
+        )
+        try:
+            answer = await self._rooms.calls.answer(visit.app_id, wanted, None)
+        except Exception as error:  # noqa: BLE001 - told beside the file, as a call would be
+            failed = api_error(error, 10**17 + secrets.randbelow(10**17))
+            key = refusal.of_api_error(failed).key
+            return Outcome(name=name, sign=failed.cont_sign, refused=key)
+        sign = str(answer["cont_sign"])
+        number = signs.from_text(sign.encode())
+        if number is not None:
+            note = self._rooms.stores.journal.note_add
+            await self._rooms.in_thread(note, visit.library, number, visit.author)
+        return Outcome(name=name, sign=sign, refused=None)
+
+
+def shown_name(name: str) -> str:
+    """Return the last part of a file's path, as it is shown."""
+    return re.split(r"[/\\]", name)[-1][:_NAME_MAX]
+
+
+def filled(template: str, name: str) -> str:
+    """Return a brief: ``{name}`` stands for the file's name without its ending."""
+    stem = name.rpartition(".")[0] or name
+    return template.replace("\r\n", "\n").replace("{name}", stem)
+
+
+def _page(
+    visit: Visit,
+    form: Form,
+    outcomes: list[Outcome],
+    refused: str | None = None,
+    status: int = 200,
+) -> Response:
+    return pages.page(
+        visit,
+        "_outcomes.html" if visit.is_part else "add.html",
+        status,
+        section="add",
+        outcomes=outcomes,
+        refused=refused,
+        entered={
+            name: form.one(name, default)
+            for name, default in (("brief", "{name}"), ("class_id1", ""), ("class_id2", ""))
+        },
+    )

@@ -1,0 +1,207 @@
+"""The console's routes, and what is checked before a page runs.
+
+Of each request: its session (the user is still there, with the same password), its role, and
+that a form comes from a page of this console. A request has a place among its app's calls, its
+body has memory as a call's has. Every answer has the headers of ``origin``. Knows no page's
+content.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from productsearch_engine.api import bodies
+from productsearch_engine.api.error_mapping import api_error
+from productsearch_engine.console import assets, forms, language, origin, pages, passwords
+from productsearch_engine.console.add import Add
+from productsearch_engine.console.bulk import Bulk
+from productsearch_engine.console.changes import Changes
+from productsearch_engine.console.gallery import GalleryPage
+from productsearch_engine.console.image import ImagePage
+from productsearch_engine.console.media import Media
+from productsearch_engine.console.refusal import Refusal, of_api_error
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.search import SearchPage
+from productsearch_engine.console.session import Session, Sessions
+from productsearch_engine.console.sign_in import SignIn
+from productsearch_engine.console.visit import Visit, here, safe, to
+from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX
+from productsearch_engine.store.users import Role
+
+Page = Callable[[Visit], Awaitable[Response]]
+Answered = Response | Callable[[], Awaitable[Response]]
+"""What a form's page returns: an answer, or what to do once the body's memory is given back."""
+FormPage = Callable[[Visit, forms.Form], Awaitable[Answered]]
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+_log = logging.getLogger(__name__)
+
+
+class Console:
+    """The console of one engine, under its signing key."""
+
+    def __init__(self, rooms: Rooms, key: bytes):
+        self._rooms = rooms
+        self._sessions = Sessions(key)
+        self._sign_in = SignIn(rooms, self._sessions)
+        self._gallery = GalleryPage(rooms)
+        self._image = ImagePage(rooms)
+        self._bulk = Bulk(rooms)
+        self._search = SearchPage(rooms)
+        self._add = Add(rooms)
+        self._changes = Changes(rooms)
+        self._media = Media(rooms)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all pages."""
+        look, change = self._page, self._form
+        return [
+            _route("/console", self._open(_home)),
+            _route("/console/", look(self._gallery.show)),
+            _route("/console/sign-in", self._open(self._sign_in.show)),
+            _route("/console/sign-in", self._open(self._sign_in.enter), "POST"),
+            _route("/console/sign-out", change(self._sign_out, "look"), "POST"),
+            _route("/console/language/{code}", self._open(self._sign_in.choose_language)),
+            _route("/console/static/{digest}/{name}", self._open(assets.answer)),
+            _route("/console/images/{sign}", look(self._image.show)),
+            _route("/console/images/{sign}", change(self._image.edit), "POST"),
+            _route("/console/delete", change(self._bulk.delete), "POST"),
+            _route("/console/edit", change(self._bulk.show), "POST"),
+            _route("/console/edit/apply", change(self._bulk.apply), "POST"),
+            _route("/console/search", look(self._search.show)),
+            _route("/console/search", change(self._search.ask, "look"), "POST"),
+            _route("/console/add", look(self._add.show, "edit")),
+            _route("/console/add", change(self._add.send), "POST"),
+            _route("/console/changes", look(self._changes.show)),
+            _route("/console/undo", change(self._changes.undo), "POST"),
+            _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
+            _route("/console/copies/{sign}.webp", look(self._media.copy)),
+            _route("/console/queries/{digest}.webp", look(self._media.query)),
+            Route("/console/{rest:path}", self._open(_no_page)),
+        ]
+
+    def _open(self, answer: _Endpoint) -> _Endpoint:
+        """Return an endpoint for anybody."""
+
+        async def endpoint(request: Request) -> Response:
+            return await self._bounded(request, answer(request))
+
+        return endpoint
+
+    def _page(self, page: Page, role: Role = "look") -> _Endpoint:
+        """Return the endpoint of a page to look at."""
+
+        async def answer(request: Request) -> Response:
+            visit = await self._visit(request)
+            if visit is None:
+                return _to_sign_in(request)
+            _require(visit, role)
+            async with self._rooms.api.admitted(visit.app_id, 0):
+                return await page(visit)
+
+        return self._open(answer)
+
+    def _form(self, page: FormPage, role: Role = "edit") -> _Endpoint:
+        """Return the endpoint of a page that takes a form."""
+
+        async def answer(request: Request) -> Response:
+            session, visit = self._sessions.read(request), await self._visit(request)
+            if session is None or visit is None:
+                return _to_sign_in(request)
+            if not origin.comes_from_here(request):
+                raise Refusal(403, "origin")
+            size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
+            async with self._rooms.api.admitted(visit.app_id, size):
+                form = await forms.read(request, self._rooms.threads)
+                if not self._sessions.is_token(session.nonce, form.one("token")):
+                    raise Refusal(403, "origin")
+                _require(visit, role)
+                answered = await page(visit, form)
+            return answered if isinstance(answered, Response) else await answered()
+
+        return self._open(answer)
+
+    async def _visit(self, request: Request) -> Visit | None:
+        """Return who somebody is, None if they have to sign in."""
+        session = self._sessions.read(request)
+        if session is None:
+            return None
+        role = await self._role(session)
+        if role is None:
+            return None
+        of_app = self._rooms.stores.libraries.of_app
+        _, library = await self._rooms.in_thread(of_app, session.app_id)
+        if library is None:
+            return None
+        return Visit(
+            request=request,
+            language=language.of_request(request),
+            app_id=session.app_id,
+            library=library,
+            who=session.name if session.stamp else f"key {session.name[:6]}…",
+            role=role,
+            token=self._sessions.token(session.nonce),
+        )
+
+    async def _role(self, session: Session) -> Role | None:
+        if not session.stamp:
+            return "edit"
+        user = await self._rooms.in_thread(self._rooms.stores.users.find, session.name)
+        if user is None or user.app_id != session.app_id:
+            return None
+        return user.role if passwords.stamp(user.password_hash) == session.stamp else None
+
+    async def _sign_out(self, _visit: Visit, _form: forms.Form) -> Response:
+        response = to("/console/sign-in")
+        self._sessions.end(response)
+        return response
+
+    async def _bounded(self, request: Request, answer: Awaitable[Response]) -> Response:
+        """Turn every exception into a page, and protect the answer."""
+        try:
+            return origin.protect(await answer)
+        except ClientDisconnect:
+            return Response()
+        except Refusal as refused:
+            refusal = refused
+        except Exception as error:  # noqa: BLE001 - the error boundary
+            log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
+            refusal = of_api_error(api_error(error, log_id))
+        values = {"key": refusal.key, "status": refusal.status}
+        spoken = language.of_request(request)
+        return origin.protect(pages.plain(request, spoken, "error.html", refusal.status, values))
+
+
+def _route(path: str, endpoint: _Endpoint, method: str = "GET") -> Route:
+    return Route(path, endpoint, methods=[method])
+
+
+def _require(visit: Visit, role: Role) -> None:
+    if role == "edit" and not visit.may_edit:
+        raise Refusal(403, "role")
+
+
+def _to_sign_in(request: Request) -> Response:
+    if request.method != "GET" or request.url.path.endswith(".webp"):
+        # A page that a script has open would show the form in the place of a part.
+        return Response("Sign in first.", 401, media_type="text/plain")
+    return to("/console/sign-in?back=" + _quoted(safe(here(request))))
+
+
+def _quoted(address: str) -> str:
+    return quote(address, safe="")
+
+
+async def _home(_request: Request) -> Response:
+    return to("/console/")
+
+
+async def _no_page(_request: Request) -> Response:
+    raise Refusal(404, "page")

@@ -1,0 +1,80 @@
+"""The page of a library's images: filters, order, pages.
+
+Knows the store. Does not know how a page looks.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.responses import Response
+
+from productsearch_engine.console import notice, pages
+from productsearch_engine.console.card import card
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.view import View
+from productsearch_engine.console.visit import Visit
+from productsearch_engine.limits import CONSOLE_PAGE
+from productsearch_engine.store.gallery import Facets
+
+_LARGE = 50_000
+_FACETS_S, _LARGE_FACETS_S = 2.0, 60.0
+_LIBRARIES_MAX = 256
+
+
+class FacetCounts:
+    """Counts of class ids by library; those of a large library are up to a minute old."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+        self._known: dict[int, tuple[Facets, float]] = {}
+
+    async def of(self, visit: Visit) -> Facets:
+        """Return the counts of the visitor's library."""
+        library = visit.library
+        facets, until = self._known.get(library.id, (None, 0.0))
+        if facets is None or until < time.monotonic():
+            facets = await self._rooms.in_thread(self._rooms.stores.gallery.facets, library)
+            if len(self._known) >= _LIBRARIES_MAX:
+                self._known.clear()
+            lasts = _LARGE_FACETS_S if library.image_count > _LARGE else _FACETS_S
+            self._known[library.id] = facets, time.monotonic() + lasts
+        return facets
+
+
+class GalleryPage:
+    """The gallery."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+        self._facets = FacetCounts(rooms)
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with a page of images."""
+        view = View.of(visit.request.query_params)
+        images = await self._rooms.in_thread(
+            self._rooms.stores.gallery.page,
+            visit.library,
+            view.selection,
+            view.sort,
+            CONSOLE_PAGE + 1,
+            place=view.place,
+            backwards=view.backwards,
+        )
+        # One image more than shown says that there is a further page.
+        more = len(images) > CONSOLE_PAGE
+        if more:
+            images = images[1:] if view.backwards else images[:CONSOLE_PAGE]
+        has_next = (more or view.backwards) and bool(images)
+        has_previous = (more if view.backwards else view.place is not None) and bool(images)
+        return pages.page(
+            visit,
+            "gallery.html",
+            section="images",
+            view=view,
+            cards=[card(image) for image in images],
+            next=view.after(images[-1]) if has_next else None,
+            previous=view.before(images[0]) if has_previous else None,
+            facets=await self._facets.of(visit),
+            notice=await notice.of(visit, self._rooms),
+        )

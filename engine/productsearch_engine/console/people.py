@@ -1,0 +1,92 @@
+"""The commands ``user add``, ``user remove`` and ``user list``, and ``purge``.
+
+Knows arguments and what is printed. Does not know HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+
+from productsearch_engine.database.pool import open_pool
+from productsearch_engine.limits import PASSWORD_BYTES_MAX
+from productsearch_engine.settings import Settings
+from productsearch_engine.store import signs
+from productsearch_engine.store.journal import Journal
+from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.users import Users
+
+_PASSWORD_CHARACTERS_MIN = 10
+
+
+def add_actions(users: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Declare the actions of ``user``."""
+    actions = users.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", parents=[common], help="let a person sign in")
+    add.add_argument("name")
+    add.add_argument("--library", required=True, metavar="NAME")
+    add.add_argument("--role", required=True, choices=("look", "edit"))
+    add.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from stdin; without it one is made and printed",
+    )
+    add.set_defaults(run=_add)
+    remove = actions.add_parser("remove", parents=[common], help="end a person's access")
+    remove.add_argument("name")
+    remove.set_defaults(run=_remove)
+    listing = actions.add_parser("list", parents=[common], help="show all")
+    listing.set_defaults(run=_list)
+
+
+def add_purge(purge: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``purge``."""
+    purge.add_argument("name", help="the library")
+    purge.add_argument("cont_sign", nargs="+", help="the images, as uint32,uint32")
+    purge.set_defaults(run=_purge)
+
+
+def _add(chosen: Settings, options: argparse.Namespace) -> None:
+    from productsearch_engine.console.passwords import hashed
+
+    password = secrets.token_urlsafe(15)
+    if options.password_stdin:
+        password = sys.stdin.readline(PASSWORD_BYTES_MAX + 1).rstrip("\n")
+        if not _PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_BYTES_MAX // 4:
+            raise LibraryError(f"a password has {_PASSWORD_CHARACTERS_MIN} characters or more")
+    with open_pool(chosen, 1) as pool:
+        Users(pool).add(
+            options.name,
+            library=options.library,
+            role=options.role,
+            password_hash=hashed(password),
+        )
+    print(f"{options.name} may sign in at /console to {options.role} ({options.library})")
+    if not options.password_stdin:
+        print(f"password    {password}")
+        print("It is not stored and not shown again.")
+
+
+def _remove(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        Users(pool).remove(options.name)
+    print(f"{options.name} may no longer sign in")
+
+
+def _list(chosen: Settings, _options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        users = Users(pool).list()
+    print(f"{'LIBRARY':24} {'ROLE':6} NAME")
+    for user in users:
+        print(f"{user.library:24} {user.role:6} {user.name}")
+
+
+def _purge(chosen: Settings, options: argparse.Namespace) -> None:
+    found = [signs.from_text(text.encode()) for text in options.cont_sign]
+    known = [sign for sign in found if sign is not None]
+    if len(known) < len(found):
+        raise LibraryError("a cont_sign is two numbers up to 4294967295, as 1,2")
+    with open_pool(chosen, 1) as pool:
+        erased = Journal(pool).purge(Libraries(pool).named(options.name), known)
+    print(f"{options.name}: {erased} of {len(set(known))} images erased, also from the journal")

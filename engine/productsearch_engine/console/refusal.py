@@ -1,0 +1,125 @@
+"""What a person is told when something is refused: the rule, and what would be right.
+
+``Refusal`` carries a key of ``told``; the sentences are the templates' to translate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from productsearch_engine.api import codes
+from productsearch_engine.api.codes import ApiError
+from productsearch_engine.limits import BRIEF_BYTES_MAX, SELECTION_MAX, SIDE_PX_MAX, SIDE_PX_MIN
+
+Translate = Callable[..., str]
+
+_KEYS: Mapping[int, str] = {
+    codes.REQUEST_LIMIT: "busy",
+    codes.UNAVAILABLE: "unavailable",
+    codes.NOT_INITIALIZED: "library",
+    codes.APP_UNKNOWN: "library",
+    codes.PARAM_TOO_LONG: "brief",
+    codes.IMAGE_EMPTY: "empty",
+    codes.IMAGE_FORMAT: "format",
+    codes.IMAGE_SIZE: "size",
+    codes.ITEM_UNKNOWN: "gone",
+    codes.ITEM_EXISTS: "exists",
+    codes.URL_ILLEGAL: "url",
+    codes.URL_TIMEOUT: "url_timeout",
+    codes.URL_REFUSED: "url_refused",
+    codes.URL_LENGTH: "url_length",
+    codes.LIBRARY_FULL: "full",
+    codes.EMBEDDING_MISMATCH: "embedding",
+}
+_STATUS = {"busy": 429, "unavailable": 503, "library": 404, "gone": 404, "fault": 500}
+
+
+class Refusal(Exception):
+    """A request is refused with an HTTP status and a key of ``told``."""
+
+    def __init__(self, status: int, key: str):
+        self.status = status
+        self.key = key
+        super().__init__(key)
+
+
+def of_api_error(error: ApiError) -> Refusal:
+    """Return the refusal for an error of the contract."""
+    key = _KEYS.get(error.code, "fault")
+    return Refusal(_STATUS.get(key, 400), key)
+
+
+def told(key: str, _: Translate) -> str:
+    """Return the sentences of a refusal in a language."""
+    match key:
+        case "busy":
+            return _("The server has too much to do at the moment. Try again in a few seconds.")
+        case "unavailable":
+            return _("The database does not answer at the moment. Nothing was changed.")
+        case "library":
+            return _("This library is not there any more.")
+        case "brief":
+            return _(
+                "The brief is longer than %(most)s bytes. A Chinese character takes 3.",
+                most=BRIEF_BYTES_MAX,
+            )
+        case "class_id":
+            return _("A class id is a whole number from 1 to 65535, or nothing.")
+        case "empty":
+            return _("The file is empty.")
+        case "format":
+            return _("This is no JPEG, PNG or BMP, or the file is damaged.")
+        case "size":
+            return _(
+                "Each side has to be %(least)s to %(most)s px, and the file 2.9 MB at most.",
+                least=SIDE_PX_MIN,
+                most=SIDE_PX_MAX,
+            )
+        case "gone":
+            return _("This image is not in the library. Perhaps somebody deleted it.")
+        case "exists":
+            return _("The library has this image already. It stays as it was.")
+        case "url":
+            return _("This is no address of an image: it has to begin with http:// or https://.")
+        case "url_timeout":
+            return _("The image's host did not answer in time.")
+        case "url_refused":
+            return _("The image's host refused, or its address is not public.")
+        case "url_length":
+            return _("The address is empty, or longer than 1024 bytes.")
+        case "full":
+            return _("The library is full. Delete images, or let an operator grow it.")
+        case "embedding":
+            return _("This server does not have the library's embedding.")
+        case _:
+            return _other(key, _)
+
+
+def _other(key: str, _: Translate) -> str:
+    match key:
+        case "page":
+            return _("There is no such page.")
+        case "form":
+            return _("The form could not be read. Go back and send it again.")
+        case "origin":
+            return _("This form did not come from a page of the console. Nothing was changed.")
+        case "role":
+            return _("You may look at this library, and not change it.")
+        case "nothing_selected":
+            return _("No image is selected.")
+        case "selection":
+            return _("At most %(most)s images are changed together.", most=SELECTION_MAX)
+        case "undo":
+            return _("This change cannot be undone: it was undone before, or is older than a day.")
+        case "changed_since":
+            return _("Nothing was undone: the images were changed again since.")
+        case "query":
+            return _("The image of this search is not kept any more. Choose it again.")
+        case "sign_in":
+            return _("Name and password do not match.")
+        case "tries":
+            return _("Too many tries. Wait five minutes.")
+        case "large":
+            return _("Send at most 16 MB at once, or turn scripts on: then each file goes alone.")
+        case _:
+            return _("Something went wrong here. It was logged.")

@@ -1,0 +1,209 @@
+"""The page to test a search: by a file, an address, or an image of the library.
+
+An image that is searched with is kept for a while, so that each result has an address. Knows
+the calls and the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pybase64
+from starlette.responses import Response
+
+from productsearch_engine.api import calls, parameters
+from productsearch_engine.console import pages, snippets
+from productsearch_engine.console.card import Card, card
+from productsearch_engine.console.forms import Form
+from productsearch_engine.console.refusal import Refusal
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.view import class_id
+from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.embedding.load import load
+from productsearch_engine.limits import CONSOLE_PAGE, DOWNLOAD_BYTES_MAX, URL_BYTES_MAX
+from productsearch_engine.store import signs
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.queries import Query
+from productsearch_engine.store.statements import ClassFilter
+
+SAME, SIMILAR = 0.5, 0.2
+"""Scores are chances that two images show the same product: from these on they have a word."""
+
+
+class SearchPage:
+    """The search test."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+
+    async def ask(self, visit: Visit, form: Form) -> Response | Callable[[], Awaitable[Response]]:
+        """Take an image and go to the page of its results."""
+        fields = _filters({name: form.one(name) for name in _FILTERS})
+        url = form.one("url").strip()
+        if form.files:
+            content = form.files[0].content
+            source = parameters.Source(image=pybase64.b64encode(content))
+            return await self._results(visit, source, None, fields)
+        if not url or len(url.encode()) > URL_BYTES_MAX:
+            return self._refused(visit, form, "url_length" if url else "empty")
+
+        async def downloaded() -> Response:
+            async with self._rooms.api.admitted(visit.app_id, DOWNLOAD_BYTES_MAX):
+                content = await self._rooms.api.download(visit.app_id, url)
+                source = parameters.Source(url=url)
+                return await self._results(visit, source, content, fields)
+
+        return downloaded
+
+    async def _results(
+        self,
+        visit: Visit,
+        source: parameters.Source,
+        download: bytes | None,
+        fields: dict[str, str],
+    ) -> Response:
+        library, digest, described = await self._rooms.calls.describe(
+            visit.app_id, source, download
+        )
+        keep = self._rooms.stores.queries.keep
+        await self._rooms.in_thread(keep, library, digest, described.vector, described.kept or b"")
+        return to("/console/search?" + urlencode({"query": digest.hex(), **fields}))
+
+    def _refused(self, visit: Visit, form: Form, key: str) -> Response:
+        asked = {name: form.one(name) for name in (*_FILTERS, "url")}
+        return self._page(visit, asked, 400, refused=key)
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with the form, and with the results if there is an image."""
+        asked = dict(visit.request.query_params)
+        query = await self._query(visit, asked)
+        if query is None:
+            return self._page(visit, asked)
+        chosen = ClassFilter(
+            class_id1=class_id(asked.get("class_id1", ""), lenient=True),
+            class_id2=class_id(asked.get("class_id2", ""), lenient=True),
+            any_class=asked.get("any") == "1",
+        )
+        start = _number(asked.get("start", ""))
+        cards, more = await self._found(visit, query, chosen, start)
+        least = _least(asked)
+        shown = [each for each in cards if (each.score or 0) >= least]
+        same: dict[str, object] = {**_filters(asked)}
+        same |= {name: asked[name] for name in ("query", "like") if name in asked}
+        # Scores fall: below the line nothing follows.
+        more = more and len(shown) == len(cards)
+        following = urlencode({**same, "start": start + CONSOLE_PAGE}) if more else None
+        before = urlencode({**same, "start": max(0, start - CONSOLE_PAGE)}) if start else None
+        return self._page(
+            visit,
+            asked,
+            cards=shown,
+            hidden=len(cards) - len(shown),
+            next=following and f"?{following}",
+            previous=before and f"?{before}",
+            searched=True,
+            start=start,
+        )
+
+    async def _query(self, visit: Visit, asked: dict[str, str]) -> Query | None:
+        queries, library = self._rooms.stores.queries, visit.library
+        if "like" in asked:
+            sign = signs.from_text(asked["like"].encode())
+            if sign is None:
+                raise Refusal(404, "gone")
+            found = await self._rooms.in_thread(queries.stored, library, sign)
+            if found is None:
+                raise Refusal(404, "gone")
+            return found
+        if "query" not in asked:
+            return None
+        try:
+            digest = bytes.fromhex(asked["query"])
+        except ValueError:
+            raise Refusal(404, "query") from None
+        kept = await self._rooms.in_thread(queries.kept, library, digest)
+        if kept is None:
+            raise Refusal(404, "query")
+        return kept
+
+    async def _found(
+        self, visit: Visit, query: Query, chosen: ClassFilter, start: int
+    ) -> tuple[list[Card], bool]:
+        library = visit.library
+        hits, more = await self._rooms.in_thread(
+            self._rooms.stores.images.search,
+            library,
+            query.vector,
+            chosen,
+            start,
+            CONSOLE_PAGE,
+            query.digest,
+        )
+        scored = dict(zip((hit.sign for hit in hits), calls.scores(library, hits), strict=True))
+        same = {hit.sign for hit in hits if hit.same}
+        find = self._rooms.stores.gallery.find
+        images = await self._rooms.in_thread(find, library, [*scored])
+        images.sort(key=lambda image: -scored[image.sign])
+        calibrated = is_calibrated(library)
+        cards = []
+        for image in images:
+            score = scored[image.sign]
+            word = "image" if image.sign in same else _word(score) if calibrated else None
+            cards.append(card(image, score, word))
+        return cards, more
+
+    def _page(
+        self, visit: Visit, asked: dict[str, str], status: int = 200, **values: Any
+    ) -> Response:
+        entered = {name: asked.get(name, "") for name in (*_FILTERS, "url", "query", "like")}
+        common: dict[str, Any] = {
+            "section": "search",
+            "entered": entered,
+            "refused": None,
+            "cards": [],
+            "hidden": 0,
+            "next": None,
+            "previous": None,
+            "searched": False,
+            "start": 0,
+            "least": _least(asked),
+            "calibrated": is_calibrated(visit.library),
+            "lines": {"same": SAME, "similar": SIMILAR},
+            "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), entered),
+        }
+        return pages.page(visit, "search.html", status, **(common | values))
+
+
+_FILTERS = ("class_id1", "class_id2", "any", "least")
+
+
+def is_calibrated(library: Library) -> bool:
+    """Return whether a library's scores are chances, and not cosines."""
+    if library.calibration is not None:
+        return True
+    return type(load(library.embedding)).calibrate is not Embedding.calibrate
+
+
+def _word(score: float) -> str:
+    if score >= SAME:
+        return "same"
+    return "similar" if score >= SIMILAR else "other"
+
+
+def _filters(asked: dict[str, str]) -> dict[str, str]:
+    return {name: asked[name] for name in _FILTERS if asked.get(name)}
+
+
+def _least(asked: dict[str, str]) -> float:
+    try:
+        value = float(asked.get("least") or 0)
+    except ValueError:
+        return 0.0
+    return value if 0 <= value <= 1 else 0.0
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 5 else 0

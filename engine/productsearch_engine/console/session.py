@@ -1,0 +1,94 @@
+"""Signed cookies that say who somebody is, and the tokens that their forms carry.
+
+Nothing is stored: whether a user still exists is asked at each request (``app``). Knows keys
+and cookies. Does not know passwords.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import asdict, dataclass
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.requests import Request
+from starlette.responses import Response
+
+from productsearch_engine.limits import SESSION_S
+
+# Part of what is signed, so that a signature made for another purpose is no session.
+_PURPOSE = b"productsearch-engine console 1"
+_SESSION = "productsearch_console"
+_NONCE = "productsearch_console_form"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Somebody who has signed in."""
+
+    app_id: int
+    name: str
+    """The user's name; for a key pair the API key."""
+    stamp: str
+    """Of the user's password at that time (``passwords.stamp``); empty for a key pair."""
+    nonce: str
+
+
+class Sessions:
+    """Reads and writes the cookies under the engine's signing key."""
+
+    def __init__(self, key: bytes):
+        self._key = hmac.new(key, _PURPOSE, hashlib.sha256).digest()
+        self._serializer = URLSafeTimedSerializer(
+            self._key, salt="session", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def read(self, request: Request) -> Session | None:
+        """Return the session of a request, None if there is none that is valid."""
+        try:
+            members = self._serializer.loads(request.cookies[_SESSION], max_age=SESSION_S)
+            return Session(**members)
+        except (KeyError, BadSignature, TypeError):
+            return None
+
+    def begin(
+        self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
+    ) -> None:
+        """Give a new session to who gets the response."""
+        session = Session(app_id=app_id, name=name, stamp=stamp, nonce=secrets.token_urlsafe(16))
+        _set(request, response, _SESSION, self._serializer.dumps(asdict(session)))
+        response.delete_cookie(_NONCE, path="/console")
+
+    def end(self, response: Response) -> None:
+        """Take the session away."""
+        response.delete_cookie(_SESSION, path="/console")
+
+    def nonce(self, request: Request) -> str:
+        """Return the nonce of somebody who has not signed in, a new one if there is none."""
+        known = request.cookies.get(_NONCE, "")
+        return known if 16 <= len(known) <= 64 else secrets.token_urlsafe(16)
+
+    def keep_nonce(self, request: Request, response: Response, nonce: str) -> None:
+        """Let the browser send the nonce with its next request."""
+        _set(request, response, _NONCE, nonce)
+
+    def token(self, nonce: str) -> str:
+        """Return what each form of a session has to carry."""
+        return hmac.new(self._key, b"form\0" + nonce.encode(), hashlib.sha256).hexdigest()
+
+    def is_token(self, nonce: str, token: str) -> bool:
+        """Return whether a form has the right token."""
+        return hmac.compare_digest(self.token(nonce).encode(), token.encode())
+
+
+def _set(request: Request, response: Response, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=SESSION_S,
+        path="/console",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )

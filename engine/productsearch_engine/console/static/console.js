@@ -1,0 +1,247 @@
+// What scripts add: keys, ranges, drop and paste, a queue of uploads, further pages while scrolling.
+// Every page works without.
+"use strict";
+
+const root = document.documentElement;
+root.classList.add("scripts");
+
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const one = (selector, within = document) => within.querySelector(selector);
+
+// Times in the reader's own zone.
+function localise(within) {
+  const format = new Intl.DateTimeFormat(root.lang, { dateStyle: "medium", timeStyle: "short" });
+  for (const each of all("time", within)) each.textContent = format.format(new Date(each.dateTime));
+}
+
+// The offer to undo goes after 30 s; the page of changes has it for a day.
+function fade(notice) {
+  setTimeout(() => notice.remove(), 30_000);
+}
+
+// Bytes that a brief has left.
+function countBytes(field) {
+  const shown = one("[data-left]", field.closest("label"));
+  const most = Number(field.dataset.bytes);
+  const count = () => {
+    const left = most - new TextEncoder().encode(field.value).length;
+    shown.textContent = `(${left})`;
+    field.setAttribute("aria-invalid", String(left < 0));
+  };
+  field.addEventListener("input", count);
+  count();
+}
+
+// Selection: a click, Shift for a range, Ctrl+A for all, Escape for none.
+function select(form) {
+  const picks = () => all("[data-pick]");
+  let last = null;
+  const show = () => {
+    const count = picks().filter((each) => each.checked).length;
+    one("[data-count]", form).textContent = count;
+    form.hidden = count === 0;
+    one("[data-clear]", form).hidden = count === 0;
+    one("[data-grid]")?.classList.toggle("picking", count > 0);
+  };
+  const set = (chosen, checked) => {
+    for (const each of chosen) each.checked = checked;
+    show();
+  };
+  const pick = (box, ranged) => {
+    const boxes = picks();
+    const ends = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+    if (ranged && ends[0] >= 0) set(boxes.slice(ends[0], ends[1] + 1), box.checked);
+    last = box;
+    show();
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.matches("[data-pick]")) pick(event.target, event.shiftKey);
+  });
+  one("[data-clear]", form).addEventListener("click", () => set(picks(), false));
+  document.addEventListener("console:pick", (event) => {
+    event.detail.box.checked = !event.detail.box.checked;
+    pick(event.detail.box, event.detail.ranged);
+  });
+  document.addEventListener("console:all", () => set(picks(), true));
+  document.addEventListener("console:none", () => set(picks(), false));
+  document.addEventListener("console:more", show);
+  form.addEventListener("submit", () => {
+    const here = new URL(location.href);
+    one("[name=back]", form).value = here.pathname + here.search;
+  });
+  show();
+}
+
+// Keys. In the grid: arrows or j and k move, x picks, e edits, Delete deletes, Enter opens.
+const typing = (target) => target.matches("input:not([type=checkbox]), textarea, select");
+
+function columns(links) {
+  const top = links[0]?.closest("[data-card]").offsetTop;
+  const next = links.findIndex((each) => each.closest("[data-card]").offsetTop !== top);
+  return next < 0 ? links.length : next;
+}
+
+function move(event, links) {
+  const at = links.indexOf(document.activeElement);
+  const steps = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1 };
+  const down = { ArrowDown: 1, ArrowUp: -1 };
+  const step = steps[event.key] ?? (down[event.key] ?? 0) * columns(links);
+  if (!step || (at < 0 && event.key.startsWith("Arrow"))) return false;
+  const next = at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + step));
+  links[next].focus();
+  return true;
+}
+
+function act(event, links) {
+  const card = document.activeElement?.closest?.("[data-card]");
+  const box = card && one("[data-pick]", card);
+  const form = one("[data-selection]");
+  if (event.key === "x" && box) {
+    document.dispatchEvent(new CustomEvent("console:pick", { detail: { box, ranged: event.shiftKey } }));
+    return true;
+  }
+  if (event.key === "Escape") {
+    document.dispatchEvent(new CustomEvent("console:none"));
+    return true;
+  }
+  if (form && ["Delete", "e"].includes(event.key)) {
+    if (!all("[data-pick]:checked").length && box) box.checked = true;
+    if (!all("[data-pick]:checked").length) return false;
+    form.requestSubmit(one(event.key === "e" ? "button:not([type]):not(.danger)" : ".danger", form));
+    return true;
+  }
+  return move(event, links);
+}
+
+function press(event) {
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  const links = all("[data-open]");
+  if (event.key === "Escape" && typing(event.target)) return event.target.blur();
+  if (typing(event.target)) {
+    // Enter saves and goes on; Shift+Enter is a line end.
+    const next = one('button[value="next"], button[value="stay"]', event.target.form ?? document.body);
+    if (event.key === "Enter" && !event.shiftKey && plain && event.target.matches("textarea") && next) {
+      event.preventDefault();
+      event.target.form.requestSubmit(one('button[value="next"]', event.target.form) ?? next);
+    }
+    return undefined;
+  }
+  if ((event.ctrlKey || event.metaKey) && event.key === "a" && links.length) {
+    event.preventDefault();
+    return document.dispatchEvent(new CustomEvent("console:all"));
+  }
+  if (!plain) return undefined;
+  if (links.length && act(event, links)) return event.preventDefault();
+  const found = one(`[data-key="${CSS.escape(event.key)}"]`);
+  if (!found) return undefined;
+  event.preventDefault();
+  return found.matches("a, button") ? found.click() : found.focus();
+}
+
+// Files that are dropped or pasted go where chosen ones go.
+function drop(form) {
+  const field = one("input[type=file]", form);
+  const take = (files) => {
+    const images = [...files].filter((each) => each.type.startsWith("image/"));
+    if (!images.length) return;
+    const chosen = new DataTransfer();
+    for (const each of field.multiple ? images : images.slice(0, 1)) chosen.items.add(each);
+    field.files = chosen.files;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const over = (event) => {
+    event.preventDefault();
+    form.classList.toggle("over", event.type === "dragover");
+    if (event.type === "drop") take(event.dataTransfer.files);
+  };
+  for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, over);
+  document.addEventListener("paste", (event) => take(event.clipboardData.files));
+}
+
+// Files go one by one, so one that is refused holds up no other.
+async function queue(form) {
+  const files = [...one("input[type=file]", form).files];
+  const list = one("[data-outcomes]");
+  const progress = one("[data-progress]", form);
+  form.classList.add("busy");
+  progress.hidden = false;
+  progress.max = files.length;
+  progress.value = 0;
+  list.replaceChildren();
+  for (const file of files) {
+    const body = new FormData(form);
+    body.delete("image");
+    body.append("image", file);
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Console-Part": "1" } });
+      const text = await answer.text();
+      const part = new DOMParser().parseFromString(text, "text/html");
+      const outcome = one(".outcomes", part) ?? one("main", part) ?? part.body;
+      list.prepend(document.importNode(outcome, true));
+    } catch {
+      const line = document.createElement("p");
+      line.className = "problem";
+      line.textContent = `${file.name}: ×`;
+      list.prepend(line);
+    }
+    progress.value += 1;
+  }
+  form.classList.remove("busy");
+  one("input[type=file]", form).value = "";
+}
+
+// Further pages while scrolling, up to 600 images; then by the link, so the tab stays small.
+const CARDS_MAX = 600;
+
+function scrollOn(link) {
+  let loading = false;
+  const seen = new IntersectionObserver(async (entries) => {
+    if (loading || !entries.some((each) => each.isIntersecting) || all("[data-card]").length >= CARDS_MAX) return;
+    loading = true;
+    const answer = await fetch(link.href).catch(() => null);
+    if (answer?.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const cards = all("[data-card]", page).map((each) => document.importNode(each, true));
+      one("[data-grid]").append(...cards);
+      const next = one("[data-more]", page);
+      if (next) link.href = next.href;
+      else link.remove();
+      document.dispatchEvent(new CustomEvent("console:more"));
+    }
+    loading = false;
+    seen.unobserve(link);
+    if (link.isConnected) seen.observe(link);
+  }, { rootMargin: "800px" });
+  seen.observe(link);
+}
+
+localise(document);
+all("[data-fades]").forEach(fade);
+all("[data-bytes]").forEach(countBytes);
+all("[data-selection]").forEach(select);
+all("[data-drop]").forEach(drop);
+all("[data-more]").forEach(scrollOn);
+document.addEventListener("keydown", press);
+for (const field of all("[data-sends]"))
+  field.addEventListener("change", () => {
+    field.form.classList.add("busy");
+    field.form.requestSubmit();
+  });
+for (const form of all("[data-queue]"))
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    queue(form);
+  });
+for (const range of all("[data-range]"))
+  range.addEventListener("input", () => {
+    one("[data-output]", range.form).textContent = Number(range.value).toFixed(2);
+  });
+for (const field of all("[data-sets]"))
+  field.addEventListener("input", () => {
+    one(`[name="${field.dataset.sets}"][value="set"]`, field.form).checked = true;
+  });
+for (const button of all("[data-copies]"))
+  button.addEventListener("click", () => {
+    navigator.clipboard?.writeText(document.getElementById(button.dataset.copies).textContent);
+    button.textContent = "✓";
+  });

@@ -1,0 +1,69 @@
+"""One request of somebody: who it is, which library, which language.
+
+Made by ``app`` before a page runs. Knows no page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from productsearch_engine.console.language import Language
+from productsearch_engine.store.journal import Author
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.users import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """A request of somebody who has signed in."""
+
+    request: Request
+    language: Language
+    app_id: int
+    library: Library
+    who: str
+    role: Role
+    token: str
+    """What a form of this session has to carry."""
+
+    @property
+    def may_edit(self) -> bool:
+        """Return whether the role lets them change the library."""
+        return self.role == "edit"
+
+    @property
+    def author(self) -> Author:
+        """Return what the journal writes down of them."""
+        return Author(name=self.who, address=address_of(self.request))
+
+    @property
+    def is_part(self) -> bool:
+        """Return whether a script asks for a part of a page."""
+        return self.request.headers.get("x-console-part") == "1"
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else ""
+
+
+def here(request: Request) -> str:
+    """Return the address of this view, to come back to."""
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def safe(back: str, default: str = "/console/") -> str:
+    """Return ``back`` if it is an address within the console."""
+    parts = urlsplit(back) if back.isprintable() and len(back) <= 2048 else None
+    inside = parts and not parts.scheme and not parts.netloc and "\\" not in back
+    return back if inside and back.startswith("/console/") else default
+
+
+def to(address: str) -> RedirectResponse:
+    """Return an answer that sends the browser to another view."""
+    return RedirectResponse(address, 303)

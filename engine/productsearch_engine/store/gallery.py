@@ -1,0 +1,207 @@
+"""Reads a library as people see it: pages of images, counts of class ids, one image, its copy.
+
+A page begins where another one ended (keyset), so the thousandth costs what the first does.
+Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, LiteralString
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine.store import statements
+from productsearch_engine.store.images import LibraryGoneError
+from productsearch_engine.store.libraries import Library
+
+Sort = Literal["newest", "oldest", "brief"]
+
+_FACETS_MAX = 24
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One image of a library; ``has_copy``: a small copy of it is kept."""
+
+    sign: int
+    brief: bytes
+    class_id1: int | None
+    class_id2: int | None
+    created_at: datetime
+    updated_at: datetime
+    has_copy: bool
+
+    @property
+    def version(self) -> int:
+        """Microseconds since 1970 of the last change: equal while nobody has changed it."""
+        return (self.updated_at - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which images are listed; what is None or empty does not filter."""
+
+    class_id1: int | None = None
+    class_id2: int | None = None
+    text: str = ""
+    """Part of the brief, letters of either case."""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in a sorted list: that of an image."""
+
+    key: datetime | bytes
+    """Time of adding, or the brief."""
+    sign: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facets:
+    """How many images have a class id; the most frequent first."""
+
+    class_id1: list[tuple[int, int]]
+    class_id2: list[tuple[int, int]]
+
+
+class Gallery:
+    """The images of one database's libraries, to look at."""
+
+    def __init__(self, pool: ConnectionPool[Any]):
+        self._pool = pool
+
+    def page(
+        self,
+        library: Library,
+        selection: Selection,
+        sort: Sort,
+        count: int,
+        *,
+        place: Place | None = None,
+        backwards: bool = False,
+    ) -> list[Stored]:
+        """Return up to ``count`` images after ``place``, or those before it, in the list's order.
+
+        Raises LibraryGoneError.
+        """
+        descending = (sort == "newest") != backwards
+        values = _values(selection) | {"count": count}
+        if place is not None:
+            values |= {"key": place.key, "sign": place.sign}
+        text = _page_text(selection, sort, descending=descending, placed=place is not None)
+        with self._connection() as connection:
+            rows = connection.execute(statements.composed(text, library), values).fetchall()
+        found = [_stored(row) for row in rows]
+        return found[::-1] if backwards else found
+
+    def find(self, library: Library, signs: list[int]) -> list[Stored]:
+        """Return those of some images that are stored, in the order of ``signs``."""
+        text: LiteralString = f"{_SELECT} where i.library_id = {{library}} and i.sign = any(%s)"
+        with self._connection() as connection:
+            rows = connection.execute(statements.composed(text, library), [signs]).fetchall()
+        known = {int(row[0]): _stored(row) for row in rows}
+        return [known[sign] for sign in signs if sign in known]
+
+    def facets(self, library: Library) -> Facets:
+        """Count the images of each class id."""
+        with self._connection() as connection:
+            first, second = (
+                connection.execute(statements.composed(text, library), [_FACETS_MAX]).fetchall()
+                for text in (_FACET, _FACET.replace("class_id1", "class_id2"))
+            )
+        return Facets(
+            class_id1=[(int(row[0]), int(row[1])) for row in first],
+            class_id2=[(int(row[0]), int(row[1])) for row in second],
+        )
+
+    def copy(self, library: Library, sign: int) -> bytes | None:
+        """Return the small copy of an image of this library as WebP, None if there is none."""
+        with self._connection() as connection:
+            row = connection.execute(statements.composed(_COPY, library), [sign]).fetchone()
+        return None if row is None else bytes(row[0])
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except errors.UndefinedTable:
+            raise LibraryGoneError from None
+
+
+def place_of(image: Stored, sort: Sort) -> Place:
+    """Return the place of an image in a list."""
+    return Place(key=image.brief if sort == "brief" else image.created_at, sign=image.sign)
+
+
+# By the parent table: a library that keeps no copies has no partition, and no row here.
+_SELECT: LiteralString = (
+    "select i.sign, i.brief, i.class_id1, i.class_id2, i.created_at, i.updated_at, exists ("
+    "select from kept_images k where k.library_id = {library} and k.sign = i.sign)"
+    " from {images} i"
+)
+_FACET: LiteralString = (
+    "select class_id1, count(*) from {images} where class_id1 is not null"
+    " group by class_id1 order by 2 desc, 1 limit %s"
+)
+_COPY: LiteralString = "select webp from kept_images where library_id = {library} and sign = %s"
+# A brief is UTF-8, but PostgreSQL's text has no NUL: such a brief is compared byte by byte.
+_TEXT: LiteralString = (
+    "case when position('\\x00'::bytea in i.brief) = 0"
+    " then convert_from(i.brief, 'UTF8') ilike %(pattern)s"
+    " else position(%(text)s::bytea in i.brief) > 0 end"
+)
+
+
+def _page_text(
+    selection: Selection, sort: Sort, *, descending: bool, placed: bool
+) -> LiteralString:
+    key: LiteralString = "i.brief" if sort == "brief" else "i.created_at"
+    kind: LiteralString = "bytea" if sort == "brief" else "timestamptz"
+    conditions: list[LiteralString] = ["i.library_id = {library}"]
+    if selection.class_id1 is not None:
+        conditions.append("i.class_id1 = %(class_id1)s")
+    if selection.class_id2 is not None:
+        conditions.append("i.class_id2 = %(class_id2)s")
+    if selection.text:
+        conditions.append(_TEXT)
+    if selection.since is not None:
+        conditions.append("i.created_at >= %(since)s")
+    if placed:
+        sign: LiteralString = "<" if descending else ">"
+        conditions.append(f"({key}, i.sign) {sign} (%(key)s::{kind}, %(sign)s::bigint)")
+    order: LiteralString = "desc" if descending else "asc"
+    where: LiteralString = " and ".join(conditions)
+    return f"{_SELECT} where {where} order by {key} {order}, i.sign {order} limit %(count)s"
+
+
+def _values(selection: Selection) -> dict[str, Any]:
+    escaped = selection.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return {
+        "class_id1": selection.class_id1,
+        "class_id2": selection.class_id2,
+        "pattern": f"%{escaped}%",
+        "text": selection.text.encode(),
+        "since": selection.since,
+    }
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    sign, brief, class_id1, class_id2, created_at, updated_at, has_copy = row
+    return Stored(
+        sign=int(sign),
+        brief=bytes(brief),
+        class_id1=class_id1,
+        class_id2=class_id2,
+        created_at=created_at,
+        updated_at=updated_at,
+        has_copy=bool(has_copy),
+    )

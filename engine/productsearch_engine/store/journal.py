@@ -1,0 +1,197 @@
+"""What people change in a library: edits and deletes that can be undone for a day.
+
+Each change, of one image or of a thousand, is one statement together with its entry in the
+journal: after a crash it is done or not begun. An undo restores what nobody has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine.limits import CHANGES_KEPT, UNDO_S
+from productsearch_engine.store import journal_statements as texts
+from productsearch_engine.store import statements
+from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
+from productsearch_engine.store.libraries import Library
+
+Kind = Literal["add", "edit", "delete", "undo"]
+
+
+class NothingToUndoError(Exception):
+    """There is no such change, it was undone, or it is older than a day."""
+
+
+class ChangedSinceError(Exception):
+    """Every image of a change was changed again since, or the library's embedding was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who changes something, and from where."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """New values of an edit: of class ids those that are named in ``sets``."""
+
+    brief: bytes | None = None
+    class_id1: int | None = None
+    class_id2: int | None = None
+    sets: frozenset[str] = frozenset()
+    """``class_id1``, ``class_id2``: set to the value, or removed if that is None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """An entry of the journal."""
+
+    id: int
+    kind: Kind
+    image_count: int
+    who: str
+    address: str
+    changed_at: datetime
+    undone: bool
+    undoable: bool
+
+
+class Journal:
+    """Changes of one database's libraries."""
+
+    def __init__(self, pool: ConnectionPool[Any]):
+        self._pool = pool
+
+    def edit(
+        self,
+        library: Library,
+        signs: list[int],
+        values: Values,
+        author: Author,
+        *,
+        version: int | None = None,
+    ) -> tuple[int | None, int]:
+        """Change those of the images that are stored; return the change's number and how many.
+
+        ``version``: only if that is still the image's. Raises LibraryGoneError.
+        """
+        return self._change(
+            library,
+            texts.EDIT,
+            author,
+            {
+                "signs": signs,
+                "version": version,
+                "brief": values.brief,
+                "class_id1": values.class_id1,
+                "class_id2": values.class_id2,
+                "sets_class_id1": "class_id1" in values.sets,
+                "sets_class_id2": "class_id2" in values.sets,
+            },
+        )
+
+    def delete(self, library: Library, signs: list[int], author: Author) -> tuple[int | None, int]:
+        """Delete those of the images that are stored; return the change's number and how many."""
+        values = {"signs": signs, "generation": library.generation}
+        return self._change(library, texts.DELETE, author, values)
+
+    def note_add(self, library: Library, sign: int, author: Author) -> int | None:
+        """Write down that an image was added, and return the change's number."""
+        return self._change(library, texts.NOTE_ADD, author, {"sign": sign})[0]
+
+    def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
+        """Undo a change; return of how many images, and how many it had.
+
+        Raises NothingToUndoError, ChangedSinceError, LibraryFullError, LibraryGoneError.
+        """
+        values = {
+            "change": change_id,
+            "library": library.id,
+            "generation": library.generation,
+            "seconds": UNDO_S,
+            "who": author.name,
+            "address": author.address,
+        }
+        with self._connection() as connection, connection.transaction():
+            row = connection.execute(texts.BEGIN_UNDO, values).fetchone()
+            if row is None:
+                raise NothingToUndoError
+            kind, wanted = row
+            restore = texts.UNDO[kind]
+            if kind == "delete" and library.keep_images:
+                restore = texts.UNDO_DELETE_KEPT
+            done = connection.execute(statements.composed(restore, library), values).fetchone()
+            restored = int(done[0]) if done else 0
+            if not restored:
+                raise ChangedSinceError
+            connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
+        return restored, int(wanted)
+
+    def last(self, library: Library, count: int = CHANGES_KEPT) -> list[Change]:
+        """Return a library's last changes, the newest first."""
+        return self._select(texts.LAST, library, {"count": count})
+
+    def find(self, library: Library, change_id: int) -> Change | None:
+        """Return a change of this library, or None."""
+        found = self._select(texts.FIND, library, {"change": change_id})
+        return found[0] if found else None
+
+    def purge(self, library: Library, signs: list[int]) -> int:
+        """Erase images everywhere, also where an undo would find them; return how many."""
+        with self._connection() as connection:
+            row = connection.execute(
+                statements.composed(texts.PURGE, library), {"signs": signs}
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _select(self, text: Any, library: Library, values: dict[str, Any]) -> list[Change]:
+        values = {"library": library.id, "seconds": UNDO_S} | values
+        with self._connection() as connection:
+            rows = connection.execute(text, values).fetchall()
+        return [
+            Change(
+                id=row[0],
+                kind=row[1],
+                image_count=row[2],
+                who=row[3],
+                address=row[4],
+                changed_at=row[5],
+                undone=row[6],
+                undoable=row[7],
+            )
+            for row in rows
+        ]
+
+    def _change(
+        self, library: Library, text: Any, author: Author, values: dict[str, Any]
+    ) -> tuple[int | None, int]:
+        values = values | {"who": author.name, "address": author.address}
+        old = {"library": library.id, "seconds": UNDO_S, "kept": CHANGES_KEPT}
+        with self._connection() as connection:
+            row = connection.execute(statements.composed(text, library), values).fetchone()
+            # In a statement of its own: whether it succeeds says nothing of the change.
+            connection.execute(texts.FORGET, old)
+            connection.execute(texts.FORGET_CHANGES, old)
+        return (None, 0) if row is None else (row[0], int(row[1]))
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except errors.UndefinedTable:
+            raise LibraryGoneError from None
+        except errors.CheckViolation as error:
+            if error.diag.constraint_name == "libraries_room":
+                raise LibraryFullError from None
+            raise

@@ -1,0 +1,211 @@
+"""The SQL of the journal: each change in one statement with its entry.
+
+Runs nothing: ``store.journal`` does. Texts with ``{images}`` are for ``statements.composed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import LiteralString
+
+# The row is locked in the order of the signs, as other statements do.
+_FOUND: LiteralString = """
+with found as (
+    select COLUMNS from {images}
+    where library_id = {library} and sign = any(%(signs)s)CONDITION
+    order by sign for update
+),
+change as (
+    insert into changes (library_id, kind, image_count, who, address)
+    select {library}, 'KIND', count(*), %(who)s, %(address)s from found having count(*) > 0
+    returning id
+),"""
+
+_VERSION: LiteralString = (
+    " and (%(version)s::bigint is null"
+    " or updated_at = '1970-01-01 00:00:00+00'::timestamptz"
+    " + %(version)s::bigint * interval '1 microsecond')"
+)
+
+EDIT: LiteralString = """FOUND
+edited as (
+    update {images} i set
+        brief = coalesce(%(brief)s::bytea, i.brief),
+        class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else i.class_id1 end,
+        class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else i.class_id2 end,
+        updated_at = clock_timestamp()
+    from found f where i.library_id = {library} and i.sign = f.sign
+    returning i.sign, i.updated_at
+),
+saved as (
+    insert into changed_images
+        (change_id, library_id, sign, updated_at, brief, class_id1, class_id2)
+    select c.id, {library}, f.sign, e.updated_at, f.brief, f.class_id1, f.class_id2
+    from change c, found f join edited e using (sign)
+)
+select (select id from change), (select count(*) from found)
+""".replace(
+    "FOUND",
+    _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2")
+    .replace("CONDITION", _VERSION)
+    .replace("KIND", "edit"),
+)
+
+DELETE: LiteralString = """FOUND
+saved as (
+    insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
+        class_id2, digest, embedding, generation, created_at, webp)
+    select c.id, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
+        f.embedding, %(generation)s, f.created_at, (
+            select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
+        )
+    from change c, found f
+),
+deleted as (
+    delete from {images} where library_id = {library} and sign in (select sign from found)
+    returning sign
+),
+counted as (
+    update libraries set image_count = image_count - (select count(*) from deleted)
+    where id = {library} and exists (table deleted)
+)
+select (select id from change), (select count(*) from deleted)
+""".replace(
+    "FOUND",
+    _FOUND.replace("COLUMNS", "*").replace("CONDITION", "").replace("KIND", "delete"),
+)
+
+NOTE_ADD: LiteralString = """
+with found as (
+    select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s
+),
+change as (
+    insert into changes (library_id, kind, image_count, who, address)
+    select {library}, 'add', 1, %(who)s, %(address)s from found returning id
+),
+saved as (
+    insert into changed_images (change_id, library_id, sign, updated_at)
+    select c.id, {library}, f.sign, f.updated_at from change c, found f
+)
+select (select id from change), (select count(*) from found)
+"""
+
+BEGIN_UNDO: LiteralString = """
+update changes set undone_at = now()
+where id = %(change)s and library_id = %(library)s and undone_at is null and kind <> 'undo'
+    and changed_at > now() - make_interval(secs => %(seconds)s)
+returning kind, image_count
+"""
+
+_UNDO_ADD: LiteralString = """
+with found as (
+    select i.sign from {images} i join changed_images c using (library_id, sign, updated_at)
+    where c.change_id = %(change)s and i.library_id = {library} for update of i
+),
+deleted as (
+    delete from {images} where library_id = {library} and sign in (select sign from found)
+    returning sign
+),
+counted as (
+    update libraries set image_count = image_count - (select count(*) from deleted)
+    where id = {library} and exists (table deleted)
+)
+select count(*) from deleted
+"""
+
+_UNDO_EDIT: LiteralString = """
+with found as (
+    select i.sign, c.brief, c.class_id1, c.class_id2
+    from {images} i join changed_images c using (library_id, sign, updated_at)
+    where c.change_id = %(change)s and i.library_id = {library} order by i.sign for update of i
+),
+edited as (
+    update {images} i set brief = f.brief, class_id1 = f.class_id1, class_id2 = f.class_id2,
+        updated_at = clock_timestamp()
+    from found f where i.library_id = {library} and i.sign = f.sign
+    returning i.sign
+)
+select count(*) from edited
+"""
+
+# An image that was added again since stays as it is.
+_UNDO_DELETE: LiteralString = """
+with back as (
+    insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
+        created_at, updated_at)
+    select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
+        clock_timestamp()
+    from changed_images where change_id = %(change)s and generation = %(generation)s
+    on conflict do nothing returning sign
+),
+counted as (
+    update libraries set image_count = image_count + (select count(*) from back)
+    where id = {library} and exists (table back)
+)KEPT
+select count(*) from back
+"""
+
+UNDO: Mapping[str, LiteralString] = {
+    "add": _UNDO_ADD,
+    "edit": _UNDO_EDIT,
+    "delete": _UNDO_DELETE.replace("KEPT", ""),
+}
+"""By the kind of change: a statement whose row is the number of images it restored."""
+
+UNDO_DELETE_KEPT: LiteralString = _UNDO_DELETE.replace(
+    "KEPT",
+    """,
+kept as (
+    insert into {kept} (library_id, sign, webp)
+    select {library}, c.sign, c.webp from changed_images c join back using (sign)
+    where c.change_id = %(change)s and c.webp is not null
+    on conflict do nothing
+)""",
+)
+"""The same for a delete in a library that keeps small copies."""
+
+NOTE_UNDO: LiteralString = """
+insert into changes (library_id, kind, image_count, who, address)
+values (%(library)s, 'undo', %(restored)s, %(who)s, %(address)s)
+"""
+
+FORGET: LiteralString = """
+delete from changed_images using changes c where c.id = change_id and c.library_id = %(library)s
+    and c.changed_at < now() - make_interval(secs => %(seconds)s)
+"""
+FORGET_CHANGES: LiteralString = """
+delete from changes where library_id = %(library)s and id <= (
+    select id from changes where library_id = %(library)s order by id desc limit 1 offset %(kept)s
+) and changed_at < now() - make_interval(secs => %(seconds)s)
+"""
+
+_CHANGES: LiteralString = """
+select id, kind, image_count, who, address, changed_at, undone_at is not null,
+    undone_at is null and kind <> 'undo'
+        and changed_at > now() - make_interval(secs => %(seconds)s)
+from changes where library_id = %(library)s"""
+
+LAST: LiteralString = _CHANGES + " order by id desc limit %(count)s"
+FIND: LiteralString = _CHANGES + " and id = %(change)s"
+
+PURGE: LiteralString = """
+with deleted as (
+    delete from {images} where library_id = {library} and sign = any(%(signs)s) returning sign
+),
+counted as (
+    update libraries set image_count = image_count - (select count(*) from deleted)
+    where id = {library} and exists (table deleted)
+),
+forgotten as (
+    delete from changed_images where library_id = {library} and sign = any(%(signs)s)
+    returning sign
+),
+searched as (
+    delete from query_images where library_id = {library} and digest in (
+        select digest from {images} where library_id = {library} and sign = any(%(signs)s)
+        union all
+        select digest from changed_images where library_id = {library} and sign = any(%(signs)s)
+    )
+)
+select count(*) from (table deleted union table forgotten) as erased
+"""
