@@ -103,7 +103,8 @@ def _ways(
         parts = (b"image=", *value, b"&brief=a+brief")
 
         async def ours() -> None:
-            forms.check(*await transport.post(path, query, parts, Deadline.after(30)))
+            status, content, _ = await transport.post(path, query, parts, Deadline.after(30))
+            forms.check(status, content)
 
         def in_a_row(post: Callable[[], Awaitable[None]]) -> Callable[[int], None]:
             async def posts(times: int) -> None:
