@@ -154,6 +154,16 @@ def test_tokens_that_are_accepted_and_rejected_by_turns_are_no_storm(
     assert upstream.tokens_issued <= 3
 
 
+def test_a_rejected_token_hides_no_later_failure(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """110, and then no answer with the new token: the upstream is unavailable, not the key."""
+    facade = watched()
+    upstream.then("search", error(110))
+    upstream.always("search", Fault("close"))
+    assert DOWN == outcome(facade.stub.SearchImages.future(search(1)))
+
+
 def test_a_deadline_before_the_first_token_says_so() -> None:
     """The token endpoint takes 0.5 s: who waits for 0.2 s needs a longer deadline."""
 

@@ -132,13 +132,14 @@ class Exchange:
             if not isinstance(outcome, _Failure):
                 return outcome
             maybe_done |= outcome.maybe_done
+            if outcome.action is Action.NEW_TOKEN and replays < _REPLAYS_MAX:
+                replays += 1
+                self.counters.retry()
+                continue  # what was said of the old token says nothing of what comes now
             told = _more_informative(told, outcome.error)
             if outcome.stale and not reconnected and attempt < self.bounds.attempts_max:
                 reconnected = True
                 attempt += 1
-            elif outcome.action is Action.NEW_TOKEN and replays < _REPLAYS_MAX:
-                replays += 1
-                self.counters.retry()
             elif outcome.action is Action.BACK_OFF and await self._backed_off(
                 attempt, deadline, outcome.wait_at_least_s, time.monotonic() - began_s
             ):
