@@ -274,7 +274,8 @@ async def test_cancelled_images_cost_others_no_process(encoder: FormEncoder) -> 
         assert kept in {process.pid for process in worker_processes()}
         async with asyncio.timeout(_PATIENCE_S):
             while encoder.pool.at_work:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+        assert all(slot._ready is not None and slot._ready.done() for slot in encoder.pool._idle)
 
 
 @pytest.mark.asyncio
