@@ -1,7 +1,8 @@
 """Who makes a call, and until when its answer is of use.
 
 The interceptor makes one CallContext for each RPC and hands it down as an argument. Cancellation
-is asyncio's own: the task of a call that its caller has left is cancelled. Times are of the
+is asyncio's own: the task of a call that its caller has left is cancelled. A call whose caller does
+not take its answer is ended from here. Times are of the
 monotonic clock, so a step of the wall clock changes no deadline.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable
+import weakref
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from productsearch_service import limits
 from productsearch_service.errors import (
@@ -150,3 +152,51 @@ class CallContext:
         return UpstreamUnavailable(
             "the upstream was too slow", retry_after_s=limits.UPSTREAM_RETRY_S
         )
+
+
+def remember_outer_tasks() -> None:
+    """Remember of each task of the running loop, from now on, which one has begun it.
+
+    grpc.aio runs a call in two tasks and has no way to end one. The inner task has the handler and
+    sends what that returns: to cancel it leaves the call, with what was not sent, for as long as
+    the caller likes. The outer one has begun it; once both are cancelled nobody holds the call any
+    more, and gRPC resets its stream. (Its server holds its last call until the next one comes.)
+    """
+    asyncio.get_running_loop().set_task_factory(cast("Any", _task))
+
+
+def _task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(work, loop=loop, **options)
+    outer = asyncio.current_task(loop)
+    if outer is not None:
+        task.outer = weakref.ref(outer)  # type: ignore[attr-defined]
+    return task
+
+
+def this_call() -> asyncio.Task[Any]:
+    """Return the task of the call that runs; it is done once the call's ending was taken."""
+    task = asyncio.current_task()
+    if task is None:
+        raise AssertionError("calls run in tasks")
+    return task
+
+
+def end_call(call: asyncio.Task[Any]) -> None:
+    """End a call now, with what waits to be sent; its caller is told CANCELLED."""
+    for task in (_outer(call), call):
+        task.cancel()
+
+
+def end_unread(seconds: float) -> None:
+    """End the call that runs unless its caller takes its ending within ``seconds``."""
+    call = this_call()
+    timer = asyncio.get_running_loop().call_later(seconds, end_call, call)
+    _outer(call).add_done_callback(lambda _: timer.cancel())
+
+
+def _outer(call: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    """Return the task that is done when gRPC has nothing of a call any more."""
+    outer: asyncio.Task[Any] | None = getattr(call, "outer", lambda: None)()
+    return outer or call

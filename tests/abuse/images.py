@@ -2,7 +2,7 @@
 
 ``python -m tests.abuse.images``. The facade, its upstream, the bombs' sender and the searcher are
 processes of their own. First each bomb alone: what its worker takes, and whether it lives on past
-the call's deadline. Then as many as there are places at once, without an end, beside searches.
+the call's deadline. Then as many as a caller has places at once, without an end, beside searches.
 
 The searcher's time is compared with its own before the bombs, in the same run.
 """
@@ -42,8 +42,8 @@ _ALONE_S: Final = (0.5, 20.0)
 """Deadlines of a bomb that is sent alone: one that ends many in their work, one that lets all come
 to the most of their memory.
 """
-_AT_ONCE: Final = limits.RPCS_IN_FLIGHT_MAX - 1
-"""One place is the searcher's."""
+_AT_ONCE: Final = int(limits.RPCS_IN_FLIGHT_MAX * (1 - limits.OTHERS_SHARE)) - 1
+"""All places of one caller but the searcher's, who is the same by its address."""
 _BESIDE_S: Final = 40.0
 _IDLE_S: Final = 10.0
 _AFTER_S: Final = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -53,6 +54,16 @@ def connected(server: Server, *options: tuple[str, int]) -> grpc.Channel:
 def admission_of(server: Server) -> Admission:
     """Return what a facade has under way."""
     return server.service._admission
+
+
+def calls_of_grpc(server: Server) -> int:
+    """Return how many calls gRPC has in a facade, whoever is still at work on them."""
+
+    async def count() -> int:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        return sum(getattr(each, "__name__", "") == "_schedule_rpc_coro" for each in coroutines)
+
+    return server.run(count())
 
 
 class Silence:

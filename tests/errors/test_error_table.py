@@ -292,7 +292,7 @@ def test_more_calls_than_a_replica_holds(
     facade: FacadeFactory, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls over the bound are refused at once with SERVER_OVERLOADED."""
-    monkeypatch.setattr("productsearch_service.limits.RPCS_IN_FLIGHT_MAX", 2)
+    monkeypatch.setattr("productsearch_service.limits.RPCS_IN_FLIGHT_MAX", 3)  # two a caller
     stub = facade()
     slow = Fault(seconds=1.5, body=b'{"log_id": 1, "result": []}')
     upstream.always("search", slow)

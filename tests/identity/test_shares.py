@@ -66,16 +66,39 @@ def test_no_call_begins_later_than_it_was_admitted_for(
     assert not ticket.refused  # type: ignore[union-attr]
 
 
-def test_a_larger_share_leaves_less_to_others() -> None:
-    """Of 64 places a caller of share 1 leaves 16 to others, one of share 4 leaves them 4."""
-    for share, left in ((1, 16), (4, 4)):
-        places = Places(calls_max=64, bytes_max=1, others_share=0.25)
-        greedy = Caller("greedy", share)
-        with contextlib.ExitStack() as held:
-            held.enter_context(places.held(Caller("polite"), 0))
-            for _ in range(64 - left):
-                held.enter_context(places.held(greedy, 0))
-            with pytest.raises(ServerOverloaded, match="its share"):
-                held.enter_context(places.held(greedy, 0))
-            assert (64 - left + 1, 0) == places.in_flight
-        assert (0, 0) == places.in_flight
+@pytest.mark.parametrize(("share", "own_max"), [(1, 48), (4, 60)])
+def test_a_larger_share_leaves_less_to_others(share: int, own_max: int) -> None:
+    """Of 64 places a caller of share 1 leaves 16 to others, one of share 4 leaves them 4.
+
+    Alone too: who comes next must find a place.
+    """
+    places = Places(calls_max=64, bytes_max=64, others_share=0.25)
+    greedy, polite = Caller("greedy", share), Caller("polite")
+    assert own_max == _taken(places, greedy, 0)
+    assert (own_max, 0) == places.in_flight
+    assert 64 - own_max == _taken(places, polite, 0)
+    for _ in range(own_max):
+        places.give(greedy, 0)
+    assert (64 - own_max, 0) == places.in_flight
+
+
+@given(size_bytes=st.integers(1, 300), share=st.integers(1, 4))
+def test_one_callers_bytes_leave_others_a_part(size_bytes: int, share: int) -> None:
+    """Whatever size its requests have, a caller holds no more than its part of the bytes."""
+    places = Places(calls_max=1000, bytes_max=1000, others_share=0.25)
+    _taken(places, Caller("greedy", share), size_bytes)
+    _, held_bytes = places.in_flight
+    assert 1000 * (1 - 0.25 / share) - size_bytes < held_bytes <= 1000 * (1 - 0.25 / share)
+    others = int(1000 - held_bytes)
+    places.take(Caller("polite"), min(others, 750))
+
+
+def _taken(places: Places, caller: Caller, size_bytes: int) -> int:
+    """Return how many places a caller gets before it is told that it has its share."""
+    for taken in range(1001):
+        try:
+            places.take(caller, size_bytes)
+        except ServerOverloaded as refused:
+            assert "its share" in str(refused) or "as many calls" in str(refused)
+            return taken
+    raise AssertionError("no end")

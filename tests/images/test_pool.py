@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from productsearch_service import limits
 from productsearch_service.errors import ServerFault, ServerOverloaded
-from productsearch_service.images import fit, form_encoding, pool
+from productsearch_service.images import fit, form_encoding, frames, pool
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
 from tests.images.workers import gone, stop_workers, worker_processes
@@ -32,15 +32,21 @@ async def encoder() -> AsyncIterator[FormEncoder]:
     assert [] == worker_processes()
 
 
-async def _value(encoder: FormEncoder, content: bytes) -> bytes:
+async def _value(encoder: FormEncoder, content: bytes, caller: str = "one") -> bytes:
     async with asyncio.timeout(_PATIENCE_S):
-        return b"".join(await encoder.form_value(content, fits=True))
+        return b"".join(await encoder.form_value(content, fits=True, caller=caller))
+
+
+def _of_all(encoder: FormEncoder) -> list[asyncio.Task[bytes]]:
+    """Begin an image of each of as many callers as there are processes."""
+    callers = map(str, range(limits.FIT_AT_ONCE))
+    return [asyncio.create_task(_value(encoder, TO_SCALE, caller)) for caller in callers]
 
 
 async def _start_all(encoder: FormEncoder) -> set[int]:
     """Have as many processes as there may be; return their ids."""
     while len(worker_processes()) < limits.FIT_AT_ONCE:
-        await asyncio.gather(*(_value(encoder, TO_SCALE) for _ in range(limits.FIT_AT_ONCE)))
+        await asyncio.gather(*_of_all(encoder))
     return {process.pid for process in worker_processes()}
 
 
@@ -91,7 +97,7 @@ async def test_an_image_whose_caller_leaves_is_not_worked_on_any_more(encoder: F
     """Its process is killed, in the middle of whatever it does, and the next image is served."""
     first = await _start_all(encoder)
     assert first == stop_workers()
-    tasks = [asyncio.create_task(_value(encoder, TO_SCALE)) for _ in range(limits.FIT_AT_ONCE)]
+    tasks = _of_all(encoder)
     await _until_at_work(encoder, limits.FIT_AT_ONCE)
     for task in tasks:
         task.cancel()
@@ -107,7 +113,7 @@ async def test_one_that_waits_for_its_turn_is_not_begun(encoder: FormEncoder) ->
     """Cancelled before its turn, an image takes no place, and costs no process its life."""
     before = await _start_all(encoder)
     stop_workers()
-    tasks = [asyncio.create_task(_value(encoder, TO_SCALE)) for _ in range(limits.FIT_AT_ONCE + 9)]
+    tasks = _of_all(encoder) + [asyncio.create_task(_value(encoder, TO_SCALE)) for _ in range(9)]
     await _until_at_work(encoder, limits.FIT_AT_ONCE)
     for task in tasks[limits.FIT_AT_ONCE :]:
         task.cancel()
@@ -232,19 +238,70 @@ async def test_what_fit_makes_is_checked(
 
 
 @pytest.mark.asyncio
-async def test_a_large_image_waits_for_all_places_and_is_not_overtaken() -> None:
-    """Ordinary ones that come after it wait; given up, it takes no place."""
-    places = pool.Places()
-    await places.take(1)
-    large = asyncio.create_task(places.take(limits.FIT_AT_ONCE))
-    await asyncio.sleep(0)
-    later = asyncio.create_task(places.take(1))
+async def test_one_callers_images_leave_others_a_process(encoder: FormEncoder) -> None:
+    """However many one caller sends, and however long they take: another one is served at once."""
+    before = await _start_all(encoder)
+    stopped = stop_workers()
+    stuck = [asyncio.create_task(_value(encoder, TO_SCALE, "greedy")) for _ in range(20)]
+    await _until_at_work(encoder, 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 1 == encoder.pool.at_work
+    polite = asyncio.create_task(_value(encoder, TO_SCALE, "polite"))
+    await _until_at_work(encoder, 2)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    assert await polite
+    assert all(await asyncio.gather(*stuck))
+    assert before == {process.pid for process in worker_processes()}
+
+
+@pytest.mark.asyncio
+async def test_cancelled_images_cost_others_no_process(encoder: FormEncoder) -> None:
+    """A caller that leaves again and again has its own process started anew; others keep theirs."""
+    await _start_all(encoder)
+    killed: set[int] = set()
+    for _ in range(3):
+        left = asyncio.create_task(_value(encoder, TO_SCALE, "leaves"))
+        await _until_at_work(encoder, 1)
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait([left])
+        (kept,) = {slot.pid for slot in encoder.pool._idle}
+        assert kept is not None
+        assert kept not in killed
+        assert await _value(encoder, TO_SCALE, "stays")
+        assert kept in {process.pid for process in worker_processes()}
+        async with asyncio.timeout(_PATIENCE_S):
+            while encoder.pool.at_work:
+                await asyncio.sleep(0)
+        assert all(slot._ready is not None and slot._ready.done() for slot in encoder.pool._idle)
+
+
+@pytest.mark.asyncio
+async def test_a_large_image_is_alone_and_not_overtaken(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs all memory waits until nothing is at work; what comes later waits for it."""
+    begun: list[bytes] = []
+    go_on = asyncio.Semaphore(0)
+
+    async def work(_: object, kind: int, content: bytes) -> tuple[int, bytes]:
+        if kind == frames.ORDER and content == b"large":
+            return frames.MORE_MEMORY, b""
+        begun.append(content)
+        await go_on.acquire()
+        return frames.FITTED, content
+
+    monkeypatch.setattr(pool.Slot, "work", work)
+    fit = encoder.pool.fit
+    first = asyncio.create_task(fit(b"first", "one"))
+    large = asyncio.create_task(fit(b"large", "two"))
     await asyncio.sleep(0.01)
-    assert not large.done()
-    assert not later.done()
-    large.cancel()
-    await asyncio.wait_for(later, _PATIENCE_S)
-    places.give_back(2)
-    await asyncio.wait_for(places.take(limits.FIT_AT_ONCE), _PATIENCE_S)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(places.take(1), 0.01)
+    later = asyncio.create_task(fit(b"later", "three"))
+    await asyncio.sleep(0.01)
+    assert [b"first"] == begun
+    for image in (first, large, later):
+        go_on.release()
+        await asyncio.wait_for(image, _PATIENCE_S)
+    assert [b"first", b"large", b"later"] == begun

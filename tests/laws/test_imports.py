@@ -30,7 +30,7 @@ LAYERS = [
     {"rpc"},
     {"library"},
     {"images", "upstream", "identity"},
-    {"call_context", "counters", "periodic_task", "redaction"},
+    {"call_context", "counters", "periodic_task", "redaction", "turns"},
     {"settings", "limits", "errors"},
 ]
 """From the top down. A folder or module may import what lies below it, and itself; beside itself

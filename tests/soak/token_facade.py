@@ -31,7 +31,7 @@ def rejections(size: Size) -> list[Measure]:
     arrivals = _Arrivals(size.herd)
     with TokenEndpoint(answer_s=0.05) as endpoint:
         endpoint.always("delete", arrivals.answer)
-        with token_facade(endpoint, rpcs_max=size.herd + 1) as stub:
+        with token_facade(endpoint, rpcs_max=2 * size.herd) as stub:
             failed = failed_rpcs(stub, size.herd)
         calls = endpoint.tokens_asked
     return [
@@ -92,7 +92,7 @@ def token_facade(
 ) -> Iterator[ProductSearchStub]:
     """Run a facade in front of the endpoint.
 
-    ``rpcs_max`` lifts its bound on RPCs in flight.
+    ``rpcs_max`` lifts its bound on RPCs in flight, of which one caller may have three quarters.
     """
     known = {"api_key": PAIR.api_key, "secret_key": PAIR.secret_key}
     library = {"base_url": endpoint.url, "quota_qps": 0} | (key_pair or known)

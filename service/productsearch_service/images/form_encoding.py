@@ -13,8 +13,10 @@ from typing import Final
 
 import pybase64
 
+from productsearch_service import limits
 from productsearch_service.images import inspect
 from productsearch_service.images.pool import Pool
+from productsearch_service.turns import Turns
 
 _BLOCK_BYTES: Final = 3 * 65_536
 """Encoded at a time; between two blocks the event loop serves others. A multiple of three: then
@@ -25,28 +27,30 @@ _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 class FormEncoder:
     """Checks, fits and encodes the images of all calls of one service.
 
-    Images are encoded on the event loop, large ones block by block and one at a time: a thread
-    would take the GIL from the loop for longer than a block does. ``fit`` has processes of its own.
-    An image whose call has ended is not worked on any more.
+    Images are encoded on the event loop, large ones block by block and one at a time, of each
+    caller in turn: a thread would take the GIL from the loop for longer than a block does. ``fit``
+    has processes of its own. An image whose call has ended is not worked on any more.
     """
 
     def __init__(self) -> None:
-        self._one_large = asyncio.Lock()
+        self._large = Turns(1, waiting_max=limits.WAITING_MAX)
         self.pool = Pool()
 
-    async def form_value(self, content: bytes, *, fits: bool) -> tuple[bytes, ...]:
+    async def form_value(
+        self, content: bytes, *, fits: bool, caller: str = ""
+    ) -> tuple[bytes, ...]:
         """Return the form value of a checked image, in parts; ``fits``: fit it first, then check.
 
-        Raises Unreadable or SizeInvalid; with ``fits`` ServerOverloaded or ServerFault, too, if
-        there is no process for it.
+        Raises Unreadable or SizeInvalid; ServerOverloaded if too many wait; with ``fits``
+        ServerOverloaded or ServerFault, too, if there is no process for it.
         """
         if fits:
-            content = await self.pool.fit(content)
+            content = await self.pool.fit(content, caller)
             check(content)
         if len(content) <= _BLOCK_BYTES:
             return (_escaped(content),)
         parts = []
-        async with self._one_large:
+        async with self._large.turn(caller):
             for block in _blocks(content):
                 parts.append(_escaped(block))
                 await asyncio.sleep(0)

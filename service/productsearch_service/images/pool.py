@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from productsearch_service import limits
-from productsearch_service.errors import ServerFault, ServerOverloaded
+from productsearch_service.errors import ServerFault, ServerOverloaded, ServiceError
 from productsearch_service.images import frames
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,9 @@ class Worker:
         except BaseException:
             ours.close()
             raise
+        # Nicer than the event loop from the beginning: to start one is most of what some cost.
+        nice = os.getpriority(os.PRIO_PROCESS, 0) + limits.FIT_NICE
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, nice)
         ours.setblocking(False)
         self._socket = ours
         self._is_awaited = False
@@ -185,11 +189,12 @@ class Slot:
             raise
 
     async def replaced(self) -> None:
-        """Wait until a worker that was killed is gone, and let another one be started."""
+        """Wait until a worker that was killed is gone, and another one is ready if it can be."""
         if self._must_be_replaced and self._worker is not None:
             await asyncio.to_thread(self._worker.wait)
             self._must_be_replaced = False
-            self._begin()
+            with suppress(ServiceError):
+                await self._begin()
 
     def close(self) -> None:
         """End its worker; blocks for some milliseconds."""
@@ -246,39 +251,20 @@ class Slot:
         return self._worker
 
 
-class Places:
-    """Counts what may be decoded at once: an ordinary image takes one place, a large one all.
+class Pool:
+    """All workers of one service.
 
-    Who comes first is served first: one that waits for all places is not overtaken.
+    A caller has one worker at most, and others find theirs ready: a worker that was killed is its
+    caller's until another one has taken its place. An image that needs much memory is decoded while
+    no other is; nobody overtakes it.
     """
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(limits.FIT_AT_ONCE)
-        self._first = asyncio.Lock()
-
-    async def take(self, count: int) -> None:
-        """Wait until ``count`` places are free, and take them."""
-        taken = 0
-        async with self._first:
-            try:
-                while taken < count:
-                    await self._free.acquire()
-                    taken += 1
-            except BaseException:
-                self.give_back(taken)
-                raise
-
-    def give_back(self, count: int) -> None:
-        """Free that many places."""
-        for _ in range(count):
-            self._free.release()
-
-
-class Pool:
-    """All workers of one service."""
-
-    def __init__(self) -> None:
-        self._places = Places()
+        self._turns = Turns(
+            limits.FIT_AT_ONCE,
+            waiting_max=limits.WAITING_MAX,
+            bytes_max=limits.FIT_LARGE_MEMORY_BYTES,
+        )
         self._slots = tuple(Slot() for _ in range(limits.FIT_AT_ONCE))
         self._idle = list(self._slots)
         self._replacing: set[asyncio.Task[None]] = set()
@@ -293,7 +279,7 @@ class Pool:
         """How many workers have an image."""
         return len(self._slots) - len(self._idle)
 
-    async def fit(self, content: bytes) -> bytes:
+    async def fit(self, content: bytes, caller: str = "") -> bytes:
         """Return what ``fit.fit`` makes of an image, or the image if it makes nothing of it.
 
         Raises Unreadable or SizeInvalid; ServerOverloaded or ServerFault if there is no process
@@ -302,7 +288,7 @@ class Pool:
         request, deaths = frames.ORDER, 0
         while True:
             try:
-                kind, made = await self._work(request, content)
+                kind, made = await self._work(request, content, caller)
             except TimeoutError:
                 raise SizeInvalid(_TOO_SLOW) from None
             except Lost:
@@ -324,28 +310,29 @@ class Pool:
                 raise ServerFault("the service failed")
             raise _WRONG[kind](made.decode("utf-8", "replace"))
 
-    async def _work(self, request: int, content: bytes) -> tuple[int, bytes]:
-        count = limits.FIT_AT_ONCE if request == frames.ORDER_LARGE else 1
-        await self._places.take(count)
+    async def _work(self, request: int, content: bytes, caller: str) -> tuple[int, bytes]:
+        large = request == frames.ORDER_LARGE
+        memory_bytes = limits.FIT_LARGE_MEMORY_BYTES if large else limits.FIT_MEMORY_BYTES
+        await self._turns.take(caller, memory_bytes)
         slot = self._idle.pop()
         try:
             answer = await slot.work(request, content)
         except BaseException:
-            task = asyncio.create_task(self._replace(slot, count))
+            task = asyncio.create_task(self._replace(slot, caller, memory_bytes))
             self._replacing.add(task)
             task.add_done_callback(self._replacing.discard)
             raise
         self._idle.append(slot)
-        self._places.give_back(count)
+        self._turns.give(caller, memory_bytes)
         return answer
 
-    async def _replace(self, slot: Slot, count: int) -> None:
-        """Free a place once the process that had it is gone, with its memory."""
+    async def _replace(self, slot: Slot, caller: str, memory_bytes: int) -> None:
+        """Free a place once the process that had it is gone, and another one is ready."""
         try:
             await slot.replaced()
         finally:
             self._idle.append(slot)
-            self._places.give_back(count)
+            self._turns.give(caller, memory_bytes)
 
     def close(self) -> None:
         """End all workers, whatever they do."""

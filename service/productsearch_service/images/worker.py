@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import resource
 import signal
 import socket
@@ -41,8 +40,7 @@ def main() -> None:
 
 
 def _make_harmless() -> None:
-    """Give way to the event loop, and be the first to go where the machine's memory ends."""
-    os.nice(limits.FIT_NICE)
+    """Leave no files, and be the first to go where the machine's memory ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     # Python ignores both, and the default is the end of the process.

@@ -1,17 +1,15 @@
 """Bounds what one replica has under way, in all and for each caller.
 
-In the order of a call's way: while its message is received (Messages, in Turns), while it is
-carried out (Places), and for a bulk stream as long as it is open (Streams). Of the first and the
-last nobody has all; a caller that is alone may have all places to be carried out in.
+In the order of a call's way: while its message is received (Messages, in Turns), until its answer
+was taken (Places), and for a bulk stream as long as it is open (Streams). Nobody has all of any.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from types import TracebackType
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
 import grpc
@@ -22,6 +20,7 @@ from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
+from productsearch_service.turns import Turns
 
 Value = TypeVar("Value")
 
@@ -29,100 +28,6 @@ _WAIT_SHARE: Final = 0.5
 """Of the time for a message: how long a call waits for its turn. What a caller began and left is
 gone within the time for one message."""
 _BUSY: Final = "this replica receives as many requests as it may"
-
-
-class Turns:
-    """Places that calls wait for, first come, first served among those that may have one.
-
-    A caller may hold no more places than it leaves free: the first one gets at most half of them,
-    the next one half of the rest. ``waiting_max`` bounds those that wait in the same way.
-    """
-
-    def __init__(self, places: int, *, waiting_max: int, bytes_max: int = 0) -> None:
-        self._free = places
-        self._held: Counter[str] = Counter()
-        self._bytes = 0
-        self._bytes_max = bytes_max
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
-        self._room_to_wait = self._waiting_max = waiting_max
-
-    @property
-    def held(self) -> tuple[int, int]:
-        """Places that are held, and the bytes that they are held for."""
-        return self._held.total(), self._bytes
-
-    @property
-    def waiting(self) -> int:
-        """Calls that wait."""
-        return self._waiting_max - self._room_to_wait
-
-    async def take(self, caller: str, size_bytes: int = 0) -> None:
-        """Wait for a place; raise ServerOverloaded if too many do."""
-        waiting = self._waiting.setdefault(caller, deque())
-        if len(waiting) >= self._room_to_wait:
-            if not waiting:
-                del self._waiting[caller]
-            raise overloaded("as many requests wait for this replica as may")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append((turn, size_bytes))
-        self._room_to_wait -= 1
-        self._serve()  # others may wait for what this caller does not need
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._forget(caller, (turn, size_bytes))
-                self._serve()  # a smaller one may have waited behind it
-            else:
-                self.give(caller, size_bytes)
-            raise
-
-    def give(self, caller: str, size_bytes: int = 0) -> None:
-        """Give a place back."""
-        self._free += 1
-        self._bytes -= size_bytes
-        self._held[caller] -= 1
-        if not self._held[caller]:
-            del self._held[caller]
-        if self._waiting:
-            self._serve()
-
-    def take_now(self, caller: str, size_bytes: int = 0) -> bool:
-        """Take a place that is free and that nobody waits for; return whether there is one."""
-        return not self._waiting and self._taken(caller, size_bytes)
-
-    def _taken(self, caller: str, size_bytes: int) -> bool:
-        fits = not self._bytes_max or not self._bytes or self._bytes + size_bytes <= self._bytes_max
-        if not fits or self._held[caller] >= self._free:
-            return False
-        self._free -= 1
-        self._bytes += size_bytes
-        self._held[caller] += 1
-        return True
-
-    def _serve(self) -> None:
-        """Give places to whoever may have one, a caller after the other."""
-        served = True
-        while served:
-            served = False
-            for caller, waiting in list(self._waiting.items()):
-                turn, size_bytes = waiting[0]
-                if turn.cancelled():  # its task has not run since
-                    self._forget(caller, waiting[0])
-                    served = True
-                elif self._taken(caller, size_bytes):
-                    turn.set_result(None)
-                    self._forget(caller, waiting[0])
-                    served = True
-
-    def _forget(self, caller: str, entry: tuple[asyncio.Future[None], int]) -> None:
-        waiting = self._waiting.get(caller)
-        if waiting is None or entry not in waiting:
-            return
-        waiting.remove(entry)
-        self._room_to_wait += 1
-        if not waiting:
-            del self._waiting[caller]
 
 
 class Messages:
@@ -184,10 +89,10 @@ class Messages:
 
 
 class Places:
-    """Counts calls that are carried out, and the bytes of their requests.
+    """Counts calls until their answers were taken, and the bytes of their requests.
 
-    Who is over a limit is rejected immediately. A caller alone may hold all places; once others
-    are there, it must leave them a part: ``others_share`` of the places, divided by its own share.
+    Who is over a limit is rejected immediately. Of calls and of bytes a caller leaves others a
+    part, always: ``others_share``, divided by its own share.
     """
 
     def __init__(
@@ -199,63 +104,50 @@ class Places:
         self._bytes_max = bytes_max
         self._others_share = others_share
         self._calls: Counter[str] = Counter()
-        self._total = 0
-        self._bytes = 0
-
-    def held(self, caller: Caller, size_bytes: int) -> _Held:
-        """Hold a place for one call with a request of ``size_bytes``; raise ServerOverloaded."""
-        return _Held(self, caller, size_bytes)
+        self._bytes: Counter[str] = Counter()
 
     @property
     def in_flight(self) -> tuple[int, int]:
         """Calls and their bytes."""
-        return self._total, self._bytes
+        return self._calls.total(), self._bytes.total()
 
     def take(self, caller: Caller, size_bytes: int) -> None:
-        """Take a place; raise ServerOverloaded."""
+        """Take a place for a call with a request of ``size_bytes``; raise ServerOverloaded."""
         full = self._full(caller, size_bytes)
         if full:
             raise overloaded(full)
         self._calls[caller.name] += 1
-        self._total += 1
-        self._bytes += size_bytes
+        self._bytes[caller.name] += size_bytes
 
     def give(self, caller: Caller, size_bytes: int) -> None:
         """Give a place back."""
-        self._bytes -= size_bytes
-        self._total -= 1
+        self._bytes[caller.name] -= size_bytes
         self._calls[caller.name] -= 1
         if not self._calls[caller.name]:
-            del self._calls[caller.name]
+            del self._calls[caller.name], self._bytes[caller.name]
+
+    @contextmanager
+    def held(self, caller: Caller, size_bytes: int) -> Iterator[None]:
+        """Hold a place as long as the context lasts."""
+        self.take(caller, size_bytes)
+        try:
+            yield
+        finally:
+            self.give(caller, size_bytes)
 
     def _full(self, caller: Caller, size_bytes: int) -> str:
         """Return what is full, or nothing."""
-        if self._total >= self._calls_max:
-            return f"this replica has as many {self._of} under way as it may"
-        if self._bytes + size_bytes > self._bytes_max:
-            return f"this replica holds as many bytes of {self._of} as it may"
-        own = self._calls[caller.name]
-        own_max = max(1, int(self._calls_max * (1 - self._others_share / caller.share)))
-        if own_max <= own < self._total:
+        part = 1 - self._others_share / caller.share
+        if self._calls[caller.name] >= max(1, int(self._calls_max * part)):
             return f"this caller has its share of this replica's {self._of} under way"
+        if self._bytes[caller.name] + size_bytes > self._bytes_max * part:
+            return f"this caller has its share of this replica's bytes of {self._of} under way"
+        calls, taken_bytes = self.in_flight
+        if calls >= self._calls_max:
+            return f"this replica has as many {self._of} under way as it may"
+        if taken_bytes + size_bytes > self._bytes_max:
+            return f"this replica holds as many bytes of {self._of} as it may"
         return ""
-
-
-@dataclass(slots=True)
-class _Held:
-    """A place while a call is carried out; a context."""
-
-    places: Places
-    caller: Caller
-    size_bytes: int
-
-    def __enter__(self) -> None:
-        self.places.take(self.caller, self.size_bytes)
-
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        self.places.give(self.caller, self.size_bytes)
 
 
 class Admission:

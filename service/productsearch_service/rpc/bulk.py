@@ -13,7 +13,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from productsearch_service.errors import Refusal
-from productsearch_service.rpc.admission import Turns
+from productsearch_service.turns import Turns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

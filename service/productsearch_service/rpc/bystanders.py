@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from productsearch_service import limits
+from productsearch_service.call_context import end_unread
 
 Handle = Callable[..., Any]
 
@@ -74,7 +75,7 @@ class Bystanders:
 
     @asynccontextmanager
     async def _bounded(self, context: Any) -> AsyncIterator[asyncio.Timeout]:
-        timer = asyncio.timeout(None)
+        timer, is_late = asyncio.timeout(None), False
         try:
             async with timer:
                 self._open[timer] = None
@@ -82,9 +83,12 @@ class Bystanders:
                     self._end_oldest()
                 yield timer
         except TimeoutError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDED)
+            is_late = True
         finally:
             self._open.pop(timer, None)
+            end_unread(limits.BYSTANDER_TIMEOUT_S)
+        if is_late:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDED)
 
     def _end_oldest(self) -> None:
         oldest = next(iter(self._open))

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from productsearch_service import limits
-from productsearch_service.call_context import NOBODY, CallContext, Caller
+from productsearch_service.call_context import NOBODY, CallContext, Caller, end_unread, this_call
 from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
     FieldInvalid,
@@ -41,6 +41,7 @@ from productsearch_service.rpc.streams import Stream
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
+Encoder = Callable[[Any], bytes]
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
 
@@ -54,6 +55,7 @@ _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _STORES_IMAGES: Final = "AddImage"
 _DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": batch_size.decoded}
+_ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
 _NO_WORDS: Final = UpstreamWords()
 
 _log = logging.getLogger(__name__)
@@ -92,19 +94,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: Any) -> Handler:
         decode = _DECODERS.get(method, handler.request_deserializer)
-        encode = handler.response_serializer
+        encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
             handle = self._stream(method, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
         # On the wire a unary call is a stream of one message. As a stream its handler begins with
         # the headers: who calls is known before anything is received.
-        handle_unary = self._unary(method, handler.unary_unary, decode)
-        return grpc.stream_unary_rpc_method_handler(cast("Any", handle_unary), None, encode)
+        handle_unary = self._unary(method, handler.unary_unary, decode, encode)
+        return grpc.stream_unary_rpc_method_handler(cast("Any", handle_unary), None, None)
 
     def _unary(
-        self, method: str, handle: Callable[..., Awaitable[Message]], decode: Decoder
-    ) -> Callable[..., Awaitable[Message]]:
-        async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> Message:
+        self,
+        method: str,
+        handle: Callable[..., Awaitable[Message | bytes]],
+        decode: Decoder,
+        encode: Encoder,
+    ) -> Callable[..., Awaitable[bytes]]:
+        async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> bytes:
             call = _Call(method, self.counters)
             try:
                 context = self._begin(call, grpc_context)
@@ -112,14 +118,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 content = await self.admission.messages.receive(
                     context, grpc_context, self.receive_timeout_s
                 )
-                with self.admission.unary.held(call.caller, len(content)):
-                    request = _decoded(decode, content)
-                    del content
-                    self._allow(call, request.library)
-                    context.deadline.require()
-                    work = handle(request, context)
-                    del request  # it holds the image, which is freed while the upstream works
-                    response = await context.bounded(work, adds=method == _STORES_IMAGES)
+                self._hold_place(call.caller, len(content))
+                request = _decoded(decode, content)
+                del content
+                self._allow(call, request.library)
+                context.deadline.require()
+                work = handle(request, context)
+                del request  # it holds the image, which is freed while the upstream works
+                answer = encode(await context.bounded(work, adds=method == _STORES_IMAGES))
             except asyncio.CancelledError:
                 call.ended("CANCELLED")
                 raise
@@ -127,11 +133,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 ending = call.failed(error)
             else:
                 call.ended("OK")
-                return response
+                return answer
+            finally:
+                end_unread(self.receive_timeout_s)
             await grpc_context.abort(*ending)
             raise AssertionError("gRPC's abort raises")
 
         return wrapped
+
+    def _hold_place(self, caller: Caller, size_bytes: int) -> None:
+        """Hold a place until the answer was taken; raise ServerOverloaded."""
+        places = self.admission.unary
+        places.take(caller, size_bytes)
+        this_call().add_done_callback(lambda _: places.give(caller, size_bytes))
 
     def _stream(
         self, method: str, handle: Callable[..., AsyncGenerator[Message, None]]
@@ -146,9 +160,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 responses = handle(self._allowed(call, grpc_context, stream), context)
                 async with aclosing(responses):
                     async for response in responses:
-                        stream.writes()
+                        stream.answers()
                         yield response
-                        stream.wrote()
+                        stream.answered()
             except (asyncio.CancelledError, GeneratorExit):
                 call.ended("CANCELLED")
                 raise
@@ -159,7 +173,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 return
             finally:
                 if stream is not None:
-                    self.admission.streams.close(stream)
+                    stream.answers()  # with its ending
             await grpc_context.abort(*ending)
 
         return wrapped
@@ -190,7 +204,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """
         try:
             while (request := await grpc_context.read()) is not grpc.aio.EOF:
-                stream.progressed()
+                stream.came(is_item=request.HasField("item"))
                 if not call.library:
                     self._allow(call, request.settings.library)
                 yield request

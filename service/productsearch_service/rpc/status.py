@@ -7,7 +7,6 @@ where fields are wrong, QuotaFailure where a quota is used up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final
 
@@ -70,8 +69,12 @@ def _details(error: ServiceError) -> Iterator[Message]:
         delay = duration.from_nanoseconds(round(error.retry_after_s * 1e9))
         yield error_details_pb2.RetryInfo(retry_delay=delay)
     if error.violations:
-        fields = [asdict(violation) for violation in error.violations]
-        yield error_details_pb2.BadRequest(field_violations=fields)
+        bad = error_details_pb2.BadRequest()
+        for wrong in error.violations:
+            bad.field_violations.add(
+                field=wrong.field, description=wrong.description, reason=wrong.reason
+            )
+        yield bad
     if subject := _QUOTA_SUBJECTS.get(error.reason):
         quota = {"subject": subject, "description": error.message}
         yield error_details_pb2.QuotaFailure(violations=[quota])

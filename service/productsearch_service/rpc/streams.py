@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from productsearch_service import limits
-from productsearch_service.call_context import Caller
+from productsearch_service.call_context import Caller, end_call, this_call
 from productsearch_service.errors import Refusal
 from productsearch_service.rpc.refusals import overloaded
 
@@ -21,23 +22,39 @@ class Stream:
     ending: asyncio.Future[Refusal] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    progress_at_s: float = field(default_factory=time.monotonic)
-    is_writing: bool = False
-    is_over: bool = False
-    task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
+    call: asyncio.Task[Any] = field(default_factory=this_call)
+    _begun: int = 0
+    """Items that came, less those that were answered."""
+    _is_answering: bool = False
+    _waits_since_s: float = field(default_factory=time.monotonic)
 
-    def writes(self) -> None:
-        """Note that a message goes as soon as the caller takes it."""
-        self.is_writing = True
+    def came(self, *, is_item: bool) -> None:
+        """Note that a message came."""
+        self._begun += is_item
+        self._waits_since_s = time.monotonic()
 
-    def wrote(self) -> None:
+    def answers(self) -> None:
+        """Note that an answer goes as soon as the caller takes it."""
+        self._is_answering = True
+        self._begun -= 1
+        self._waits_since_s = time.monotonic()
+
+    def answered(self) -> None:
         """Note that it went."""
-        self.is_writing = False
-        self.progressed()
+        self._is_answering = False
+        self._waits_since_s = time.monotonic()
 
-    def progressed(self) -> None:
-        """Note that a message came or went."""
-        self.progress_at_s = time.monotonic()
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which nothing but its caller was waited for: 0 while an item is at work."""
+        if self._begun > 0 and not self._is_answering:
+            return 0.0
+        return time.monotonic() - self._waits_since_s
+
+    @property
+    def unread_s(self) -> float:
+        """Seconds for which its caller has not taken an answer."""
+        return self.silent_s if self._is_answering else 0.0
 
     def end(self, error: Refusal) -> None:
         """Let the stream end with ``error`` once what it has begun is answered."""
@@ -46,12 +63,11 @@ class Stream:
             asyncio.get_running_loop().call_later(limits.BULK_UNREAD_S, self._cut_unread)
 
     def _cut_unread(self) -> None:
-        """Cancel a call that has to end and whose caller takes nothing: it would stay for ever."""
-        if self.is_over:
+        """End a call that has to end and whose caller takes nothing: it would stay for ever."""
+        if self.call.done():
             return
-        unread_s = time.monotonic() - self.progress_at_s
-        if self.is_writing and unread_s >= limits.BULK_UNREAD_S and self.task is not None:
-            self.task.cancel()
+        if self.unread_s >= limits.BULK_UNREAD_S:
+            end_call(self.call)
         else:
             asyncio.get_running_loop().call_later(limits.BULK_UNREAD_S, self._cut_unread)
 
@@ -71,7 +87,10 @@ class Streams:
         self._open: set[Stream] = set()
 
     def open(self, caller: Caller) -> Stream:
-        """Return a new stream; raise ServerOverloaded."""
+        """Return the stream of the call that runs, open until its ending was taken.
+
+        Raises ServerOverloaded.
+        """
         own = [stream for stream in self._open if stream.caller.name == caller.name]
         if len(own) >= max(1, int(self._streams_max * (1 - self._others_share / caller.share))):
             self._make_room(own, "this caller has its share of this replica's streams open")
@@ -79,12 +98,8 @@ class Streams:
             self._make_room(self._open, "this replica has as many streams open as it may")
         stream = Stream(caller)
         self._open.add(stream)
+        stream.call.add_done_callback(lambda _: self._open.discard(stream))
         return stream
-
-    def close(self, stream: Stream) -> None:
-        """Give the place of a stream that has ended back."""
-        stream.is_over = True
-        self._open.discard(stream)
 
     def end_all(self, error: Refusal) -> None:
         """Let all streams end early."""
@@ -98,8 +113,8 @@ class Streams:
 
     def _make_room(self, among: Collection[Stream], full: str) -> None:
         """End the one that was silent for longest; raise ServerOverloaded if none was for long."""
-        silent = min(among, key=lambda stream: stream.progress_at_s)
-        if time.monotonic() - silent.progress_at_s < self._silence_s:
+        silent = max(among, key=lambda stream: stream.silent_s)
+        if silent.silent_s < self._silence_s:
             raise overloaded(full)
         self._open.discard(silent)
         silent.end(

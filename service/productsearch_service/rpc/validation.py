@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from productsearch.v1 import (
     UpdateImageRequest,
 )
 from productsearch_service import errors, limits
+from productsearch_service.call_context import CallContext
 from productsearch_service.errors import FieldInvalid, RequestError, Violation
 from productsearch_service.images.form_encoding import FormEncoder, check
 from productsearch_service.images.inspect import SizeInvalid, Unreadable, check_fit_length
@@ -41,6 +42,7 @@ from productsearch_service.library.commands import (
 from productsearch_service.rpc import engine_fields, page_token
 
 _SIGN: Final = re.compile(r"([0-9]{1,10}),([0-9]{1,10})", re.ASCII)
+_NO_SIGN: Final = "no signature; use two unsigned 32-bit numbers joined by a comma"
 _UINT32_MAX: Final = 2**32 - 1
 _POLICIES: Final = {
     v1.DuplicatePolicy.DUPLICATE_POLICY_UNSPECIFIED: DuplicatePolicy.REJECT,
@@ -179,7 +181,7 @@ def delete(request: DeleteImageRequest) -> Delete:
     return Delete(target, request.allow_missing)
 
 
-async def encode(image: Image, encoder: FormEncoder) -> None:
+async def encode(image: Image, encoder: FormEncoder, context: CallContext) -> None:
     """Give ``image`` its form value in place of the bytes that were sent.
 
     Raises ImageUnreadable or ImageSizeInvalid where that only shows now.
@@ -188,7 +190,9 @@ async def encode(image: Image, encoder: FormEncoder) -> None:
         return
     found = _Findings()
     try:
-        image.form_value = await encoder.form_value(image.content, fits=image.fits)
+        image.form_value = await encoder.form_value(
+            image.content, fits=image.fits, caller=context.caller.name
+        )
         image.content = b""
     except (Unreadable, SizeInvalid) as wrong:
         _refuse(image, wrong, found)
@@ -202,24 +206,19 @@ def bulk_settings(message: BulkAddImagesRequest.Settings) -> None:
     found.finish()
 
 
-def batch_delete(request: BatchDeleteImagesRequest) -> Iterator[str | FieldInvalid]:
-    """Yield for each signature that was sent the checked one, or what is wrong with it."""
+def batch_delete(request: BatchDeleteImagesRequest) -> list[str]:
+    """Return the checked signatures that were sent, "" for each that is none."""
     if not request.cont_signs:
         found = _Findings()
         found.add("cont_signs", "empty; name at least one signature")
         found.finish()
-    for index, sign in enumerate(request.cont_signs):
-        yield _sign_or_error(sign, index)
+    return [_checked(sign) for sign in request.cont_signs]
 
 
-def _sign_or_error(sign: str, index: int) -> str | FieldInvalid:
-    found = _Findings()
-    checked = _sign(sign, f"cont_signs[{index}]", found)
-    try:
-        found.finish()
-    except FieldInvalid as wrong:
-        return wrong
-    return checked
+def no_sign(index: int) -> FieldInvalid:
+    """Return the error of a signature of BatchDeleteImages that is none."""
+    field = f"cont_signs[{index}]"
+    return FieldInvalid(f"{field}: {_NO_SIGN}", violations=(Violation(field, _NO_SIGN),))
 
 
 def _target(ref: ImageRef, found: _Findings) -> Target:
@@ -278,9 +277,15 @@ def _check_url(url: str, path: str, found: _Findings) -> None:
 
 
 def _sign(sign: str, path: str, found: _Findings) -> str:
+    checked = _checked(sign)
+    if not checked:
+        found.add(path, _NO_SIGN)
+    return checked
+
+
+def _checked(sign: str) -> str:
     match = _SIGN.fullmatch(sign.strip())
     if match is None or any(int(part) > _UINT32_MAX for part in match.groups()):
-        found.add(path, "no signature; use two unsigned 32-bit numbers joined by a comma")
         return ""
     return match.group()
 

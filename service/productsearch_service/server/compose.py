@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.call_context import remember_outer_tasks
 from productsearch_service.counters import Counters, LibraryCounters
 from productsearch_service.identity.identify import Identification
 from productsearch_service.identity.policy import Policy, read_content
@@ -77,6 +78,7 @@ class Server:
     """
 
     def __init__(self, settings: Settings, *, with_admin: bool = False) -> None:
+        remember_outer_tasks()
         self._settings = settings
         self._with_admin = with_admin
         self._counters = counters = Counters()

@@ -1,0 +1,130 @@
+"""Places that callers share: nobody has all of them, and who waits is served in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from productsearch_service import limits
+from productsearch_service.errors import ServerOverloaded
+
+
+class Turns:
+    """Places that calls wait for, and the bytes that they are held for.
+
+    A caller may hold no more places and no more bytes than it leaves free: the first one gets at
+    most half of them, the next one half of the rest. Whoever holds none may have all bytes that are
+    free, and if nothing is held as many as it needs. Callers are served one after the other; one
+    that is next and holds nothing is not overtaken. ``waiting_max`` bounds those that wait in the
+    same way as places.
+    """
+
+    def __init__(self, places: int, *, waiting_max: int, bytes_max: float = math.inf) -> None:
+        self._free = places
+        self._free_bytes = bytes_max
+        self._held: Counter[str] = Counter()
+        self._held_bytes: Counter[str] = Counter()
+        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
+        self._room_to_wait = self._waiting_max = waiting_max
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Places that are held, and the bytes that they are held for."""
+        return self._held.total(), self._held_bytes.total()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return self._waiting_max - self._room_to_wait
+
+    @asynccontextmanager
+    async def turn(self, caller: str) -> AsyncIterator[None]:
+        """Hold a place, waiting for it; raise ServerOverloaded if too many do."""
+        await self.take(caller)
+        try:
+            yield
+        finally:
+            self.give(caller)
+
+    async def take(self, caller: str, size_bytes: int = 0) -> None:
+        """Wait for a place; raise ServerOverloaded if too many do."""
+        waiting = self._waiting.setdefault(caller, deque())
+        if len(waiting) >= self._room_to_wait:
+            if not waiting:
+                del self._waiting[caller]
+            raise ServerOverloaded(
+                "as many requests wait for this replica as may",
+                retry_after_s=limits.OVERLOAD_RETRY_S,
+            )
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append((turn, size_bytes))
+        self._room_to_wait -= 1
+        self._serve()  # others may wait for what this caller does not need
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._forget(caller, (turn, size_bytes))
+                self._serve()  # a smaller one may have waited behind it
+            else:
+                self.give(caller, size_bytes)
+            raise
+
+    def give(self, caller: str, size_bytes: int = 0) -> None:
+        """Give a place back."""
+        self._free += 1
+        self._free_bytes += size_bytes
+        self._held[caller] -= 1
+        self._held_bytes[caller] -= size_bytes
+        if not self._held[caller]:
+            del self._held[caller], self._held_bytes[caller]
+        if self._waiting:
+            self._serve()
+
+    def take_now(self, caller: str, size_bytes: int = 0) -> bool:
+        """Take a place that is free and that nobody waits for; return whether there is one."""
+        return not self._waiting and self._taken(caller, size_bytes)
+
+    def _taken(self, caller: str, size_bytes: int) -> bool:
+        left = self._free_bytes - size_bytes
+        if self._held[caller]:
+            may = self._held_bytes[caller] + size_bytes <= left and self._held[caller] < self._free
+        else:
+            may = self._free > 0 and (left >= 0 or not self._held)
+        if may:
+            self._free -= 1
+            self._free_bytes = left
+            self._held[caller] += 1
+            self._held_bytes[caller] += size_bytes
+        return may
+
+    def _serve(self) -> None:
+        """Give places to whoever may have one, a caller after the other."""
+        served = True
+        while served:
+            served = False
+            for caller, waiting in list(self._waiting.items()):
+                turn, size_bytes = waiting[0]
+                if turn.cancelled():  # its task has not run since
+                    self._forget(caller, waiting[0])
+                    served = True
+                elif self._taken(caller, size_bytes):
+                    turn.set_result(None)
+                    self._forget(caller, waiting[0])
+                    if waiting:  # the others come first now
+                        self._waiting[caller] = self._waiting.pop(caller)
+                    served = True
+                elif not self._held[caller]:
+                    return  # what is free next is for it
+
+    def _forget(self, caller: str, entry: tuple[asyncio.Future[None], int]) -> None:
+        waiting = self._waiting.get(caller)
+        if waiting is None or entry not in waiting:
+            return
+        waiting.remove(entry)
+        self._room_to_wait += 1
+        if not waiting:
+            del self._waiting[caller]
