@@ -10,6 +10,7 @@ running := $(venv)/.running
 installed := $(venv)/.installed
 generator := .venv-generate/.installed
 imports := build/imports/google/rpc/status.proto
+dist := dist
 packages := clients/python service engine
 
 # Flags of a nested or outer make, or of the user's shell, must not change what is installed.
@@ -98,9 +99,9 @@ run: $(running) ## keep facade and engine up with the demo's products; prints ho
 
 .PHONY: dist
 dist: $(running) ## build the wheels of client, service and engine into dist/
-	rm -rf dist
-	$(pip) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(packages:%=./%)
-	@ls dist/*.whl
+	rm -rf "$(dist)"
+	$(pip) wheel --quiet --no-deps --no-build-isolation --wheel-dir "$(dist)" $(packages:%=./%)
+	@ls "$(dist)"/*.whl
 
 .PHONY: setup
 setup: $(installed) ## install everything that demo, test and check need

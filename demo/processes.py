@@ -37,6 +37,7 @@ class Server:
         self._log = log
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[str] | None = None
+        self._log_began = 0
         self.url = ""
         """Base URL or address, once started."""
         self.other_ports: dict[str, str] = {}
@@ -57,6 +58,7 @@ class Server:
     def start(self, ready_s: float = 60) -> None:
         """Start and wait until the server is ready. Raises ServerError."""
         with self._log.open("ab") as log:
+            self._log_began = log.tell()
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -104,8 +106,9 @@ class Server:
         return self._log.read_text(errors="replace")
 
     def log_end(self) -> str:
-        """Return the last lines of the log."""
-        return "\n".join(self.log().splitlines()[-30:])
+        """Return the last lines that were logged since the last start."""
+        began = self._log.read_bytes()[self._log_began :]
+        return "\n".join(began.decode(errors="replace").splitlines()[-30:])
 
     def _end(self, number: signal.Signals | None, within_s: float = _STOP_S) -> int:
         process, self._process = self._process, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -85,3 +86,20 @@ def test_rooms_know_their_own_subject_only() -> None:
             or name.startswith("productsearch.v1")
         }
         assert set() == foreign, path
+
+
+def test_a_package_that_a_command_lacks_is_named() -> None:
+    """The wheel without its extra: what is missing, and what to install, with code 2."""
+    program = (
+        "import sys; sys.modules['platformdirs'] = None; sys.argv[1:] = ['status']\n"
+        "from productsearch.cli import run; run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={name: text for name, text in os.environ.items() if "PRODUCTSEARCH" not in name},
+    )
+    assert 2 == done.returncode, done.stderr
+    assert "the package platformdirs is not installed" in done.stderr
+    assert "pip install 'productsearch-client[cli]'" in done.stderr

@@ -12,7 +12,10 @@ _MISSING_EXTRA = 2
 def run() -> None:
     """Run the command line and exit; the entry point of the script."""
     try:
+        # Commands import what they need when they are used: a package can be missing then too.
         from productsearch.cli.main import main
+
+        code = main()
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("productsearch"):
             raise
@@ -21,4 +24,4 @@ def run() -> None:
             "  next: pip install 'productsearch-client[cli]'\n"
         )
         sys.exit(_MISSING_EXTRA)
-    sys.exit(main())
+    sys.exit(code)

@@ -94,7 +94,7 @@ def source_of(name: str, library: str, asked: dict[str, Any]) -> Source:
     try:
         return open_source(name, _mapping(asked))
     except SourceError as wrong:
-        raise usage(str(wrong)) from None
+        raise usage(str(wrong), wrong.next_step) from None
 
 
 def mapping_of(asked: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,11 @@ class Entry:
 
 
 class SourceError(Exception):
-    """The source as a whole cannot be read; the text says why and what would be right."""
+    """The source as a whole cannot be read; ``next_step`` is what the user can do, if known."""
+
+    def __init__(self, what: str, next_step: str = "") -> None:
+        super().__init__(what)
+        self.next_step = next_step
 
 
 class Source(Protocol):

@@ -26,7 +26,6 @@ def open_source(name: str, mapping: Mapping) -> Source:
 
     if path.suffix.lower() in SUFFIXES:
         return Rows(name, mapping)
-    kinds = ", ".join(SUFFIXES)
-    if not path.exists():
-        raise SourceError(f"{name}: No such file or directory")
-    raise SourceError(f"{name} is no folder and ends in none of {kinds}")
+    what = "neither a folder nor a list" if path.exists() else "No such file or directory"
+    next_step = f"give a folder of images, or a list ({', '.join(SUFFIXES)})"
+    raise SourceError(f"{name}: {what}", next_step)
