@@ -170,7 +170,7 @@ def test_a_cut_image_is_itself_or_refused(options: dict[str, Any], size: tuple[i
     cuts = {*scans[1:], *(at - chance.randrange(9) for at in scans[1:])}
     cuts |= {chance.randrange(scans[-1], len(file)) for _ in range(10)}
     taken = 0
-    for cut in sorted(cuts) + [len(file) - 20, len(file) - 2]:
+    for cut in [*sorted(cuts), len(file) - 20, len(file) - 2]:
         try:
             found = ImageFile.checked(file[:cut]).pixels()
         except ImageUnreadableError:
