@@ -19,6 +19,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
+_ONNX = "onnx:"
+
 _NAMES = (*FLAGS, "database", "signing_key_file", "keep_images")
 
 
@@ -74,13 +76,20 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
         workers=_number("workers", values, wrong, min(32, 2 * cores + 2), 256),
         decoders=_number("decoders", values, wrong, min(8, cores), 64),
-        embedding=values.get("embedding", "compact"),
+        embedding=_embedding(values.get("embedding", "compact")),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         log_level=_level(values, wrong),
     )
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
+
+
+def _embedding(name: str) -> str:
+    """Return the name with an absolute path: libraries store it, and it is read anywhere."""
+    if not name.startswith(_ONNX):
+        return name
+    return _ONNX + str(Path(name.removeprefix(_ONNX)).expanduser().absolute())
 
 
 def _default_data() -> Path:

@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psutil
 import pytest
 
 from productsearch_engine.images import download
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError, UrlTimeoutError
+from productsearch_engine.images.own_address import is_own
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.image_files import jpeg
 
@@ -180,6 +182,7 @@ def test_private_is_refused_before_connecting(shared_caller: Caller, site: Site)
 def test_every_hop_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A redirect from an admitted host to a private one is refused before connecting."""
     monkeypatch.setattr(download, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(download, "is_own", lambda _: False)
     port = site.url.rpartition(":")[2]
     downloader = Downloader(allow_private=False)
     assert jpeg(1) == downloader.download(site.url + "/jpg/1")
@@ -248,3 +251,31 @@ def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(image) - 1)
     with pytest.raises(ImageSizeError):
         Downloader(allow_private=True).download(site.url + "/jpg/1")
+
+
+def test_the_machines_own_addresses_are_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address of an interface is refused though it is public, unless private ones are allowed:
+    here the one on loopback passes as public, and is not connected to.
+    """
+    monkeypatch.setattr(download, "is_public", lambda _: True)
+    site.asked.clear()
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=False).download(site.url + "/status/404")
+    assert [] == site.asked
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=True).download(site.url + "/status/404")
+    assert ["/status/404"] == site.asked
+
+
+def test_addresses_of_interfaces_are_own() -> None:
+    """All addresses of all interfaces are this machine's, and public ones of others are not."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [each for cards in psutil.net_if_addrs().values() for each in cards]
+    own = [each.address for each in found if each.family in families and "%" not in each.address]
+    assert "127.0.0.1" in own
+    for address in own:
+        assert is_own(address), address
+    for address in ("1.1.1.1", "192.0.2.1", "2606:4700::1111", "::ffff:8.8.8.8", "nowhere"):
+        assert not is_own(address)

@@ -155,6 +155,31 @@ def test_end_mark_may_be_missing(options: dict[str, Any], size: tuple[int, int])
             ImageFile.checked(file[:-cut]).pixels()
 
 
+@pytest.mark.parametrize("size", [(400, 320), (1100, 1300)])
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"progressive": True, "quality": 40}, {"quality": 90}]
+)
+def test_a_cut_image_is_itself_or_refused(options: dict[str, Any], size: tuple[int, int]) -> None:
+    """Wherever a JPEG is cut, also between two scans: refused, or every pixel is as it was."""
+    noise = np.random.default_rng(7).normal(0, 12, (*size[::-1], 3))
+    image = Image.fromarray(np.clip(np.asarray(draw(1, size)) + noise, 0, 255).astype(np.uint8))
+    file = encoded(image, "JPEG", **options)
+    whole = ImageFile.checked(file).pixels()
+    scans = [at for at in range(len(file)) if file[at : at + 2] == b"\xff\xda"]
+    chance = random.Random(20261125)
+    cuts = {*scans[1:], *(at - chance.randrange(9) for at in scans[1:])}
+    cuts |= {chance.randrange(scans[-1], len(file)) for _ in range(10)}
+    taken = 0
+    for cut in [*sorted(cuts), len(file) - 20, len(file) - 2]:
+        try:
+            found = ImageFile.checked(file[:cut]).pixels()
+        except ImageUnreadableError:
+            continue
+        assert np.array_equal(whole, found), f"cut at {cut} of {len(file)}, scans at {scans}"
+        taken += 1
+    assert 1 <= taken <= 3
+
+
 def test_only_what_is_needed_is_decoded() -> None:
     """Text, profiles, previews, further images and what follows the end reach no decoder."""
     plain = encoded(draw(1), "JPEG")

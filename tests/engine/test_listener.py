@@ -1,16 +1,22 @@
-"""A listener that runs out of descriptors: it waits, says so once a second, and goes on."""
+"""A listener that cannot accept: it waits, says so once a second, and goes on."""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pytest
 import requests
 
 SERVER = """
-import resource, sys, threading
+import resource, sys, threading, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -22,11 +28,12 @@ logs.start("info")
 taken = []
 
 def exhaust():
-    try:
-        while True:
-            taken.append(open("/dev/null"))
-    except OSError:
-        pass
+    for _ in range(5):  # also what a connection gives back that was closed a moment ago
+        try:
+            while True:
+                taken.append(open("/dev/null"))
+        except OSError:
+            time.sleep(0.1)
 
 def obey():
     for line in sys.stdin:
@@ -40,15 +47,25 @@ with listener.listening("127.0.0.1", 0) as listening:
 """
 
 
-def test_out_of_descriptors() -> None:
-    """Without a free descriptor callers wait and the log gets a line a second."""
+@contextmanager
+def running(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process of the program, and end it."""
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def test_out_of_descriptors() -> None:
+    """Without a free descriptor callers wait and the log gets a line a second."""
+    with running(SERVER) as server:
         assert server.stdin
         assert server.stdout
         assert server.stderr
@@ -74,6 +91,64 @@ def test_out_of_descriptors() -> None:
     lines = [line for line in log.splitlines() if "no connection can be accepted" in line]
     assert 2 <= len(lines) <= seconds + 2
     assert "Traceback" not in log
+
+
+FAILING = """
+import os, socket, sys
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from productsearch_engine import logs
+from productsearch_engine.server import listener
+
+class Failing(socket.socket):
+    left = calls = 0
+
+    def accept(self):
+        Failing.calls += 1
+        if self.left:
+            Failing.left -= 1
+            raise OSError(int(sys.argv[1]), os.strerror(int(sys.argv[1])))
+        return super().accept()
+
+def answer(request):
+    Failing.left = int(request.query_params.get("fail", 0))
+    return PlainTextResponse(str(Failing.calls), headers={"Connection": "close"})
+
+logs.start("info")
+app = Starlette(routes=[Route("/", answer)])
+with listener.listening("127.0.0.1", 0) as listening:
+    failing = Failing(fileno=listening.detach())
+    listener.run(app, failing)
+"""
+TROUBLES = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENETDOWN", "EINVAL", "EIO")
+GONE = ("ECONNABORTED", "EPROTO")
+
+
+@pytest.mark.parametrize("name", [*TROUBLES, *GONE])
+def test_whatever_accept_says(name: str) -> None:
+    """After ten failures in a row of any kind the next caller is served; the log has a line a
+    second at most, and none of clients that have gone.
+    """
+    began = time.monotonic()
+    with running(FAILING, str(getattr(errno, name))) as server:
+        assert server.stdout
+        assert server.stderr
+        url = f"http://127.0.0.1:{int(server.stdout.readline().rpartition(':')[2])}/"
+        assert 200 == requests.get(url, params={"fail": "10"}, timeout=60).status_code
+        told = requests.get(url, timeout=60)
+        assert 200 == told.status_code
+        assert 10 <= int(told.text) <= 20
+        server.terminate()
+        log = server.stderr.read()
+        assert 0 == server.wait(60)
+    lines = re.findall("no connection can be accepted: .*", log)
+    assert "Traceback" not in log
+    assert len(lines) <= time.monotonic() - began + 1
+    if name in GONE:
+        assert not lines
+    else:
+        assert os.strerror(getattr(errno, name)) in lines[0]
 
 
 def _tell(server: subprocess.Popen[str], order: str) -> None:

@@ -42,6 +42,18 @@ def test_defaults() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [("m/a.toml", "{here}/m/a.toml"), ("/m/a.toml", "/m/a.toml")]
+)
+def test_the_path_of_a_model_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, expected: str
+) -> None:
+    """A library keeps the path, so it must mean the same file wherever the engine is started."""
+    monkeypatch.chdir(tmp_path)
+    chosen = settings.load({}, {"embedding": f"onnx:{given}"})
+    assert "onnx:" + expected.format(here=tmp_path) == chosen.embedding
+
+
 def test_everything_wrong_is_told_at_once() -> None:
     """All that is wrong is told in one error, a line each, unknown names too."""
     wrong = {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -143,6 +144,30 @@ def test_calls_while_the_database_stands_still(template: Template) -> None:
         _until(lambda: health(engine) == 200)
         _until(lambda: 0 == code_of(caller.call("search", image=jpeg(1))))
         assert 0 == code_of(caller.call("add", image=jpeg(2), brief="x"))
+        caller.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_postgresql_that_is_wedged_before_the_start(template: Template, all_of_it: bool) -> None:
+    """An engine that finds a PostgreSQL which answers nobody kills it, and starts its own."""
+    with copied(template) as engine:
+        caller = Caller(engine.url, *template.keys)
+        assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
+        caller.close()
+        before = postmaster(engine)
+        engine.kill()
+        for process in (before, *(children(before) if all_of_it else [])):
+            os.kill(process, signal.SIGSTOP)
+        try:
+            engine.start()
+            assert before != postmaster(engine)
+        finally:
+            if psutil.pid_exists(before):
+                os.kill(before, signal.SIGKILL)
+        caller = Caller(engine.url, *template.keys)
+        assert 216681 == code_of(caller.call("add", image=jpeg(1), brief="x"))
+        assert "postgres is silent; starting it again" in engine.log()
         caller.close()
 
 

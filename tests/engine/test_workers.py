@@ -26,6 +26,7 @@ from productsearch_engine.workers.describe import Described, Wanted, describe
 from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 from productsearch_engine.workers.turns import Turns
+from productsearch_engine.workers.worker import Worker
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
 from tests.engine.image_files import draw, encoded, jpeg
@@ -271,6 +272,20 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(own.describe(LARGE_PNG)[0], ImageSizeError)
         assert isinstance(own.describe(jpeg(1))[0], Described)
         assert before == {process.pid for process in processes()}
+
+
+def test_the_working_directory_is_no_place_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file there that is named like a module is not run by a process that decodes images."""
+    (tmp_path / "json.py").write_text("open('taken', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    worker = Worker("classic", cpu_s=5, nice=0)
+    try:
+        assert "classic-1" == worker.wait_until_ready(60).embedding
+    finally:
+        worker.kill()
+    assert not (tmp_path / "taken").exists()
 
 
 def test_unknown_embedding() -> None:

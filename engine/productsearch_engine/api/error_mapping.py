@@ -34,6 +34,14 @@ CODES: Mapping[type[Exception], int] = {
 }
 """The refusals of a call. Every other exception but ApiError is a fault of the engine."""
 
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby: the connection is older than a failover
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.SnapshotTooOld,
+)
+"""What a database says of itself and not of a statement; it may be over in a moment."""
+
 
 def api_error(error: Exception, log_id: int) -> ApiError:
     """Return the contract's error for ``error``; log it if it is a fault of the engine."""
@@ -51,7 +59,7 @@ def _fault(error: Exception, log_id: int) -> ApiError:
         _log.error("log_id=%d database: the disk is full", log_id)
         return codes.disk_full()
     # Callers retry code 2. The text is not logged: it can hold the connection string.
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, _PASSING):
         _log.error("log_id=%d database: %s", log_id, type(error).__name__)
         return ApiError(codes.UNAVAILABLE)
     _log.error("log_id=%d internal error", log_id, exc_info=error)

@@ -91,7 +91,12 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
         """Lend a connection. Raises what ``getconn`` raises."""
         try:
             with super().connection(timeout) as connection:
-                yield connection
+                try:
+                    yield connection
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    # After a failover this may lead to what is a standby now: a new one is opened.
+                    connection.close()
+                    raise
         except psycopg.errors.DiskFull:
             self.watch.note_full_disk()
             raise

@@ -92,8 +92,11 @@ class Embedded:
             # The kernel releases the lock when this process ends, also when it is killed.
             self._use_lock = (self._data / "postgres.users").open("ab")
             fcntl.flock(self._use_lock, fcntl.LOCK_SH)
-            if not self._accepts_connections():
+            state = self._lasting_state()
+            if state == "gone":
                 self._start_server()
+            elif state == "silent":
+                self._start_again(state)
         self._look_at_disk()
         self._watcher.start()
         return self._dsn()
@@ -226,7 +229,10 @@ class Embedded:
                 # Another engine may have done it in the meantime.
                 if self._stopped.is_set() or self._state() != state:
                     continue
-                self._start_again(state)
+                try:
+                    self._start_again(state)
+                except EmbeddedError as error:
+                    _log.error("%s", error)
             answered_s = time.monotonic()
 
     def _look_at_disk(self) -> None:
@@ -234,6 +240,13 @@ class Embedded:
             self.disk.look()
         except OSError as error:
             _log.error("the data directory cannot be read: %s", error.strerror)
+
+    def _lasting_state(self) -> Literal["answers", "silent", "gone"]:
+        """Return the state; silent only if it was so for as long as makes it useless to wait."""
+        ends_s = time.monotonic() + DATABASE_WEDGED_S
+        while (state := self._state()) == "silent" and time.monotonic() < ends_s:
+            time.sleep(_WATCH_S)
+        return state
 
     def _state(self) -> Literal["answers", "silent", "gone"]:
         """Return whether the server answers, accepts and says nothing, or does not accept."""
@@ -251,13 +264,11 @@ class Embedded:
         return "answers"
 
     def _start_again(self, state: str) -> None:
+        """Start a server in place of one that died or is silent. Raises EmbeddedError."""
         _log.error("postgres is %s; starting it again", state)
-        try:
-            if state == "silent":
-                processes.kill_with_children(self._postmaster())
-            self._start_server()
-        except EmbeddedError as error:
-            _log.error("%s", error)
+        if state == "silent":
+            processes.kill_with_children(self._postmaster())
+        self._start_server()
 
     def _postmaster(self) -> int:
         """Return the process id of the running server. Raises EmbeddedError."""

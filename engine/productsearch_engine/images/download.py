@@ -1,7 +1,8 @@
 """Downloads an image from a URL that a caller chose (guarded against SSRF).
 
-Only http and https are followed, and only to public addresses. The address that is checked
-is the one that is connected to, at every redirect, so a second name lookup cannot change it.
+Only http and https are followed, and only to public addresses that are not this machine's
+own. The address that is checked is the one that is connected to, at every redirect, so a
+second name lookup cannot change it.
 Size, time and redirects are bounded. No proxy is used and no credentials are sent.
 
 Knows HTTP as a client. Does not know image formats.
@@ -25,6 +26,7 @@ from productsearch_engine.images.errors import (
     UrlRefusedError,
     UrlTimeoutError,
 )
+from productsearch_engine.images.own_address import is_own
 from productsearch_engine.images.public_address import is_public
 from productsearch_engine.images.web_address import WebAddress
 from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
@@ -33,7 +35,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Downloader:
-    """Downloads images; ``allow_private`` also admits addresses that are not public."""
+    """Downloads images; ``allow_private`` also admits addresses that are not public, or own."""
 
     def __init__(self, *, allow_private: bool):
         self._allow_private = allow_private
@@ -102,7 +104,7 @@ class Downloader:
         failure: OSError = ConnectionRefusedError("no admitted address")
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:
-            if not self._allow_private and not is_public(str(address[0])):
+            if not self._allow_private and not _is_admitted(str(address[0])):
                 continue
             attempt = socket.socket(family, kind, protocol)
             try:
@@ -114,6 +116,11 @@ class Downloader:
             else:
                 return attempt
         raise failure
+
+
+def _is_admitted(address: str) -> bool:
+    """Return whether an address is another machine's on the public internet."""
+    return is_public(address) and not is_own(address)
 
 
 def _content(response: http.client.HTTPResponse) -> bytes:

@@ -28,7 +28,8 @@ def read(content: bytes) -> Structure:
     """
     needed = [slice(0, 2)]
     frame: tuple[int, bytes] | None = None
-    scans, oriented, ended, at = 0, False, False, 2
+    scans: list[bytes] = []
+    oriented, ended, at = False, False, 2
     for _ in range(MARKS_MAX):
         found = _MARKER.search(content, at)
         if found is None:
@@ -41,7 +42,8 @@ def read(content: bytes) -> Structure:
             break
         if marker in _FRAMES and frame is None:
             frame = marker, content[start + 4 : end]
-        scans += marker == _SOS
+        if marker == _SOS:
+            scans.append(content[start + 4 : end])
         exif = marker == _EXIF and content.startswith(b"Exif\0\0", start + 4)
         wanted = marker in (_JFIF, _ADOBE) or (exif and not oriented)
         oriented |= exif
@@ -55,9 +57,24 @@ def read(content: bytes) -> Structure:
     if not ended:
         # Half a mark at the end belongs to what is missing.
         needed.append(slice(at, len(content.rstrip(b"\xff"))))
-    if frame is None or not scans or scans > JPEG_SCANS_MAX:
+    if frame is None or not scans or len(scans) > JPEG_SCANS_MAX:
         raise ImageUnreadableError
-    return _structure(frame, scans, needed, ended=ended)
+    if not ended and not _are_all(scans, frame[1]):
+        raise ImageUnreadableError
+    return _structure(frame, len(scans), needed, ended=ended)
+
+
+def _are_all(scans: list[bytes], frame: bytes) -> bool:
+    """Return whether the scans give every coefficient of every component to its last bit."""
+    missing = {(component, place) for component in frame[6::3] for place in range(64)}
+    for scan in scans:
+        if len(scan) < 6 or len(scan) < 2 * scan[0] + 4:
+            return False
+        first, last, bits = scan[2 * scan[0] + 1 : 2 * scan[0] + 4]
+        if not bits & 15:
+            places = range(first, min(last, 63) + 1)
+            missing -= {(each, place) for each in scan[1 : 2 * scan[0] + 1 : 2] for place in places}
+    return not missing
 
 
 def _segment_end(content: bytes, at: int) -> int:

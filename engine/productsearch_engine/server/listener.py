@@ -29,6 +29,7 @@ from productsearch_engine.server.connections import Connection, Connections
 _log = logging.getLogger(__name__)
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_CLIENT_GONE = (errno.ECONNABORTED, errno.EPROTO)
 _PAUSE_S = 0.1
 
 
@@ -112,11 +113,18 @@ async def _accept(
             accepted, _ = await loop.sock_accept(listener)
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                _log.error("no connection can be accepted: %s", error.strerror)
                 connections.close_one()
-                await asyncio.sleep(_PAUSE_S)
-            continue  # else the client has gone
-        await loop.connect_accepted_socket(protocol, accepted)
+            # accept(2) may tell any error of the network; of those only a client that has gone
+            # is no trouble. None of them ends the listener, and none makes it spin.
+            if error.errno not in _CLIENT_GONE:
+                _log.error("no connection can be accepted: %s", error.strerror)
+            await asyncio.sleep(0 if error.errno in _CLIENT_GONE else _PAUSE_S)
+            continue
+        try:
+            await loop.connect_accepted_socket(protocol, accepted)
+        except OSError as error:
+            accepted.close()
+            _log.error("a connection cannot be served: %s", error.strerror)
 
 
 async def _close_overdue(connections: Connections) -> None:

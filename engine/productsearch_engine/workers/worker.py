@@ -64,7 +64,8 @@ class Worker:
     def __init__(self, embedding: str, *, cpu_s: int, nice: int):
         """Start the process; ``embedding`` is the name in the settings."""
         ours, theirs = socket.socketpair()
-        command = ("-W", "ignore", "-m", "productsearch_engine.workers.process")
+        # -P: what lies in the working directory is no module of ours.
+        command = ("-P", "-W", "ignore", "-m", "productsearch_engine.workers.process")
         arguments = map(str, (theirs.fileno(), embedding, JOB_BYTES_MAX, cpu_s, nice))
         self._channel = ours
         with theirs:

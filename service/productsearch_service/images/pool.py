@@ -57,7 +57,7 @@ class Worker:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", f"{__package__}.worker", str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
