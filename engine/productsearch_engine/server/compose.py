@@ -16,7 +16,7 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
@@ -60,6 +60,7 @@ def serve(settings: Settings) -> None:
                 workers=workers,
                 threads=threads,
                 watch=pool.watch,
+                rerank=settings.rerank,
             ),
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
@@ -73,7 +74,7 @@ def serve(settings: Settings) -> None:
 def _log_unknown(libraries: Libraries) -> None:
     for library in libraries.list():
         try:
-            load(library.embedding)
+            check(library.embedding)
         except UnknownEmbeddingError:
             _log.error(
                 "library %r was built with embedding %s, which this server does not have: its"

@@ -27,6 +27,8 @@ class Wanted:
     """Whether the library keeps a small copy."""
     region: Box | None = None
     """Where the product is, if the caller said so."""
+    second_look: bool = False
+    """Compare it with small copies of others instead (``second_look``)."""
 
     def part(self) -> bytes:
         """Return the byte string that ``of_part`` takes."""
