@@ -90,6 +90,9 @@ REEMBEDDING_KEPT_S = 86_400
 REEMBEDDING_LOOK_S = 600.0
 """How often a running engine looks for such vectors."""
 
+SECOND_LOOK_MAX = 25
+"""Ranks that a second look may change: to decode and compare so many copies takes about 135 ms."""
+
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 

@@ -21,7 +21,7 @@ FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embeddi
 
 _ONNX = "onnx:"
 
-_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images")
+_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images", "rerank")
 
 
 class SettingsError(Exception):
@@ -47,6 +47,8 @@ class Settings:
     """The embedding of new libraries."""
     keep_images: bool
     """Whether new libraries keep a small copy of each image."""
+    rerank: bool
+    """Whether searches that do not say get a second look."""
     log_level: str
 
 
@@ -78,6 +80,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         decoders=_number("decoders", values, wrong, min(8, cores), 64),
         embedding=_embedding(values.get("embedding", "compact")),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
+        rerank=_boolean("rerank", values, wrong),
         log_level=_level(values, wrong),
     )
     if wrong:

@@ -770,7 +770,7 @@ type SearchImagesRequest struct {
 	// whole image. Fails with FIELD_INVALID in a library of the vendor's cloud, which cannot
 	// use it.
 	Region *Region `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
-	// Whether the upstream compares the image with the first 50 results once more, by their
+	// Whether the upstream compares the image with the first results once more, by their
 	// details, where the best scores leave doubt. Takes up to 150 ms longer. Unset: as the
 	// engine is set. Fails with FIELD_INVALID in a library of the vendor's cloud.
 	Rerank        *bool `protobuf:"varint,9,opt,name=rerank,proto3,oneof" json:"rerank,omitempty"`

@@ -11,19 +11,20 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-from productsearch_engine.api import codes
+from productsearch_engine.api import codes, second_look
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
 from productsearch_engine.database.watch import Watch
+from productsearch_engine.embedding.calibration import calibrated
 from productsearch_engine.embedding.interface import Box
-from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.image_file import ImageFile
-from productsearch_engine.limits import LIBRARY_REMEMBERED_S
+from productsearch_engine.limits import LIBRARY_REMEMBERED_S, SECOND_LOOK_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import (
     DuplicateError,
@@ -43,11 +44,19 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
+class Ranked(NamedTuple):
+    """Hits with their scores, best first, from rank ``start`` on; ``more``: others follow."""
+
+    start: int
+    hits: list[tuple[float, Hit]]
+    more: bool
+
+
 class Calls:
     """The four calls over one database, each library with its own embedding.
 
     ``watch`` is asked before an image is decoded: without a database, or without room on its
-    disk, the work would be in vain.
+    disk, the work would be in vain. ``rerank``: searches that do not say get a second look.
     """
 
     def __init__(
@@ -58,7 +67,9 @@ class Calls:
         workers: Workers,
         threads: Executor,
         watch: Watch,
+        rerank: bool = False,
     ):
+        self._rerank = rerank
         self._watch = watch
         self._libraries = libraries
         self._stored = stored
@@ -103,9 +114,14 @@ class Calls:
             case Search():
                 library, image = await self._in_thread(self._any, app_id, request.source, download)
                 described = await self._described(app_id, library, image, request.region)
-                return await self._in_thread(
-                    self._search, library, request, image.digest, described
+                again = self._rerank if request.rerank is None else request.rerank
+                reach = SECOND_LOOK_MAX if again and library.keep_images else 0
+                found = await self._in_thread(
+                    self._ranked, library, request, image.digest, described, reach
                 )
+                if reach:
+                    found = await self._looked_again(app_id, library, image, request, found)
+                return _found(found, request, described)
             case Update():
                 return await self._in_thread(self._update, app_id, request, download)
             case Delete():
@@ -184,24 +200,46 @@ class Calls:
             raise codes.disk_full()
         return library, image, known
 
-    def _search(
-        self, library: Library, request: Search, digest: bytes, described: Described
-    ) -> Answer:
+    def _ranked(
+        self, library: Library, request: Search, digest: bytes, described: Described, reach: int
+    ) -> Ranked:
+        """Return the hits of a page; if it begins among the first ``reach``, all of those too."""
+        start, end = request.start, request.start + request.count
+        if start < reach:
+            start, end = 0, max(end, reach)
         hits, more = self._stored.search(
-            library,
-            described.vector,
-            request.class_filter,
-            request.start,
-            request.count,
-            digest,
+            library, described.vector, request.class_filter, start, end - start, digest
         )
+        more = more or len(hits) > request.start + request.count - start
         scored = sorted(zip(scores(library, hits), hits, strict=True), key=lambda it: -it[0])
-        result = [
-            {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
-            for score, hit in scored
-        ]
-        answer: Answer = {"result_num": len(result), "result": result, "has_more": more}
-        return answer | _subject(described)
+        return Ranked(start, scored, more)
+
+    async def _looked_again(
+        self,
+        app_id: int,
+        library: Library,
+        image: ImageFile,
+        request: Search,
+        found: Ranked,
+    ) -> Ranked:
+        """Compare the image with the copies of the leaders, if these leave doubt."""
+        hits = found.hits
+        of_hits = [score for score, _ in hits]
+        doubted = second_look.in_doubt(of_hits, same=bool(hits) and hits[0][1].same)
+        if found.start or not doubted:
+            return found
+        leaders = [hit for _, hit in hits[:doubted]]
+        copies = await self._in_thread(self._stored.copies, library, [hit.sign for hit in leaders])
+        agreeing = await self._workers.agreeing(
+            Wanted(embedding=library.embedding, region=request.region),
+            image.needed,
+            copies,
+            caller=app_id,
+            large=image.structure.large,
+        )
+        raised = second_look.raised(of_hits[:doubted], agreeing)
+        again = sorted(zip(raised, leaders, strict=True), key=lambda it: -it[0])
+        return Ranked(found.start, again + hits[doubted:], found.more)
 
     def _update(self, app_id: int, request: Update, download: bytes | None) -> Answer:
         updated = self._stored.update(
@@ -221,6 +259,16 @@ class Calls:
         return {}
 
 
+def _found(found: Ranked, request: Search, described: Described) -> Answer:
+    begin = request.start - found.start
+    result = [
+        {"cont_sign": signs.to_text(hit.sign), "score": score, "brief": hit.brief.decode()}
+        for score, hit in found.hits[begin : begin + request.count]
+    ]
+    answer: Answer = {"result_num": len(result), "result": result, "has_more": found.more}
+    return answer | _subject(described)
+
+
 def _subject(described: Described) -> Answer:
     """Return the answer's field ``subject``, which the vendor's SDKs ignore."""
     if described.subject is None:
@@ -234,7 +282,7 @@ def scores(library: Library, hits: Sequence[Hit]) -> list[float]:
     cosines = np.array([hit.cosine for hit in hits], np.float64)
     fitted = library.calibration
     if fitted is None:
-        found = load(library.embedding).calibrate(cosines)
+        found = calibrated(library.embedding, cosines)
     else:
         found = np.interp(cosines, fitted.cosines, fitted.scores)
     return [1.0 if hit.same else float(score) for score, hit in zip(found, hits, strict=True)]

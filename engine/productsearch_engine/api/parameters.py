@@ -56,6 +56,8 @@ class Search:
     source: Source
     region: Box | None = None
     """Where the product is in the image, if the caller says so; not of the vendor's contract."""
+    rerank: bool | None = None
+    """Whether to take a second look; None: as the engine is set. Not of the contract either."""
     class_filter: ClassFilter
     start: int
     count: int
@@ -101,6 +103,7 @@ def search(fields: Fields) -> Search:
     return Search(
         class_filter=_class_filter(fields),
         region=_region(fields),
+        rerank=_rerank(fields),
         source=_source(fields),
         start=start,
         count=min(RESULTS_DEFAULT if count is None else count, WINDOW - start),
@@ -208,6 +211,15 @@ def _region(fields: Fields) -> Box | None:
     if not all(0 <= each <= most for each in (*box, *ends)) or not (box.width and box.height):
         raise ApiError(codes.PARAM_INVALID)
     return box
+
+
+def _rerank(fields: Fields) -> bool | None:
+    value = fields.get(b"rerank")
+    if value is None:
+        return None
+    if value.strip() not in (b"0", b"1"):
+        raise ApiError(codes.PARAM_INVALID)
+    return value.strip() == b"1"
 
 
 def _class_id(fields: Fields, name: bytes) -> int | None:

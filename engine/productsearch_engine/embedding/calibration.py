@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -30,3 +31,19 @@ class Calibration:
     def scores(self, cosines: Cosines) -> Scores:
         """Return the scores of some cosines, 0 to 1, in the same shape."""
         return np.asarray(np.interp(cosines, self._cosines, self._scores))
+
+
+def calibrated(name: str, cosines: Cosines) -> Scores:
+    """Return what ``Embedding.calibrate`` of the embedding with this name returns.
+
+    No model is loaded: an engine's own process scores with embeddings that only its workers have.
+    """
+    known = _known(name)
+    return np.clip(cosines, 0.0, 1.0) if known is None else known.scores(cosines)
+
+
+@cache
+def _known(name: str) -> Calibration | None:
+    plain = name.replace("-", "").isalnum()  # the name of an own embedding, not of a file
+    there = plain and (files(__package__) / f"{name}-calibration.json").is_file()
+    return Calibration.of(name) if there else None

@@ -29,6 +29,19 @@ def load(name: str) -> Embedding:
     return _load(_ALIASES.get(name, name))
 
 
+def check(name: str) -> None:
+    """Raise UnknownEmbeddingError if there is no such embedding; a model by path is not loaded."""
+    if not name.startswith(_ONNX):
+        load(name)
+        return
+    from productsearch_engine.embedding.onnx import identified
+
+    try:
+        identified(name)
+    except EmbeddingUnusableError as error:
+        raise UnknownEmbeddingError(str(error)) from None
+
+
 @cache
 def _load(name: str) -> Embedding:
     try:

@@ -45,14 +45,7 @@ class Onnx(Embedding):
         name: ``onnx:PATH`` of a TOML file, or, as a library stores it, ``onnx:PATH#DIGEST``.
         Raises EmbeddingUnusableError.
         """
-        path, _, expected = name.removeprefix(PREFIX).partition("#")
-        self._card = model_card.read(Path(path).expanduser())
-        digest = self._card.digest[:_DIGITS]
-        if expected and expected != digest:
-            raise EmbeddingUnusableError(
-                f"embedding: {path} and its files have changed: digest {digest}, not {expected}"
-            )
-        self._name = f"{PREFIX}{path}#{digest}"
+        self._name, self._card = identified(name)
         self._session = open_session(self._card.model)
         self._input = self._card.input or self._session.get_inputs()[0].name
         self._projection = _projection(self._card.projection)
@@ -117,6 +110,21 @@ class Onnx(Embedding):
             rows = np.tensordot(rows, self._projection, (1, 1)).astype(np.float32)
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.asarray(rows / np.maximum(length, 1e-12), np.float32)
+
+
+def identified(name: str) -> tuple[str, model_card.ModelCard]:
+    """Return the whole name and the TOML file of a model, which is not loaded.
+
+    Raises EmbeddingUnusableError, also if the files are not those of the name's digest.
+    """
+    path, _, expected = name.removeprefix(PREFIX).partition("#")
+    card = model_card.read(Path(path).expanduser())
+    digest = card.digest[:_DIGITS]
+    if expected and expected != digest:
+        raise EmbeddingUnusableError(
+            f"embedding: {path} and its files have changed: digest {digest}, not {expected}"
+        )
+    return f"{PREFIX}{path}#{digest}", card
 
 
 def _pooled(result: Floats, pooling: str) -> Floats:

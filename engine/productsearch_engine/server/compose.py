@@ -18,7 +18,7 @@ from productsearch_engine.api.calls import Calls
 from productsearch_engine.console.app import Console
 from productsearch_engine.console.rooms import Rooms, Stores
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
@@ -65,6 +65,7 @@ def serve(settings: Settings) -> None:
             workers=workers,
             threads=threads,
             watch=pool.watch,
+            rerank=settings.rerank,
         )
         api = Api(
             libraries=libraries,
@@ -92,7 +93,7 @@ def serve(settings: Settings) -> None:
 def _log_unknown(libraries: Libraries) -> None:
     for library in libraries.list():
         try:
-            load(library.embedding)
+            check(library.embedding)
         except UnknownEmbeddingError:
             _log.error(
                 "library %r was built with embedding %s, which this server does not have: its"

@@ -7,7 +7,7 @@ own partition, so a dropped library is an error of the database, never an empty 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +95,15 @@ class Images:
         values = {"sign": sign, "kept": webp, "region": _array(region)}
         with self._connection() as connection:
             connection.execute(statements.keep(library), values)
+
+    def copies(self, library: Library, signs: Sequence[int]) -> list[bytes]:
+        """Return the small copy of each image, empty for one without. Raises LibraryGoneError."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                statements.copies(library), {"signs": list(signs)}, binary=True
+            ).fetchall()
+        found = dict(rows)
+        return [bytes(found.get(sign, b"")) for sign in signs]
 
     def add(self, library: Library, image: NewImage) -> int:
         """Store an image and return its sign, committed and flushed.

@@ -44,6 +44,11 @@ def keep(library: Library) -> bytes:
     return _composed(_KEEP, library)
 
 
+def copies(library: Library) -> bytes:
+    """Return a select of the small copies of some signs."""
+    return _composed(_COPIES, library)
+
+
 def update(library: Library, key: Key) -> bytes:
     """Return an update of the columns whose value is not null."""
     return _composed(_keyed(_UPDATE, key), library)
@@ -152,6 +157,10 @@ select library_id, sign, %(kept)s, %(region)s::float8[] from {images}
 where library_id = {library} and sign = %(sign)s for key share
 on conflict do nothing
 """
+
+_COPIES: LiteralString = (
+    "select sign, webp from {kept} where library_id = {library} and sign = any(%(signs)s)"
+)
 
 _UPDATE: LiteralString = """
 update {images} set brief = coalesce(%(brief)s, brief),

@@ -29,6 +29,8 @@ class Wanted:
     """Where the product is, if the caller said so."""
     thumbnail: bool = False
     """The content is a small copy, and only a smaller one of it is wanted."""
+    second_look: bool = False
+    """Compare it with small copies of others instead (``second_look``)."""
 
     def part(self) -> bytes:
         """Return the byte string that ``of_part`` takes."""

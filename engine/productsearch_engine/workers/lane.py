@@ -6,6 +6,7 @@ Knows who is next. Does not know processes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from productsearch_engine.workers.describe import Described, Wanted
@@ -19,11 +20,12 @@ class Job:
     wanted: Wanted
     content: bytes = field(repr=False)
     caller: int
-    outcome: asyncio.Future[Described]
+    outcome: asyncio.Future[Described | bytes]
+    copies: Sequence[bytes] = field(default=(), repr=False)
     attempts: int = 0
     """How many processes have died with it."""
 
-    def succeed(self, described: Described) -> None:
+    def succeed(self, described: Described | bytes) -> None:
         """Answer, if somebody still waits."""
         if not self.outcome.done():
             self.outcome.set_result(described)

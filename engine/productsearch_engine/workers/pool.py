@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.errors import ImageError, ImageSizeError, ImageUnreadableError
@@ -79,10 +81,34 @@ class Workers:
         Raises ImageEmptyError, ImageUnreadableError, ImageSizeError, UnknownEmbeddingError,
         WorkersUnavailableError, WorkerFault.
         """
+        described = await self._done(wanted, content, (), caller=caller, large=large)
+        if not isinstance(described, Described):
+            raise TypeError("a description was asked for")
+        return described
+
+    async def agreeing(
+        self,
+        wanted: Wanted,
+        content: bytes,
+        copies: Sequence[bytes],
+        *,
+        caller: int,
+        large: bool,
+    ) -> list[int]:
+        """Return how many corners an image shares with each small copy; raise as ``describe``."""
+        wanted = replace(wanted, second_look=True)
+        counts = await self._done(wanted, content, copies, caller=caller, large=large)
+        if not isinstance(counts, bytes) or len(counts) != 2 * len(copies):
+            raise TypeError("a comparison was asked for")
+        return list(struct.unpack(f"<{len(copies)}H", counts))
+
+    async def _done(
+        self, wanted: Wanted, content: bytes, copies: Sequence[bytes], *, caller: int, large: bool
+    ) -> Described | bytes:
         if not self._serving:
             self._serving = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
-        outcome: asyncio.Future[Described] = asyncio.get_running_loop().create_future()
-        job = Job(wanted=wanted, content=content, caller=caller, outcome=outcome)
+        outcome: asyncio.Future[Described | bytes] = asyncio.get_running_loop().create_future()
+        job = Job(wanted=wanted, content=content, copies=copies, caller=caller, outcome=outcome)
         (self._large if large else self._ordinary).put(job)
         try:
             async with asyncio.timeout(JOB_WAIT_S):
@@ -109,7 +135,7 @@ class Workers:
     async def _do(self, worker: Worker, job: Job, lane: Lane) -> None:
         try:
             async with asyncio.timeout(JOB_S):
-                job.succeed(await worker.ask(job.wanted, job.content))
+                job.succeed(await worker.ask(job.wanted, job.content, job.copies))
         except (ImageError, UnknownEmbeddingError) as refusal:
             job.fail(refusal)
         except TimeoutError:

@@ -29,6 +29,7 @@ from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
 from productsearch_engine.workers.describe import Wanted, describe, shrink
+from productsearch_engine.workers.second_look import agreeing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,16 +54,20 @@ def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> N
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
-            frames.send(channel, _answer(parts[0], parts[1], int(bytes_max), int(cpu_s)))
+            frames.send(channel, _answer(parts, int(bytes_max), int(cpu_s)))
 
 
-def _answer(question: bytes, content: bytes, bytes_max: int, cpu_s: int) -> list[bytes]:
+def _answer(parts: list[bytes], bytes_max: int, cpu_s: int) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
+    question, content, *copies = parts
     try:
         wanted = Wanted.of_part(question)
         if wanted.thumbnail:
             _bound_time(cpu_s)
             return [b"described", *shrink(content).parts()]
+        if wanted.second_look:
+            _bound_time(cpu_s)
+            return [b"compared", agreeing(content, wanted.region, copies)]
         embedding = _embedding(wanted.embedding, bytes_max)
         _bound_time(cpu_s)
         described = describe(content, embedding, copy=wanted.copy, region=wanted.region)

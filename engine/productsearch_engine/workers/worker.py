@@ -105,8 +105,10 @@ class Worker:
         """Wait until the process can work. Raises UnknownEmbeddingError, WorkerDiedError."""
         return _ready(await self._answer())
 
-    async def ask(self, wanted: Wanted, content: bytes) -> Described:
-        """Have an image described.
+    async def ask(
+        self, wanted: Wanted, content: bytes, copies: Sequence[bytes] = ()
+    ) -> Described | bytes:
+        """Have an image described, or compared with small copies of others.
 
         Raises ImageError, UnknownEmbeddingError, WorkerFault, WorkerDiedError. When it is
         cancelled, the process has to be killed: it would answer the next question with this image.
@@ -114,14 +116,17 @@ class Worker:
         writer = (await self._opened())[1]
         try:
             question = wanted.part()
-            writer.write(frames.head([question, content]) + question)
+            writer.write(frames.head([question, content, *copies]) + question)
             writer.write(content)
+            writer.writelines(copies)
             await writer.drain()
         except OSError:
             pass  # the answer says why, or that there is none
         outcome, *parts = await self._answer()
         if outcome == b"described":
             return Described.of_parts(parts)
+        if outcome == b"compared":
+            return parts[0]
         if outcome == b"refused" and parts[0] in _REFUSALS:
             raise _REFUSALS[parts[0]]
         if outcome == b"unknown":

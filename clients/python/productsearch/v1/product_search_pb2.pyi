@@ -404,7 +404,7 @@ class SearchImagesRequest(_message.Message):
     min_score: _builtins.float
     """Leaves out results with a lower score, 0 to 1. Default: 0, nothing is left out."""
     rerank: _builtins.bool
-    """Whether the upstream compares the image with the first 50 results once more, by their
+    """Whether the upstream compares the image with the first results once more, by their
     details, where the best scores leave doubt. Takes up to 150 ms longer. Unset: as the
     engine is set. Fails with FIELD_INVALID in a library of the vendor's cloud.
     """
