@@ -222,3 +222,14 @@ CHANGES_KEPT = 1000
 
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
+
+EXACT_IMAGES = 20_000
+"""A library of no more images is compared one by one: as quick as the index, and exact."""
+
+RARE_SHARE = 0.1
+"""Images of classes that pass a filter are looked up one by one if they are no larger a part of the
+library; else the whole library is read, which costs less for each of them."""
+
+CLASS_COUNT_REMEMBERED_S = 60.0
+CLASS_COUNTS_MAX = 4096
+"""Classes whose number of images an engine remembers."""

@@ -16,6 +16,7 @@ from productsearch_engine.embedding.load import load
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import Caller
 from tests.engine.copies import Template, made_template
+from tests.engine.databases import connected
 
 _numbers = itertools.count(1)
 
@@ -24,6 +25,17 @@ _numbers = itertools.count(1)
 def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """Connections to the engine's database, as the engine itself has them."""
     with open_pool(settings.load({}, {"data": str(engine.data)}), 8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def indexed_pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
+    """One connection whose planner takes the index even while to scan and sort would be cheaper."""
+    with connected(engine) as connection:
+        host = connection.info.host
+    dsn = f"host={host} user=postgres dbname=postgres options='-c enable_sort=off'"
+    chosen = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
+    with open_pool(chosen, 1) as opened:
         yield opened
 
 

@@ -7,6 +7,7 @@ own partition, so a dropped library is an error of the database, never an empty 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ from psycopg_pool import ConnectionPool
 from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
 from productsearch_engine.store import signs, statements
+from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.statements import ClassFilter, Key
+
+_log = logging.getLogger(__name__)
 
 
 class LibraryGoneError(Exception):
@@ -77,12 +82,20 @@ class Hit:
 class Images:
     """The images of one database's libraries.
 
-    ``derive`` makes signs; a test that needs collisions replaces it.
+    ``derive`` makes signs; a test that needs collisions replaces it. ``borders`` are where a search
+    goes from one plan to another; a test lowers them.
     """
 
-    def __init__(self, pool: ConnectionPool[Any], derive: signs.Derivation = signs.derive):
+    def __init__(
+        self,
+        pool: ConnectionPool[Any],
+        derive: signs.Derivation = signs.derive,
+        borders: Borders | None = None,
+    ):
         self._pool = pool
         self._derive = derive
+        self._borders = borders or Borders()
+        self._counts = ClassCounts()
 
     def find(self, library: Library, digest: bytes) -> Known | None:
         """Return a stored image, or None. Raises LibraryGoneError."""
@@ -174,15 +187,37 @@ class Images:
             # One row more than asked for shows whether more follow.
             "count": max(last - start, 0) + 1,
         }
-        statement = statements.search(library, classes)
         with self._connection() as connection:
-            rows = connection.execute(statement, values, binary=True).fetchall()
+            rows = self._ranked(connection, library, classes, values)
         # A distance that is not a number, of a vector of zeros, becomes cosine -1.
         hits = [
             Hit(sign=sign, cosine=min(1.0, max(-1.0, 1.0 - distance)), brief=brief, same=same)
             for sign, distance, brief, same in rows[: last - start]
         ]
         return hits, len(rows) > last - start and last < WINDOW
+
+    def _ranked(
+        self,
+        connection: psycopg.Connection[Any],
+        library: Library,
+        classes: ClassFilter,
+        values: dict[str, Any],
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a page, found by the plan for this library and filter."""
+        stored = library.image_count
+        enough = self._borders.rare_max(stored) + 1
+        passing = self._counts.passing(connection, library, classes, enough)
+        plan = self._borders.plan(stored, passing)
+        _log.debug("library %d: %s of %d images pass: %s", library.id, passing, stored, plan.value)
+        rows = connection.execute(
+            statements.search(library, classes, plan), values, binary=True
+        ).fetchall()
+        wanted = min(values["count"], WINDOW + 1 - values["start"])
+        if plan is not Plan.NEAREST or len(rows) >= wanted:
+            return rows
+        # The index does not have vectors of zeros, and gives up after hnsw.max_scan_tuples.
+        statement = statements.search(library, classes, Plan.LIBRARY)
+        return connection.execute(statement, values, binary=True).fetchall()
 
     def update(
         self,

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import LiteralString, TypeAlias
+from typing import Literal, LiteralString, TypeAlias
 
 from psycopg import sql
 
 from productsearch_engine.limits import WINDOW
 from productsearch_engine.store import tables
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.plans import Plan
 
 Key: TypeAlias = bytes | list[int]
 """The images meant: one by its digest, or some by their signs."""
+
+ClassColumn: TypeAlias = Literal["class_id1", "class_id2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +62,18 @@ def delete(library: Library, key: Key) -> bytes:
     return _composed(_keyed(_DELETE, key), library)
 
 
-def search(library: Library, classes: ClassFilter) -> bytes:
+def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     """Return a select of one page, nearest first.
 
     Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
     """
-    return _composed(_SEARCH.replace("FILTER", _condition(classes)), library)
+    text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
+    return _composed(text.replace("FILTER", _condition(classes, plan)), library)
+
+
+def count(library: Library, column: ClassColumn) -> bytes:
+    """Return a select of the number of images of a class, counted no further than asked."""
+    return _composed(_COUNT[column], library)
 
 
 def composed(text: LiteralString, library: Library) -> bytes:
@@ -80,9 +89,11 @@ def _keyed(statement: LiteralString, key: Key) -> LiteralString:
     return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")
 
 
-def _condition(classes: ClassFilter) -> LiteralString:
-    first: LiteralString = "class_id1 = %(class_id1)s"
-    second: LiteralString = "class_id2 = %(class_id2)s"
+def _condition(classes: ClassFilter, plan: Plan) -> LiteralString:
+    # No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
+    addend: LiteralString = "" if plan is Plan.CLASSES else " + 0"
+    first: LiteralString = f"class_id1{addend} = %(class_id1)s"
+    second: LiteralString = f"class_id2{addend} = %(class_id2)s"
     if classes.class_id1 is not None and classes.class_id2 is not None:
         return f"({first} or {second})" if classes.any_class else f"{first} and {second}"
     if classes.class_id1 is not None:
@@ -189,12 +200,27 @@ counted as (
 select count(*) from deleted
 """
 
+# Each ends in an index-only scan; the limit ends that.
+_COUNT: dict[ClassColumn, LiteralString] = {
+    "class_id1": """
+select count(*) from (select from {images} where class_id1 = %(class_id)s limit %(enough)s) as c
+""",
+    "class_id2": """
+select count(*) from (select from {images} where class_id2 = %(class_id)s limit %(enough)s) as c
+""",
+}
+
+# The very expression of the index of the vectors.
+_INDEXED: LiteralString = "embedding::halfvec({dimensions}) <=> %(embedding)b"
+# The same number; the sum keeps the index out.
+_EXACT: LiteralString = "(embedding <=> %(embedding)b) + 0"
+
 # All pages of a query have one plan and one ranking: the window's limit and hnsw.ef_search
 # are always the same, MATERIALIZED keeps the page's own limit from the planner, and the sign
 # orders equal distances. A page still reads no further than its end.
 _SEARCH: LiteralString = """
 with ranked as materialized (
-    select sign, brief, digest, embedding::halfvec({dimensions}) <=> %(embedding)b as distance
+    select sign, brief, digest, DISTANCE as distance
     from {images} where FILTER
     order by distance, sign limit {window}
 )

@@ -1,0 +1,44 @@
+"""How a search finds its images: the engine chooses, by the number that pass the filter.
+
+PostgreSQL's planner is not asked. It does not know that the index of the vectors finds fewer of an
+image's neighbours, and takes longer, the fewer images pass a filter. So only a search without a
+filter uses that index, in a library that is not small; all others compare every image that passes.
+
+Knows numbers. Does not know SQL: ``store.statements`` does.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from productsearch_engine.limits import EXACT_IMAGES, RARE_SHARE
+
+
+class Plan(enum.Enum):
+    """A way to find the nearest images."""
+
+    NEAREST = "index of the vectors"
+    CLASSES = "index of the classes"
+    LIBRARY = "all of the library"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Borders:
+    """Where one plan ends and another begins; see ``limits``."""
+
+    exact_images: int = EXACT_IMAGES
+    rare_share: float = RARE_SHARE
+
+    def rare_max(self, stored: int) -> int:
+        """Return how many of ``stored`` images may pass a filter that counts as rare."""
+        return int(stored * self.rare_share)
+
+    def plan(self, stored: int, passing: int | None) -> Plan:
+        """Return the plan for a library of ``stored`` images of which ``passing`` pass the filter.
+
+        ``passing`` is None for a search without a filter.
+        """
+        if passing is None:
+            return Plan.LIBRARY if stored <= self.exact_images else Plan.NEAREST
+        return Plan.CLASSES if passing <= self.rare_max(stored) else Plan.LIBRARY
