@@ -16,12 +16,12 @@ from tests.engine.image_files import jpeg
 VERSION = re.compile(r'name="version" value="([0-9]+)"')
 
 
-def rows(pool: ConnectionPool[Any], shop: Shop, table: str = "images") -> list[tuple[Any, ...]]:
+def rows(pool: ConnectionPool[Any], shop: Shop) -> list[tuple[Any, ...]]:
     """Return all that is stored of a library's images, but for the time of the last change."""
     with pool.connection() as connection:
         return connection.execute(
-            f"select sign, digest, brief, class_id1, class_id2, embedding::text, created_at, webp"
-            f" from {table} left join kept_images using (library_id, sign)"
+            "select sign, digest, brief, class_id1, class_id2, images.embedding::text,"
+            " images.created_at, webp from images left join kept_images using (library_id, sign)"
             " join libraries on libraries.id = library_id where name = %s order by sign",
             [shop.name],
         ).fetchall()
