@@ -87,6 +87,11 @@ test-cli: $(installed) ## the command line, then imports that are killed and mov
 	$(bin)/python -u -m tests.soak.imports
 	$(bin)/python -u -m tests.soak.cli_start
 
+.PHONY: test-console
+test-console: $(installed) ## the console in a real browser: axe, keys, content policy (Debian's chromium)
+	$(bin)/python -m pytest tests/console
+	$(bin)/python -u -m tests.console.browser
+
 .PHONY: test-mesh
 test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)
 	$(bin)/python -m pytest tests/mesh

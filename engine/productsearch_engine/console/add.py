@@ -66,8 +66,8 @@ class Add:
         class_id1: int | None,
         class_id2: int | None,
     ) -> Outcome:
-        name = shown_name(file.name)
-        brief = filled(template, name).encode()
+        path = re.split(r"[/\\]", file.name)[-1]
+        name, brief = path[:_NAME_MAX], filled(template, path).encode()
         if len(brief) > BRIEF_BYTES_MAX:
             return Outcome(name=name, sign=None, refused="brief")
         wanted = parameters.Add(
@@ -88,11 +88,6 @@ class Add:
             note = self._rooms.stores.journal.note_add
             await self._rooms.in_thread(note, visit.library, number, visit.author)
         return Outcome(name=name, sign=sign, refused=None)
-
-
-def shown_name(name: str) -> str:
-    """Return the last part of a file's path, as it is shown."""
-    return re.split(r"[/\\]", name)[-1][:_NAME_MAX]
 
 
 def filled(template: str, name: str) -> str:

@@ -99,11 +99,14 @@ class Console:
         """Return the endpoint of a page to look at."""
 
         async def answer(request: Request) -> Response:
-            visit = await self._visit(request)
-            if visit is None:
+            session = self._sessions.read(request)
+            if session is None:
                 return _to_sign_in(request)
-            _require(visit, role)
-            async with self._rooms.api.admitted(visit.app_id, 0):
+            async with self._rooms.api.admitted(session.app_id, 0):
+                visit = await self._visit(request, session)
+                if visit is None:
+                    return _to_sign_in(request)
+                _require(visit, role)
                 return await page(visit)
 
         return self._open(answer)
@@ -112,13 +115,16 @@ class Console:
         """Return the endpoint of a page that takes a form."""
 
         async def answer(request: Request) -> Response:
-            session, visit = self._sessions.read(request), await self._visit(request)
-            if session is None or visit is None:
+            session = self._sessions.read(request)
+            if session is None:
                 return _to_sign_in(request)
             if not origin.comes_from_here(request):
                 raise Refusal(403, "origin")
             size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
-            async with self._rooms.api.admitted(visit.app_id, size):
+            async with self._rooms.api.admitted(session.app_id, size):
+                visit = await self._visit(request, session)
+                if visit is None:
+                    return _to_sign_in(request)
                 form = await forms.read(request, self._rooms.threads)
                 if not self._sessions.is_token(session.nonce, form.one("token")):
                     raise Refusal(403, "origin")
@@ -128,11 +134,8 @@ class Console:
 
         return self._open(answer)
 
-    async def _visit(self, request: Request) -> Visit | None:
-        """Return who somebody is, None if they have to sign in."""
-        session = self._sessions.read(request)
-        if session is None:
-            return None
+    async def _visit(self, request: Request, session: Session) -> Visit | None:
+        """Return who somebody is, None if they have to sign in again."""
         role = await self._role(session)
         if role is None:
             return None

@@ -39,14 +39,15 @@ edited as (
 ),
 saved as (
     insert into changed_images
-        (change_id, library_id, sign, updated_at, brief, class_id1, class_id2)
-    select c.id, {library}, f.sign, e.updated_at, f.brief, f.class_id1, f.class_id2
+        (change_id, library_id, sign, updated_at, updated_before, brief, class_id1, class_id2)
+    select c.id, {library}, f.sign, e.updated_at, f.updated_at, f.brief, f.class_id1,
+        f.class_id2
     from change c, found f join edited e using (sign)
 )
 select (select id from change), (select count(*) from found)
 """.replace(
     "FOUND",
-    _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2")
+    _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2, updated_at")
     .replace("CONDITION", _VERSION)
     .replace("KIND", "edit"),
 )
@@ -115,13 +116,13 @@ select count(*) from deleted
 
 _UNDO_EDIT: LiteralString = """
 with found as (
-    select i.sign, c.brief, c.class_id1, c.class_id2
+    select i.sign, c.brief, c.class_id1, c.class_id2, c.updated_before
     from {images} i join changed_images c using (library_id, sign, updated_at)
     where c.change_id = %(change)s and i.library_id = {library} order by i.sign for update of i
 ),
 edited as (
     update {images} i set brief = f.brief, class_id1 = f.class_id1, class_id2 = f.class_id2,
-        updated_at = clock_timestamp()
+        updated_at = f.updated_before
     from found f where i.library_id = {library} and i.sign = f.sign
     returning i.sign
 )
@@ -134,7 +135,7 @@ with back as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
         created_at, updated_at)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-        clock_timestamp()
+        updated_at
     from changed_images where change_id = %(change)s and generation = %(generation)s
     on conflict do nothing returning sign
 ),

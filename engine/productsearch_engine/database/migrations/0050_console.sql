@@ -32,8 +32,10 @@ create table changed_images (
     change_id bigint not null references changes on delete cascade,
     library_id bigint not null,
     sign bigint not null,
-    -- As the change left it (add, edit); whoever wrote later has another one.
+    -- As the change left it (add, edit) or found it (delete); whoever wrote later has another one.
     updated_at timestamptz not null,
+    -- As an edit found it: undone, the image is as before, so the change before can be undone, too.
+    updated_before timestamptz,
     brief bytea,
     class_id1 int,
     class_id2 int,

@@ -1,0 +1,209 @@
+"""The console in a real browser: axe, the content policy, keys, a phone's width, and screenshots.
+
+Run by ``make test-console`` with Debian's chromium. Ends with a line for each measure; exits
+non-zero if one is short. With a folder as argument it writes screenshots there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo import products
+from demo.processes import Engine
+from tests.engine.calling import Caller
+
+LIBRARY = "spring catalogue"
+WIDTHS = (390, 1440)
+LOCALES = ("en-GB", "zh-CN")
+
+
+class Tally:
+    """What was seen in all pages."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self.reports: list[str] = []
+        self.wide: list[str] = []
+        self.failed: list[str] = []
+        self.pages = 0
+
+
+def main() -> int:
+    """Return the exit status."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    tally = Tally()
+    with Engine() as engine, sync_playwright() as playwright:
+        keys = engine.create_library(LIBRARY)
+        fill(Caller(engine.url, *keys))
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        state = signed_in(browser, engine.url, keys)
+        work(browser, engine.url, state, tally)
+        for width in WIDTHS:
+            for locale in LOCALES:
+                for scheme in ("light", "dark"):
+                    look(browser, engine.url, state, (width, locale, scheme), tally, folder)
+        browser.close()
+    return told(tally)
+
+
+def fill(caller: Caller) -> None:
+    """Add drawn products."""
+    stored = {photo for series in products.drawn() for photo in series.stored | {*series.queries}}
+    for number, photo in enumerate(sorted(stored, key=lambda each: each.key)[:90]):
+        shape, colour, ground = photo.key.split("-")
+        brief = json.dumps({"name": f"{colour} {shape}", "sku": f"S-{number:04}", "on": ground})
+        caller.call(
+            "add",
+            image=photo.content,
+            brief=brief if number % 9 else f"夏季新款 {shape} {number}",
+            class_id1=str(photo.class_id),
+            class_id2=str(photo.group_id),
+        )
+
+
+def signed_in(browser: Browser, url: str, keys: tuple[str, str]) -> Any:
+    """Sign in as a person does and return the cookies."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url + "/console/")
+    page.fill("[name=name]", keys[0])
+    page.fill("[name=password]", keys[1])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-grid]")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def watched(page: Page, tally: Tally) -> Page:
+    """Note what the page reports: the content policy's reports and errors of scripts."""
+
+    def note(text: str) -> None:
+        if "Content Security Policy" in text or "Error" in text:
+            tally.reports.append(text)
+
+    page.on("console", lambda message: note(message.text))
+    page.on("pageerror", lambda error: note(f"Error: {error}"))
+    return page
+
+
+def work(browser: Browser, url: str, state: Any, tally: Tally) -> None:
+    """Select, delete, undo, edit and search by keys alone."""
+    context = browser.new_context(storage_state=state, viewport={"width": 1440, "height": 900})
+    page = watched(context.new_page(), tally)
+    page.goto(url + "/console/")
+    first = page.locator("[data-open]").first.get_attribute("href")
+    count = page.locator("[data-card]").count()
+    for key in ("j", "x", "j", "j", "x"):
+        page.keyboard.press(key)
+    expect(tally, "two selected by keys", page.locator("[data-pick]:checked").count() == 2)
+    page.keyboard.press("Control+a")
+    expect(tally, "all selected", page.locator("[data-pick]:checked").count() == count)
+    page.keyboard.press("Escape")
+    expect(tally, "none selected", page.locator("[data-pick]:checked").count() == 0)
+    page.locator("[data-open]").first.focus()
+    page.keyboard.press("Delete")
+    page.wait_for_selector(".notice")
+    gone = page.locator("[data-open]").first.get_attribute("href") != first
+    expect(tally, "deleted by a key", gone)
+    page.keyboard.press("u")
+    page.wait_for_url("**told=undone*")
+    back = page.locator("[data-open]").first.get_attribute("href")
+    expect(tally, "undone by a key", back is not None and back.partition("?")[0] == first)
+    page.locator("[data-open]").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("textarea")
+    page.keyboard.press("e")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("edited by keys")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=*")
+    expect(tally, "saved, then next", str(first) not in page.url)
+    context.close()
+
+
+def expect(tally: Tally, what: str, true: bool) -> None:
+    """Note what did not work."""
+    if not true:
+        tally.failed.append(what)
+
+
+def addresses(page: Page, url: str) -> Iterator[tuple[str, str]]:
+    """Yield each page's name and address."""
+    page.goto(url + "/console/")
+    image = page.locator("[data-open]").nth(4).get_attribute("href") or ""
+    sign = image.rpartition("/")[2].partition("?")[0]
+    yield "images", url + "/console/"
+    yield "image", url + image
+    yield "search", f"{url}/console/search?like={sign}"
+    yield "add", url + "/console/add"
+    yield "changes", url + "/console/changes"
+    yield "empty", url + "/console/?text=nothing+like+it"
+    yield "error", url + "/console/nothing"
+
+
+def look(
+    browser: Browser,
+    url: str,
+    state: Any,
+    kind: tuple[int, str, str],
+    tally: Tally,
+    folder: Path | None,
+) -> None:
+    """Open each page in one width, language and scheme."""
+    width, locale, scheme = kind
+    context = browser.new_context(
+        storage_state=state,
+        viewport={"width": width, "height": 900 if width > 600 else 844},
+        locale=locale,
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = watched(context.new_page(), tally)
+    for name, address in [*addresses(page, url), ("sign-in", url + "/console/sign-in")]:
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        tally.pages += 1
+        label = f"{name} {width} {locale} {scheme}"
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            tally.wide.append(label)
+        found = Axe().run(page)
+        for each in found.response["violations"]:
+            nodes = [node["target"] for node in each["nodes"][:3]]
+            tally.violations.append(f"{label}: {each['id']} {nodes}")
+        shown = (locale, scheme) in (("en-GB", "light"), ("zh-CN", "dark"))
+        if folder is not None and shown:
+            file = folder / f"{name}-{locale[:2]}-{scheme}-{width}.jpg"
+            page.screenshot(path=file, type="jpeg", quality=60)
+    context.close()
+
+
+def told(tally: Tally) -> int:
+    """Print a line for each measure and return the exit status."""
+    short = 0
+    measures = {
+        "pages that axe has looked at": (tally.pages, 64, tally.pages >= 64),
+        "axe violations": (len(tally.violations), 0, not tally.violations),
+        "reports of the content policy, errors": (len(tally.reports), 0, not tally.reports),
+        "pages wider than the window": (len(tally.wide), 0, not tally.wide),
+        "steps by keys that failed": (len(tally.failed), 0, not tally.failed),
+    }
+    for each in (*tally.violations, *tally.reports, *tally.wide, *tally.failed):
+        print(each)
+    for name, (value, bar, good) in measures.items():
+        print(f"{name}: {value} (bar {bar}) {'ok' if good else 'short'}")
+        short += not good
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

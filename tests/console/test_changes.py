@@ -1,0 +1,150 @@
+"""Edits and deletes: undone exactly, alone and by hundreds, and never over somebody else's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+
+from demo.processes import Engine
+from tests.console.conftest import Shop
+from tests.console.person import change_of, signs_of
+from tests.engine.image_files import jpeg
+
+VERSION = re.compile(r'name="version" value="([0-9]+)"')
+
+
+def rows(pool: ConnectionPool[Any], shop: Shop) -> list[tuple[Any, ...]]:
+    """Return all that is stored of a library's images, but for the time of the last change."""
+    with pool.connection() as connection:
+        return connection.execute(
+            "select sign, digest, brief, class_id1, class_id2, images.embedding::text,"
+            " images.created_at, webp from images left join kept_images using (library_id, sign)"
+            " join libraries on libraries.id = library_id where name = %s order by sign",
+            [shop.name],
+        ).fetchall()
+
+
+def test_delete_and_undo(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """An undo brings the same sign, brief, classes, vector, copy and place back."""
+    first = shop.add(jpeg(1), '{"sku": "1"}', class_id1="7")
+    shop.add(jpeg(2), "other", class_id2="9")
+    before = rows(pool, shop)
+    answer = shop.editor.send("/console/delete", {"sign": first})
+    assert 1 == len(rows(pool, shop))
+    assert 1 == len(shop.caller.call("search", image=jpeg(1))["result"])
+    told = shop.editor.get(answer.headers["location"]).text
+    assert "1 image deleted." in told
+    assert "/console/undo" in told
+    undone = shop.editor.send("/console/undo", {"change": change_of(answer)})
+    assert "told=undone" in undone.headers["location"]
+    assert before == rows(pool, shop)
+    assert first == shop.caller.call("search", image=jpeg(1))["result"][0]["cont_sign"]
+    assert 409 == shop.editor.send("/console/undo", {"change": change_of(answer)}).status_code
+
+
+def test_bulk_edit_and_delete(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Many images change together, and one undo each takes both changes back."""
+    signs = [shop.add(jpeg(n), f"b{n}", class_id1=str(1 + n % 2)) for n in range(6)]
+    before, chosen = rows(pool, shop), [("sign", each) for each in signs]
+    page = shop.editor.send("/console/edit", chosen).text
+    assert "Edit 6 images" in page
+    assert "6 different briefs" in page
+    fields = [("class_id1_do", "remove"), ("class_id2_do", "set"), ("class_id2", "5")]
+    edited = shop.editor.send("/console/edit/apply", [*chosen, *fields])
+    assert {(None, 5)} == {(row[3], row[4]) for row in rows(pool, shop)}
+    assert [row[2] for row in before] == [row[2] for row in rows(pool, shop)]
+    deleted = shop.editor.send("/console/delete", chosen)
+    assert [] == rows(pool, shop)
+    assert "0 of 500,000" in shop.editor.get("/console/").text
+    for answer in (deleted, edited):
+        assert 303 == shop.editor.send("/console/undo", {"change": change_of(answer)}).status_code
+    assert before == rows(pool, shop)
+    assert "6 of 500,000" in shop.editor.get("/console/").text
+    listed = shop.editor.get("/console/changes").text
+    assert 2 == listed.count("6 images restored by undo.")
+
+
+def test_two_editors(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Who saves later is told, sees both, and may replace the other's on purpose."""
+    sign = shop.add(jpeg(1), "first", class_id1="1")
+    address = f"/console/images/{sign}"
+    versions = [VERSION.findall(shop.editor.get(address).text)[0] for _ in range(2)]
+    theirs = {"brief": "theirs", "class_id1": "2", "version": versions[0]}
+    assert 303 == shop.editor.send(address, theirs).status_code
+    late = shop.editor.send(address, {"brief": "mine", "class_id1": "3", "version": versions[1]})
+    assert 409 == late.status_code
+    assert "theirs" in late.text
+    assert "mine" in late.text
+    assert [b"theirs"] == [row[2] for row in rows(pool, shop)]
+    again = {"brief": "mine", "class_id1": "3", "version": VERSION.findall(late.text)[0]}
+    assert 303 == shop.editor.send(address, again).status_code
+    assert [(b"mine", 3, None)] == [(row[2], *row[3:5]) for row in rows(pool, shop)]
+
+
+def test_an_undo_spares_what_came_later(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """What a call changed or added since stays; what nobody touched comes back."""
+    signs = [shop.add(jpeg(n), "old") for n in range(3)]
+    chosen = [("sign", each) for each in signs]
+    edit = shop.editor.send("/console/edit/apply", [*chosen, ("brief_do", "set"), ("brief", "new")])
+    shop.caller.call("update", cont_sign=signs[0], brief="a call's")
+    undone = shop.editor.send("/console/undo", {"change": change_of(edit)})
+    assert "told=undone_part" in undone.headers["location"]
+    assert [b"a call's", b"old", b"old"] == sorted(row[2] for row in rows(pool, shop))
+    deleted = shop.editor.send("/console/delete", chosen)
+    shop.add(jpeg(0), "again")
+    shop.editor.send("/console/undo", {"change": change_of(deleted)})
+    assert [b"again", b"old", b"old"] == sorted(row[2] for row in rows(pool, shop))
+    assert "3 of 500,000" in shop.editor.get("/console/").text
+
+
+def test_an_undo_without_room(new_shop: Callable[..., Shop], pool: ConnectionPool[Any]) -> None:
+    """A delete frees its room at once; an undo that finds it taken says so and does nothing."""
+    shop = new_shop(1)
+    sign = shop.add(jpeg(1))
+    deleted = shop.editor.send("/console/delete", {"sign": sign})
+    other = shop.add(jpeg(2))
+    refused = shop.editor.send("/console/undo", {"change": change_of(deleted)})
+    assert 409 == refused.status_code
+    assert "The library is full" in refused.text
+    assert [other] == signs_of(shop.editor.get("/console/"))
+    shop.editor.send("/console/delete", {"sign": other})
+    assert 303 == shop.editor.send("/console/undo", {"change": change_of(deleted)}).status_code
+    assert [sign] == signs_of(shop.editor.get("/console/"))
+
+
+def test_values_are_checked(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Briefs and class ids out of bounds are refused with the rule, and what was typed stays."""
+    sign = shop.add(jpeg(1), "kept")
+    address = f"/console/images/{sign}"
+    version = VERSION.findall(shop.editor.get(address).text)[0]
+    for fields, rule in (
+        ({"brief": "字" * 86}, "longer than 256 bytes"),
+        ({"brief": "x", "class_id1": "0"}, "from 1 to 65535"),
+        ({"brief": "x", "class_id2": "65536"}, "from 1 to 65535"),
+        ({"brief": "x", "class_id1": "٣"}, "from 1 to 65535"),
+    ):
+        answer = shop.editor.send(address, fields | {"version": version})
+        assert 400 == answer.status_code
+        assert rule in answer.text
+        assert fields["brief"] in answer.text
+    assert [b"kept"] == [row[2] for row in rows(pool, shop)]
+
+
+def test_purge(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """A purged image is in no table, and no undo brings it back."""
+    sign = shop.add(jpeg(1), "forget me")
+    shop.editor.send("/console/search", files={"image": ("a", jpeg(1))})
+    deleted = shop.editor.send("/console/delete", {"sign": sign})
+    assert "1 of 1 images erased" in engine.command("purge", shop.name, sign)
+    assert 409 == shop.editor.send("/console/undo", {"change": change_of(deleted)}).status_code
+    with pool.connection() as connection:
+        for table in ("images", "kept_images", "changed_images", "query_images"):
+            count = connection.execute(
+                f"select count(*) from {table} where library_id ="
+                " (select id from libraries where name = %s)",
+                [shop.name],
+            ).fetchone()
+            assert (0,) == count, table

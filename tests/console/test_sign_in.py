@@ -1,0 +1,128 @@
+"""Who gets in, who does not, and what the cookies are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from demo.processes import Engine, ServerError
+from productsearch_engine.limits import SIGN_IN_TRIES
+from productsearch_engine.store.users import Users
+from tests.console.conftest import PASSWORD, Shop
+from tests.console.person import Person
+
+
+def test_nobody_gets_in_without_a_password(engine: Engine, shop: Shop) -> None:
+    """A wrong password, an unknown name and another library's secret all tell the same."""
+    stranger = Person(engine.url)
+    number = shop.name.removeprefix("shop-")
+    for name, password in (
+        (f"edit-{number}", "wrong"),
+        ("nobody", PASSWORD),
+        ("", ""),
+        ("a\0b", PASSWORD),
+        (shop.caller.api_key, "wrong"),
+        ("'; drop table users; --", "x"),
+    ):
+        answer = stranger.sign_in(name, password)
+        assert 401 == answer.status_code
+        assert "Name and password do not match." in answer.text
+    assert "/console/sign-in" in stranger.get("/console/").headers["location"]
+
+
+def test_the_key_pair_is_a_sign_in(engine: Engine, shop: Shop) -> None:
+    """Who has the library's key pair may edit it."""
+    owner = Person(engine.url)
+    assert 303 == owner.sign_in(shop.caller.api_key, shop.caller.secret_key).status_code
+    assert 200 == owner.get("/console/add").status_code
+    assert shop.caller.secret_key not in owner.get("/console/").text
+
+
+def test_many_tries_are_refused(engine: Engine, shop: Shop) -> None:
+    """After ten failures an address is refused, with the right password too; others are not."""
+    attacker = Person(engine.url)
+    name = f"edit-{shop.name.removeprefix('shop-')}"
+    codes = [attacker.sign_in(name, "wrong").status_code for _ in range(SIGN_IN_TRIES + 1)]
+    assert [401] * SIGN_IN_TRIES + [429] == codes
+    assert 429 == attacker.sign_in(name, PASSWORD).status_code
+    assert 303 == Person(engine.url).sign_in(name, PASSWORD).status_code
+
+
+def test_successes_are_not_counted(engine: Engine, shop: Shop) -> None:
+    """Somebody who signs in often is not refused."""
+    person = Person(engine.url)
+    name = f"look-{shop.name.removeprefix('shop-')}"
+    for _ in range(SIGN_IN_TRIES + 1):
+        assert 303 == person.sign_in(name, PASSWORD).status_code
+
+
+@pytest.mark.parametrize("https", [True, False])
+def test_cookies(engine: Engine, shop: Shop, https: bool) -> None:
+    """Each is HttpOnly and SameSite, for the console alone, and Secure under TLS."""
+    person = Person(engine.url, https=https)
+    page = person.get("/console/sign-in")
+    answer = person.session.post(
+        engine.url + "/console/sign-in",
+        data={
+            "name": shop.caller.api_key,
+            "password": shop.caller.secret_key,
+            "token": page.text.partition('name="token" value="')[2][:64],
+        },
+        headers={"Cookie": page.headers["set-cookie"].partition(";")[0]},
+        allow_redirects=False,
+        timeout=60,
+    )
+    assert 303 == answer.status_code
+    for response in (page, answer):
+        for cookie in response.raw.headers.getlist("set-cookie"):
+            if "Max-Age=0" in cookie:
+                continue
+            assert "HttpOnly" in cookie
+            assert "samesite=lax" in cookie.lower()
+            assert "Path=/console" in cookie
+            assert https == ("Secure" in cookie)
+
+
+def test_a_removed_user_is_out(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """A session ends with its user, and with its password."""
+    assert 200 == shop.editor.get("/console/").status_code
+    number = shop.name.removeprefix("shop-")
+    Users(pool).remove(f"edit-{number}")
+    assert 303 == shop.editor.get("/console/").status_code
+    assert 401 == shop.editor.send("/console/delete", {"sign": "1,2"}).status_code
+    Users(pool).remove(f"look-{number}")
+    Users(pool).add(f"look-{number}", library=shop.name, role="look", password_hash="another")
+    assert 303 == shop.looker.get("/console/").status_code
+
+
+def test_a_forged_session_is_none(engine: Engine, shop: Shop) -> None:
+    """A cookie with one letter changed, or of nothing, is no session."""
+    cookie = shop.editor.session.cookies["productsearch_console"]
+    for forged in ("", "x", cookie[:-1] + ("A" if cookie[-1] != "A" else "B"), cookie[1:]):
+        stranger = Person(engine.url)
+        answer = stranger.get("/console/", headers={"Cookie": f"productsearch_console={forged}"})
+        assert 303 == answer.status_code
+
+
+def test_sign_out(shop: Shop) -> None:
+    """Signing out takes the cookie away."""
+    assert 303 == shop.looker.send("/console/sign-out").status_code
+    assert 303 == shop.looker.get("/console/").status_code
+
+
+def test_commands(engine: Engine, shop: Shop) -> None:
+    """``user add`` makes a password that works, ``user list`` shows no hash, ``remove`` ends it."""
+    shown = engine.command("user", "add", "ann.b", "--library", shop.name, "--role", "look")
+    password = shown.partition("password    ")[2].split("\n")[0]
+    assert 303 == Person(engine.url).sign_in("ann.b", password).status_code
+    listed = engine.command("user", "list")
+    assert "ann.b" in listed
+    assert "argon2" not in listed
+    with pytest.raises(ServerError, match="exists"):
+        engine.command("user", "add", "ann.b", "--library", shop.name, "--role", "look")
+    engine.command("user", "remove", "ann.b")
+    assert 401 == Person(engine.url).sign_in("ann.b", password).status_code
+    with pytest.raises(ServerError, match="no library"):
+        engine.command("user", "add", "bob", "--library", "nowhere", "--role", "look")
