@@ -98,9 +98,11 @@ def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType, *, engine
     _check_brief(message.brief, "new_image.brief", found)
     classes = _classes(message, "new_image.", found)
     checked_policy = _policy(policy, "duplicate_policy", found)
-    found.add_all(engine_fields.wrong_in(message, "new_image.", engine=engine))
+    region = None
+    if message.HasField("region"):
+        found.add_all(engine_fields.wrong_in(message, "new_image.", engine=engine))
+        region = engine_fields.region_of(message)
     found.finish()
-    region = engine_fields.region_of(message)
     return Add(image, message.brief, classes, checked_policy, region)
 
 

@@ -226,11 +226,11 @@ class Exchange:
         gates = self._gates
         probes: Probes = {}
         try:
-            if gates.closed:
+            if gates.breaker.error is not None or gates.quota.error is not None:
                 gates.check(context.caller)
             token = await self.tokens.get(deadline)
             await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
-            if gates.closed:
+            if gates.breaker.error is not None or gates.quota.error is not None:  # since it waited
                 await gates.admit(probes, context.caller, deadline)
             deadline.require()
             context.posts_begun += 1

@@ -57,11 +57,6 @@ class Gates:
         )
         self._both = (self.quota, breaker)
 
-    @property
-    def closed(self) -> bool:
-        """Whether a call has to be checked and admitted."""
-        return self.breaker.error is not None or self.quota.error is not None
-
     def check(self, caller: Caller) -> None:
         """Raise the error that closed a gate if a call cannot be admitted soon.
 
