@@ -114,6 +114,15 @@ def test_a_jpeg_without_its_end_marker_is_whole(size: tuple[int, int], progressi
     assert _fitted(whole) == _fitted(whole[:-2]) == _fitted(whole[:-2] + bytes(1000))
 
 
+def test_a_progressive_jpeg_that_lacks_scans_is_unreadable() -> None:
+    """Cut between two of its scans it would decode, coarser than it was."""
+    file = encode(draw(1, 2000, 4300), "JPEG", progressive=True)
+    scans = [at for at in range(len(file)) if file[at : at + 2] == b"\xff\xda"]
+    for cut in (*scans[1:], len(file) - 40):
+        with pytest.raises(Unreadable, match="end of the image is missing"):
+            _fitted(file[:cut])
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("missing", [20, 400, 1000])
 def test_a_jpeg_that_lacks_more_is_unreadable(missing: int, progressive: bool) -> None:

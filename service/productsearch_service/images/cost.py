@@ -66,6 +66,21 @@ def _has_one_scan(image: JpegImagePlugin.JpegImageFile, content: bytes) -> bool:
     return scan < 0 or content[scan + 4] == image.layers
 
 
+def has_all_scans(image: JpegImagePlugin.JpegImageFile, content: bytes) -> bool:
+    """Whether the scans give every coefficient of every component to its last bit."""
+    missing = {(component[0], place) for component in image.layer for place in range(64)}
+    for found in _SCAN.finditer(content):
+        at, count = found.end(), content[found.end() - 1]
+        described = content[at : at + 2 * count + 3]
+        if len(described) < 2 * count + 3:
+            break
+        first, last, bits = described[2 * count :]
+        if not bits & 15:
+            places = range(first, min(last, 63) + 1)
+            missing -= {(each, place) for each in described[: 2 * count : 2] for place in places}
+    return not missing
+
+
 def _samples(image: JpegImagePlugin.JpegImageFile) -> float:
     """Return the samples for each pixel, fewer than its components where colour is subsampled."""
     factors = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]

@@ -25,7 +25,7 @@ from PIL import (
 
 from productsearch_service import limits
 from productsearch_service.images import flatten, inspect
-from productsearch_service.images.cost import check_canvas, check_cost
+from productsearch_service.images.cost import check_canvas, check_cost, has_all_scans
 from productsearch_service.images.inspect import SizeInvalid, TooManyParts, Unreadable
 
 _PLUGINS: Final = (
@@ -41,6 +41,7 @@ _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"m
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _WANTED: Final = "no readable image; send a JPEG, PNG, BMP, WebP, HEIC, AVIF, GIF or TIFF file"
 _DAMAGED: Final = "the image is damaged and cannot be decoded"
+_END_MISSING: Final = "the end of the image is missing; send the whole file"
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = 1
 _TURNS: Final = {
@@ -166,7 +167,7 @@ def _upright_rgb(image: Image.Image, target: tuple[int, int], content: bytes) ->
         if image.format == "TIFF":  # Pillow has turned it itself, which may have swapped its sides
             turn, target = None, _target(image)
         rgb = flatten.rgb(image)
-    except (MemoryError, SizeInvalid):
+    except (MemoryError, SizeInvalid, Unreadable):
         raise
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds on bad bytes
         if "memory" in str(error):
@@ -192,19 +193,29 @@ def _loaded_without_end(content: bytes, target: tuple[int, int]) -> Image.Image:
     """Decode a JPEG that lacks its end marker and nothing else; raise Unreadable otherwise.
 
     The decoder makes up what is missing. It is decoded twice with different bytes after its end:
-    they change the image only if its own data ends too early.
+    they change the image only if its own data ends too early. What later scans refine shows at
+    full size alone.
     """
     digests = set()
     noise = bytes(random.Random(1).choices(range(255), k=4096))  # noqa: S311 - the same each time
     for filling in (noise + _JPEG_END, _JPEG_END):
         image = Image.open(io.BytesIO(content + filling), formats=("JPEG",))
-        image.draft(None, target)
+        if not isinstance(image, JpegImagePlugin.JpegImageFile) or not has_all_scans(
+            image, content
+        ):
+            raise Unreadable(_END_MISSING)
+        is_progressive = bool(image.info.get("progressive"))
+        if not is_progressive:
+            image.draft(None, target)
         image.load()
         digests.add(flatten.digest(image))
         if len(digests) > 1:
-            raise Unreadable("the end of the image is missing; send the whole file")
-        last = image
-    return last
+            raise Unreadable(_END_MISSING)
+    if is_progressive:
+        image = Image.open(io.BytesIO(content + _JPEG_END), formats=("JPEG",))
+        image.draft(None, target)
+        image.load()
+    return image
 
 
 def _encode_within(image: Image.Image) -> bytes:
