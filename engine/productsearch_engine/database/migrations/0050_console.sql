@@ -1,6 +1,6 @@
--- The console lists a library's images by time and by brief, page after page.
+-- The console lists a library's images by time, page after page. Sorted by brief it reads the whole
+-- library: an index on brief would make each change of a brief write the vector index anew.
 create index images_created_at on images (created_at, sign);
-create index images_brief on images (brief, sign);
 
 -- People who sign in to the console, each for one library.
 create table users (
