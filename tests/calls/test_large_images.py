@@ -81,13 +81,13 @@ def test_what_is_larger_is_told_so(
 
 
 def test_large_images_are_few_at_a_time(watched: WatchedFactory, upstream: FakeUpstream) -> None:
-    """Four of 20 MiB are under way together, a fifth is told to wait; small images, and large ones
-    that are refused for their size, do not notice. The places come back.
+    """Three of 20 MiB of one caller are under way together, a fourth is told to wait; small images,
+    and large ones that are refused for their size, do not notice. The places come back.
     """
     held = Held(GOOD)
     upstream.always("add", held)
     facade = watched()
-    most = limits.LARGE_BYTES_MAX // MOST
+    most = int(limits.LARGE_BYTES_MAX * (1 - limits.OTHERS_SHARE)) // MOST
     large = v1.AddImageRequest(new_image=v1.NewImage(image=image(MOST), brief="b"))
     calls = [facade.stub.AddImage.future(large) for _ in range(most)]
     until(lambda: held.arrived == most, 60)

@@ -195,7 +195,8 @@ def test_large_messages_are_received_a_few_at_a_time(
         came_to = counted(calls)
     over.set()
     watcher.join()
-    assert {"FIELD_INVALID"} == came_to.keys()
+    assert "FIELD_INVALID" in came_to
+    assert came_to.keys() <= {"FIELD_INVALID", "SERVER_OVERLOADED"}  # it may have all its places
     assert 1 <= most <= HALF
 
 

@@ -93,7 +93,7 @@ def _spoil(photos: Path) -> dict[str, str]:
     (folder / "small.jpg").write_bytes(jpeg(51, 100, 400))
     (folder / "long.jpg").write_bytes(jpeg(52, 5000, 300))
     (folder / "heavy.png").write_bytes(jpeg(53) + bytes(4_000_000))
-    (folder / "huge.jpg").write_bytes(jpeg(54) + bytes(7_000_000))
+    (folder / "huge.jpg").write_bytes(jpeg(54) + bytes(20_980_000))
     (folder / "cut.jpg").write_bytes(jpeg(55)[:1500])
     (folder / "gone.jpg").symlink_to(folder / "nowhere")
     (folder / f"{'n' * 240}.jpg").write_bytes(jpeg(56))

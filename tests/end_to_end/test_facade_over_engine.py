@@ -81,13 +81,13 @@ def test_duplicate_policies(over_engine: v1.ProductSearchStub) -> None:
     assert ["two"] == [hit.brief for hit in find(over_engine, source(1), class_filter=both)]
 
 
-def test_64_identical_adds_store_one_image(over_engine: v1.ProductSearchStub) -> None:
+def test_identical_adds_store_one_image(over_engine: v1.ProductSearchStub) -> None:
     """Identical adds at once: one is created, all get the same sign."""
     request = v1.AddImageRequest(
         new_image=v1.NewImage(image=source(1), brief="b"),
         duplicate_policy=Policy.DUPLICATE_POLICY_KEEP,
     )
-    calls = [over_engine.AddImage.future(request) for _ in range(64)]
+    calls = [over_engine.AddImage.future(request) for _ in range(48)]  # all that one caller may
     results = [call.result() for call in calls]
     assert 1 == len({result.cont_sign for result in results})
     assert 1 == sum(result.outcome == Outcome.ADD_OUTCOME_CREATED for result in results)

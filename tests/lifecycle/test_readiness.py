@@ -103,7 +103,7 @@ def test_an_open_breaker_takes_it_out_and_a_probe_brings_it_back(
     """Not ready while calls would be refused; ready in between so that a call can probe."""
     process = start()
     until_ready(process)
-    upstream.always("search", Fault(status=503, body=b"out of service"))
+    upstream.always("search", error(2))
     with v1.connect(process.url) as channel:
         search = v1.ProductSearchStub(channel).SearchImages
         refused = 0

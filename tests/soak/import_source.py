@@ -90,7 +90,7 @@ def _spoil(file: Path, kind: str, number: int) -> None:
         "small": lambda: jpeg(number, 200, 280),
         "long": lambda: jpeg(number, 4200, 300),
         "heavy": lambda: image + bytes(3_600_000),
-        "huge": lambda: image + bytes(7_000_000),
+        "huge": lambda: image + bytes(20_980_000),
         "brief": lambda: image,
     }
     file.write_bytes(contents[kind]())

@@ -41,6 +41,7 @@ def main() -> None:
 
 def _make_harmless() -> None:
     """Leave no files, and be the first to go where the machine's memory ends."""
+    sys.dont_write_bytecode = True  # of decoders that are loaded from now on
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     # Python ignores both, and the default is the end of the process.

@@ -24,6 +24,7 @@ from productsearch_service.errors import (
     ImageUrlUnreachable,
     RateLimited,
     ServiceError,
+    UpstreamCredentialsRejected,
     UpstreamProtocol,
     UpstreamUnavailable,
     UpstreamWords,
@@ -124,7 +125,7 @@ class Exchange:
         self._calls += 1
         maybe_done = reconnected = False
         replays = 0
-        told: ServiceError | None = None
+        told = rejected = None
         attempt = 1
         while True:
             began_s = time.monotonic()
@@ -135,8 +136,11 @@ class Exchange:
             if outcome.action is Action.NEW_TOKEN and replays < _REPLAYS_MAX:
                 replays += 1
                 self.counters.retry()
+                rejected = outcome.error
                 continue  # what was said of the old token says nothing of what comes now
             told = _more_informative(told, outcome.error)
+            if isinstance(told, UpstreamCredentialsRejected) and told.upstream is None:
+                told = rejected or told  # there is no other token, and this says the code
             if outcome.stale and not reconnected and attempt < self.bounds.attempts_max:
                 reconnected = True
                 attempt += 1
