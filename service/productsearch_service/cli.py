@@ -72,7 +72,7 @@ def _serve() -> int:
     try:
         logs.install("INFO")  # settings may have something to say
         settings = read_settings(CheckedSettings)
-        logs.install(settings.log_level)
+        logs.install(settings.log_level, settings.log_format)
         memory.give_images_back()
         uvloop.run(_run(settings, signals))
     except (SettingsError, CannotListen, OSError, ValueError) as error:

@@ -231,6 +231,10 @@ class Settings(BaseSettings):
     one_core: Annotated[bool | None, _warns_of_no_effect("leave it out")] = None
     """Has no effect any more: there is one event loop. Read for one release."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How lines of the log are written; auto: text at a terminal, JSON elsewhere."""
+    access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of successful RPCs that get an access line; each failed one gets its line."""
 
     @classmethod
     def settings_customise_sources(

@@ -76,7 +76,7 @@ class Library:
     async def search(self, command: Search, context: CallContext) -> Page:
         """Find images."""
         key = (command.fingerprint, command.start, command.count)
-        return await self.search_cache.answer(
+        page = await self.search_cache.answer(
             key,
             lambda: self.client.search(
                 command.image,
@@ -88,6 +88,8 @@ class Library:
             ),
             context.deadline,
         )
+        context.trail.log_id = page.log_id  # of a page that another call fetched, too
+        return page
 
     async def update(self, command: Update, context: CallContext) -> int:
         """Change a stored image; return the log_id."""

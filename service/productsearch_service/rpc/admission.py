@@ -8,6 +8,7 @@ last nobody has all; a caller that is alone may have all places to be carried ou
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -141,10 +142,13 @@ class Messages:
         """
         caller = context.caller.name
         if not self._turns.take_now(caller):
+            began_s = time.monotonic()
             try:
                 await self._within(timeout_s * _WAIT_SHARE, context, self._turns.take(caller))
             except TimeoutError:
                 raise self._why(context, lambda: overloaded(_BUSY)) from None
+            finally:
+                context.trail.place_s += time.monotonic() - began_s
         try:
             content = await self._within(timeout_s, context, grpc_context.read())
         except TimeoutError:

@@ -25,6 +25,7 @@ from productsearch_service.observability.liveness import Liveness
 from productsearch_service.observability.metrics import ServiceStates
 from productsearch_service.observability.reachability import Reachability
 from productsearch_service.observability.readiness import Readiness
+from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
@@ -171,6 +172,7 @@ class Server:
             self._policy,
             self._counters.rpcs,
             settings.receive_timeout_s,
+            AccessLog(settings.access_log_successes),
         )
         options = [
             *_OPTIONS,
@@ -249,8 +251,9 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         read_s=settings.read_timeout_s,
     )
     issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
-    tokens = TokenSource(issuer, count=counters.token)
-    rotation = Rotation(issuer, tokens, settings.credentials_poll_s)
+    where = f"library {counters.name} ({settings.base_url})"
+    tokens = TokenSource(issuer, count=counters.token, where=where)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
     pacer = Pacer(settings.quota_qps / replicas, counters)
     bounds = ExchangeLimits(
         call_s=settings.call_timeout_s,
@@ -259,7 +262,7 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         breaker_open_s=settings.breaker_open_s,
         breaker_open_max_s=settings.breaker_open_max_s,
     )
-    exchange = Exchange(transport, tokens, pacer, counters, bounds)
+    exchange = Exchange(transport, tokens, pacer, counters, bounds, where)
     search_cache = SearchCache(
         ttl_s=settings.search_cache_ttl_s, bytes_max=settings.search_cache_bytes
     )

@@ -103,6 +103,8 @@ class Exchange:
     pacer: Pacer
     counters: LibraryCounters
     bounds: ExchangeLimits = ExchangeLimits()
+    where: str = ""
+    """The library and its URL, as lines of the log name them."""
 
     def __post_init__(self) -> None:
         self._budget = RetryBudget()
@@ -113,7 +115,9 @@ class Exchange:
                 open_s=self.bounds.breaker_open_s,
                 open_max_s=self.bounds.breaker_open_max_s,
                 tells_when=True,
-            )
+            ),
+            self.counters.breaker_refused,
+            self.where,
         )
 
     async def call(self, call: Call[Value], context: CallContext) -> Value:
@@ -214,21 +218,32 @@ class Exchange:
         """Return what the upstream answered, an error code too, and learn from it."""
         gates, breaker, quota = self._gates, self._gates.breaker, self._gates.quota
         probes: Probes = {}
+        trail = context.trail
         try:
             if breaker.error is not None or quota.error is not None:
-                await gates.admit(probes, context.caller, deadline)
+                await gates.admit(probes, context, deadline)
+            began_s = time.monotonic()
             token = await self.tokens.get(deadline)
-            await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
+            had_token_s = time.monotonic()
+            trail.token_s += had_token_s - began_s
+            try:
+                await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
+            finally:
+                trail.quota_s += time.monotonic() - had_token_s
             if breaker.error is not None or quota.error is not None:  # since it waited
-                await gates.admit(probes, context.caller, deadline)
+                await gates.admit(probes, context, deadline)
             deadline.require()
             context.posts_begun += 1
+            trail.attempts += 1
             sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
                 answer = await self._post(call.method, token, body, deadline)
             except (TransportFailure, UpstreamProtocol) as failure:
                 gates.learn_failure(failure, sent)
                 raise
+            finally:
+                trail.upstream_s += time.monotonic() - sent.at_s
+            trail.upstream_code, trail.log_id = answer.words.code, answer.words.log_id
             gates.learn(answer, sent)
         finally:
             for gate, probe in probes.items():

@@ -7,12 +7,14 @@ an image host that is slow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Caller, Deadline
+from productsearch_service.call_context import CallContext, Deadline
 from productsearch_service.errors import (
     QuotaExhausted,
     ServiceError,
@@ -24,6 +26,8 @@ from productsearch_service.upstream.answers import Answer
 from productsearch_service.upstream.http.transport import TransportFailure
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker, Probe
 from productsearch_service.upstream.pacing.doubts import Suspect
+
+_log = logging.getLogger(__name__)
 
 Probes = dict[CircuitBreaker, Probe]
 """What a call is a probe of."""
@@ -49,8 +53,14 @@ class Sent:
 class Gates:
     """The circuit breakers of one upstream: of its failures, and of its quota."""
 
-    def __init__(self, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self,
+        breaker: CircuitBreaker,
+        refused: Callable[[str], None] = lambda _: None,
+        where: str = "",
+    ) -> None:
         self.breaker = breaker
+        self._refused = refused
         self.quota = CircuitBreaker(
             failures_max=1,
             open_s=limits.EXHAUSTED_FIRST_S,
@@ -58,15 +68,22 @@ class Gates:
             tells_when=False,
         )
         self._both = (self.quota, breaker)
+        self.breaker.tell = partial(_tell, "the circuit breaker", where)
+        self.quota.tell = partial(_tell, "the quota's gate", where)
 
-    async def admit(self, probes: Probes, caller: Caller, deadline: Deadline) -> None:
+    async def admit(self, probes: Probes, context: CallContext, deadline: Deadline) -> None:
         """Wait until a call may go out, and note what it is a probe of; for while one is open.
 
         Raises the error that closed a gate, UpstreamUnavailable or QuotaExhausted.
         """
         for gate in self._both:
             if gate not in probes:
-                probe = await gate.admit(caller.name, deadline)
+                try:
+                    probe = await gate.admit(context.caller.name, deadline)
+                except ServiceError:
+                    context.trail.not_sent = True
+                    self._refused("quota" if gate is self.quota else "failures")
+                    raise
                 if probe is not None:
                     probes[gate] = probe
 
@@ -111,6 +128,14 @@ class Gates:
         suspect = Suspect(_input_of(sent.fields), sent.at_s, answered)
         probe = sent.probes.get(self.breaker)
         self.breaker.failed(error, sent.context.caller.name, probe, suspect)
+
+
+def _tell(gate: str, where: str, cause: ServiceError | None) -> None:
+    """Log that a gate opened, and why, or that it closed."""
+    if cause is None:
+        _log.info("%s: %s closed: the upstream answers again", where, gate)
+    else:
+        _log.warning("%s: %s opened: %s (%s)", where, gate, cause.message, cause.reason)
 
 
 def unavailable(failure: TransportFailure) -> UpstreamUnavailable:
