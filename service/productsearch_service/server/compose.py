@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -252,6 +253,8 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     )
     issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
     where = f"library {counters.name} ({settings.base_url})"
+    if urlsplit(settings.base_url).path.strip("/"):
+        _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
     tokens = TokenSource(issuer, count=counters.token, where=where)
     rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
     pacer = Pacer(settings.quota_qps / replicas, counters)
@@ -295,7 +298,10 @@ def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
     path = settings.policy_file
     if path is None:
         return None
-    return Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    policy = Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    for unused in policy.value.unused(settings.libraries):
+        _log.warning("policy_file: %s", unused)
+    return policy
 
 
 def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:
