@@ -88,6 +88,17 @@ def test_a_success_carries_the_upstreams_log_id(
     assert line["version"]
 
 
+def test_a_write_carries_the_upstreams_log_id(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines
+) -> None:
+    """An add's line joins with the upstream's own."""
+    upstream.always("add", {"log_id": 4712, "cont_sign": "1,2"})
+    add = v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))
+    with v1.connect(f"127.0.0.1:{server().port}") as channel:
+        v1.ProductSearchStub(channel).AddImage(add)
+    assert 4712 == lines.last()["log_id"]
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "blame"),
     [
@@ -155,7 +166,7 @@ def test_calls_that_the_breaker_refuses_are_counted_apart(
 
 def test_a_stream_whose_items_all_failed_is_not_green(server: ServerFactory, lines: Lines) -> None:
     """Twenty unreadable images: the wire says OK, line and metrics say what came of them."""
-    facade = server()
+    facade = server(access_log_successes=0)
     bad = v1.NewImage(image=v1.ImageSource(content=b"no image"), brief="b")
     items = [Bulk(item=Bulk.Item(key=str(n), new_image=bad)) for n in range(20)]
     with v1.connect(f"127.0.0.1:{facade.port}") as channel:
