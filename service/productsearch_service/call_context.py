@@ -12,8 +12,9 @@ import asyncio
 import math
 import time
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
 from productsearch_service import limits
@@ -86,6 +87,45 @@ class Deadline:
 
 
 @dataclass(slots=True)
+class Trail:
+    """What an RPC did on its way: seconds it waited, attempts, bytes, and the upstream's last word.
+
+    The items of a bulk stream share one: their seconds and attempts add up. ``items`` counts
+    the items of a stream, or the results of a batch, by outcome and the reason of their error.
+    """
+
+    place_s: float = 0.0
+    quota_s: float = 0.0
+    token_s: float = 0.0
+    upstream_s: float = 0.0
+    attempts: int = 0
+    upstream_code: int = 0
+    log_id: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    not_sent: bool = False
+    """A breaker refused the call: it says nothing new of the upstream."""
+    items: Counter[tuple[str, str]] | None = None
+
+    @property
+    def kept_away(self) -> bool:
+        """Whether a breaker refused the call before anything of it was sent."""
+        return self.not_sent and not self.attempts
+
+    def item(self, outcome: str, reason: str = "") -> None:
+        """Count an item of a stream, or a result of a batch."""
+        if self.items is None:
+            self.items = Counter()
+        self.items[outcome, reason] += 1
+
+    def failed_alike(self) -> str:
+        """Return the most frequent reason if there are items and all failed, else nothing."""
+        if not self.items or any(not reason for _, reason in self.items):
+            return ""
+        return self.items.most_common(1)[0][0][1]
+
+
+@dataclass(slots=True)
 class CallContext:
     """One RPC, or one item of a bulk stream.
 
@@ -98,6 +138,7 @@ class CallContext:
     deadline: Deadline
     posts_begun: int = 0
     ending: asyncio.Future[Refusal] | None = None
+    trail: Trail = field(default_factory=Trail)
 
     @classmethod
     def begin(cls, caller: Caller, time_remaining_s: float | None) -> CallContext:

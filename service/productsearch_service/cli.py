@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +47,18 @@ def main() -> int:
     check.add_argument("identity", help="SPIFFE id, DNS name, or name of a bearer token's caller")
     check.add_argument("method", help="such as SearchImages")
     check.add_argument("library")
+    files = commands.add_parser("settings", help="ask a settings file").add_subparsers(
+        dest="question", required=True
+    )
+    checked = files.add_parser("check", help="exit 0 if the service can start with it, 2 if not")
+    checked.add_argument("file", type=Path)
+    parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
+    if asked.version:
+        sys.stdout.write(f"productsearch-service {version('productsearch-service')}\n")
+        return 0
+    if asked.command == "settings":
+        return _settings_check(asked.file)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -72,7 +84,7 @@ def _serve() -> int:
     try:
         logs.install("INFO")  # settings may have something to say
         settings = read_settings(CheckedSettings)
-        logs.install(settings.log_level)
+        logs.install(settings.log_level, settings.log_format)
         memory.give_images_back()
         uvloop.run(_run(settings, signals))
     except (SettingsError, CannotListen, OSError, ValueError) as error:
@@ -130,6 +142,20 @@ def _health(address: str) -> int:
     status = ask(address)
     sys.stdout.write(f"{status}\n")
     return 0 if status == "SERVING" else 1
+
+
+def _settings_check(file: Path) -> int:
+    from productsearch_service.server.files import CheckedSettings
+    from productsearch_service.settings import FILE_VARIABLE, SettingsError, read_settings
+
+    os.environ[FILE_VARIABLE] = str(file)
+    try:
+        read_settings(CheckedSettings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return _EXIT_CANNOT_START
+    sys.stdout.write(f"{file}: the service can start with it\n")
+    return 0
 
 
 def _policy_check(file: Path, identity: str, method: str, library: str) -> int:

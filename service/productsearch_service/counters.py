@@ -41,6 +41,11 @@ class RpcCounters:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         says = "RPCs that ended."
+        labels = ("method", "reason", "blame", "sent")
+        told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
+        self._errors = _counter(registry, "errors", told, *labels)
+        told = "Items of bulk streams and results of batches."
+        self._items = _counter(registry, "items", told, "method", "outcome", "reason")
         self._ended = _counter(registry, "rpcs", says, "method", "code", "reason")
         self._by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
         self._seconds = _durations(
@@ -55,6 +60,14 @@ class RpcCounters:
         self._by_caller(caller, library, code).inc()
         self._seconds(method).observe(seconds)
 
+    def failed(self, method: str, reason: str, blame: str, *, kept_away: bool) -> None:
+        """Count an RPC that failed, or all of whose items did."""
+        self._errors(method, reason, blame, "no" if kept_away else "yes").inc()
+
+    def item(self, method: str, outcome: str, reason: str, count: int) -> None:
+        """Count items of a stream, or results of a batch, that ended alike."""
+        self._items(method, outcome, reason).inc(count)
+
 
 class LibraryCounters:
     """What one library's upstream was asked, and how that went."""
@@ -62,6 +75,7 @@ class LibraryCounters:
     def __init__(self, families: Counters, library: str) -> None:
         self._families = families
         self._library = library
+        self.name = library
         self._retries = families.retries(library)
         self._waits = families.waits(library)
         self._refusals = families.refusals(library)
@@ -74,6 +88,10 @@ class LibraryCounters:
     def retry(self) -> None:
         """Count an attempt that was not its call's first."""
         self._retries.inc()
+
+    def breaker_refused(self, gate: str) -> None:
+        """Count a call that was refused unsent: by the breaker of failures, or of the quota."""
+        self._families.kept_away(self._library, gate).inc()
 
     def token(self, outcome: str) -> None:
         """Count a request for a token by its outcome: ``ok``, or the reason of its error."""
@@ -98,6 +116,7 @@ class Counters:
         self.posts = counter("upstream_calls", "Attempts made.", "method", "outcome")
         self.seconds = counter("upstream_seconds", "Their time.", "method", "outcome")
         self.retries = counter("upstream_retries", "Attempts that were not a call's first.")
+        self.kept_away = counter("breaker_refusals", "Calls refused unsent.", "gate")
         self.tokens = counter("token_refreshes", "Requests for a token.", "outcome")
         self.refusals = counter("pacer_refusals", "Calls whose slot came too late.")
         says = "From asking to slot or refusal."

@@ -32,18 +32,30 @@
     │   └── UpstreamProtocol
     └── ServerFault                       this side failed
 
-``reason`` is the name of the ErrorReason value: FIELD_INVALID for FieldInvalid. ``rpc.status``
-turns an error into a google.rpc.Status. Messages are fixed sentences and checked values: never text
-of a foreign exception, which may hold a URL with a token in it.
+``reason`` is the name of the ErrorReason value: FIELD_INVALID for FieldInvalid. ``blame`` says who
+has to act: the ``caller``, the ``facade`` (its settings, key pairs and bounds), the ``quota``, the
+``upstream``, or ``none``. ``rpc.status`` turns an error into a google.rpc.Status. Messages are
+fixed sentences and checked values: never text of a foreign exception, which may hold a URL with a
+token in it.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Literal, Self
 
 from productsearch_service import limits
+
+Blame = Literal["caller", "facade", "quota", "upstream", "none"]
+BLAMES: Final[tuple[Blame, ...]] = ("caller", "facade", "quota", "upstream", "none")
+"""Who has to act when a call fails; exactly one for each reason."""
+_BLAME_OF: Final[dict[str, Blame]] = {}
+
+
+def blame_of(reason: str) -> Blame:
+    """Return who has to act when a call fails for ``reason``."""
+    return _BLAME_OF[reason]
 
 
 def quoted(text: str) -> str:
@@ -84,6 +96,7 @@ class ServiceError(Exception):
     """
 
     reason: ClassVar[str]
+    blame: ClassVar[Blame]
     message: str
     _: KW_ONLY
     violations: tuple[Violation, ...] = ()
@@ -94,6 +107,8 @@ class ServiceError(Exception):
 
     def __init_subclass__(cls) -> None:
         cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
+        if hasattr(cls, "blame"):
+            _BLAME_OF[cls.reason] = cls.blame
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -105,6 +120,8 @@ class ServiceError(Exception):
 
 class RequestError(ServiceError):
     """What was sent cannot be carried out as it is."""
+
+    blame: ClassVar[Blame] = "caller"
 
 
 class FieldInvalid(RequestError):
@@ -134,6 +151,8 @@ class DeadlineTooShort(RequestError):
 class CallerError(ServiceError):
     """Who calls may not do this."""
 
+    blame: ClassVar[Blame] = "caller"
+
 
 class CallerUnauthenticated(CallerError):
     """The caller is not known."""
@@ -146,21 +165,31 @@ class CallerForbidden(CallerError):
 class LibraryError(ServiceError):
     """The library, as it is now, does not allow the call."""
 
+    blame: ClassVar[Blame] = "none"
+
 
 class LibraryUnknown(LibraryError):
     """Settings name no such library."""
+
+    blame: ClassVar[Blame] = "caller"
 
 
 class LibraryNotReady(LibraryError):
     """The upstream has the account and not the library."""
 
+    blame: ClassVar[Blame] = "upstream"
+
 
 class LibraryFull(LibraryError):
     """The library has no room left."""
 
+    blame: ClassVar[Blame] = "quota"
+
 
 class ImageUrlUnreachable(LibraryError):
     """The upstream could not download the image."""
+
+    blame: ClassVar[Blame] = "caller"
 
 
 class ImageAlreadyExists(LibraryError):
@@ -174,13 +203,19 @@ class ImageNotFound(LibraryError):
 class Refusal(ServiceError):
     """The call was not begun."""
 
+    blame: ClassVar[Blame] = "facade"
+
 
 class RateLimited(Refusal):
     """The calls per second are used up."""
 
+    blame: ClassVar[Blame] = "quota"
+
 
 class QuotaExhausted(Refusal):
     """The calls per day, or all there were, are used up."""
+
+    blame: ClassVar[Blame] = "quota"
 
 
 class ServerOverloaded(Refusal):
@@ -190,9 +225,13 @@ class ServerOverloaded(Refusal):
 class ServerDraining(Refusal):
     """This replica is about to stop."""
 
+    blame: ClassVar[Blame] = "none"
+
 
 class UpstreamError(ServiceError):
     """The upstream failed, or what it said made no sense."""
+
+    blame: ClassVar[Blame] = "upstream"
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -206,6 +245,8 @@ class AddOutcomeUnknown(UpstreamError):
 class UpstreamCredentialsRejected(UpstreamError):
     """The upstream refuses the API key, the secret, or a new token."""
 
+    blame: ClassVar[Blame] = "facade"
+
 
 class UpstreamProtocol(UpstreamError):
     """The upstream's answer cannot be read, or its code is in no table."""
@@ -213,3 +254,5 @@ class UpstreamProtocol(UpstreamError):
 
 class ServerFault(ServiceError):
     """A fault of this service."""
+
+    blame: ClassVar[Blame] = "facade"

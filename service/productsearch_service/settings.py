@@ -8,9 +8,13 @@ with the files that they name, which ``server.files`` checks.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import logging
 import os
+import re
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -43,6 +47,10 @@ FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
 _NOT_OURS: Final = tuple(PREFIX + part for part in ("ENGINE_", "CLI_", "LIBRARIES__"))
 """Variables of the engine and of the command line; those of libraries are read elsewhere."""
 _PORT_MAX: Final = 65535
+_PORT_DIGITS: Final = 5
+
+_NEAR: Final = 0.7
+_FIELD: Final = re.compile(r'field "(\w+)"')
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +58,10 @@ _log = logging.getLogger(__name__)
 def host_and_port(address: str) -> tuple[str, int]:
     """Return the parts of ``host:port`` or ``[host]:port``; raise ValueError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > _PORT_MAX:
+    if not host or not port.isascii() or not port.isdigit():
         raise ValueError("must be host:port")
+    if len(port) > _PORT_DIGITS or int(port) > _PORT_MAX:
+        raise ValueError(f"the port must be 0 to {_PORT_MAX}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -234,6 +244,10 @@ class Settings(BaseSettings):
     one_core: Annotated[bool | None, _warns_of_no_effect("leave it out")] = None
     """Has no effect any more: there is one event loop. Read for one release."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How lines of the log are written; auto: text at a terminal, JSON elsewhere."""
+    access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of successful RPCs that get an access line; each failed one gets its line."""
 
     @classmethod
     def settings_customise_sources(
@@ -264,7 +278,9 @@ class Settings(BaseSettings):
     @field_validator("tls_key_file")
     @classmethod
     def _certificate_and_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if (info.data.get("tls_cert_file") is None) != (value is None):
+        if "tls_cert_file" not in info.data:  # it is wrong by itself, and told
+            return value
+        if (info.data["tls_cert_file"] is None) != (value is None):
             raise ValueError("set tls_cert_file and tls_key_file together, or neither")
         return value
 
@@ -293,25 +309,43 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
     file = os.environ.get(FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
-    wrong = [f"{name}: no such setting" for name in _unknown_variables()]
+    wrong = [
+        f"{name}: no such setting{_nearest(name, _variables())}" for name in _unknown_variables()
+    ]
     try:
         settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
         wrong += [_line(problem) for problem in error.errors(include_input=False)]
-    except ValueError:
-        wrong.append(f"{file or 'environment'}: not readable as TOML (or JSON in a variable)")
+    except tomllib.TOMLDecodeError as error:
+        wrong.append(f"{file}: is not TOML: {error}")
+    except UnicodeDecodeError:
+        wrong.append(f"{file}: is not UTF-8")
+    except ValueError as error:
+        field = _FIELD.search(str(error))
+        variable = f"{PREFIX}{field[1].upper()}" if field else "a variable"
+        wrong.append(f"{variable}: must be JSON: a list or a table")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
 
 
 def _unknown_variables() -> list[str]:
-    known = {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
+    known = _variables()
     return sorted(
         name
         for name in os.environ
         if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
     )
+
+
+def _variables() -> set[str]:
+    return {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the setting that ``name`` was meant to be, or nothing."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 _SENTENCES: Final = {
@@ -355,4 +389,8 @@ def sentence_of(problem: Any) -> str:
 def _line(problem: Any) -> str:
     """Return a line for each thing that is wrong with a setting, with its name."""
     path = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "settings"
-    return "\n".join(f"{path}: {line}" for line in sentence_of(problem).splitlines())
+    hint = ""
+    if problem["type"] == "extra_forbidden":
+        *parents, name = problem["loc"]
+        hint = _nearest(str(name), (LibrarySettings if parents else Settings).model_fields)
+    return "\n".join(f"{path}: {line}{hint}" for line in sentence_of(problem).splitlines())

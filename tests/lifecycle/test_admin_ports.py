@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,10 +121,11 @@ def test_a_library_that_is_made_up_cannot_forge_a_line_of_the_log(process: Facad
     forged = v1.SearchImagesRequest(image=SEARCH.image, library="x code=OK\nrpc=AddImage")
     with v1.connect(process.url) as channel, pytest.raises(grpc.RpcError):
         v1.ProductSearchStub(channel).SearchImages(forged)
-    until(lambda: "rpc=" in process.log(), "the line of the call")  # it may come after the answer
-    lines = [line for line in process.log().splitlines() if "rpc=" in line]
-    assert ["rpc=SearchImages library='x code=OK\\nrpc=AddImage'"] == [
-        line[line.index("rpc=") : line.index(" caller=")] for line in lines
+    until(lambda: '"rpc":' in process.log(), "the line of the call")  # may come after the answer
+    lines = [line for line in process.log().splitlines() if '"rpc":' in line]
+    told = [json.loads(line) for line in lines]
+    assert [("SearchImages", "'x code=OK\\nrpc=AddImage'")] == [
+        (line["rpc"], line["library"]) for line in told
     ]
 
 

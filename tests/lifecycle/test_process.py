@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -358,11 +359,11 @@ def test_settings_without_an_effect_are_read_and_told(
     }
     with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=old) as process:
         until_ready(process)
-        warnings = [line for line in process.log().splitlines() if " WARNING " in line]
+        lines = [json.loads(line) for line in process.log().splitlines() if line.startswith("{")]
     assert [
         "search_cache_entries has no effect any more; set search_cache_bytes",
         "one_core has no effect any more; leave it out",
-    ] == [line.rpartition("productsearch_service.settings ")[2] for line in warnings]
+    ] == [line["message"] for line in lines if line["level"] == "WARNING"]
 
 
 @pytest.mark.parametrize("one_core", [True, False, None])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from productsearch_service import cli
 from productsearch_service.settings import SettingsError, read_settings
 
 LIBRARY = 'base_url = "http://127.0.0.1:9"\napi_key = "k"\nsecret_key = "s"\n'
@@ -15,7 +16,16 @@ WRONG: dict[str, tuple[str, str]] = {
     "no library": ("[libraries]\n", "libraries: must have at least one entry"),
     "an unknown setting": (
         f"lisen = 1\n[libraries.default]\n{LIBRARY}",
-        "lisen: is not a setting; remove it, or correct its name",
+        "lisen: is not a setting; remove it, or correct its name; did you mean listen?",
+    ),
+    "a port out of range": (
+        f'listen = "127.0.0.1:70000"\n[libraries.default]\n{LIBRARY}',
+        "listen: the port must be 0 to 65535",
+    ),
+    "a setting of a library nearly": (
+        f"[libraries.default]\n{LIBRARY}quota_qs = 1\n",
+        "libraries.default.quota_qs: is not a setting; remove it, or correct its name; "
+        "did you mean quota_qps?",
     ),
     "an unknown setting of a library": (
         f"[libraries.default]\n{LIBRARY}qps = 1\n",
@@ -87,6 +97,46 @@ def test_wrong_settings(
     with pytest.raises(SettingsError) as wrong:
         read_settings()
     assert says in str(wrong.value).splitlines()
+
+
+def test_toml_errors_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and the line are named."""
+    file = tmp_path / "settings.toml"
+    file.write_text('listen = "127.0.0.1:1"\nreplicas == 2\n')
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    with pytest.raises(SettingsError, match=r"settings.toml: is not TOML: .*line 2"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LISEN", "x", "PRODUCTSEARCH_LISEN: no such setting; did you mean PRODUCTSEARCH_LISTEN?"),
+        ("SIDECARS", "here", "PRODUCTSEARCH_SIDECARS: must be JSON: a list or a table"),
+    ],
+)
+def test_wrong_variables(name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named, and the nearest right one."""
+    monkeypatch.setenv(f"PRODUCTSEARCH_{name}", value)
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert says in str(wrong.value).splitlines()
+
+
+def test_a_settings_file_is_checked_without_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`settings check` exits 0 or 2 with what is wrong; `--version` prints one line."""
+    file = tmp_path / "settings.toml"
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", "")
+    for content, code in ((f"[libraries.default]\n{LIBRARY}", 0), ("replicas = 0\n", 2)):
+        file.write_text(content)
+        monkeypatch.setattr("sys.argv", ["productsearch-service", "settings", "check", str(file)])
+        assert code == cli.main()
+    assert "replicas: must be 1 or more" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["productsearch-service", "--version"])
+    assert 0 == cli.main()
+    assert capsys.readouterr().out.startswith("productsearch-service ")
 
 
 def _pydantics_words(content: Any) -> bool:

@@ -98,11 +98,11 @@ WRONG_TLS = {
     ),
     "no such file": (
         {"tls_cert_file": "no.crt", "tls_key_file": "one.key"},
-        "tls_key_file: DIR/no.crt: No such file or directory",
+        "tls_cert_file: DIR/no.crt: No such file or directory",
     ),
     "no certificate": (
         {"tls_cert_file": "not.pem", "tls_key_file": "one.key"},
-        "tls_key_file: DIR/not.pem: holds no PEM certificate",
+        "tls_cert_file: DIR/not.pem: holds no PEM certificate",
     ),
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +122,19 @@ class Policy:
             raise PolicyError("is not UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise PolicyError(f"is not TOML: {error}") from None
+
+    def unused(self, libraries: Iterable[str]) -> Iterator[str]:
+        """Yield what nothing else mentions: callers without a rule, and libraries without settings.
+
+        A caller of a rule that the file does not list may be proven by a certificate.
+        """
+        for name in self._callers:
+            if not any(_matches(rule.callers, name) for rule in self._rules):
+                yield f"caller {name}: no rule names it, so that it may do nothing"
+        for number, rule in enumerate(self._rules, start=1):
+            for pattern in rule.libraries:
+                if not any(_matches((pattern,), library) for library in libraries):
+                    yield f"rule {number}: library {pattern} is none of the settings"
 
     def caller(self, name: str) -> Caller:
         """Return the caller of that name, with what the file says of it."""

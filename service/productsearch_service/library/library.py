@@ -94,6 +94,7 @@ class Library:
             ),
             context,
         )
+        context.trail.log_id = page.log_id  # of a page that another call fetched, too
         # Whatever the vendor's cloud may mean by a field of this name, it is not the engine's.
         return page if self.is_engine else replace(page, subject=None)
 

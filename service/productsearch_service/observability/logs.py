@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import sys
+from typing import Final
 
 from productsearch_service.redaction import redact
+from productsearch_service.rpc import access_record
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class RedactingFormatter(logging.Formatter):
@@ -63,11 +69,34 @@ class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generi
             super().flush()
 
 
-def install(level: str) -> None:
-    """Let the root logger write to stderr from ``level`` on, redacted."""
+class JsonFormatter(RedactingFormatter):
+    """Formats a record as one JSON object in a line; an RPC's fields are members of it.
+
+    Text is masked before it is escaped: what is cut afterwards could cut an escape in two. The
+    other fields of an RPC are numbers, and words of this service.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = self.formatTime(record, self.datefmt)
+        if record.name == access_record.NAME and isinstance(record.args, dict):
+            return access_record.as_json(record.args, at)
+        line = {"time": at, "level": record.levelname, "logger": record.name}
+        line["message"] = redact(record.getMessage())
+        if record.exc_info:
+            line["traceback"] = redact(self.formatException(record.exc_info))
+        return _encode(line)
+
+
+def install(level: str, form: str = "auto") -> None:
+    """Let the root logger write to stderr from ``level`` on, redacted.
+
+    ``form`` is ``json``, ``text``, or ``auto``: text at a terminal, JSON elsewhere.
+    """
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # not printed
     handler = BatchingHandler()
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    kind = RedactingFormatter if as_text else JsonFormatter
     handler.setFormatter(
-        RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        kind("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)

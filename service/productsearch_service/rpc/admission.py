@@ -7,6 +7,7 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -46,10 +47,13 @@ class Messages:
         """
         caller = context.caller.name
         if not self._turns.take_now(caller):
+            began_s = time.monotonic()
             try:
                 await self._within(timeout_s * _WAIT_SHARE, context, self._turns.take(caller))
             except TimeoutError:
                 raise self._why(context, lambda: overloaded(_BUSY)) from None
+            finally:
+                context.trail.place_s += time.monotonic() - began_s
         try:
             content = await self._within(timeout_s, context, grpc_context.read())
         except TimeoutError:

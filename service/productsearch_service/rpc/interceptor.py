@@ -20,7 +20,14 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from productsearch_service import limits
-from productsearch_service.call_context import NOBODY, CallContext, Caller, end_unread, this_call
+from productsearch_service.call_context import (
+    NOBODY,
+    CallContext,
+    Caller,
+    Trail,
+    end_unread,
+    this_call,
+)
 from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
     FieldInvalid,
@@ -28,12 +35,13 @@ from productsearch_service.errors import (
     ServerFault,
     ServiceError,
     UpstreamUnavailable,
-    UpstreamWords,
+    blame_of,
     quoted,
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
-from productsearch_service.rpc import access_record, batch_size
+from productsearch_service.rpc import batch_size
+from productsearch_service.rpc.access_record import AccessLog, Ending
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
@@ -56,7 +64,8 @@ _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 _STORES_IMAGES: Final = "AddImage"
 _DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": batch_size.decoded}
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
-_NO_WORDS: Final = UpstreamWords()
+_OK: Final = Ending("OK")
+_LEFT: Final = Ending("CANCELLED", blame="caller")
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +80,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     policy: CurrentPolicy | None
     counters: RpcCounters
     receive_timeout_s: float = limits.RECEIVE_TIMEOUT_S
+    access_log: AccessLog = field(default_factory=AccessLog)
     _wrapped: dict[str, Handler] = field(default_factory=dict)
 
     async def intercept_service(
@@ -96,10 +106,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         decode = _DECODERS.get(method, handler.request_deserializer)
         encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
-            handle = self._stream(method, handler.stream_stream)
-            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, encode)
+            handle = self._stream(method, handler.stream_stream, encode)
+            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, None)
         # On the wire a unary call is a stream of one message. As a stream its handler begins with
         # the headers: who calls is known before anything is received.
+        # What it returns is encoded already: its bytes are counted.
         handle_unary = self._unary(method, handler.unary_unary, decode, encode)
         return grpc.stream_unary_rpc_method_handler(cast("Any", handle_unary), None, None)
 
@@ -111,13 +122,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
         encode: Encoder,
     ) -> Callable[..., Awaitable[bytes]]:
         async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> bytes:
-            call = _Call(method, self.counters)
+            call = _Call(method, self.counters, self.access_log)
             try:
                 context = self._begin(call, grpc_context)
                 context.deadline.require()
                 content = await self.admission.messages.receive(
                     context, grpc_context, self.receive_timeout_s
                 )
+                context.trail.bytes_in = len(content)
                 self._hold_place(call.caller, len(content))
                 request = _decoded(decode, content)
                 del content
@@ -126,13 +138,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 work = handle(request, context)
                 del request  # it holds the image, which is freed while the upstream works
                 answer = encode(await context.bounded(work, adds=method == _STORES_IMAGES))
+                context.trail.bytes_out = len(answer)
             except asyncio.CancelledError:
-                call.ended("CANCELLED")
+                call.ended(_LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
             else:
-                call.ended("OK")
+                call.ended(_OK)
                 return answer
             finally:
                 end_unread(self.receive_timeout_s)
@@ -148,10 +161,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         this_call().add_done_callback(lambda _: places.give(caller, size_bytes))
 
     def _stream(
-        self, method: str, handle: Callable[..., AsyncGenerator[Message, None]]
-    ) -> Callable[..., AsyncIterator[Message]]:
-        async def wrapped(_: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[Message]:
-            call = _Call(method, self.counters)
+        self, method: str, handle: Callable[..., AsyncGenerator[Message, None]], encode: Encoder
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        async def wrapped(_: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[bytes]:
+            call = _Call(method, self.counters, self.access_log)
             stream = None
             try:
                 context = self._begin(call, grpc_context)
@@ -161,15 +174,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 async with aclosing(responses):
                     async for response in responses:
                         stream.answers()
-                        yield response
+                        content = encode(response)
+                        context.trail.bytes_out += len(content)
+                        yield content
                         stream.answered()
             except (asyncio.CancelledError, GeneratorExit):
-                call.ended("CANCELLED")
+                call.ended(_LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
             else:
-                call.ended("OK")
+                call.ended(_OK)
                 return
             finally:
                 if stream is not None:
@@ -183,7 +198,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         call.caller = self.identification.caller(grpc_context)
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method)
-        return CallContext.begin(call.caller, grpc_context.time_remaining())
+        context = CallContext.begin(call.caller, grpc_context.time_remaining())
+        call.trail = context.trail
+        return context
 
     def _allow(self, call: _Call, library: str) -> None:
         name = self.libraries.name(library)
@@ -228,13 +245,15 @@ def _no_message() -> FieldInvalid:
 class _Call:
     """One RPC as the access log and the metrics tell of it."""
 
-    def __init__(self, method: str, counters: RpcCounters) -> None:
+    def __init__(self, method: str, counters: RpcCounters, log: AccessLog) -> None:
         self.method = method
         self.caller: Caller = NOBODY
         self.library = ""
         """As metrics call it; empty until the library's name was read."""
         self.library_told = ""
+        self.trail = Trail()
         self._counters = counters
+        self._log = log
         self._began_s = time.monotonic()
 
     def failed(self, error: Exception) -> tuple[grpc.StatusCode, str, tuple[Any, ...]]:
@@ -244,7 +263,9 @@ class _Call:
             _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
             error = ServerFault("the service failed; its log says why")
         status = rpc_status.to_status(status_of(error))
-        self.ended(status.code.name, error)
+        words = error.upstream
+        told = (words.code, words.log_id) if words is not None else ()
+        self.ended(Ending(status.code.name, error.reason, error.blame, *told))
         trailers = tuple(status.trailing_metadata or ())
         if isinstance(error, UpstreamUnavailable):
             trailers += (_NO_RETRY,)
@@ -252,13 +273,20 @@ class _Call:
             trailers += (_NOT_BEGUN,)
         return status.code, status.details or "", trailers
 
-    def ended(self, code: str, error: ServiceError | None = None) -> None:
+    def ended(self, ending: Ending) -> None:
         """Count the RPC and write its access line."""
         seconds = time.monotonic() - self._began_s
-        reason = error.reason if error is not None else ""
+        method, trail = self.method, self.trail
+        for (outcome, item_reason), count in (trail.items or {}).items():
+            self._counters.item(method, outcome, item_reason, count)
+        if ending is _OK and (alike := trail.failed_alike()):
+            ending = Ending(
+                "OK", alike, blame_of(alike)
+            )  # on the wire it is OK, and nothing was done
+        reason = "" if ending.reason == "-" else ending.reason
         self._counters.ended(
-            self.method, code, reason, self.caller.label, self.library, seconds=seconds
+            method, ending.code, reason, self.caller.label, self.library, seconds=seconds
         )
-        words = (error.upstream if error is not None else None) or _NO_WORDS
-        told = (self.method, self.library_told, self.caller.name, code, reason or "-")
-        access_record.write(*told, words.code, words.log_id, seconds * 1000)
+        if reason:
+            self._counters.failed(method, reason, ending.blame, kept_away=trail.kept_away)
+        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)

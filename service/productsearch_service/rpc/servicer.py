@@ -47,6 +47,14 @@ _OUTCOMES: Final = {
     AddOutcome.UPDATED: v1.AddOutcome.ADD_OUTCOME_UPDATED,
 }
 
+_TOLD: Final = {
+    v1.AddOutcome.ADD_OUTCOME_CREATED: "created",
+    v1.AddOutcome.ADD_OUTCOME_KEPT: "kept",
+    v1.AddOutcome.ADD_OUTCOME_UPDATED: "updated",
+    v1.AddOutcome.ADD_OUTCOME_VALIDATED: "validated",
+}
+"""What metrics and the access line call an outcome."""
+
 
 class Servicer:
     """productsearch.v1.ProductSearch over the configured libraries.
@@ -146,16 +154,21 @@ class Servicer:
         stream = _BulkStream(requests)
 
         async def add(item: _Item) -> _ItemResult:
-            item_context = CallContext(context.caller, context.deadline)
+            item_context = CallContext(context.caller, context.deadline, trail=context.trail)
             library = self._libraries[stream.settings.library]
             return await self._bulk_add(library, stream.settings, item, item_context)
+
+        def size_of(item: _Item) -> int:
+            size_bytes = item.ByteSize()
+            context.trail.bytes_in += size_bytes
+            return size_bytes
 
         pipeline = Pipeline[_Item, _ItemResult](
             add,
             at_once=limits.BULK_AT_ONCE,
             places=self._items,
             caller=context.caller.name,
-            size_of=_Item.ByteSize,
+            size_of=size_of,
         )
         summary = _Summary()
         async with aclosing(pipeline.run(stream.items(), context.ending)) as results:
@@ -196,11 +209,15 @@ class Servicer:
                 item, settings.duplicate_policy, engine=library.is_engine
             )
             work = self._add(library, command, context, validate_only=settings.validate_only)
-            return _ItemResult(key=item.key, added=await context.bounded(work, adds=True))
+            added = await context.bounded(work, adds=True)
+            context.trail.item(_TOLD[added.outcome])
+            return _ItemResult(key=item.key, added=added)
         except ServiceError as error:
+            context.trail.item("failed", error.reason)
             return _ItemResult(key=_told_key(item), error=status_of(error))
         except Exception:  # noqa: BLE001 - the item's boundary: the stream goes on
             _log.exception("a bulk item failed in an unforeseen way")
+            context.trail.item("failed", ServerFault.reason)
             return _ItemResult(
                 key=_told_key(item), error=status_of(ServerFault("the service failed"))
             )
@@ -226,6 +243,9 @@ async def _batch_answer(
                     status = (result.error, status_of(result.error))
                 told.error.CopyFrom(status[1])
                 failed_count += 1
+                context.trail.item("failed", result.error.reason)
+            else:
+                context.trail.item("deleted")
         part.failed_count = failed_count
         parts.append(part.SerializeToString())
         await context.give_way()

@@ -50,6 +50,12 @@ class CertificateFiles:
         return pem
 
 
+def check_certificate(path: Path, content: bytes) -> None:
+    """Raise CertificateError if the file of this content holds no certificate."""
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise CertificateError(f"{path}: holds no PEM certificate")
+
+
 def check_client_ca(path: Path, content: bytes) -> None:
     """Raise CertificateError if the file of this content is no use as the callers' CA."""
     try:
@@ -68,8 +74,7 @@ def read_file(path: Path) -> bytes:
 
 
 def _check_pair(certificate: Path, key: Path, pem: Pem) -> None:
-    if b"-----BEGIN CERTIFICATE-----" not in pem.certificate:
-        raise CertificateError(f"{certificate}: holds no PEM certificate")
+    check_certificate(certificate, pem.certificate)
     if b"PRIVATE KEY-----" not in pem.key:
         raise CertificateError(f"{key}: holds no PEM private key")
     if b"ENCRYPTED" in pem.key:

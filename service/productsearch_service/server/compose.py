@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -25,6 +26,7 @@ from productsearch_service.observability.liveness import Liveness
 from productsearch_service.observability.metrics import ServiceStates
 from productsearch_service.observability.reachability import Reachability
 from productsearch_service.observability.readiness import Readiness
+from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
@@ -174,6 +176,7 @@ class Server:
             self._policy,
             self._counters.rpcs,
             settings.receive_timeout_s,
+            AccessLog(settings.access_log_successes),
         )
         options = [
             *_OPTIONS,
@@ -253,8 +256,11 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         read_s=settings.read_timeout_s,
     )
     issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
-    tokens = TokenSource(issuer, count=counters.token)
-    rotation = Rotation(issuer, tokens, settings.credentials_poll_s)
+    where = f"library {counters.name} ({settings.base_url})"
+    if urlsplit(settings.base_url).path.strip("/"):
+        _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
+    tokens = TokenSource(issuer, count=counters.token, where=where)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
     pacer = Pacer(settings.quota_qps / replicas, counters)
     bounds = ExchangeLimits(
         call_s=settings.call_timeout_s,
@@ -263,7 +269,7 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         breaker_open_s=settings.breaker_open_s,
         breaker_open_max_s=settings.breaker_open_max_s,
     )
-    exchange = Exchange(transport, tokens, pacer, counters, bounds)
+    exchange = Exchange(transport, tokens, pacer, counters, bounds, where)
     search_cache = SearchCache(
         ttl_s=settings.search_cache_ttl_s, bytes_max=settings.search_cache_bytes
     )
@@ -302,7 +308,10 @@ def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
     path = settings.policy_file
     if path is None:
         return None
-    return Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    policy = Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    for unused in policy.value.unused(settings.libraries):
+        _log.warning("policy_file: %s", unused)
+    return policy
 
 
 def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:

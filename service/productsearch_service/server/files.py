@@ -7,12 +7,24 @@ from pathlib import Path
 from pydantic import ValidationInfo, field_validator
 
 from productsearch_service.identity.policy import Policy, read_content
-from productsearch_service.server.certificates import CertificateFiles, check_client_ca, read_file
+from productsearch_service.server.certificates import (
+    CertificateFiles,
+    check_certificate,
+    check_client_ca,
+    read_file,
+)
 from productsearch_service.settings import Settings
 
 
 class CheckedSettings(Settings):
     """Settings whose certificate, key, CA and policy files can be used."""
+
+    @field_validator("tls_cert_file")
+    @classmethod
+    def _certificate_content(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_certificate(value, read_file(value))
+        return value
 
     @field_validator("tls_key_file")
     @classmethod

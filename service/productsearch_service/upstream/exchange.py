@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import quote, quote_plus
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Deadline
+from productsearch_service.call_context import CallContext, Deadline, Trail
 from productsearch_service.counters import LibraryCounters
 from productsearch_service.errors import (
     AddOutcomeUnknown,
@@ -105,6 +105,8 @@ class Exchange:
     pacer: Pacer
     counters: LibraryCounters
     bounds: ExchangeLimits = ExchangeLimits()
+    where: str = ""
+    """The library and its URL, as lines of the log name them."""
 
     def __post_init__(self) -> None:
         self._budget = RetryBudget()
@@ -115,7 +117,9 @@ class Exchange:
                 open_s=self.bounds.breaker_open_s,
                 open_max_s=self.bounds.breaker_open_max_s,
                 tells_when=True,
-            )
+            ),
+            self.counters.breaker_refused,
+            self.where,
         )
 
     async def call(self, call: Call[Value], context: CallContext) -> Value:
@@ -229,21 +233,26 @@ class Exchange:
         """Return what the upstream answered, an error code too, and learn from it."""
         gates = self._gates
         probes: Probes = {}
+        trail = context.trail
         try:
             if gates.breaker.error is not None or gates.quota.error is not None:
-                gates.check(context.caller)
-            token = await self.tokens.get(deadline)
-            await self.pacer.wait(context.caller, deadline, is_search=call.method == "search")
+                gates.check(context)
+            token = await self._token(trail, deadline)
+            await self._slot(call.method, context, deadline)
             if gates.breaker.error is not None or gates.quota.error is not None:  # since it waited
-                await gates.admit(probes, context.caller, deadline)
+                await gates.admit(probes, context, deadline)
             deadline.require()
             context.posts_begun += 1
+            trail.attempts += 1
             sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
                 answer = await self._post(call, token, body, deadline)
             except (TransportFailure, UpstreamProtocol) as failure:
                 gates.learn_failure(failure, sent)
                 raise
+            finally:
+                trail.upstream_s += time.monotonic() - sent.at_s
+            trail.upstream_code, trail.log_id = answer.words.code, answer.words.log_id
             gates.learn(answer, sent)
         finally:
             for gate, probe in probes.items():
@@ -257,6 +266,20 @@ class Exchange:
         if self.tokens.in_doubt and (not answer.failed or answer.words.code > codes.GATEWAYS_MAX):
             self.tokens.accepted(token)
         return answer
+
+    async def _token(self, trail: Trail, deadline: Deadline) -> Token:
+        began_s = time.monotonic()
+        try:
+            return await self.tokens.get(deadline)
+        finally:
+            trail.token_s += time.monotonic() - began_s
+
+    async def _slot(self, method: str, context: CallContext, deadline: Deadline) -> None:
+        began_s = time.monotonic()
+        try:
+            await self.pacer.wait(context.caller, deadline, is_search=method == "search")
+        finally:
+            context.trail.quota_s += time.monotonic() - began_s
 
     async def _post(
         self, call: Call[Value], token: Token, body: tuple[bytes, ...], deadline: Deadline

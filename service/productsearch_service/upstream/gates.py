@@ -7,12 +7,15 @@ an image host that is slow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Caller, Deadline
+from productsearch_service.call_context import CallContext, Deadline
 from productsearch_service.errors import (
     QuotaExhausted,
     ServerOverloaded,
@@ -25,6 +28,8 @@ from productsearch_service.upstream.answers import Answer
 from productsearch_service.upstream.http.transport import UNCONNECTED, TransportFailure
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker, Probe
 from productsearch_service.upstream.pacing.doubts import Suspect
+
+_log = logging.getLogger(__name__)
 
 Probes = dict[CircuitBreaker, Probe]
 """What a call is a probe of."""
@@ -47,8 +52,14 @@ class Sent:
 class Gates:
     """The circuit breakers of one upstream: of its failures, and of its quota."""
 
-    def __init__(self, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self,
+        breaker: CircuitBreaker,
+        refused: Callable[[str], None] = lambda _: None,
+        where: str = "",
+    ) -> None:
         self.breaker = breaker
+        self._refused = refused
         self.quota = CircuitBreaker(
             failures_max=1,
             open_s=limits.EXHAUSTED_FIRST_S,
@@ -56,25 +67,39 @@ class Gates:
             tells_when=False,
         )
         self._both = (self.quota, breaker)
+        self.breaker.tell = partial(_tell, "the circuit breaker", where)
+        self.quota.tell = partial(_tell, "the quota's gate", where)
 
-    def check(self, caller: Caller) -> None:
+    def check(self, context: CallContext) -> None:
         """Raise the error that closed a gate if a call cannot be admitted soon.
 
         It takes no probe: what waits for a slot would keep it from others.
         """
         for gate in self._both:
-            gate.check(caller.name)
+            with self._refusing(gate, context):
+                gate.check(context.caller.name)
 
-    async def admit(self, probes: Probes, caller: Caller, deadline: Deadline) -> None:
+    async def admit(self, probes: Probes, context: CallContext, deadline: Deadline) -> None:
         """Wait until a call may go out, and note what it is a probe of; for while one is open.
 
         Raises the error that closed a gate, UpstreamUnavailable or QuotaExhausted.
         """
         for gate in self._both:
             if gate not in probes:
-                probe = await gate.admit(caller.name, deadline)
+                with self._refusing(gate, context):
+                    probe = await gate.admit(context.caller.name, deadline)
                 if probe is not None:
                     probes[gate] = probe
+
+    @contextmanager
+    def _refusing(self, gate: CircuitBreaker, context: CallContext) -> Iterator[None]:
+        """Note a call that ``gate`` refuses."""
+        try:
+            yield
+        except ServiceError:
+            context.trail.not_sent = True
+            self._refused("quota" if gate is self.quota else "failures")
+            raise
 
     def learn(self, answer: Answer, sent: Sent) -> None:
         """Learn from an answer."""
@@ -117,6 +142,14 @@ class Gates:
         suspect = Suspect(_input_of(sent.fields), sent.at_s, answered)
         probe = sent.probes.get(self.breaker)
         self.breaker.failed(error, sent.context.caller.name, probe, suspect)
+
+
+def _tell(gate: str, where: str, cause: ServiceError | None) -> None:
+    """Log that a gate opened, and why, or that it closed."""
+    if cause is None:
+        _log.info("%s: %s closed: the upstream answers again", where, gate)
+    else:
+        _log.warning("%s: %s opened: %s (%s)", where, gate, cause.message, cause.reason)
 
 
 def error_of(failure: TransportFailure) -> ServiceError:

@@ -16,12 +16,16 @@ class Rotation(PeriodicTask):
     """Looks for a new pair every ``poll_s`` seconds."""
 
     def __init__(
-        self, issuer: TokenIssuer, tokens: TokenSource, poll_s: float = limits.CREDENTIALS_POLL_S
+        self,
+        issuer: TokenIssuer,
+        tokens: TokenSource,
+        poll_s: float = limits.CREDENTIALS_POLL_S,
+        where: str = "",
     ) -> None:
         async def look() -> None:
             issued = await issuer.replaced()
             if issued is not None:
                 tokens.adopt(issued)
-                _log.info("a new key pair is in use")
+                _log.info("%s: a new key pair is in use", where)
 
         super().__init__("looking for a new key pair", look, poll_s)

@@ -84,7 +84,8 @@ class TokenSource:
     """The current token of one key pair.
 
     ``issue`` asks for a new token and raises a ServiceError if there is none to be had. ``count``
-    is told the outcome of each flight: ``ok``, or the reason of its error.
+    is told the outcome of each flight: ``ok``, or the reason of its error. ``where`` is the library
+    and its URL, for the log.
     """
 
     def __init__(
@@ -94,9 +95,11 @@ class TokenSource:
         count: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = random.uniform,
+        where: str = "",
     ) -> None:
         self.in_doubt = False
         """Whether the upstream has rejected a token since it accepted one."""
+        self._where = where
         self._rejections = 0
         """Tokens in a row that it rejected without having accepted them."""
         self._issue = issue
@@ -186,6 +189,7 @@ class TokenSource:
             self._rejected.append(token.value)
             self._token = None
             self._rejections += 1
+            _log.warning("%s: the upstream rejected the token; asking for a new one", self._where)
             if self._rejections > 1:  # else each call of each caller would ask for a token
                 self._gate_until_s = self._clock() + _STORM_PAUSE_S
                 self._last_error = UpstreamCredentialsRejected(
@@ -259,7 +263,7 @@ class TokenSource:
             raise
         except Exception:  # noqa: BLE001 - the task's end: the waiters must hear of it
             # Without the exception: a key pair or a token may be among its locals.
-            _log.error("the token request failed in an unforeseen way")
+            _log.error("%s: the token request failed in an unforeseen way", self._where)
             error = _none_in_time()
         self._flight = None
         self._count("ok" if error is None else error.reason)
@@ -287,6 +291,9 @@ class TokenSource:
         self._issued_at_s = now_s
         self._stale_at_s = now_s + self._chance(stale_from_s, stale_to_s)
         self._expires_at_s = now_s + lifetime_s
+        if self._failures:
+            told = "%s: a token was received again, after %d failures"
+            _log.info(told, self._where, self._failures)
         self._failures = 0
         self._gate_until_s = 0.0
         self._last_error = None
@@ -300,7 +307,9 @@ class TokenSource:
         self._failures += 1
         self._gate_until_s = self._clock() + wait_s
         self._last_error = error
-        _log.warning("no new token: %s; asking again in %.0f s", error.message, wait_s)
+        _log.warning(
+            "%s: no new token: %s; asking again in %.0f s", self._where, error.message, wait_s
+        )
 
     def _gate_s(self, spread: float) -> float:
         doubled_s: float = limits.TOKEN_GATE_FIRST_S * 2 ** min(self._failures, 10)

@@ -72,6 +72,8 @@ class CircuitBreaker:
     ) -> None:
         self.error: ServiceError | None = None
         """What opened it; None: it is closed."""
+        self.tell: Callable[[ServiceError | None], None] = lambda _: None
+        """Is told what opened it, and None when it has closed."""
         self._failures_max = failures_max
         self._open_s = open_s
         self._open_max_s = open_max_s
@@ -153,6 +155,7 @@ class CircuitBreaker:
         if self.error is not None:
             self.error = None
             self._forget_pauses()
+            self.tell(None)
 
     def failed(
         self, error: ServiceError, caller: str, probe: Probe | None, suspect: Suspect | None = None
@@ -179,9 +182,11 @@ class CircuitBreaker:
 
     def _open(self, error: ServiceError, callers: tuple[str | None, ...]) -> None:
         self._forget_pauses()
-        self.error = error
+        was_closed, self.error = self.error is None, error
         for caller in callers:
             self._pause(caller)
+        if was_closed:
+            self.tell(error)
 
     def _lengthen(self, pause: _Pause, error: ServiceError) -> None:
         self.error = error

@@ -1,0 +1,218 @@
+"""One line an RPC says whose fault its end was, and where its time went."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from productsearch import v1
+from productsearch_service.observability.logs import JsonFormatter, RedactingFormatter
+from productsearch_service.redaction import register_secret
+from productsearch_service.rpc import access_record
+from tests.conftest import ServerFactory
+from tests.facade import Server
+from tests.fakes.upstream import FakeUpstream, error
+from tests.lifecycle.asking import until
+from tests.pictures import jpeg
+
+IMAGE = v1.ImageSource(content=jpeg(1))
+SEARCH = v1.SearchImagesRequest(image=IMAGE)
+Bulk = v1.BulkAddImagesRequest
+
+
+class Lines(logging.Handler):
+    """The access lines, as the JSON that they are written as."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[dict[str, Any]] = []
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = JsonFormatter().format(record)
+        assert "\n" not in line
+        self.found.append(json.loads(line))
+        self.told.append(RedactingFormatter().format(record))
+
+    def last(self, count: int = 1) -> dict[str, Any]:
+        """Return the last line, once there are ``count``; it may come after the answer."""
+        until(lambda: len(self.found) >= count, "the line of the call")
+        return self.found[-1]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """Return what the access log gets."""
+    logger, found = logging.getLogger(access_record.NAME), Lines()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(found)
+    yield found
+    logger.removeHandler(found)
+    logger.setLevel(before)
+
+
+def _registry(server: Server) -> CollectorRegistry:
+    return server.service._counters.registry
+
+
+def _count(server: Server, name: str, **labels: str) -> float:
+    return _registry(server).get_sample_value(f"productsearch_{name}_total", labels) or 0.0
+
+
+def test_a_success_carries_the_upstreams_log_id(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines
+) -> None:
+    """The line joins with the upstream's own, and has attempts, waits and bytes."""
+    upstream.then("search", error(216630))
+    upstream.always("search", {"log_id": 4711, "result": [], "has_more": False})
+    with v1.connect(f"127.0.0.1:{server().port}") as channel:
+        v1.ProductSearchStub(channel).SearchImages(SEARCH)
+    line = lines.last()
+    assert ("SearchImages", "default", "OK", "-", "none") == tuple(
+        line[name] for name in ("rpc", "library", "code", "reason", "blame")
+    )
+    assert (4711, 0, 2, "yes") == tuple(
+        line[name] for name in ("log_id", "upstream_code", "attempts", "sent")
+    )
+    assert SEARCH.ByteSize() == line["bytes_in"]
+    assert v1.SearchImagesResponse(log_id=4711).ByteSize() == line["bytes_out"]
+    assert 0 < line["upstream_ms"] <= line["ms"]
+    assert all(line[name] >= 0 for name in ("place_ms", "quota_ms", "token_ms"))
+    assert line["version"]
+
+
+def test_a_write_carries_the_upstreams_log_id(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines
+) -> None:
+    """An add's line joins with the upstream's own."""
+    upstream.always("add", {"log_id": 4712, "cont_sign": "1,2"})
+    add = v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))
+    with v1.connect(f"127.0.0.1:{server().port}") as channel:
+        v1.ProductSearchStub(channel).AddImage(add)
+    assert 4712 == lines.last()["log_id"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "blame"),
+    [
+        (216630, "UPSTREAM_UNAVAILABLE", "upstream"),
+        (17, "QUOTA_EXHAUSTED", "quota"),
+        (14, "UPSTREAM_CREDENTIALS_REJECTED", "facade"),
+        (216200, "IMAGE_UNREADABLE", "caller"),
+    ],
+)
+def test_an_error_names_the_culprit(
+    code: int,
+    reason: str,
+    blame: str,
+    server: ServerFactory,
+    upstream: FakeUpstream,
+    lines: Lines,
+) -> None:
+    """In the line and in the metric, with the upstream's code; whatever is sampled."""
+    upstream.always("search", error(code))
+    facade = server(access_log_successes=0)
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel, pytest.raises(grpc.RpcError):
+        v1.ProductSearchStub(channel).SearchImages(SEARCH)
+    line = lines.last()
+    assert (reason, blame, code) == (line["reason"], line["blame"], line["upstream_code"])
+    labels = {"method": "SearchImages", "reason": reason, "blame": blame, "sent": "yes"}
+    assert 1 == _count(facade, "errors", **labels)
+    assert f"reason={reason} blame={blame} upstream_code={code}" in lines.told[-1]
+
+
+def test_successes_are_sampled_by_setting(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines
+) -> None:
+    """At 0 no success has a line, and the error after them has one."""
+    facade = server(access_log_successes=0)
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        stub = v1.ProductSearchStub(channel)
+        stub.SearchImages(SEARCH)
+        upstream.always("search", error(17))
+        with pytest.raises(grpc.RpcError):
+            stub.SearchImages(SEARCH)
+    assert ["QUOTA_EXHAUSTED"] == [lines.last()["reason"]] == [one["reason"] for one in lines.found]
+
+
+def test_calls_that_the_breaker_refuses_are_counted_apart(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says that it opened, why, and whose library it is; refused calls were not sent."""
+    caplog.set_level(logging.INFO)
+    upstream.always("search", error(17))
+    facade = server()
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError):
+                v1.ProductSearchStub(channel).SearchImages(SEARCH)
+    lines.last(3)
+    assert ["yes", "no", "no"] == [line["sent"] for line in lines.found]
+    labels = {"method": "SearchImages", "reason": "QUOTA_EXHAUSTED", "blame": "quota"}
+    assert (1, 2) == tuple(_count(facade, "errors", **labels, sent=sent) for sent in ("yes", "no"))
+    assert 2 == _count(facade, "breaker_refusals", library="default", gate="quota")
+    opened = [one.getMessage() for one in caplog.records if "opened" in one.getMessage()]
+    assert 1 == len(opened)
+    assert opened[0].startswith(f"library default ({upstream.url}): the quota's gate opened: ")
+    assert opened[0].endswith("(QUOTA_EXHAUSTED)")
+
+
+def test_a_stream_whose_items_all_failed_is_not_green(server: ServerFactory, lines: Lines) -> None:
+    """Twenty unreadable images: the wire says OK, line and metrics say what came of them."""
+    facade = server(access_log_successes=0)
+    bad = v1.NewImage(image=v1.ImageSource(content=b"no image"), brief="b")
+    items = [Bulk(item=Bulk.Item(key=str(n), new_image=bad)) for n in range(20)]
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        assert 21 == len([*v1.ProductSearchStub(channel).BulkAddImages(iter(items))])
+    line = lines.last()
+    assert ("OK", "IMAGE_UNREADABLE", "caller") == (line["code"], line["reason"], line["blame"])
+    assert "failed:IMAGE_UNREADABLE=20" == line["items"]
+    assert sum(one.item.ByteSize() for one in items) == line["bytes_in"]
+    labels = {"method": "BulkAddImages", "reason": "IMAGE_UNREADABLE"}
+    assert 20 == _count(facade, "items", **labels, outcome="failed")
+    assert 1 == _count(facade, "errors", **labels, blame="caller", sent="yes")
+
+
+def test_a_stream_of_which_one_item_succeeded_is_green(server: ServerFactory, lines: Lines) -> None:
+    """Its line counts both outcomes, and no error is counted."""
+    facade = server()
+    both = [IMAGE, v1.ImageSource(content=b"no image")]
+    items = [
+        Bulk(item=Bulk.Item(key="k", new_image=v1.NewImage(image=one, brief="b"))) for one in both
+    ]
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        assert 3 == len([*v1.ProductSearchStub(channel).BulkAddImages(iter(items))])
+    line = lines.last()
+    assert "-" == line["reason"]
+    assert {"created=1", "failed:IMAGE_UNREADABLE=1"} == {*line["items"].split(",")}
+
+
+def test_results_of_a_batch_are_counted(server: ServerFactory, lines: Lines) -> None:
+    """A malformed signature fails alone: one deleted, one failed."""
+    facade = server()
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        v1.ProductSearchStub(channel).BatchDeleteImages(
+            v1.BatchDeleteImagesRequest(cont_signs=["1,2", "no signature"])
+        )
+    assert {"deleted=1", "failed:FIELD_INVALID=1"} == {*lines.last()["items"].split(",")}
+    assert 1 == _count(facade, "items", method="BatchDeleteImages", outcome="deleted", reason="")
+
+
+@pytest.mark.parametrize("around", ["{}", 'access_token={}"x', '\\"{}\\"', "{}\nrpc=AddImage"])
+def test_what_callers_make_up_forges_no_line_and_tells_no_secret(around: str, lines: Lines) -> None:
+    """Quotes, backslashes, line ends and a secret: one JSON object, without the secret."""
+    register_secret("a-secret-of-this-test")
+    made_up = around.format("a-secret-of-this-test")
+    log = access_record.AccessLog()
+    ending = access_record.Ending("OK")
+    log.write("SearchImages", made_up, made_up, ending, access_record.Trail(), 0.1)
+    assert "a-secret" not in json.dumps(lines.last())
+    message = logging.makeLogRecord({"msg": made_up, "name": "any"})
+    assert "a-secret" not in json.loads(JsonFormatter().format(message))["message"]
