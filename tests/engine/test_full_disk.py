@@ -95,10 +95,9 @@ def test_the_disk_fills(small: Engine, template: Template) -> None:
     for seed in range(5):
         assert 0 == code_of(caller.call("add", image=jpeg(seed), brief=str(seed)))
     hog = small.data / "hog"
-    with hog.open("wb") as grown, suppress(OSError):
+    with hog.open("wb", buffering=0) as grown, suppress(OSError):
         while True:
             grown.write(bytes(1 << 20))
-            grown.flush()
     _until(small, "disk full: adds are refused")
     reserve = small.data / "postgres.reserve"
     _wait(lambda: not reserve.exists())
