@@ -465,7 +465,7 @@ func TestBulkAnswersUnsendableItemsItself(t *testing.T) {
 			item := &productsearch.BulkItem{Key: fmt.Sprint(i), NewImage: &pb.NewImage{}}
 			switch {
 			case i == 7:
-				item.NewImage.Image = image(make([]byte, 7<<20))
+				item.NewImage.Image = image(make([]byte, 22<<20))
 				field[item.Key] = "*"
 			case i%10 != 0:
 				item.NewImage.Brief = "\xff"

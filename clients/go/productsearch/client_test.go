@@ -219,7 +219,7 @@ func TestRequestsThatCannotBeSentNameTheField(t *testing.T) {
 			return err
 		},
 		"*": func() error {
-			_, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: image(make([]byte, 7<<20))})
+			_, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: image(make([]byte, 22<<20))})
 			return err
 		},
 	} {

@@ -76,7 +76,7 @@ func serve(t *testing.T, s *service, options ...grpc.ServerOption) (*grpc.Server
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(append(options, grpc.MaxRecvMsgSize(6<<20))...)
+	server := grpc.NewServer(append(options, grpc.MaxRecvMsgSize(21<<20))...)
 	pb.RegisterProductSearchServer(server, s)
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
