@@ -78,7 +78,9 @@ def facade(
         if bundle is not None:
             environment["PRODUCTSEARCH_LIBRARIES__DEFAULT__CA_BUNDLE"] = str(bundle)
         pairs = {"default": ("the-api-key", "the-secret-key")}
-        with _FacadeOf(python, data, upstream_url, pairs, environment=environment) as running:
+        with _FacadeOf(
+            python, data, upstream_url, pairs, environment=environment, upstream=""
+        ) as running:
             yield running
 
 

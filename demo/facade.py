@@ -15,7 +15,8 @@ class Facade(Server):
 
     ``key_pairs`` maps library names to (API key, secret key); they are written to files under
     ``data``, readable by this user alone. ``environment`` adds settings (``PRODUCTSEARCH_...``).
-    The ports beside the service are free ones.
+    ``upstream`` says what the upstream is; empty leaves that to the service, as older ones do not
+    know the setting. The ports beside the service are free ones.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Facade(Server):
         key_pairs: Mapping[str, tuple[str, str]],
         *,
         listen: str = "127.0.0.1:0",
+        upstream: str = "engine",
         environment: Mapping[str, str] | None = None,
     ):
         data.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ class Facade(Server):
             lines += [
                 f"[libraries.{name}]",
                 f'base_url = "{upstream_url}"',
-                'upstream = "engine"',
+                *([f'upstream = "{upstream}"'] if upstream else []),
                 f'credentials_dir = "{directory.resolve()}"',
                 "quota_qps = 0  # the engine has no quota",
             ]
