@@ -2,8 +2,8 @@
 
 The interceptor makes one CallContext for each RPC and hands it down as an argument. Cancellation
 is asyncio's own: the task of a call that its caller has left is cancelled. A call whose caller does
-not take its answer is ended from here. Times are of the
-monotonic clock, so a step of the wall clock changes no deadline.
+not take its answer is ended from here. Times are of the monotonic clock, so a step of the wall
+clock changes no deadline.
 """
 
 from __future__ import annotations

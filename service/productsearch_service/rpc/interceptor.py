@@ -280,9 +280,8 @@ class _Call:
         for (outcome, item_reason), count in (trail.items or {}).items():
             self._counters.item(method, outcome, item_reason, count)
         if ending is _OK and (alike := trail.failed_alike()):
-            ending = Ending(
-                "OK", alike, blame_of(alike)
-            )  # on the wire it is OK, and nothing was done
+            # On the wire the stream or batch is OK, and nothing of it was done.
+            ending = Ending("OK", alike, blame_of(alike))
         reason = "" if ending.reason == "-" else ending.reason
         self._counters.ended(
             method, ending.code, reason, self.caller.label, self.library, seconds=seconds
