@@ -80,6 +80,7 @@ def test_the_programs_pass_mypy_strict(clean: Path, tmp_path: Path) -> None:
     assert "Success" in output_of(clean, "-m", "mypy", "--strict", *names, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_programs_do_what_they_say(run: Program) -> None:
     """One after another: bulk add, search in each way, the duplicate's error, TLS."""
     stored = run(_program_with("bulk_add(")).splitlines()

@@ -29,6 +29,7 @@ def test_the_wheel_holds_one_package_and_its_types(wheel: Path) -> None:
     } <= {*names}
 
 
+@pytest.mark.slow
 def test_without_its_extra_the_command_line_says_what_to_install(clean: Path) -> None:
     """The script is there; it ends with 2 and names the extra."""
     done = subprocess.run([clean.with_name("productsearch")], capture_output=True, text=True)
@@ -48,6 +49,7 @@ def test_the_sample_passes_mypy_strict(clean: Path, tmp_path: Path) -> None:
     assert 'incompatible type "str"; expected "int"' in done.stdout
 
 
+@pytest.mark.slow
 def test_the_sample_runs(clean: Path, engine: Engine, tmp_path: Path) -> None:
     """The example adds an image, finds it, and the second time says that it is there."""
     pair = engine.create_library("sample")

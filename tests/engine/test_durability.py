@@ -74,6 +74,7 @@ def test_kill_of_the_engine(own_engine: Engine, keys: tuple[str, str]) -> None:
     assert not (own_engine.data / "postgres" / "postmaster.pid").exists()
 
 
+@pytest.mark.slow
 def test_kill_of_everything(own_engine: Engine, keys: tuple[str, str]) -> None:
     """After kill -9 of engine and PostgreSQL nothing acknowledged is lost."""
     fill(own_engine, keys)
@@ -83,6 +84,7 @@ def test_kill_of_everything(own_engine: Engine, keys: tuple[str, str]) -> None:
     check_kept(own_engine, keys)
 
 
+@pytest.mark.slow
 def test_kill_of_postgresql(own_engine: Engine, keys: tuple[str, str]) -> None:
     """A PostgreSQL that dies under the engine is started again; until then answers are code 2."""
     fill(own_engine, keys)

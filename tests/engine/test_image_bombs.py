@@ -119,7 +119,12 @@ def _most_bytes(pid: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["PNG, 30 texts of 64 MB", "JPEG, 5000 scans", "PNG, 1 GB after its pixels"]
+    "name",
+    [
+        pytest.param("PNG, 30 texts of 64 MB", marks=pytest.mark.slow),
+        "JPEG, 5000 scans",
+        "PNG, 1 GB after its pixels",
+    ],
 )
 def test_bombs_by_call(shared_caller: Caller, name: str) -> None:
     """The engine answers a bomb with a documented code."""

@@ -26,7 +26,8 @@ def _lasting(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("file", ["README.md", pytest.param("docs/cli.md", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("file", session.SESSIONS)
 def test_the_document_shows_what_is_printed(file: str, engine: Engine) -> None:
     """Signatures, counts, tables, exit codes. `python -m demo session` records it anew."""
     pair = engine.create_library(f"session-{file.replace('/', '-')}")

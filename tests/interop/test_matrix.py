@@ -15,6 +15,7 @@ from tests.interop.languages import ALL_KINDS, LANGUAGES
 from tests.interop.matrix import run
 
 
+@pytest.mark.slow
 def test_python_passes_every_case(engine: Engine) -> None:
     """Each case comes out as expected, and all reasons of the enum occur."""
     # The keepalive case takes a minute: `python -m tests.interop` has it, and all languages.

@@ -69,7 +69,7 @@ async def test_a_port_that_accepts_and_says_nothing_is_not_reached(
             await watching.stop()
 
 
-@pytest.mark.parametrize("client_ca", [False, True])
+@pytest.mark.parametrize("client_ca", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_port_with_tls_is_reached_without_a_certificate(
     client_ca: bool, upstream: FakeUpstream, tmp_path: Path
 ) -> None:

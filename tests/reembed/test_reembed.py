@@ -78,6 +78,7 @@ def test_a_killed_change_goes_on_while_the_library_is_used(own_engine: Engine) -
         assert stored == rows(own_engine, f"select count(*) from kept_{number}")[0][0]
 
 
+@pytest.mark.slow
 def test_there_and_back(own_engine: Engine) -> None:
     """The switch changes embedding and scores at once, for a day there is a way back, and images
     added meanwhile are found on both sides."""

@@ -19,6 +19,7 @@ def test_an_outage_is_short_and_quiet() -> None:
     assert_kept(overload.upstream_down(6))
 
 
+@pytest.mark.slow
 def test_cancelled_calls_leave_nothing_behind() -> None:
     """500 cancels at random times: no thread, descriptor, place or memory is lost."""
     assert_kept(overload.cancels(500))
