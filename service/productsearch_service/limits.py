@@ -83,8 +83,13 @@ BYSTANDER_BYTES_MAX: Final = 1024
 BYSTANDER_TIMEOUT_S: Final = 5.0
 """For their requests to come."""
 CONNECTIONS_MAX: Final = 4096
-CONNECTION_STREAMS_MAX: Final = 256
-"""Calls of one connection; its client keeps further ones waiting."""
+CONNECTION_STREAMS_MAX: Final = 1024
+"""Calls of one connection; its client keeps further ones waiting.
+
+gRPC counts a call until its memory is free, which is a little after its client has the answer. A
+client that always has as many calls as it may is then refused some (REFUSED_STREAM: UNAVAILABLE,
+"Stream removed"). So this is well above RPCS_IN_FLIGHT_MAX: SERVER_OVERLOADED comes first.
+"""
 CONNECTION_IDLE_MS: Final = 600_000
 """A connection without calls ends after this time."""
 HANDSHAKE_TIMEOUT_MS: Final = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.calls.silent import token_of as token
 from tests.calls.watching import outcome, search, until
 from tests.conftest import ServerFactory
 from tests.facade import Server
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Received, search_answer
 
 HALF = limits.RECEIVING_MAX // 2
 PATIENCE_S = 20
@@ -220,3 +221,30 @@ def test_a_stop_does_not_wait_for_silent_calls(facade_of: ServerFactory) -> None
         assert {"SERVER_DRAINING": 24} == counted(calls)
         stopping.join(PATIENCE_S)
         assert not stopping.is_alive()
+
+
+def test_a_crowd_on_one_connection_is_told_why(
+    facade_of: ServerFactory, upstream: FakeUpstream
+) -> None:
+    """Of 800 searches at once on one connection each is answered, or refused in our words.
+
+    Three times, as gRPC counts calls for a while after their answers.
+    """
+    running = facade_of()
+
+    def answered(_: Received) -> dict[str, Any]:
+        time.sleep(0.02)
+        return search_answer()
+
+    upstream.always("search", answered)
+    outcomes: Counter[str] = Counter()
+    with connected(running) as channel:
+        stub = v1.ProductSearchStub(channel)
+        for _ in range(3):
+            calls = [
+                stub.SearchImages.future(search(number), metadata=token("one"), timeout=60)
+                for number in range(800)
+            ]
+            outcomes.update(counted(calls))
+    assert {"OK", "SERVER_OVERLOADED"} >= outcomes.keys()
+    assert 2400 == outcomes.total()

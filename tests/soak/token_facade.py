@@ -92,7 +92,8 @@ def token_facade(
 ) -> Iterator[ProductSearchStub]:
     """Run a facade in front of the endpoint.
 
-    ``rpcs_max`` lifts its bound on RPCs in flight, of which one caller may have three quarters.
+    ``rpcs_max`` lifts its bounds on RPCs in flight, of which one caller may have three quarters,
+    and on those of a connection.
     """
     known = {"api_key": PAIR.api_key, "secret_key": PAIR.secret_key}
     library = {"base_url": endpoint.url, "quota_qps": 0} | (key_pair or known)
@@ -103,6 +104,8 @@ def token_facade(
         "drain_grace_s": 1,
     }
     most = rpcs_max or limits.RPCS_IN_FLIGHT_MAX
+    if rpcs_max:
+        settings["connection_streams_max"] = rpcs_max
     with patch.object(limits, "RPCS_IN_FLIGHT_MAX", most):
         server = Server(Settings(**settings))
         server.start()
