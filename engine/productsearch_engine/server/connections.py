@@ -12,7 +12,7 @@ import asyncio
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from productsearch_engine.limits import (
     DISCARD_S,
@@ -26,6 +26,7 @@ from productsearch_engine.limits import (
     PIPELINED_MAX,
     WRITE_STALL_S,
 )
+from productsearch_engine.server.request_parser import RequestParser
 
 
 class Connections:
@@ -78,7 +79,9 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, connections: Connections, **parts: Any):
         super().__init__(**parts)
+        self.parser: RequestParser = RequestParser(self)
         self._connections = connections
+        self._answered: RequestResponseCycle | None = None
         self._in_message = False
         self._in_head = True
         self._began_now = False
@@ -113,6 +116,7 @@ class Connection(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Close it without waiting for what is still to be sent."""
+        self._tell_application()
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -123,7 +127,18 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._connections.remove(self)
+        self._tell_application()
         super().connection_lost(exc)
+
+    def _tell_application(self) -> None:
+        """Let what is at work on a request know that nobody is there any more.
+
+        uvicorn knows the last request of the connection. With several, an earlier one is answered.
+        """
+        self.pipeline.clear()
+        if self._answered is not None:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless there is too much of what is no body."""
@@ -157,11 +172,15 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start to answer the request, unless too many wait on this connection."""
+        if self.parser.is_offer:
+            return
         self._in_head = False
         if self.transport.is_closing() or len(self.pipeline) >= PIPELINED_MAX:
             self.cut()
-        else:
-            super().on_headers_complete()
+            return
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -172,6 +191,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
+        if self.parser.is_offer:
+            return
         self._in_message = False
         if self.cycle is not None:
             super().on_message_complete()
@@ -179,6 +200,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Note that an answer was sent."""
         self.since_s = time.monotonic()
+        self._answered = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
 
     def pause_writing(self) -> None:
