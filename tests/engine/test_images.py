@@ -24,6 +24,7 @@ from productsearch_engine.images.errors import (
     ImageUnreadableError,
 )
 from productsearch_engine.images.image_file import ImageFile
+from tests.colour_keys import COLOURS, GREYS, keyed
 from tests.engine.image_files import draw, encoded, jpeg, png_claiming
 
 
@@ -78,6 +79,17 @@ def test_transparency_is_white() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("depth", "colour"),
+    [(depth, False) for depth in GREYS] + [(depth, True) for depth in COLOURS],
+)
+def test_a_transparent_colour_is_white(depth: int, colour: bool) -> None:
+    """Of each depth; nothing else turns white."""
+    file, pixels = keyed(depth, colour=colour, side=320)
+    found = ImageFile.checked(file).pixels()
+    assert np.abs(pixels.astype(int) - found).max() <= 1
+
+
 @pytest.mark.parametrize("orientation", range(10))
 def test_upright(orientation: int) -> None:
     """An image is seen as its EXIF orientation says, not as it is stored."""
@@ -125,11 +137,13 @@ def test_multi_image_jpeg() -> None:
     assert close(draw(1), ImageFile.checked(file.getvalue()).pixels())
 
 
+@pytest.mark.parametrize("most", [0, 1])
 @pytest.mark.parametrize("kind", [b"BM", b"BMP with masks"])
-def test_empty_alpha_is_opaque(kind: bytes) -> None:
-    """A 32-bit BMP whose fourth bytes are all zero is an image, and not a blank one."""
+def test_empty_alpha_is_opaque(kind: bytes, most: int) -> None:
+    """A 32-bit BMP of whose fourth bytes none says anything is an image, and not a blank one."""
     stored = draw(1).convert("RGBA")
     stored.putalpha(0)
+    stored.putpixel((5, 5), (255, 0, 0, most))
     pixels = stored.tobytes("raw", "BGRA", 0, -1)
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     head = struct.pack("<IiiHHIIiiII", 56, 400, 320, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks

@@ -15,6 +15,7 @@ from PIL import Image
 from productsearch_service import limits
 from productsearch_service.images import fit, flatten, form_encoding
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from tests.colour_keys import COLOURS, GREYS, keyed
 from tests.pictures import draw, encode, jpeg
 
 ORIENTATION = 0x0112
@@ -152,7 +153,10 @@ def test_strips_change_nothing(size: tuple[int, int], mode: str) -> None:
     """Flattened a strip at a time: the same pixels as in one piece."""
     image = draw(1, *size).convert(mode)
     whole = image
-    if mode in ("I;16", "F"):
+    if mode == "I;16":
+        samples = np.asarray(draw(1, *size).convert("L")).astype(np.uint16) * 200
+        image, whole = Image.fromarray(samples), Image.fromarray((samples // 257).astype(np.uint8))
+    elif mode == "F":
         whole = image.convert("F").point(lambda value: value * 1.0 + 0)
     elif mode in ("RGBA", "LA"):
         layers = image.convert("RGBA")
@@ -255,6 +259,40 @@ def test_transparency_becomes_white() -> None:
     """What is transparent shows white, not the colour hidden below."""
     clear = Image.new("RGBA", (200, 200), (255, 0, 0, 0))
     assert (255, 255, 255) == _opened(_fitted(encode(clear, "PNG"))).getpixel((100, 100))
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour"),
+    [(depth, False) for depth in GREYS] + [(depth, True) for depth in COLOURS],
+)
+def test_a_transparent_colour_becomes_white(depth: int, colour: bool) -> None:
+    """Of each depth; nothing else turns white."""
+    file, pixels = keyed(depth, colour=colour, side=208)
+    fitted = np.asarray(_opened(_fitted(file)))
+    for column in (0.25, 0.75):
+        expected = pixels[104, round(208 * column)].astype(int)
+        found = fitted[fitted.shape[0] // 2, round(fitted.shape[1] * column)]
+        assert np.abs(expected - found).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<i4"])
+@pytest.mark.parametrize("top", [1, 255, 65535, 2**31 - 200])
+def test_wide_samples_are_seen(kind: str, top: int) -> None:
+    """A ramp of 32-bit numbers is a ramp, whatever its range; what would be blank is refused."""
+    ramp = np.tile(np.linspace(0, top, 200), (200, 1)).astype(kind)
+    content = encode(Image.fromarray(ramp), "TIFF")
+    if top == 1 and kind == "<i4":
+        with pytest.raises(Unreadable, match="differ too little"):
+            _fitted(content)
+        return
+    with pytest.raises(Unreadable, match="differ too little"):
+        _fitted(encode(Image.fromarray(np.minimum(ramp, 255).astype(np.uint16)), "PNG"))
+    if kind == "<f4":
+        with pytest.raises(Unreadable, match="no numbers"):
+            _fitted(encode(Image.fromarray(np.where(ramp > 0, ramp, np.nan)), "TIFF"))
+    fitted = np.asarray(_opened(_fitted(content)).convert("L"))
+    assert fitted[150, 5] < 20
+    assert fitted[150, 294] > 235
 
 
 @pytest.mark.parametrize("top", [65535, 40000])

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import random
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images.errors import ImageUnreadableError
@@ -23,6 +25,10 @@ from productsearch_engine.limits import EMBEDDED_SIDE_PX_MIN
 Image.MAX_IMAGE_PIXELS = None
 
 _EXIF_ORIENTATION = 0x0112
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Pillow's names of greys of 2 and 4 bits, and how far apart it decodes their levels."""
+_BMP_ALPHA_MIN = 16
+"""Where a BMP's largest alpha is below this, nothing of the image could be seen: it is no alpha."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -92,11 +98,13 @@ def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixe
 
     Raises errors of every type for damaged files.
     """
+    key = _colour_key(image)  # before anything else: Pillow forgets the depth when it decodes
     orientation = _orientation(image)
     shortest = min(image.size)
     # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
     image.draft(None, (side_px_min, side_px_min))
     image.load()
+    image.info.update(key)
     flat = _direct_colour(image)
     factor = 1
     while factor < 8 and shortest // (factor * 2) >= side_px_min:
@@ -118,17 +126,33 @@ def _orientation(image: Image.Image) -> object:
         return None
 
 
+def _colour_key(image: Image.Image) -> dict[str, Any]:
+    """Return a PNG's transparent colour in the depth that Pillow decodes its samples to."""
+    key = image.info.get("transparency")
+    if isinstance(image, PngImageFile) and image.tile:
+        raw_mode = image.tile[0].args
+        if isinstance(key, int) and raw_mode in _GREY_STEPS:
+            return {"transparency": key * _GREY_STEPS[raw_mode]}
+        if isinstance(key, tuple) and raw_mode == "RGB;16B":
+            return {"transparency": tuple(sample >> 8 for sample in key)}
+    return {}
+
+
 def _direct_colour(image: Image.Image) -> Image.Image:
     """Return the image as L, RGB or RGBA; 16-bit greys by their high byte."""
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if (
-        image.mode == "RGBA"
-        and image.format == "BMP"
-        and image.getchannel("A").getextrema() == (0, 0)
-    ):
+        samples = np.asarray(image)
+        grey = Image.fromarray((samples >> 8).astype(np.uint8))
+        key = image.info.get("transparency")
+        if not isinstance(key, int):
+            return grey
+        shown = Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8))
+        return Image.merge("RGBA", (grey, grey, grey, shown))
+    if image.mode == "RGBA" and image.format == "BMP":
         # Many programs leave the fourth byte of a pixel at zero and mean nothing by it.
-        return image.convert("RGB")
+        _, most = image.getchannel("A").getextrema()
+        if isinstance(most, (int, float)) and most < _BMP_ALPHA_MIN:
+            return image.convert("RGB")
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

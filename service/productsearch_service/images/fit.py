@@ -162,8 +162,10 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
 def _upright_rgb(image: Image.Image, target: tuple[int, int], content: bytes) -> Image.Image:
     """Decode (a JPEG at the smallest scale that is enough), flatten, scale, turn."""
     try:
+        colour_key = flatten.colour_key(image)
         turn = _TURNS.get(_orientation(image))
         image = _loaded(image, target, content)
+        image.info.update(colour_key)
         if image.format == "TIFF":  # Pillow has turned it itself, which may have swapped its sides
             turn, target = None, _target(image)
         rgb = flatten.rgb(image)
