@@ -14,7 +14,7 @@ import sys
 from typing import Final
 
 from productsearch_service.redaction import redact
-from productsearch_service.rpc import access_record
+from productsearch_service.rpc.access_record import AccessRecord
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -78,8 +78,8 @@ class JsonFormatter(RedactingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, self.datefmt)
-        if record.name == access_record.NAME and isinstance(record.args, dict):
-            return access_record.as_json(record.args, at)
+        if isinstance(record, AccessRecord):
+            return record.as_json(at)
         line = {"time": at, "level": record.levelname, "logger": record.name}
         line["message"] = redact(record.getMessage())
         if record.exc_info:

@@ -6,7 +6,6 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any, Final, TypeVar, cast
 import grpc
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Caller
+from productsearch_service.call_context import CallContext, Caller, TimeLimit
 from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
@@ -36,7 +35,7 @@ class Messages:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._timers: set[asyncio.Timeout] = set()
+        self._limits: set[TimeLimit] = set()
         self._over = False
 
     async def receive(self, context: CallContext, grpc_context: Any, timeout_s: float) -> bytes:
@@ -67,19 +66,17 @@ class Messages:
     def end_all(self) -> None:
         """End all calls whose message has not come: the replica stops."""
         self._over = True
-        now_s = asyncio.get_running_loop().time()
-        for timer in self._timers:
-            if not timer.expired():
-                timer.reschedule(now_s)
+        for limit in self._limits:
+            limit.allow(0)
 
     async def _within(self, seconds: float, context: CallContext, work: Awaitable[Value]) -> Value:
-        timer = asyncio.timeout(min(seconds, context.deadline.remaining_s()))
-        self._timers.add(timer)
+        limit = TimeLimit(min(seconds, context.deadline.remaining_s()))
+        self._limits.add(limit)
         try:
-            async with timer:
+            with limit:
                 return await work
         finally:
-            self._timers.discard(timer)
+            self._limits.discard(limit)
 
     def _why(self, context: CallContext, otherwise: Callable[[], ServiceError]) -> ServiceError:
         """Return why a call's time was over."""

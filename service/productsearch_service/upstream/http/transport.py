@@ -23,7 +23,7 @@ import certifi
 from yarl import URL
 
 from productsearch_service import limits
-from productsearch_service.call_context import Deadline
+from productsearch_service.call_context import Deadline, TimeLimit
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
@@ -132,16 +132,12 @@ class Transport:
         session = self._session or self._open()
         self._requests[session] += 1
         try:
-            async with (
-                progress.timeout,
-                session.post(
-                    URL(f"{self._base_url}{path}{query}", encoded=True),
-                    data=_Form(body, length, progress),
-                    allow_redirects=False,
-                ) as response,
-            ):
-                progress.answered = True
-                content = await _read(response)
+            url = URL(f"{self._base_url}{path}{query}", encoded=True)
+            form = _Form(body, length, progress)
+            with progress.limit:
+                async with session.post(url, data=form, allow_redirects=False) as response:
+                    progress.answered = True
+                    content = await _read(response)
         except asyncio.CancelledError:
             return None
         except TimeoutError:
@@ -223,7 +219,7 @@ class _Progress:
         self.small = small
         self._first_s = transport.read_s if small else transport.send_stall_s
         first_s = max(self._first_s, transport.connect_s)
-        self.timeout = asyncio.timeout(min(first_s, deadline.remaining_s()))
+        self.limit = TimeLimit(min(first_s, deadline.remaining_s()))
         self.connected = False
         self.kept = False
         """Whether the connection is from an earlier call."""
@@ -234,8 +230,7 @@ class _Progress:
 
     def allow(self, seconds: float) -> None:
         """Let the timer end after ``seconds``, or at the deadline if that is earlier."""
-        seconds = min(seconds, self._deadline.remaining_s())
-        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+        self.limit.allow(min(seconds, self._deadline.remaining_s()))
 
     def has_connection(self, connection: asyncio.BaseTransport | None) -> None:
         """Note that the request has its connection; a small one leaves in one piece."""
