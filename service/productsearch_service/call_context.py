@@ -15,7 +15,7 @@ import weakref
 from collections import Counter
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from productsearch_service import limits
 from productsearch_service.errors import (
@@ -25,6 +25,7 @@ from productsearch_service.errors import (
     ServiceError,
     UpstreamUnavailable,
 )
+from productsearch_service.time_limit import Alarm, TimeLimit
 
 Value = TypeVar("Value")
 
@@ -49,7 +50,7 @@ NOBODY: Final = Caller("")
 """The caller of an RPC that was refused before its caller was known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
     """A point in time on the monotonic clock, in seconds; infinity where there is none."""
 
@@ -84,58 +85,6 @@ class Deadline:
                 "set a longer one"
             )
         return remaining_s
-
-
-class TimeLimit:
-    """Ends what is awaited in it after some seconds, by TimeoutError, as ``asyncio.timeout`` does.
-
-    It costs a third of that, and to move its end to a later time costs nothing.
-    """
-
-    __slots__ = ("_at_s", "_cancelling", "_margin_s", "_rings_at_s", "_task", "_timer", "expired")
-
-    def __init__(self, seconds: float, *, margin_s: float = 0.0) -> None:
-        """Take ``seconds`` from now on, and ``margin_s`` after the loop has noticed their end."""
-        self._at_s = time.monotonic() + seconds
-        self._margin_s = margin_s
-        self.expired = False
-        """Whether the time is up."""
-
-    def __enter__(self) -> Self:
-        self._task = this_call()
-        self._cancelling = self._task.cancelling()
-        self._set(self._at_s - time.monotonic())
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._timer.cancel()
-        cancelled = self.expired and self._task.uncancel() <= self._cancelling
-        if cancelled and kind is asyncio.CancelledError:
-            raise TimeoutError from None
-
-    def allow(self, seconds: float) -> None:
-        """Let it end that many seconds from now."""
-        if self.expired:
-            return
-        self._at_s = time.monotonic() + seconds
-        if self._at_s < self._rings_at_s:
-            self._timer.cancel()
-            self._set(seconds)
-
-    def _set(self, seconds: float) -> None:
-        self._rings_at_s = self._at_s
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
-
-    def _ring(self) -> None:
-        left_s = self._at_s - time.monotonic()
-        if left_s <= 0 and self._margin_s:
-            left_s, self._margin_s = self._margin_s, 0.0
-            self._at_s = time.monotonic() + left_s
-        if left_s > 0:
-            self._set(left_s)
-        else:
-            self.expired = True
-            self._task.cancel()
 
 
 @dataclass(slots=True)
@@ -276,11 +225,29 @@ def end_call(call: asyncio.Task[Any]) -> None:
         task.cancel()
 
 
+class _Unread(Alarm):
+    """Ends a call whose caller does not take its ending."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: asyncio.Task[Any]) -> None:
+        self._call = call
+
+    def ring(self) -> None:
+        """End the call."""
+        end_call(self._call)
+
+    def taken(self, _: object) -> None:
+        """Leave it to itself."""
+        self.cancel()
+
+
 def end_unread(seconds: float) -> None:
     """End the call that runs unless its caller takes its ending within ``seconds``."""
     call = this_call()
-    timer = asyncio.get_running_loop().call_later(seconds, end_call, call)
-    _outer(call).add_done_callback(lambda _: timer.cancel())
+    unread = _Unread(call)
+    unread.set(seconds)
+    _outer(call).add_done_callback(unread.taken)
 
 
 def _outer(call: asyncio.Task[Any]) -> asyncio.Task[Any]:

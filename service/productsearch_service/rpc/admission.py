@@ -7,7 +7,7 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
@@ -15,11 +15,12 @@ from typing import Any, Final, TypeVar, cast
 import grpc
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Caller, TimeLimit
+from productsearch_service.call_context import CallContext, Caller
 from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
+from productsearch_service.time_limit import TimeLimit
 from productsearch_service.turns import Turns
 
 Value = TypeVar("Value")
@@ -104,28 +105,28 @@ class Places:
         self._calls_max = calls_max
         self._bytes_max = bytes_max
         self._others_share = others_share
-        self._calls: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-
-    @property
-    def in_flight(self) -> tuple[int, int]:
+        self._calls: defaultdict[str, int] = defaultdict(int)
+        self._bytes: defaultdict[str, int] = defaultdict(int)
+        self.in_flight = (0, 0)
         """Calls and their bytes."""
-        return self._calls.total(), self._bytes.total()
 
     def take(self, caller: Caller, size_bytes: int) -> None:
         """Take a place for a call with a request of ``size_bytes``; raise ServerOverloaded."""
         full = self._full(caller, size_bytes)
         if full:
             raise overloaded(full)
-        self._calls[caller.name] += 1
-        self._bytes[caller.name] += size_bytes
+        self._count(caller.name, 1, size_bytes)
 
     def give(self, caller: Caller, size_bytes: int) -> None:
         """Give a place back."""
-        self._bytes[caller.name] -= size_bytes
-        self._calls[caller.name] -= 1
+        self._count(caller.name, -1, -size_bytes)
         if not self._calls[caller.name]:
             del self._calls[caller.name], self._bytes[caller.name]
+
+    def _count(self, caller: str, calls: int, size_bytes: int) -> None:
+        self._calls[caller] += calls
+        self._bytes[caller] += size_bytes
+        self.in_flight = (self.in_flight[0] + calls, self.in_flight[1] + size_bytes)
 
     @contextmanager
     def held(self, caller: Caller, size_bytes: int) -> Iterator[None]:
@@ -139,9 +140,9 @@ class Places:
     def _full(self, caller: Caller, size_bytes: int) -> str:
         """Return what is full, or nothing."""
         part = 1 - self._others_share / caller.share
-        if self._calls[caller.name] >= max(1, int(self._calls_max * part)):
+        if self._calls.get(caller.name, 0) >= max(1, int(self._calls_max * part)):
             return f"this caller has its share of this replica's {self._of} under way"
-        if self._bytes[caller.name] + size_bytes > self._bytes_max * part:
+        if self._bytes.get(caller.name, 0) + size_bytes > self._bytes_max * part:
             return f"this caller has its share of this replica's bytes of {self._of} under way"
         calls, taken_bytes = self.in_flight
         if calls >= self._calls_max:

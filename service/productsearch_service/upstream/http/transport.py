@@ -23,7 +23,8 @@ import certifi
 from yarl import URL
 
 from productsearch_service import limits
-from productsearch_service.call_context import Deadline, TimeLimit
+from productsearch_service.call_context import Deadline
+from productsearch_service.time_limit import TimeLimit
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
@@ -150,7 +151,9 @@ class Transport:
         except (OSError, ValueError):
             return TransportFailure("broke off", maybe_done=progress.sent)
         finally:
-            await self._ended(session)
+            self._requests[session] -= 1
+            if session is not self._session:
+                await self._left(session)
         if isinstance(content, TransportFailure):
             return content
         return response.status, content, _retry_after_s(response)
@@ -177,10 +180,9 @@ class Transport:
         session.trace_configs.clear()
         return session
 
-    async def _ended(self, session: aiohttp.ClientSession) -> None:
-        """Count a request as ended; the last one of a session that is not used again closes it."""
-        self._requests[session] -= 1
-        if session is not self._session and not self._requests[session]:
+    async def _left(self, session: aiohttp.ClientSession) -> None:
+        """Close a session that is not used again, after its last request."""
+        if not self._requests[session]:
             del self._requests[session]
             await session.close()
 
