@@ -105,7 +105,8 @@ def read(body: MaskedBytes) -> Answer:
 
 def _members(body: MaskedBytes) -> MaskedMembers | None:
     try:
-        members = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        encoding = "utf-8" if body.startswith(b'{"') else json.detect_encoding(body)
+        members = _DECODER.decode(body.decode(encoding, "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, MaskedMembers) else None

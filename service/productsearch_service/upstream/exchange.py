@@ -319,7 +319,7 @@ def _body(fields: Fields) -> tuple[bytes, ...]:
     for name, value in fields.items():
         text += f"{'&' if text or parts else ''}{name}="
         if isinstance(value, str):
-            text += quote_plus(value)
+            text += value if value.isalnum() and value.isascii() else quote_plus(value)
         else:
             parts += (text.encode(), *value)
             text = ""

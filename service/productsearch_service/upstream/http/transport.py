@@ -31,8 +31,8 @@ _HEADERS: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
     "Accept": "application/json",
     "Accept-Encoding": "identity",
+    "User-Agent": "productsearch",  # to leave it out costs aiohttp a copy of the headers
 }
-_NEVER_ADDED: Final = ("User-Agent",)
 _SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
 """A body up to this size leaves together with the head."""
 _PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
@@ -170,7 +170,6 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
-            skip_auto_headers=_NEVER_ADDED,
             trust_env=False,
             max_line_size=limits.HEADER_BYTES_MAX,
             max_field_size=limits.HEADER_BYTES_MAX,
@@ -318,14 +317,17 @@ class _Form(aiohttp.Payload):
 
 async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFailure:
     """Return the body of an answer, however it is framed."""
-    pieces: list[bytes] = []
-    length = 0
-    while piece := MaskedBytes(await response.content.readany()):
-        pieces.append(piece)
-        length += len(piece)
-        if length > limits.ANSWER_BYTES_MAX:
-            return TransportFailure("answered too much", maybe_done=True)
-    body = MaskedBytes(b"".join(pieces))
+    body = MaskedBytes(await response.content.readany())
+    if not response.content.at_eof():
+        pieces, length = [body], len(body)
+        while piece := MaskedBytes(await response.content.readany()):
+            pieces.append(piece)
+            length += len(piece)
+            if length > limits.ANSWER_BYTES_MAX:
+                break
+        body = MaskedBytes(b"".join(pieces))
+    if len(body) > limits.ANSWER_BYTES_MAX:
+        return TransportFailure("answered too much", maybe_done=True)
     framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
     if not framed and not body.rstrip().endswith(b"}"):
         # Only the end of the connection ended it: cut in the head or body, for all we know.
