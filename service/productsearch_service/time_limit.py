@@ -33,7 +33,11 @@ class Alarm:
 
 
 class _Alarms:
-    """The alarms of one loop. Its timer rings for the first one of a moment ago, if not earlier."""
+    """The alarms of one loop, and its timer.
+
+    The timer is set for the earliest alarm. Where that one is cancelled it rings all the same, and
+    is set for the earliest that is left: most are cancelled long before, so this is seldom.
+    """
 
     by_loop: ClassVar[dict[asyncio.AbstractEventLoop, _Alarms]] = {}
 
