@@ -25,6 +25,7 @@ from productsearch_service.errors import (
     ServiceError,
     UpstreamUnavailable,
 )
+from productsearch_service.time_limit import Alarm, TimeLimit
 
 Value = TypeVar("Value")
 
@@ -49,7 +50,7 @@ NOBODY: Final = Caller("")
 """The caller of an RPC that was refused before its caller was known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
     """A point in time on the monotonic clock, in seconds; infinity where there is none."""
 
@@ -163,21 +164,15 @@ class CallContext:
         """
         if self.deadline.at_s == math.inf:
             return await work
-        loop = asyncio.get_running_loop()
-        timeout = asyncio.timeout(None)
         # The margin begins when the loop notices the deadline: one that is late would run the
         # timers of both limits in one turn, and this one would hide what the other knows.
-        reached = loop.call_later(
-            self.deadline.remaining_s(), lambda: timeout.reschedule(loop.time() + _MARGIN_S)
-        )
+        limit = TimeLimit(self.deadline.remaining_s(), margin_s=_MARGIN_S)
         try:
-            async with timeout:
+            with limit:
                 return await work
         except TimeoutError:
-            if not timeout.expired():
+            if not limit.expired:
                 raise
-        finally:
-            reached.cancel()
         raise self._ended(adds=adds)
 
     def _ended(self, *, adds: bool) -> ServiceError:
@@ -230,11 +225,29 @@ def end_call(call: asyncio.Task[Any]) -> None:
         task.cancel()
 
 
+class _Unread(Alarm):
+    """Ends a call whose caller does not take its ending."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: asyncio.Task[Any]) -> None:
+        self._call = call
+
+    def ring(self) -> None:
+        """End the call."""
+        end_call(self._call)
+
+    def taken(self, _: object) -> None:
+        """Leave it to itself."""
+        self.cancel()
+
+
 def end_unread(seconds: float) -> None:
     """End the call that runs unless its caller takes its ending within ``seconds``."""
     call = this_call()
-    timer = asyncio.get_running_loop().call_later(seconds, end_call, call)
-    _outer(call).add_done_callback(lambda _: timer.cancel())
+    unread = _Unread(call)
+    unread.set(seconds)
+    _outer(call).add_done_callback(unread.taken)
 
 
 def _outer(call: asyncio.Task[Any]) -> asyncio.Task[Any]:

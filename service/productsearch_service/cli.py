@@ -88,6 +88,7 @@ def _serve() -> int:
         memory.give_images_back()
         uvloop.run(_run(settings, signals))
     except (SettingsError, CannotListen, OSError, ValueError) as error:
+        logging.shutdown()
         sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
         sys.stderr.flush()
         os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up

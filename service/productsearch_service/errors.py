@@ -72,7 +72,7 @@ class Violation:
     reason: str = "FIELD_INVALID"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamWords:
     """What the upstream said: its code (0: none), message and log_id (0: none).
 

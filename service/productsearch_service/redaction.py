@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 
 _KNOWN_MAX: Final = 64
 _LENGTH_MIN: Final = 8
+_NAMES_KEPT: Final = 256
 _MASK: Final = "***"
 _NAMES: Final = (
     "access_token",
@@ -59,6 +60,7 @@ def register_secret(secret: str) -> None:
         if len(secret) >= _LENGTH_MIN and secret not in _known:
             _known.append(secret)
             _spellings = tuple(spelling for known in _known for spelling in _spelled(known))
+            redact_name.cache_clear()
 
 
 def redact(text: str) -> str:
@@ -71,6 +73,12 @@ def redact(text: str) -> str:
     if not text.isascii() or any(name in lower for name in _NAMES):
         text = _PARAMETER.sub(rf"\1{_MASK}", text)
     return text
+
+
+@lru_cache(maxsize=_NAMES_KEPT)
+def redact_name(name: str) -> str:
+    """Return the same of a name, which comes again with each call of its caller."""
+    return redact(name)
 
 
 def _spelled(secret: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,15 +25,15 @@ class Turns:
     def __init__(self, places: int, *, waiting_max: int, bytes_max: float = math.inf) -> None:
         self._free = places
         self._free_bytes = bytes_max
-        self._held: Counter[str] = Counter()
-        self._held_bytes: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
+        self._held_bytes: dict[str, int] = {}
         self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
         self._room_to_wait = self._waiting_max = waiting_max
 
     @property
     def held(self) -> tuple[int, int]:
         """Places that are held, and the bytes that they are held for."""
-        return self._held.total(), self._held_bytes.total()
+        return sum(self._held.values()), sum(self._held_bytes.values())
 
     @property
     def waiting(self) -> int:
@@ -90,15 +90,16 @@ class Turns:
 
     def _taken(self, caller: str, size_bytes: int) -> bool:
         left = self._free_bytes - size_bytes
-        if self._held[caller]:
-            may = self._held_bytes[caller] + size_bytes <= left and self._held[caller] < self._free
+        held, held_bytes = self._held.get(caller, 0), self._held_bytes.get(caller, 0)
+        if held:
+            may = held_bytes + size_bytes <= left and held < self._free
         else:
             may = self._free > 0 and (left >= 0 or not self._held)
         if may:
             self._free -= 1
             self._free_bytes = left
-            self._held[caller] += 1
-            self._held_bytes[caller] += size_bytes
+            self._held[caller] = held + 1
+            self._held_bytes[caller] = held_bytes + size_bytes
         return may
 
     def _serve(self) -> None:
@@ -117,7 +118,7 @@ class Turns:
                     if waiting:  # the others come first now
                         self._waiting[caller] = self._waiting.pop(caller)
                     served = True
-                elif not self._held[caller]:
+                elif caller not in self._held:
                     return  # what is free next is for it
 
     def _forget(self, caller: str, entry: tuple[asyncio.Future[None], int]) -> None:

@@ -1,8 +1,9 @@
 """A process that begins calls, says nothing on them, and keeps them open until its stdin ends.
 
-``begun`` on stdout tells that their headers are on the way; at the end a line of JSON tells what
-the calls came to and how many were still open. With ``--send`` the calls send messages of that many
-bytes, which are valid and of no use, and the process ends with them.
+It says ``connected`` on stdout and waits for a line on its stdin; then ``begun`` tells that the
+headers of its calls are on the way, and at the end a line of JSON what the calls came to and how
+many were still open. With ``--send`` the calls send messages of that many bytes, which are valid
+and of no use, and the process ends with them.
 """
 
 from __future__ import annotations
@@ -28,20 +29,28 @@ async def _hold(asked: argparse.Namespace) -> Counter[str]:
     metadata = (("authorization", f"Bearer {asked.token}"),) if asked.token else ()
     ended: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
-        calls: list[Any] = []
-        for number in range(asked.connections):
-            channel = await stack.enter_async_context(_channel(asked))
+        channels = [
+            await stack.enter_async_context(_channel(asked)) for _ in range(asked.connections)
+        ]
+        for channel in channels:
             await asyncio.wait_for(channel.channel_ready(), _READY_S)
-            for _ in range(number, asked.count, asked.connections):
-                if asked.bulk:
-                    calls.append(channel.stream_stream(asked.path)(metadata=metadata))
-                else:
-                    calls.append(channel.stream_unary(asked.path)(metadata=metadata))
+        message = _message(asked)
+        print("connected", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        calls: list[Any] = []
+        for number in range(asked.count):
+            channel = channels[number % asked.connections]
+            if asked.bulk:
+                calls.append(channel.stream_stream(asked.path)(metadata=metadata))
+            else:
+                calls.append(channel.stream_unary(asked.path)(metadata=metadata))
         waiting = [asyncio.create_task(_noted(call, ended)) for call in calls]
         await asyncio.sleep(0.1)
         print("begun", flush=True)
         if asked.send:
-            await asyncio.gather(*(_sent(call, asked) for call in calls), return_exceptions=True)
+            await asyncio.gather(
+                *(_sent(call, message, asked) for call in calls), return_exceptions=True
+            )
             await asyncio.gather(*waiting)
         else:
             await asyncio.to_thread(sys.stdin.read)
@@ -64,15 +73,21 @@ def _channel(asked: argparse.Namespace) -> Any:
     return grpc.aio.secure_channel(asked.address, credentials, options=options)
 
 
-async def _sent(call: Any, asked: argparse.Namespace) -> None:
-    """Send what is asked for on a call; read what a bulk stream answers."""
+def _message(asked: argparse.Namespace) -> bytes:
+    """Return what the calls send."""
     if not asked.bulk:
-        await call.write(padding(asked.send))
-        await call.done_writing()
-        return
+        return padding(asked.send) if asked.send else b""
     image = v1.ImageSource(content=noise_jpeg(asked.send)[: asked.send])
     item = v1.BulkAddImagesRequest.Item(key="k", new_image=v1.NewImage(image=image, brief="b"))
-    message = v1.BulkAddImagesRequest(item=item).SerializeToString()
+    return v1.BulkAddImagesRequest(item=item).SerializeToString()
+
+
+async def _sent(call: Any, message: bytes, asked: argparse.Namespace) -> None:
+    """Send what is asked for on a call; read what a bulk stream answers."""
+    if not asked.bulk:
+        await call.write(message)
+        await call.done_writing()
+        return
 
     async def read() -> None:
         while await call.read() is not grpc.aio.EOF:

@@ -159,7 +159,7 @@ def pipeline_of(
     work: Callable[[int], Awaitable[int]], *, at_once: int, places: Turns
 ) -> Pipeline[int, int]:
     """Return a pipeline of one caller's numbers, a byte each."""
-    return Pipeline(work, at_once=at_once, places=places, caller="one", size_of=lambda _: 1)
+    return Pipeline(work, at_once=at_once, places=places, caller="one")
 
 
 def never() -> asyncio.Future[Any]:
@@ -174,10 +174,10 @@ async def test_a_caller_who_does_not_read_is_not_served_ahead() -> None:
         read: list[int] = []
         worked: list[int] = []
 
-        async def items(read: list[int] = read) -> AsyncIterator[int]:
+        async def items(read: list[int] = read) -> AsyncIterator[tuple[int, int]]:
             for number in range(100):
                 read.append(number)
-                yield number
+                yield number, 1
 
         async def work(number: int, worked: list[int] = worked) -> int:
             worked.append(number)
@@ -201,9 +201,9 @@ async def test_a_stream_that_is_left_ends_its_items_and_gives_its_places_back() 
     for taken in range(4):
         places = places_of(3)
 
-        async def items() -> AsyncIterator[int]:
+        async def items() -> AsyncIterator[tuple[int, int]]:
             for number in range(100):
-                yield number
+                yield number, 1
 
         async def work(number: int) -> int:
             if number >= 3:
@@ -228,9 +228,9 @@ async def test_an_interrupted_stream_begins_no_item_and_answers_the_begun_ones()
         ending, go_on = never(), asyncio.Event()
         begun: list[int] = []
 
-        async def items(under_way: int = under_way) -> AsyncIterator[int]:
+        async def items(under_way: int = under_way) -> AsyncIterator[tuple[int, int]]:
             for number in range(under_way):
-                yield number
+                yield number, 1
             await asyncio.Event().wait()
 
         async def work(number: int, begun: list[int] = begun, go_on: Any = go_on) -> int:

@@ -52,8 +52,11 @@ def silent_checks() -> Iterator[Any]:
             text=True,
         )
         processes.append(process)
+        assert process.stdin is not None
         assert process.stdout is not None
-        assert "begun\n" == process.stdout.readline()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert ["connected\n", "begun\n"] == [process.stdout.readline() for _ in range(2)]
 
     yield start
     for process in processes:

@@ -50,7 +50,9 @@ class Model:
         if not self._granted(caller, size_bytes):
             return False
         held, held_bytes = self.turns.held
-        own, own_bytes = self.turns._held[caller], self.turns._held_bytes[caller]
+        own, own_bytes = (
+            each.get(caller, 0) for each in (self.turns._held, self.turns._held_bytes)
+        )
         assert held <= PLACES
         assert own <= PLACES - held + 1, "more places than it left free"
         assert own == 1 or own_bytes <= BYTES - held_bytes, "more bytes than it left free"
@@ -86,12 +88,14 @@ class Model:
             if turn.cancelled():
                 continue
             assert not self._may(caller, size)
-            if not self.turns._held[caller]:
+            if caller not in self.turns._held:
                 return  # what is free next is for this one, and for nobody behind it
 
     def _may(self, caller: str, size: int) -> bool:
         held, held_bytes = self.turns.held
-        own, own_bytes = self.turns._held[caller], self.turns._held_bytes[caller]
+        own, own_bytes = (
+            each.get(caller, 0) for each in (self.turns._held, self.turns._held_bytes)
+        )
         free, free_bytes = PLACES - held, BYTES - held_bytes
         if not own:
             return free > 0 and (size <= free_bytes or not held)

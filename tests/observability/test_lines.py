@@ -174,7 +174,7 @@ def test_a_stream_whose_items_all_failed_is_not_green(server: ServerFactory, lin
     line = lines.last()
     assert ("OK", "IMAGE_UNREADABLE", "caller") == (line["code"], line["reason"], line["blame"])
     assert "failed:IMAGE_UNREADABLE=20" == line["items"]
-    assert sum(one.item.ByteSize() for one in items) == line["bytes_in"]
+    assert sum(one.ByteSize() for one in items) == line["bytes_in"]
     labels = {"method": "BulkAddImages", "reason": "IMAGE_UNREADABLE"}
     assert 20 == _count(facade, "items", **labels, outcome="failed")
     assert 1 == _count(facade, "errors", **labels, blame="caller", sent="yes")

@@ -79,15 +79,15 @@ class Identification:
         if policy is None and not self.sidecars:
             return host_of(peer.peer())
         # Header names may come more than once; an HTTP list of them is one list.
-        headers: dict[str, list[str]] = {}
-        for key, value in peer.invocation_metadata():
-            headers.setdefault(key, []).append(str(value))
-        told = headers.get(forwarded_client_cert.HEADER)
-        if told is not None and is_within(host_of(peer.peer()), self.sidecars):
+        headers = peer.invocation_metadata()
+        told = [str(value) for key, value in headers if key == forwarded_client_cert.HEADER]
+        if told and is_within(host_of(peer.peer()), self.sidecars):
             return _forwarded_name(",".join(told))
         if policy is None:
             return host_of(peer.peer())
-        return _bearer_name(policy, headers.get("authorization", []))
+        return _bearer_name(
+            policy, [str(value) for key, value in headers if key == "authorization"]
+        )
 
 
 def _check_whole(name: str, *certificates: bytes) -> None:

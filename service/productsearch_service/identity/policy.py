@@ -100,7 +100,9 @@ class Policy:
             name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
         }
         self._bearers = {
-            digest: name for name, entry in file.callers.items() for digest in entry.token_sha256
+            bytes.fromhex(digest): name
+            for name, entry in file.callers.items()
+            for digest in entry.token_sha256
         }
         self._rules = file.rules
         self._verdicts: dict[tuple[str, str, str | None], bool] = {}
@@ -142,7 +144,7 @@ class Policy:
 
     def bearer_of(self, token: str) -> str | None:
         """Return the name of the caller whose bearer token this is."""
-        return self._bearers.get(hashlib.sha256(token.encode()).hexdigest())
+        return self._bearers.get(hashlib.sha256(token.encode()).digest())
 
     def check(self, caller: str, method: str, library: str | None = None) -> None:
         """Raise CallerForbidden unless a rule lets ``caller`` use ``method`` on ``library``.

@@ -38,7 +38,7 @@ class AddOutcome(Enum):
 _NO_CLASSES: Final = Classes()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Add:
     """Store an image."""
 
@@ -49,7 +49,7 @@ class Add:
     region: Region | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Search:
     """Find images: ``count`` results from rank ``start`` on, counted from 0.
 
@@ -84,7 +84,7 @@ class Delete:
     allow_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """What an add came to; log_id 0 means that the upstream sent none."""
 

@@ -96,7 +96,9 @@ class Library:
         )
         context.trail.log_id = page.log_id  # of a page that another call fetched, too
         # Whatever the vendor's cloud may mean by a field of this name, it is not the engine's.
-        return page if self.is_engine else replace(page, subject=None)
+        if page.subject is None or self.is_engine:
+            return page
+        return replace(page, subject=None)
 
     async def update(self, command: Update, context: CallContext) -> int:
         """Change a stored image; return the log_id."""

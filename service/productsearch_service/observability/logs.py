@@ -14,8 +14,10 @@ import sys
 from typing import Final
 
 from productsearch_service.redaction import redact
-from productsearch_service.rpc import access_record
+from productsearch_service.rpc.access_record import AccessRecord
 
+_KEPT_S: Final = 0.01
+"""How long a line waits for others; what a process that is killed may lose."""
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -38,7 +40,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic in its types alone
-    """Writes to stderr; lines that one round of the event loop logs leave in one write.
+    """Writes to stderr; lines that the event loop logs in a hundredth of a second leave together.
 
     A write for each line would be the dearest part of a small call. Warnings and errors are
     written at once.
@@ -49,7 +51,7 @@ class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generi
         super().__init__()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or keep its line for the end of this round."""
+        """Write a record, or keep its line for a moment."""
         try:
             loop = asyncio.get_running_loop() if record.levelno < logging.WARNING else None
         except RuntimeError:  # a thread, or no loop yet
@@ -58,7 +60,7 @@ class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generi
         if loop is None:
             self.flush()
         elif len(self._lines) == 1:
-            loop.call_soon(self.flush)
+            loop.call_later(_KEPT_S, self.flush)
 
     def flush(self) -> None:
         """Write what was kept."""
@@ -78,8 +80,8 @@ class JsonFormatter(RedactingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, self.datefmt)
-        if record.name == access_record.NAME and isinstance(record.args, dict):
-            return access_record.as_json(record.args, at)
+        if isinstance(record, AccessRecord):
+            return record.as_json(at)
         line = {"time": at, "level": record.levelname, "logger": record.name}
         line["message"] = redact(record.getMessage())
         if record.exc_info:

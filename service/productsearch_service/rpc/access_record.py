@@ -1,42 +1,28 @@
 """The canonical line of one RPC: who called what, how it ended, whose fault it was, and the waits.
 
-A record holds the fields; ``observability.logs`` writes them as JSON, or as words for people at a
-terminal. No field holds a brief, an image, a URL or a secret.
+``observability.logs`` writes it as JSON, or as words for people at a terminal. No field
+holds a brief, an image, a URL or a secret.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from json.encoder import encode_basestring
-from typing import Any, Final
+from typing import Final
 
 from productsearch_service.call_context import Trail
-from productsearch_service.redaction import redact
+from productsearch_service.redaction import redact_name
 
 NAME: Final = "productsearch.access"
 _LOGGER: Final = logging.getLogger(NAME)
-_MESSAGE: Final = (
-    "rpc=%(rpc)s library=%(library)s caller=%(caller)s code=%(code)s reason=%(reason)s "
-    "blame=%(blame)s upstream_code=%(upstream_code)d log_id=%(log_id)d ms=%(ms).1f "
-    "place_ms=%(place_ms).1f quota_ms=%(quota_ms).1f token_ms=%(token_ms).1f "
-    "upstream_ms=%(upstream_ms).1f attempts=%(attempts)d sent=%(sent)s "
-    "bytes_in=%(bytes_in)d bytes_out=%(bytes_out)d items=%(items)s version=%(version)s"
-)
-_JSON: Final = (
-    '{"time":"%(time)s","level":"INFO","logger":"productsearch.access","rpc":"%(rpc)s",'
-    '"library":%(library)s,"caller":%(caller)s,"code":"%(code)s","reason":"%(reason)s",'
-    '"blame":"%(blame)s","upstream_code":%(upstream_code)d,"log_id":%(log_id)d,"ms":%(ms).1f,'
-    '"place_ms":%(place_ms).1f,"quota_ms":%(quota_ms).1f,"token_ms":%(token_ms).1f,'
-    '"upstream_ms":%(upstream_ms).1f,"attempts":%(attempts)d,"sent":"%(sent)s",'
-    '"bytes_in":%(bytes_in)d,"bytes_out":%(bytes_out)d,"items":"%(items)s","version":"%(version)s"}'
-)
-"""The same as JSON: with a template, as only two of its members need an escape."""
+_HEAD: Final = ("time", "level", "logger")
 _TEMPLATE: Final = logging.makeLogRecord(
-    {"name": NAME, "levelno": logging.INFO, "levelname": "INFO", "msg": _MESSAGE}
+    {"name": NAME, "levelno": logging.INFO, "levelname": "INFO"}
 ).__dict__
 _VERSION: Final = version("productsearch-service")
 
@@ -44,18 +30,45 @@ _VERSION: Final = version("productsearch-service")
 class AccessRecord(logging.LogRecord):
     """A record from a template: the usual one looks for file, thread and process of each RPC."""
 
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self.__dict__ |= _TEMPLATE
-        self.args = fields
+    def __init__(
+        self, rpc: str, library: str, caller: str, ending: Ending, trail: Trail, seconds: float
+    ) -> None:
+        self.__dict__.update(_TEMPLATE)
         self.created = time.time()
-        self.msecs = self.created % 1 * 1000
+        self.rpc, self.library, self.caller = rpc, library, caller
+        self.ending, self.trail, self.seconds = ending, trail, seconds
+
+    def as_json(self, at: str) -> str:
+        """Return the line at the time ``at``; secrets in names are masked.
+
+        Written out, as only two members need an escape: this is done for each call.
+        """
+        ending, trail = self.ending, self.trail
+        return (
+            f'{{"time":"{at}","level":"INFO","logger":"{NAME}","rpc":"{self.rpc}",'
+            f'"library":{encode_basestring(redact_name(self.library))},'
+            f'"caller":{encode_basestring(redact_name(self.caller))},"code":"{ending.code}",'
+            f'"reason":"{ending.reason}","blame":"{ending.blame}",'
+            f'"upstream_code":{ending.upstream_code or trail.upstream_code},'
+            f'"log_id":{ending.log_id or trail.log_id},"ms":{self.seconds * 1000:.1f},'
+            f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
+            f'"token_ms":{trail.token_s * 1000:.1f},"upstream_ms":{trail.upstream_s * 1000:.1f},'
+            f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
+            f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
+            f'"items":"{_items(trail) if trail.items else "-"}","version":"{_VERSION}"}}'
+        )
+
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        """Return the fields as words, for people."""
+        fields = json.loads(self.as_json(""))
+        return " ".join(f"{name}={fields[name]}" for name in fields if name not in _HEAD)
 
 
-def as_json(fields: dict[str, Any], at: str) -> str:
-    """Return the line of a record's fields at the time ``at``; secrets in names are masked."""
-    library = encode_basestring(redact(fields["library"]))
-    caller = encode_basestring(redact(fields["caller"]))
-    return _JSON % (fields | {"time": at, "library": library, "caller": caller})
+def _items(trail: Trail) -> str:
+    return ",".join(
+        f"{outcome}:{reason}={count}" if reason else f"{outcome}={count}"
+        for (outcome, reason), count in (trail.items or {}).items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +97,4 @@ class AccessLog:
         sampled = self.successes < 1 and ending.reason == "-" and ending.code == "OK"
         if sampled and random.random() >= self.successes:  # noqa: S311 - no secret
             return
-        items = trail.items and {
-            f"{outcome}:{reason}" if reason else outcome: count
-            for (outcome, reason), count in trail.items.items()
-        }
-        fields = {
-            "rpc": rpc,
-            "library": library,
-            "caller": caller,
-            "code": ending.code,
-            "reason": ending.reason,
-            "blame": ending.blame,
-            "upstream_code": ending.upstream_code or trail.upstream_code,
-            "log_id": ending.log_id or trail.log_id,
-            "ms": seconds * 1000,
-            "place_ms": trail.place_s * 1000,
-            "quota_ms": trail.quota_s * 1000,
-            "token_ms": trail.token_s * 1000,
-            "upstream_ms": trail.upstream_s * 1000,
-            "attempts": trail.attempts,
-            "sent": "no" if trail.kept_away else "yes",
-            "bytes_in": trail.bytes_in,
-            "bytes_out": trail.bytes_out,
-            "items": ",".join(f"{name}={count}" for name, count in items.items()) if items else "-",
-            "version": _VERSION,
-        }
-        _LOGGER.handle(AccessRecord(fields))
+        _LOGGER.handle(AccessRecord(rpc, library, caller, ending, trail, seconds))

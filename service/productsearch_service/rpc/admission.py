@@ -6,9 +6,8 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
@@ -21,6 +20,7 @@ from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
+from productsearch_service.time_limit import TimeLimit
 from productsearch_service.turns import Turns
 
 Value = TypeVar("Value")
@@ -36,7 +36,7 @@ class Messages:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._timers: set[asyncio.Timeout] = set()
+        self._limits: set[TimeLimit] = set()
         self._over = False
 
     async def receive(self, context: CallContext, grpc_context: Any, timeout_s: float) -> bytes:
@@ -67,19 +67,17 @@ class Messages:
     def end_all(self) -> None:
         """End all calls whose message has not come: the replica stops."""
         self._over = True
-        now_s = asyncio.get_running_loop().time()
-        for timer in self._timers:
-            if not timer.expired():
-                timer.reschedule(now_s)
+        for limit in self._limits:
+            limit.allow(0)
 
     async def _within(self, seconds: float, context: CallContext, work: Awaitable[Value]) -> Value:
-        timer = asyncio.timeout(min(seconds, context.deadline.remaining_s()))
-        self._timers.add(timer)
+        limit = TimeLimit(min(seconds, context.deadline.remaining_s()))
+        self._limits.add(limit)
         try:
-            async with timer:
+            with limit:
                 return await work
         finally:
-            self._timers.discard(timer)
+            self._limits.discard(limit)
 
     def _why(self, context: CallContext, otherwise: Callable[[], ServiceError]) -> ServiceError:
         """Return why a call's time was over."""
@@ -107,28 +105,28 @@ class Places:
         self._calls_max = calls_max
         self._bytes_max = bytes_max
         self._others_share = others_share
-        self._calls: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-
-    @property
-    def in_flight(self) -> tuple[int, int]:
+        self._calls: defaultdict[str, int] = defaultdict(int)
+        self._bytes: defaultdict[str, int] = defaultdict(int)
+        self.in_flight = (0, 0)
         """Calls and their bytes."""
-        return self._calls.total(), self._bytes.total()
 
     def take(self, caller: Caller, size_bytes: int) -> None:
         """Take a place for a call with a request of ``size_bytes``; raise ServerOverloaded."""
         full = self._full(caller, size_bytes)
         if full:
             raise overloaded(full)
-        self._calls[caller.name] += 1
-        self._bytes[caller.name] += size_bytes
+        self._count(caller.name, 1, size_bytes)
 
     def give(self, caller: Caller, size_bytes: int) -> None:
         """Give a place back."""
-        self._bytes[caller.name] -= size_bytes
-        self._calls[caller.name] -= 1
+        self._count(caller.name, -1, -size_bytes)
         if not self._calls[caller.name]:
             del self._calls[caller.name], self._bytes[caller.name]
+
+    def _count(self, caller: str, calls: int, size_bytes: int) -> None:
+        self._calls[caller] += calls
+        self._bytes[caller] += size_bytes
+        self.in_flight = (self.in_flight[0] + calls, self.in_flight[1] + size_bytes)
 
     @contextmanager
     def held(self, caller: Caller, size_bytes: int) -> Iterator[None]:
@@ -142,9 +140,9 @@ class Places:
     def _full(self, caller: Caller, size_bytes: int) -> str:
         """Return what is full, or nothing."""
         part = 1 - self._others_share / caller.share
-        if self._calls[caller.name] >= max(1, int(self._calls_max * part)):
+        if self._calls.get(caller.name, 0) >= max(1, int(self._calls_max * part)):
             return f"this caller has its share of this replica's {self._of} under way"
-        if self._bytes[caller.name] + size_bytes > self._bytes_max * part:
+        if self._bytes.get(caller.name, 0) + size_bytes > self._bytes_max * part:
             return f"this caller has its share of this replica's bytes of {self._of} under way"
         calls, taken_bytes = self.in_flight
         if calls >= self._calls_max:

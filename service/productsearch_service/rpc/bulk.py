@@ -20,11 +20,11 @@ Result = TypeVar("Result")
 
 
 class Pipeline(Generic[Item, Result]):
-    """One run of ``work`` over a stream of items of one caller.
+    """One run of ``work`` over a stream of items of one caller, each given with its bytes.
 
     ``work`` answers for every item and raises nothing. ``places`` are shared by all streams: an
-    item of ``size_of`` bytes holds one while it is worked on, and the stream reads no further until
-    it has one.
+    item holds one, and its bytes, while it is worked on, and the stream reads no further until it
+    has one.
     """
 
     def __init__(
@@ -34,12 +34,10 @@ class Pipeline(Generic[Item, Result]):
         at_once: int,
         places: Turns,
         caller: str,
-        size_of: Callable[[Item], int],
     ) -> None:
         self._work = work
         self._places = places
         self._caller = caller
-        self._size_of = size_of
         self._slots = asyncio.Semaphore(at_once)
         self._results: asyncio.Queue[Result | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -48,7 +46,7 @@ class Pipeline(Generic[Item, Result]):
 
     async def run(
         self,
-        items: AsyncIterator[Item],
+        items: AsyncIterator[tuple[Item, int]],
         ending: asyncio.Future[Refusal],
     ) -> AsyncGenerator[Result, None]:
         """Yield a result for each item; after the last one raise what ended the stream early.
@@ -80,11 +78,10 @@ class Pipeline(Generic[Item, Result]):
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    async def _read(self, items: AsyncIterator[Item]) -> None:
+    async def _read(self, items: AsyncIterator[tuple[Item, int]]) -> None:
         try:
-            async for item in items:
+            async for item, size_bytes in items:
                 await self._slots.acquire()
-                size_bytes = self._size_of(item)
                 await self._places.take(self._caller, size_bytes)
                 task = asyncio.create_task(self._answer(item), name="bulk-item")
                 self._tasks.add(task)

@@ -106,8 +106,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         decode = _DECODERS.get(method, handler.request_deserializer)
         encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
-            handle = self._stream(method, handler.stream_stream, encode)
-            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), decode, None)
+            handle = self._stream(method, handler.stream_stream, decode, encode)
+            return grpc.stream_stream_rpc_method_handler(cast("Any", handle), None, None)
         # On the wire a unary call is a stream of one message. As a stream its handler begins with
         # the headers: who calls is known before anything is received.
         # What it returns is encoded already: its bytes are counted.
@@ -161,16 +161,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
         this_call().add_done_callback(lambda _: places.give(caller, size_bytes))
 
     def _stream(
-        self, method: str, handle: Callable[..., AsyncGenerator[Message, None]], encode: Encoder
+        self,
+        method: str,
+        handle: Callable[..., AsyncGenerator[Message, None]],
+        decode: Decoder,
+        encode: Encoder,
     ) -> Callable[..., AsyncIterator[bytes]]:
-        async def wrapped(_: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[bytes]:
+        async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> AsyncIterator[bytes]:
             call = _Call(method, self.counters, self.access_log)
             stream = None
             try:
                 context = self._begin(call, grpc_context)
                 stream = self.admission.streams.open(call.caller)
                 context.ending = stream.ending
-                responses = handle(self._allowed(call, grpc_context, stream), context)
+                responses = handle(self._allowed(call, grpc_context, stream, decode), context)
                 async with aclosing(responses):
                     async for response in responses:
                         stream.answers()
@@ -214,20 +218,24 @@ class Interceptor(grpc.aio.ServerInterceptor):
         policy = self.policy.value if self.policy is not None else None
         return policy is None or policy.explain(call.caller.name, call.method, library).allowed
 
-    async def _allowed(self, call: _Call, grpc_context: Any, stream: Stream) -> AsyncIterator[Any]:
-        """Yield a stream's messages; check the library of the first one before anyone reads it.
+    async def _allowed(
+        self, call: _Call, grpc_context: Any, stream: Stream, decode: Decoder
+    ) -> AsyncIterator[tuple[Any, int]]:
+        """Yield a stream's messages and their bytes; check the first one's library before that.
 
-        gRPC's own iterator would hold each message, and its image, until the next one comes.
+        gRPC's own iterator would hold each message, and its image, until the next one comes. A
+        message of 5.8 MB that is asked for its size is encoded for that.
         """
-        try:
-            while (request := await grpc_context.read()) is not grpc.aio.EOF:
-                stream.came(is_item=request.HasField("item"))
-                if not call.library:
-                    self._allow(call, request.settings.library)
-                yield request
-                del request
-        except DecodeError:
-            raise _no_message() from None
+        while (content := await grpc_context.read()) is not grpc.aio.EOF:
+            size_bytes = len(content)
+            call.trail.bytes_in += size_bytes
+            request = _decoded(decode, content)
+            del content
+            stream.came(is_item=request.HasField("item"))
+            if not call.library:
+                self._allow(call, request.settings.library)
+            yield request, size_bytes
+            del request
 
 
 def _decoded(decode: Decoder, content: bytes) -> Any:

@@ -146,9 +146,9 @@ class Servicer:
             return await _batch_answer(request.cont_signs, signs, outcomes, context)
 
     async def BulkAddImages(  # noqa: N802
-        self, requests: AsyncIterator[_Request], context: CallContext
+        self, requests: AsyncIterator[tuple[_Request, int]], context: CallContext
     ) -> AsyncGenerator[v1.BulkAddImagesResponse, None]:
-        """Store a stream of images."""
+        """Store a stream of images; ``requests`` are messages and their bytes."""
         if context.ending is None:
             raise AssertionError("the interceptor gives every stream a way to end")
         stream = _BulkStream(requests)
@@ -158,17 +158,11 @@ class Servicer:
             library = self._libraries[stream.settings.library]
             return await self._bulk_add(library, stream.settings, item, item_context)
 
-        def size_of(item: _Item) -> int:
-            size_bytes = item.ByteSize()
-            context.trail.bytes_in += size_bytes
-            return size_bytes
-
         pipeline = Pipeline[_Item, _ItemResult](
             add,
             at_once=limits.BULK_AT_ONCE,
             places=self._items,
             caller=context.caller.name,
-            size_of=size_of,
         )
         summary = _Summary()
         async with aclosing(pipeline.run(stream.items(), context.ending)) as results:
@@ -271,23 +265,20 @@ def _next_page_token(command: Search, page: Page, min_score: float) -> str:
 class _BulkStream:
     """The messages of a bulk stream: settings first, if there are any, then items."""
 
-    def __init__(self, requests: AsyncIterator[_Request]) -> None:
+    def __init__(self, requests: AsyncIterator[tuple[_Request, int]]) -> None:
         self._requests = requests
         self.settings = _Settings()
 
-    async def items(self) -> AsyncIterator[_Item]:
-        """Yield the items; raise FieldInvalid for a message that is none."""
-        first = await anext(self._requests, None)
-        if first is None:
-            return
-        if first.HasField("settings"):
-            validation.bulk_settings(first.settings)
-            self.settings = first.settings
-        else:
-            yield _item(first)
-        del first
-        async for request in self._requests:
-            yield _item(request)
+    async def items(self) -> AsyncIterator[tuple[_Item, int]]:
+        """Yield the items and their bytes; raise FieldInvalid for a message that is none."""
+        is_first = True
+        async for request, size_bytes in self._requests:
+            if is_first and request.HasField("settings"):
+                validation.bulk_settings(request.settings)
+                self.settings = request.settings
+            else:
+                yield _item(request), size_bytes
+            is_first = False
             del request  # else it is held until the next one comes
 
 

@@ -28,7 +28,7 @@ _TRUE_WORDS: Final = frozenset({"true", "1"})
 _DECODER: Final = json.JSONDecoder(object_hook=MaskedMembers)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Added:
     """Answer to an add: the signature, and the upstream's log_id (0: none).
 
@@ -41,7 +41,7 @@ class Added:
     settled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hit:
     """One result of a search; score is 0 to 1."""
 
@@ -60,7 +60,7 @@ class Region:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """Answer to a search, best first. ``has_more`` is None where the upstream did not say.
 
@@ -73,7 +73,7 @@ class Page:
     subject: Region | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """One answer: what the upstream said of itself, and its members, which may echo a secret."""
 
@@ -105,7 +105,8 @@ def read(body: MaskedBytes) -> Answer:
 
 def _members(body: MaskedBytes) -> MaskedMembers | None:
     try:
-        members = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        encoding = "utf-8" if body.startswith(b'{"') else json.detect_encoding(body)
+        members = _DECODER.decode(body.decode(encoding, "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, MaskedMembers) else None

@@ -56,7 +56,7 @@ _HTTP_REFUSED: Final = 400
 _HTTP_SERVER_FAULT: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Generic[Value]):
     """One call: its method, its form, how its answer is read, and where its image came from.
 
@@ -237,8 +237,9 @@ class Exchange:
         try:
             if gates.breaker.error is not None or gates.quota.error is not None:
                 gates.check(context)
-            token = await self._token(trail, deadline)
-            await self._slot(call.method, context, deadline)
+            token = self.tokens.fresh() or await self._token(trail, deadline)
+            if not self.pacer.is_open:
+                await self._slot(call.method, context, deadline)
             if gates.breaker.error is not None or gates.quota.error is not None:  # since it waited
                 await gates.admit(probes, context, deadline)
             deadline.require()
@@ -318,7 +319,7 @@ def _body(fields: Fields) -> tuple[bytes, ...]:
     for name, value in fields.items():
         text += f"{'&' if text or parts else ''}{name}="
         if isinstance(value, str):
-            text += quote_plus(value)
+            text += value if value.isalnum() and value.isascii() else quote_plus(value)
         else:
             parts += (text.encode(), *value)
             text = ""

@@ -141,6 +141,10 @@ class TokenSource:
         if self.state is not TokenState.FRESH:
             self._begin_flight()
 
+    def fresh(self) -> Token | None:
+        """Return the token if there is nothing to do about it, as is usual."""
+        return self._token if self._clock() < self._stale_at_s else None
+
     async def get(self, deadline: Deadline) -> Token:
         """Return a token; wait for one if there is none, at most until the deadline or 5 s.
 

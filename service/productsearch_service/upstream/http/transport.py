@@ -24,14 +24,15 @@ from yarl import URL
 
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
+from productsearch_service.time_limit import TimeLimit
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
     "Accept": "application/json",
     "Accept-Encoding": "identity",
+    "User-Agent": "productsearch",  # to leave it out costs aiohttp a copy of the headers
 }
-_NEVER_ADDED: Final = ("User-Agent",)
 _SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
 """A body up to this size leaves together with the head."""
 _PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
@@ -132,16 +133,12 @@ class Transport:
         session = self._session or self._open()
         self._requests[session] += 1
         try:
-            async with (
-                progress.timeout,
-                session.post(
-                    URL(f"{self._base_url}{path}{query}", encoded=True),
-                    data=_Form(body, length, progress),
-                    allow_redirects=False,
-                ) as response,
-            ):
-                progress.answered = True
-                content = await _read(response)
+            url = URL(f"{self._base_url}{path}{query}", encoded=True)
+            form = _Form(body, length, progress)
+            with progress.limit:
+                async with session.post(url, data=form, allow_redirects=False) as response:
+                    progress.answered = True
+                    content = await _read(response)
         except asyncio.CancelledError:
             return None
         except TimeoutError:
@@ -154,7 +151,9 @@ class Transport:
         except (OSError, ValueError):
             return TransportFailure("broke off", maybe_done=progress.sent)
         finally:
-            await self._ended(session)
+            self._requests[session] -= 1
+            if session is not self._session:
+                await self._left(session)
         if isinstance(content, TransportFailure):
             return content
         return response.status, content, _retry_after_s(response)
@@ -171,7 +170,6 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
-            skip_auto_headers=_NEVER_ADDED,
             trust_env=False,
             max_line_size=limits.HEADER_BYTES_MAX,
             max_field_size=limits.HEADER_BYTES_MAX,
@@ -181,10 +179,9 @@ class Transport:
         session.trace_configs.clear()
         return session
 
-    async def _ended(self, session: aiohttp.ClientSession) -> None:
-        """Count a request as ended; the last one of a session that is not used again closes it."""
-        self._requests[session] -= 1
-        if session is not self._session and not self._requests[session]:
+    async def _left(self, session: aiohttp.ClientSession) -> None:
+        """Close a session that is not used again, after its last request."""
+        if not self._requests[session]:
             del self._requests[session]
             await session.close()
 
@@ -223,7 +220,7 @@ class _Progress:
         self.small = small
         self._first_s = transport.read_s if small else transport.send_stall_s
         first_s = max(self._first_s, transport.connect_s)
-        self.timeout = asyncio.timeout(min(first_s, deadline.remaining_s()))
+        self.limit = TimeLimit(min(first_s, deadline.remaining_s()))
         self.connected = False
         self.kept = False
         """Whether the connection is from an earlier call."""
@@ -234,8 +231,7 @@ class _Progress:
 
     def allow(self, seconds: float) -> None:
         """Let the timer end after ``seconds``, or at the deadline if that is earlier."""
-        seconds = min(seconds, self._deadline.remaining_s())
-        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+        self.limit.allow(min(seconds, self._deadline.remaining_s()))
 
     def has_connection(self, connection: asyncio.BaseTransport | None) -> None:
         """Note that the request has its connection; a small one leaves in one piece."""
@@ -321,14 +317,17 @@ class _Form(aiohttp.Payload):
 
 async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFailure:
     """Return the body of an answer, however it is framed."""
-    pieces: list[bytes] = []
-    length = 0
-    while piece := MaskedBytes(await response.content.readany()):
-        pieces.append(piece)
-        length += len(piece)
-        if length > limits.ANSWER_BYTES_MAX:
-            return TransportFailure("answered too much", maybe_done=True)
-    body = MaskedBytes(b"".join(pieces))
+    body = MaskedBytes(await response.content.readany())
+    if not response.content.at_eof():
+        pieces, length = [body], len(body)
+        while piece := MaskedBytes(await response.content.readany()):
+            pieces.append(piece)
+            length += len(piece)
+            if length > limits.ANSWER_BYTES_MAX:
+                break
+        body = MaskedBytes(b"".join(pieces))
+    if len(body) > limits.ANSWER_BYTES_MAX:
+        return TransportFailure("answered too much", maybe_done=True)
     framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
     if not framed and not body.rstrip().endswith(b"}"):
         # Only the end of the connection ended it: cut in the head or body, for all we know.

@@ -199,6 +199,8 @@ class Pacer:
         self._counters = counters
         self._rate = Rate(calls_per_s * limits.QUOTA_SHARE) if calls_per_s else None
         self._schedule = Schedule(self._rate) if self._rate else None
+        self.is_open = self._schedule is None
+        """Whether no call waits, as there is no quota."""
         self._latencies = {True: Latency(), False: Latency()}
         """Of searches, and of writes; what has no answers yet is expected to take as the other."""
         self._timer: asyncio.TimerHandle | None = None
