@@ -79,6 +79,8 @@ WAITING_MAX: Final = 1024
 """Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
 BYSTANDERS_MAX: Final = 256
 """Calls of health and reflection; one more ends the oldest."""
+BYSTANDERS_RECEIVING_MAX: Final = 8
+"""Of these, calls whose message is being received; one more ends the oldest of them."""
 BYSTANDER_BYTES_MAX: Final = 1024
 BYSTANDER_TIMEOUT_S: Final = 5.0
 """For their requests to come."""

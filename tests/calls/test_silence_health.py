@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import given
@@ -70,7 +72,7 @@ def test_a_thousand_silent_checks_keep_nobody_out(
     running = server()
     with connected(running) as channel:
         silent_checks(running, SILENT)
-        until(lambda: bystanders(running) > limits.BYSTANDERS_MAX // 2)
+        until(lambda: bystanders(running) >= limits.BYSTANDERS_RECEIVING_MAX)
         for _ in range(50):
             assert health_pb2.HealthCheckResponse.SERVING == status(channel)
             assert bystanders(running) <= limits.BYSTANDERS_MAX
@@ -88,6 +90,44 @@ def test_a_silent_check_ends(server: ServerFactory, monkeypatch: pytest.MonkeyPa
         assert grpc.StatusCode.INVALID_ARGUMENT == empty.code()
         until(lambda: bystanders(running) == 0)
         assert health_pb2.HealthCheckResponse.SERVING == status(channel)
+
+
+def test_few_are_received_at_a_time(server: ServerFactory, silent_checks: Any) -> None:
+    """Of many silent ones; a message may be large, so the memory for it has a bound."""
+    running = server()
+    with connected(running) as channel:
+        silent_checks(running, 100)
+        for _ in range(20):
+            assert health_pb2.HealthCheckResponse.SERVING == status(channel)
+            receiving = len(admission_of(running).bystanders._receiving)
+            assert receiving <= limits.BYSTANDERS_RECEIVING_MAX
+
+
+def test_nothing_compressed_is_taken(server: ServerFactory) -> None:
+    """A few kilobytes would become RECEIVE_BYTES_MAX before anybody is asked who calls."""
+    with connected(server()) as channel:
+        for method in (CHECK, "/productsearch.v1.ProductSearch/SearchImages"):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(method)(
+                    bytes(1 << 20), compression=grpc.Compression.Gzip, timeout=PATIENCE_S
+                )
+            assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
+
+
+@pytest.mark.parametrize("method", [CHECK, "/productsearch.v1.ProductSearch/SearchImages"])
+def test_a_refused_message_is_freed(method: str, server: ServerFactory) -> None:
+    """At once, not when the interpreter looks for cycles some day."""
+    message = bytes(4 << 20)
+    with connected(server()) as channel:
+        call = channel.unary_unary(method)
+        gc.disable()
+        try:
+            before = psutil.Process().memory_info().rss
+            for _ in range(40):
+                assert grpc.StatusCode.INVALID_ARGUMENT == call.future(message).code()
+            assert psutil.Process().memory_info().rss - before < 10 * len(message)
+        finally:
+            gc.enable()
 
 
 def test_a_stop_does_not_wait_for_watches(server: ServerFactory) -> None:
@@ -111,9 +151,13 @@ def test_a_stop_does_not_wait_for_watches(server: ServerFactory) -> None:
 class _Context:
     """What a handler is given; its request comes when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "ipv4:10.0.0.1:1") -> None:
+        self.address = address
         self.request: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.aborted: grpc.StatusCode | None = None
+
+    def peer(self) -> str:
+        return self.address
 
     async def read(self) -> bytes:
         return await self.request
@@ -168,3 +212,23 @@ async def _end_in_any_order(steps: list[tuple[str, int]]) -> None:
     )
     assert all(each == b"x" or isinstance(each, asyncio.CancelledError) for each in done)
     assert 0 == bystanders.in_flight
+
+
+def test_who_has_the_most_calls_loses_the_oldest() -> None:
+    """A watch from elsewhere stays, though it is older than all of them."""
+
+    async def run() -> None:
+        bystanders = Bystanders(calls_max=3, receiving_max=3)
+        handler = bystanders.wrap(grpc.unary_unary_rpc_method_handler(_echo))
+        watch = _Context("ipv4:10.0.0.9:1")
+        open_ = [watch, *(_Context(f"ipv4:10.0.0.1:{port}") for port in range(10))]
+        tasks = [asyncio.create_task(handler.stream_unary(None, context)) for context in open_]
+        await asyncio.sleep(0.01)
+        assert 3 == bystanders.in_flight
+        assert [None] + 8 * [grpc.StatusCode.UNAVAILABLE] + 2 * [None] == [
+            context.aborted for context in open_
+        ]
+        bystanders.end_all()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())

@@ -121,24 +121,30 @@ class Interceptor(grpc.aio.ServerInterceptor):
         decode: Decoder,
         encode: Encoder,
     ) -> Callable[..., Awaitable[bytes]]:
+        async def answered(call: _Call, grpc_context: Any) -> bytes:
+            context = self._begin(call, grpc_context)
+            context.deadline.require()
+            content = await self.admission.messages.receive(
+                context, grpc_context, self.receive_timeout_s
+            )
+            context.trail.bytes_in = len(content)
+            self._hold_place(call.caller, len(content))
+            request = _decoded(decode, content)
+            del content
+            self._allow(call, request.library)
+            context.deadline.require()
+            work = handle(request, context)
+            del request  # it holds the image, which is freed while the upstream works
+            answer = encode(await context.bounded(work, adds=method == _STORES_IMAGES))
+            context.trail.bytes_out = len(answer)
+            return answer
+
+        # gRPC's own error lives as long as its call, and longer, with the frame that it passes:
+        # that one knows no message.
         async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> bytes:
             call = _Call(method, self.counters, self.access_log)
             try:
-                context = self._begin(call, grpc_context)
-                context.deadline.require()
-                content = await self.admission.messages.receive(
-                    context, grpc_context, self.receive_timeout_s
-                )
-                context.trail.bytes_in = len(content)
-                self._hold_place(call.caller, len(content))
-                request = _decoded(decode, content)
-                del content
-                self._allow(call, request.library)
-                context.deadline.require()
-                work = handle(request, context)
-                del request  # it holds the image, which is freed while the upstream works
-                answer = encode(await context.bounded(work, adds=method == _STORES_IMAGES))
-                context.trail.bytes_out = len(answer)
+                answer = await answered(call, grpc_context)
             except asyncio.CancelledError:
                 call.ended(_LEFT)
                 raise

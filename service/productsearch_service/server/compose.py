@@ -63,6 +63,9 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     # A large window would let the transport buffer messages before anyone asks for them.
     ("grpc.http2.bdp_probe", 0),
+    # gRPC decompresses a message before anybody is asked: kilobytes would become RECEIVE_BYTES_MAX.
+    # Images do not get smaller. 1: the bit of the algorithm "identity".
+    ("grpc.compression_enabled_algorithms_bitset", 1),
     # What opens a connection and says nothing, or nothing more, does not keep it.
     ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
     ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_MS),

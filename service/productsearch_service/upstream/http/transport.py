@@ -45,6 +45,21 @@ _OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 """What a replica lacks that cannot open a socket."""
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Kept connections, but for those on which something came that nobody had asked for.
+
+    It would be read as the answer to the next request, which may be another caller's.
+    """
+
+    async def connect(self, *request: Any, **limited: Any) -> aiohttp.connector.Connection:
+        """Return a connection on which nothing waits to be read."""
+        while True:
+            connection = await super().connect(*request, **limited)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
 class TransportFailure(Exception):
     """No whole answer came.
 
@@ -161,7 +176,7 @@ class Transport:
     def _open(self) -> aiohttp.ClientSession:
         """Make the session with the first request: a service that cannot start leaves none open."""
         session = self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=0,  # admission bounds the calls, and each call has one connection
                 ssl=self._tls,
                 keepalive_timeout=limits.CONNECTION_IDLE_MAX_S,
