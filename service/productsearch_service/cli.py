@@ -52,6 +52,10 @@ def main() -> int:
     )
     checked = files.add_parser("check", help="exit 0 if the service can start with it, 2 if not")
     checked.add_argument("file", type=Path)
+    doctor = commands.add_parser(
+        "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
     if asked.version:
@@ -59,6 +63,8 @@ def main() -> int:
         return 0
     if asked.command == "settings":
         return _settings_check(asked.file)
+    if asked.command == "doctor":
+        return _doctor(json=asked.json)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -142,6 +148,12 @@ def _health(address: str) -> int:
     status = ask(address)
     sys.stdout.write(f"{status}\n")
     return 0 if status == "SERVING" else 1
+
+
+def _doctor(*, json: bool) -> int:
+    from productsearch_service.server.doctor.command import command
+
+    return command(json=json)
 
 
 def _settings_check(file: Path) -> int:

@@ -125,6 +125,8 @@ ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+CERTIFICATE_DAYS_FEW: Final = 14
+"""A certificate that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
 READINESS_POLL_S: Final = 0.5

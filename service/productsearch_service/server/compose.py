@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
-from productsearch_service.server.certificates import CertificateFiles, Pem
+from productsearch_service.server.certificates import CertificateFiles, Pem, warn_of_end
 from productsearch_service.server.drain import drain
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
@@ -255,7 +256,7 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         send_stall_s=settings.send_stall_timeout_s,
         read_s=settings.read_timeout_s,
     )
-    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
+    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
     where = f"library {counters.name} ({settings.base_url})"
     if urlsplit(settings.base_url).path.strip("/"):
         _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
@@ -291,7 +292,8 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     )
 
 
-def _credentials(settings: LibrarySettings) -> Credentials:
+def credentials_of(settings: LibrarySettings) -> Credentials:
+    """Return where a library's key pair comes from."""
     if settings.credentials_dir is not None:
         return FileCredentials(settings.credentials_dir)
     if settings.api_key is None or settings.secret_key is None:
@@ -319,4 +321,12 @@ def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:
     if certificate is None or key is None:
         return None
     files = CertificateFiles(certificate, key, settings.tls_client_ca_file)
-    return Reloadable("tls_cert_file", files.read, files.check)
+
+    def checked(pem: Pem) -> Pem:
+        files.check(pem)
+        now_s = time.time()
+        warn_of_end("tls_cert_file", pem.certificate, now_s)
+        warn_of_end("tls_client_ca_file", pem.client_ca, now_s)
+        return pem
+
+    return Reloadable("tls_cert_file", files.read, checked)
