@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
-from typing import NoReturn
 
 from productsearch_engine import settings
 from productsearch_engine.server.doctor import database, finding, machine
@@ -23,16 +21,15 @@ LIMIT_S = 1.8
 
 def command(
     environment: Mapping[str, str], flags: Mapping[str, str | None], *, as_json: bool
-) -> NoReturn:
-    """Print what was found and end the process: a thread that hangs does not hold it up."""
+) -> int:
+    """Print what was found; returns the exit status."""
     logging.disable(logging.CRITICAL)  # what matters is a finding
     try:
         findings = diagnose(settings.load(environment, flags))
     except SettingsError as error:
         findings = [judged("settings.read", str(error), broken="correct each of them")]
     print(finding.as_json(findings) if as_json else finding.as_text(findings))
-    sys.stdout.flush()
-    os._exit(finding.exit_code(findings))
+    return finding.exit_code(findings)
 
 
 def diagnose(chosen: Settings, limit_s: float = LIMIT_S) -> list[Finding]:
@@ -41,14 +38,26 @@ def diagnose(chosen: Settings, limit_s: float = LIMIT_S) -> list[Finding]:
         code: partial(_alone, check, chosen) for code, check in machine.CHECKS.items()
     }
     works[database.ANSWERS] = partial(database.checks, chosen, limit_s * 0.8)
-    threads = ThreadPoolExecutor(len(works), "doctor")
-    begun = {code: threads.submit(work) for code, work in works.items()}
+    begun = {code: _begun(work) for code, work in works.items()}
     ends_s = time.monotonic() + limit_s
     findings = [judged("settings.read", "each setting can be used")]
     for code, work in begun.items():
         findings += _result(code, work, max(0.0, ends_s - time.monotonic()))
-    threads.shutdown(wait=False, cancel_futures=True)
     return findings
+
+
+def _begun(work: Callable[[], list[Finding]]) -> Future[list[Finding]]:
+    """Begin a work in a thread that does not hold up the end of the process if it hangs."""
+    future: Future[list[Finding]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    return future
 
 
 def _alone(check: Callable[[Settings], Finding], chosen: Settings) -> list[Finding]:
