@@ -125,6 +125,8 @@ ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+CALLER_LABELS_MAX: Final = 100
+"""Callers that metrics name, however many a policy lists; the others are one."""
 CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0

@@ -246,6 +246,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "text"] = "auto"
     """How lines of the log are written; auto: text at a terminal, JSON elsewhere."""
+    old_metric_names: bool = False
+    """Also count RPCs under the metric names of the release before. Read for one release."""
     access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of successful RPCs that get an access line; each failed one gets its line."""
 

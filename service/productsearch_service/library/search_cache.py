@@ -42,6 +42,8 @@ class SearchCache:
         self._epoch = 0
         self._flights: dict[Hashable, _Flight] = {}
         self._bytes_max = bytes_max
+        self.outcomes = {"hit": 0, "joined": 0, "searched": 0}
+        """How searches were answered: from memory, by a twin under way, or by one of their own."""
         self._pages: TTLCache[Hashable, Page] | None = (
             TTLCache(maxsize=bytes_max, ttl=ttl_s, getsizeof=_size_of) if ttl_s > 0 else None
         )
@@ -59,11 +61,13 @@ class SearchCache:
         while True:
             cached = self._pages.get(key) if self._pages is not None else None
             if cached is not None:
+                self.outcomes["hit"] += 1
                 return cached
             flight = self._flights.get(key)
             if flight is None or flight.epoch != self._epoch:
                 flight = self._begin(key, search, context)
             mine = flight.context is context
+            self.outcomes["searched" if mine else "joined"] += 1
             try:
                 return await self._landed(flight, deadline)
             except ServiceError as error:
@@ -72,6 +76,11 @@ class SearchCache:
                 if not _is_its_own(error, flight.context):
                     raise error.copy() from None
             deadline.require()
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory of the cached pages, as it is bounded."""
+        return int(self._pages.currsize) if self._pages is not None else 0
 
     def forget(self) -> None:
         """Empty the cache: something was written to the library."""

@@ -31,7 +31,7 @@ from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
-from productsearch_service.server.certificates import CertificateFiles, Pem, warn_of_end
+from productsearch_service.server.certificates import CertificateFiles, Pem, days_left, warn_of_end
 from productsearch_service.server.drain import drain
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
@@ -84,7 +84,7 @@ class Server:
         remember_outer_tasks()
         self._settings = settings
         self._with_admin = with_admin
-        self._counters = counters = Counters()
+        self._counters = counters = Counters(old_names=settings.old_metric_names)
         self._libraries = Libraries(
             {
                 name: build_library(library, settings.replicas, counters.library(name))
@@ -122,6 +122,7 @@ class Server:
                     "bystander": lambda: (self._admission.bystanders.in_flight, 0),
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
+                certificate_days=self._certificate_days,
             ).register(counters.registry)
         self.port = self.admin_port = self.metrics_port = 0
         """The ports that it really listens on; 0: none."""
@@ -162,6 +163,17 @@ class Server:
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
         _log.info("stopped")
+
+    def _certificate_days(self) -> dict[str, float]:
+        """Return the days that certificates in use are still good for, by setting."""
+        if self._certificates is None:
+            return {}
+        pem, now_s = self._certificates.value, time.time()
+        days = {
+            "tls_cert_file": days_left(pem.certificate, now_s),
+            "tls_client_ca_file": days_left(pem.client_ca or b"", now_s),
+        }
+        return {setting: left for setting, left in days.items() if left is not None}
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
