@@ -25,7 +25,7 @@ from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.limits import CAPACITY_DEFAULT, DOCTOR_CHECK_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import Libraries, LibraryError
@@ -61,7 +61,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from productsearch_engine.server.doctor.command import command
 
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
-    return command(os.environ, flags, as_json=options.json)
+    return command(os.environ, flags, as_json=options.json, limit_s=options.limit)
 
 
 def _make_folder(folder: Path) -> None:
@@ -164,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
     )
     doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--limit", type=float, default=DOCTOR_CHECK_S, help="seconds of a check")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

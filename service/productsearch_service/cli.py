@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _EXIT_CANNOT_START: Final = 2
+_DOCTOR_CHECK_S: Final = 1.8
+"""With the upstream down the doctor ends within three seconds."""
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
@@ -56,6 +58,9 @@ def main() -> int:
         "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument(
+        "--limit", type=float, default=_DOCTOR_CHECK_S, help="seconds of a check (%(default)s)"
+    )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
     if asked.version:
@@ -64,7 +69,7 @@ def main() -> int:
     if asked.command == "settings":
         return _settings_check(asked.file)
     if asked.command == "doctor":
-        return _doctor(json=asked.json)
+        return _doctor(json=asked.json, limit_s=asked.limit)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -150,10 +155,10 @@ def _health(address: str) -> int:
     return 0 if status == "SERVING" else 1
 
 
-def _doctor(*, json: bool) -> int:
+def _doctor(*, json: bool, limit_s: float) -> int:
     from productsearch_service.server.doctor.command import command
 
-    return command(json=json)
+    return command(json=json, limit_s=limit_s)
 
 
 def _settings_check(file: Path) -> int:

@@ -118,25 +118,30 @@ def inspect(dsn: str, limit_s: float) -> Facts:
         dsn, autocommit=True, connect_timeout=DATABASE_CONNECT_S
     ) as connection:
         connection.limit_s = limit_s
-        migrations = _migrations(connection)
-        ours = bool(migrations)
-        return Facts(
-            version=connection.info.server_version,
-            extension=str(_one(connection, _EXTENSION) or ""),
-            read_only=bool(_one(connection, _READ_ONLY)),
-            settings={str(name): int(value) for name, value in connection.execute(_SETTINGS)},
-            connections=int(_one(connection, "select count(*) from pg_stat_activity")),
-            transaction_age=int(_one(connection, _AGE)),
-            now=_one(connection, "select clock_timestamp()"),
-            migrations=migrations,
-            indexes=tuple(
-                Index(name=name, valid=valid, nearest=nearest, size_bytes=size)
-                for name, valid, nearest, size in connection.execute(_INDEXES)
-            ),
-            dead={name: (live, dead) for name, live, dead in connection.execute(_DEAD)},
-            libraries=_libraries(connection) if ours else (),
-            reembedding=_reembedding(connection) if 2 in migrations else (),
-        )
+        return gather(connection)
+
+
+def gather(connection: psycopg.Connection[Any]) -> Facts:
+    """Return the facts of a connection's database. Raises psycopg.Error."""
+    migrations = _migrations(connection)
+    ours = bool(migrations)
+    return Facts(
+        version=connection.info.server_version,
+        extension=str(_one(connection, _EXTENSION) or ""),
+        read_only=bool(_one(connection, _READ_ONLY)),
+        settings={str(name): int(value) for name, value in connection.execute(_SETTINGS)},
+        connections=int(_one(connection, "select count(*) from pg_stat_activity")),
+        transaction_age=int(_one(connection, _AGE)),
+        now=_one(connection, "select clock_timestamp()"),
+        migrations=migrations,
+        indexes=tuple(
+            Index(name=name, valid=valid, nearest=nearest, size_bytes=size)
+            for name, valid, nearest, size in connection.execute(_INDEXES)
+        ),
+        dead={name: (live, dead) for name, live, dead in connection.execute(_DEAD)},
+        libraries=_libraries(connection) if ours else (),
+        reembedding=_reembedding(connection) if 2 in migrations else (),
+    )
 
 
 def _one(connection: psycopg.Connection[Any], query: str) -> Any:

@@ -15,24 +15,25 @@ from productsearch_engine.server.doctor import database, finding, machine
 from productsearch_engine.server.doctor.finding import Finding, judged
 from productsearch_engine.settings import Settings, SettingsError
 
-LIMIT_S = 1.8
-"""Longest time of a check: whatever hangs, the command ends within three seconds."""
-
 
 def command(
-    environment: Mapping[str, str], flags: Mapping[str, str | None], *, as_json: bool
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    *,
+    as_json: bool,
+    limit_s: float,
 ) -> int:
     """Print what was found; returns the exit status."""
     logging.disable(logging.CRITICAL)  # what matters is a finding
     try:
-        findings = diagnose(settings.load(environment, flags))
+        findings = diagnose(settings.load(environment, flags), limit_s)
     except SettingsError as error:
         findings = [judged("settings.read", str(error), broken="correct each of them")]
     print(finding.as_json(findings) if as_json else finding.as_text(findings))
     return finding.exit_code(findings)
 
 
-def diagnose(chosen: Settings, limit_s: float = LIMIT_S) -> list[Finding]:
+def diagnose(chosen: Settings, limit_s: float) -> list[Finding]:
     """Return what all checks found; each ends ``limit_s`` after the start of all."""
     works: dict[str, Callable[[], list[Finding]]] = {
         code: partial(_alone, check, chosen) for code, check in machine.CHECKS.items()

@@ -26,7 +26,6 @@ from productsearch_service.library.commands import Image, Search
 from productsearch_service.server.compose import build_library, credentials_of
 from productsearch_service.server.doctor.callers import closed_to_others
 from productsearch_service.server.doctor.finding import (
-    LIMIT_S,
     Check,
     Finding,
     State,
@@ -41,14 +40,12 @@ from productsearch_service.server.doctor.replica import Replica
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 
-_STEP_S: Final = LIMIT_S * 0.8
-"""For one connection: what it waits for is told before the check's own limit ends."""
 _SKEW_S: Final = 60.0
 _DAY_S: Final = 86_400
 
 
-def checks(settings: Settings, replica: Replica | None) -> list[Check]:
-    """Return the checks of each library."""
+def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[Check]:
+    """Return the checks of each library; connections and the search have ``wait_s``."""
     made = []
     for name, library in settings.libraries.items():
         works: dict[str, Work] = {
@@ -56,11 +53,11 @@ def checks(settings: Settings, replica: Replica | None) -> list[Check]:
             "upstream.key_pair": partial(_key_pair, library),
             "upstream.key_mode": partial(_key_mode, library.credentials_dir),
             "upstream.resolve": partial(_resolve, library),
-            "upstream.connect": partial(_connect, library),
-            "upstream.tls": partial(_tls, library),
-            "upstream.clock": partial(_clock, library),
+            "upstream.connect": partial(_connect, library, wait_s),
+            "upstream.tls": partial(_tls, library, wait_s),
+            "upstream.clock": partial(_clock, library, wait_s),
             "upstream.token": partial(_token, library),
-            "upstream.search": partial(_search, settings, library, name),
+            "upstream.search": partial(_search, settings, library, name, wait_s),
             "upstream.quota": partial(_quota, settings, library, name, replica),
         }
         needs = {
@@ -122,10 +119,10 @@ def _resolve(library: LibrarySettings) -> Finding:
     return ok(f"{host} is {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}")
 
 
-def _connect(library: LibrarySettings) -> Finding:
+def _connect(library: LibrarySettings, wait_s: float) -> Finding:
     host, port, _ = _place(library)
     try:
-        with socket.create_connection((host, port), _STEP_S) as line:
+        with socket.create_connection((host, port), wait_s) as line:
             return ok(f"{line.getpeername()[0]} port {port} accepts connections")
     except OSError as error:
         return broken(
@@ -138,13 +135,13 @@ def _trusting(library: LibrarySettings) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(library.ca_bundle or certifi.where()))
 
 
-def _tls(library: LibrarySettings) -> Finding:
+def _tls(library: LibrarySettings, wait_s: float) -> Finding:
     host, port, https = _place(library)
     if not https:
         return ok("plain http, to this machine only")
     try:
         with (
-            socket.create_connection((host, port), _STEP_S) as line,
+            socket.create_connection((host, port), wait_s) as line,
             _trusting(library).wrap_socket(line, server_hostname=host) as secure,
         ):
             ends_s = ssl.cert_time_to_seconds(str((secure.getpeercert() or {})["notAfter"]))
@@ -163,12 +160,12 @@ def _tls(library: LibrarySettings) -> Finding:
     return ok(f"{told} for {days:.0f} days more")
 
 
-def _clock(library: LibrarySettings) -> Finding:
+def _clock(library: LibrarySettings, wait_s: float) -> Finding:
     host, port, https = _place(library)
     line = (
-        http.client.HTTPSConnection(host, port, timeout=_STEP_S, context=_trusting(library))
+        http.client.HTTPSConnection(host, port, timeout=wait_s, context=_trusting(library))
         if https
-        else http.client.HTTPConnection(host, port, timeout=_STEP_S)
+        else http.client.HTTPConnection(host, port, timeout=wait_s)
     )
     try:
         line.request("HEAD", "/")
@@ -202,10 +199,12 @@ async def _token(library: LibrarySettings) -> Finding:
     return ok(f"a token was received, good for {issued.expires_in_s / _DAY_S:.0f} days")
 
 
-async def _search(settings: Settings, library: LibrarySettings, name: str) -> Finding:
+async def _search(
+    settings: Settings, library: LibrarySettings, name: str, wait_s: float
+) -> Finding:
     built = build_library(library, settings.replicas, Counters().library(name))
     value = (form_encoding.encode(PNG),)
-    context = CallContext(Caller("doctor"), Deadline.after(LIMIT_S - limits.DEADLINE_SHAVE_S))
+    context = CallContext(Caller("doctor"), Deadline.after(wait_s))
     try:
         page = await built.search(Search(Image(form_value=value), 0, 1, b"doctor"), context)
     except ImageUnreadable:
