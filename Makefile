@@ -134,7 +134,7 @@ lint: $(installed)
 .PHONY: types
 types: $(installed)
 	$(bin)/mypy clients/python/productsearch clients/python/examples service/productsearch_service \
-		engine/productsearch_engine demo benchmarks deploy/envoy
+		engine/productsearch_engine demo benchmarks deploy/envoy deploy/prometheus
 
 .PHONY: protos
 protos: $(installed) $(imports) ## lint the protos and compare them with main
@@ -159,6 +159,10 @@ generated: $(generator)
 .PHONY: descriptors
 descriptors: $(installed) ## what Envoy needs to speak JSON over HTTP, into build/
 	$(bin)/python deploy/envoy/descriptors.py build/product_search.binpb
+
+.PHONY: monitoring
+monitoring: $(installed) ## write the alerts and the dashboard from their tables
+	$(bin)/python -m deploy.prometheus.alerts
 
 .PHONY: digests
 digests: ## pin the images of Dockerfile and compose.yaml (needs crane, skopeo or docker)
