@@ -134,7 +134,7 @@ lint: $(installed)
 .PHONY: types
 types: $(installed)
 	$(bin)/mypy clients/python/productsearch clients/python/examples service/productsearch_service \
-		engine/productsearch_engine demo benchmarks deploy/envoy deploy/prometheus
+		engine/productsearch_engine demo benchmarks deploy/envoy deploy/prometheus deploy/grafana
 
 .PHONY: protos
 protos: $(installed) $(imports) ## lint the protos and compare them with main
@@ -163,6 +163,7 @@ descriptors: $(installed) ## what Envoy needs to speak JSON over HTTP, into buil
 .PHONY: monitoring
 monitoring: $(installed) ## write the alerts and the dashboard from their tables
 	$(bin)/python -m deploy.prometheus.alerts
+	$(bin)/python -m deploy.grafana.dashboard
 
 .PHONY: digests
 digests: ## pin the images of Dockerfile and compose.yaml (needs crane, skopeo or docker)
