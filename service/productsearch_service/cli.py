@@ -54,6 +54,11 @@ def main() -> int:
     )
     checked = files.add_parser("check", help="exit 0 if the service can start with it, 2 if not")
     checked.add_argument("file", type=Path)
+    audit = commands.add_parser("audit", help="ask an audit stream").add_subparsers(
+        dest="question", required=True
+    )
+    verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
+    verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
     doctor = commands.add_parser(
         "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
     )
@@ -70,6 +75,8 @@ def main() -> int:
         return _settings_check(asked.file)
     if asked.command == "doctor":
         return _doctor(json=asked.json, limit_s=asked.limit)
+    if asked.command == "audit":
+        return _audit_verify(asked.files)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -153,6 +160,21 @@ def _health(address: str) -> int:
     status = ask(address)
     sys.stdout.write(f"{status}\n")
     return 0 if status == "SERVING" else 1
+
+
+def _audit_verify(files: list[Path]) -> int:
+    from productsearch_service.audit import verify
+
+    try:
+        verdict = verify(files)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return _EXIT_CANNOT_START
+    for line in (*verdict.cut, *verdict.wrong):
+        sys.stdout.write(f"{line}\n")
+    state = "broken" if verdict.wrong else "whole"
+    sys.stdout.write(f"{verdict.lines} lines, the chain is {state}; last digest {verdict.last}\n")
+    return 1 if verdict.wrong else 0
 
 
 def _doctor(*, json: bool, limit_s: float) -> int:

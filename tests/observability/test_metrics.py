@@ -209,7 +209,7 @@ def test_the_page_has_each_metric(facade: Facade, tmp_path: Path) -> None:
         for metric in _registry(server).collect()
         if not metric.name.startswith("process_")
     }
-    table = PAGE.read_text("utf-8").partition("\n## Metrics")[2].partition("\n## ")[0]
+    table = PAGE.read_text("utf-8").partition("\n## Metrics")[2].partition("\n##")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     told = {name for row in rows for name in re.findall(r"`([a-z_]{5,})`", row.split("|")[1])}
     short = {name.removeprefix("productsearch_") for name in names}

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from productsearch_service import limits
+from productsearch_service.audit import Audit
 from productsearch_service.counters import PREFIX
 from productsearch_service.library.library import Library
 from productsearch_service.observability.readiness import Readiness
@@ -64,6 +65,7 @@ class ServiceStates(Collector):
     in_flight: Mapping[str, Callable[[], tuple[int, int]]]
     broken_files: Mapping[str, Callable[[], bool]]
     certificate_days: Callable[[], Mapping[str, float]] = dict
+    audit: Audit | None = None
 
     def register(self, registry: CollectorRegistry) -> None:
         """Add these states, and those of the process and of the build, to ``registry``."""
@@ -102,7 +104,13 @@ class ServiceStates(Collector):
         days = _gauge("certificate_days_left", "Until a certificate in use ends.", "what")
         for what, left in self.certificate_days().items():
             days.add_metric([what], left)
-        yield from (broken, days)
+        audited = CounterMetricFamily(
+            f"{PREFIX}audit_lines", "Lines of the audit stream, or lost.", labels=["outcome"]
+        )
+        if self.audit is not None:
+            audited.add_metric(["written"], self.audit.written)
+            audited.add_metric(["lost"], self.audit.lost)
+        yield from (broken, days, audited)
 
     def _calls(self) -> Iterator[Metric]:
         calls = _gauge("rpcs_in_flight", "RPCs under way.", "kind")

@@ -14,11 +14,13 @@ from grpc_health.v1 import health_pb2_grpc
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.audit import Audit
 from productsearch_service.call_context import remember_outer_tasks
 from productsearch_service.counters import Counters, LibraryCounters
 from productsearch_service.identity.identify import Identification
 from productsearch_service.identity.policy import Policy, read_content
 from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.library.audited import AuditedLibrary
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.library.search_cache import SearchCache
 from productsearch_service.observability.health import Health
@@ -85,9 +87,14 @@ class Server:
         self._settings = settings
         self._with_admin = with_admin
         self._counters = counters = Counters(old_names=settings.old_metric_names)
+        self._audit = _audit(settings)
         self._libraries = Libraries(
             {
-                name: build_library(library, settings.replicas, counters.library(name))
+                name: audited(
+                    name,
+                    build_library(library, settings.replicas, counters.library(name)),
+                    self._audit,
+                )
                 for name, library in settings.libraries.items()
             },
             settings.default_library,
@@ -123,6 +130,7 @@ class Server:
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
                 certificate_days=self._certificate_days,
+                audit=self._audit,
             ).register(counters.registry)
         self.port = self.admin_port = self.metrics_port = 0
         """The ports that it really listens on; 0: none."""
@@ -158,6 +166,8 @@ class Server:
         await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop(0).wait)
         if self._metrics is not None:
@@ -301,6 +311,31 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         rotation.start,
         close,
         is_engine=settings.upstream == "engine",
+    )
+
+
+def _audit(settings: Settings) -> Audit | None:
+    if settings.audit_file is None:
+        return None
+    try:
+        return Audit(settings.audit_file)
+    except OSError as error:
+        raise CannotListen(f"audit_file: {settings.audit_file}: {error.strerror}") from None
+
+
+def audited(name: str, library: Library, audit: Audit | None) -> Library:
+    """Return a library whose writes are recorded, if there is an audit stream."""
+    if audit is None:
+        return library
+    return AuditedLibrary(
+        client=library.client,
+        search_cache=library.search_cache,
+        start=library.start,
+        close=library.close,
+        is_engine=library.is_engine,
+        name=name,
+        plain=library,
+        audit=audit,
     )
 
 
