@@ -65,6 +65,13 @@ evaluate: $(installed) ## the embeddings beside baselines, on shop photographs a
 test-abuse: $(installed) ## silence, poison, bombs and sizes at full size, beside others (openssl)
 	$(bin)/python -u -m tests.abuse
 
+.PHONY: test-observability evening
+test-observability: $(installed) ## metrics, lines, alerts, doctors; then an incident evening (Debian's prometheus)
+	$(bin)/python -m pytest tests/observability
+	$(bin)/python -u -m tests.observability.evening
+evening: $(installed) ## the incident evening, left up to look at dashboard and alerts
+	$(bin)/python -u -m tests.observability.evening --stay
+
 .PHONY: bench
 bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
 	$(bin)/python -u -m benchmarks

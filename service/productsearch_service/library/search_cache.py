@@ -44,6 +44,9 @@ class SearchCache:
         self._bytes_max = bytes_max
         self.outcomes = {"hit": 0, "joined": 0, "searched": 0}
         """How searches were answered: from memory, by a twin under way, or by one of their own."""
+        self.bytes_held = 0
+        """Memory of the cached pages when one was last kept. Read in threads, where the cache
+        itself may not be asked: it drops what is old."""
         self._pages: TTLCache[Hashable, Page] | None = (
             TTLCache(maxsize=bytes_max, ttl=ttl_s, getsizeof=_size_of) if ttl_s > 0 else None
         )
@@ -77,16 +80,12 @@ class SearchCache:
                     raise error.copy() from None
             deadline.require()
 
-    @property
-    def bytes_held(self) -> int:
-        """Memory of the cached pages, as it is bounded."""
-        return int(self._pages.currsize) if self._pages is not None else 0
-
     def forget(self) -> None:
         """Empty the cache: something was written to the library."""
         self._epoch += 1
         if self._pages is not None:
             self._pages.clear()
+            self.bytes_held = 0
 
     async def close(self) -> None:
         """End the searches under way."""
@@ -114,6 +113,7 @@ class SearchCache:
     def _keep(self, pages: TTLCache[Hashable, Page], key: Hashable, page: Page) -> None:
         if _size_of(page) <= self._bytes_max:
             pages[key] = page
+            self.bytes_held = int(pages.currsize)
 
     async def _landed(self, flight: _Flight, deadline: Deadline) -> Page:
         """Wait for a flight; one that nobody waits for any more is cancelled."""
