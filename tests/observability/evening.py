@@ -31,7 +31,7 @@ from tests.observability.evening_proxy import Proxy
 _VARIABLES = {"$__rate_interval": "1m", "$instance": ".*", "$library": ".*"}
 _SETTLE_S = 90
 _ACT_S = 30
-_QUOTA_QPS = 10
+_QUOTA_QPS = 6
 
 
 @dataclass

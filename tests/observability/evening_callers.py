@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from tests.observability.evening_prometheus import Prometheus
 from tests.pictures import jpeg
 
 _NAMES = ("catalogue", "shop", "greedy", "stranger")
-_PAUSE_S = 0.4
+_PAUSE_S = 1.0
 _PATIENCE_S = 10.0
 
 
@@ -72,7 +73,7 @@ class Load:
     def greedy(self) -> Iterator[None]:
         """One caller asks for far more than the quota, with little patience."""
         with self._during(
-            *[lambda over: self._repeat("greedy", over, self._search, 2.5, 0.1)] * 40
+            *[lambda over: self._repeat("greedy", over, self._search, 6.0, 0.1)] * 44
         ):
             yield
 
@@ -157,8 +158,9 @@ class Load:
                     time.sleep(pause_s)
 
     def _search(self, stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
-        image = self._images[number % len(self._images)]
-        stub.SearchImages(v1.SearchImagesRequest(image=image, page_size=3), timeout=patience_s)
+        # Equal searches at the same time would share one answer.
+        image, size = self._images[number % len(self._images)], random.randint(1, 300)
+        stub.SearchImages(v1.SearchImagesRequest(image=image, page_size=size), timeout=patience_s)
 
     def _everything(self, stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
         self._search(stub, number, patience_s)
