@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -141,13 +142,17 @@ def test_whatever_is_changed_is_found(data: st.DataObject, tmp_path: Path) -> No
     _written(path, 5)
     lines = path.read_text().splitlines(keepends=True)
     at = data.draw(st.integers(0, 3))
-    match data.draw(st.sampled_from(["byte", "drop", "twice", "swap"])):
+    match data.draw(st.sampled_from(["byte", "drop", "twice", "swap", "forge"])):
         case "byte":
             place = data.draw(st.integers(0, len(lines[at]) - 2))
             letter = data.draw(st.sampled_from('0aZ"}é'))
             if lines[at][place] == letter:
                 return
             lines[at] = lines[at][:place] + letter + lines[at][place + 1 :]
+        case "forge":  # a line that is whole by itself, as one who knows the format writes it
+            changed = lines[at].partition(',"digest"')[0].replace("CREATED", "DELETED")
+            digest = hashlib.sha256(changed.encode()).hexdigest()
+            lines[at] = f'{changed},"digest":"{digest}"}}\n'
         case "drop":
             del lines[at + (at == 0)]  # without the first, the chain begins with the second
         case "twice":
