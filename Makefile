@@ -65,6 +65,13 @@ evaluate: $(installed) ## the embeddings beside baselines, on shop photographs a
 test-abuse: $(installed) ## silence, poison, bombs and sizes at full size, beside others (openssl)
 	$(bin)/python -u -m tests.abuse
 
+.PHONY: test-observability evening
+test-observability: $(installed) ## metrics, lines, alerts, doctors; then an incident evening (Debian's prometheus)
+	$(bin)/python -m pytest tests/observability
+	$(bin)/python -u -m tests.observability.evening
+evening: $(installed) ## the incident evening, left up to look at dashboard and alerts
+	$(bin)/python -u -m tests.observability.evening --stay
+
 .PHONY: bench
 bench: $(installed) ## cost and speed beside the floor and the vendor's SDK; table, JSON, plots
 	$(bin)/python -u -m benchmarks
@@ -134,7 +141,7 @@ lint: $(installed)
 .PHONY: types
 types: $(installed)
 	$(bin)/mypy clients/python/productsearch clients/python/examples service/productsearch_service \
-		engine/productsearch_engine demo benchmarks deploy/envoy
+		engine/productsearch_engine demo benchmarks deploy/envoy deploy/prometheus deploy/grafana
 
 .PHONY: protos
 protos: $(installed) $(imports) ## lint the protos and compare them with main
@@ -159,6 +166,11 @@ generated: $(generator)
 .PHONY: descriptors
 descriptors: $(installed) ## what Envoy needs to speak JSON over HTTP, into build/
 	$(bin)/python deploy/envoy/descriptors.py build/product_search.binpb
+
+.PHONY: monitoring
+monitoring: $(installed) ## write the alerts and the dashboard from their tables
+	$(bin)/python -m deploy.prometheus.alerts
+	$(bin)/python -m deploy.grafana.dashboard
 
 .PHONY: digests
 digests: ## pin the images of Dockerfile and compose.yaml (needs crane, skopeo or docker)

@@ -18,13 +18,14 @@ import psycopg
 
 from productsearch_engine import logs, settings
 from productsearch_engine.console import people
+from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.limits import CAPACITY_DEFAULT, DOCTOR_CHECK_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import Libraries, LibraryError
@@ -33,6 +34,8 @@ from productsearch_engine.store.libraries import Libraries, LibraryError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.command == "doctor":
+        return _doctor(options)
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
@@ -46,10 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        # The text of the error can hold the connection string.
-        print(f"productsearch-engine: database: {type(error).__name__}", file=sys.stderr)
+        print(
+            f"productsearch-engine: database: {cause_of(error, chosen.database)}", file=sys.stderr
+        )
         return 1
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    # Imported here: the other commands need none of its checks. It makes no folder.
+    from productsearch_engine.server.doctor.command import command
+
+    flags = {name: getattr(options, name, None) for name in settings.FLAGS}
+    return command(os.environ, flags, as_json=options.json, limit_s=options.limit)
 
 
 def _make_folder(folder: Path) -> None:
@@ -136,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Self-hosted product image search that speaks the vendor's REST contract.",
         epilog=f"Every setting can also be given as {settings.PREFIX}NAME in the environment.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))
     library = commands.add_parser("library", help="create, grow, list and delete libraries")
     _add_library_actions(library, common)
@@ -146,6 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         "purge", parents=[plain], help="erase images everywhere, without undo"
     )
     people.add_purge(erasing)
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
+    )
+    doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--limit", type=float, default=DOCTOR_CHECK_S, help="seconds of a check")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

@@ -90,6 +90,15 @@ REEMBEDDING_KEPT_S = 86_400
 REEMBEDDING_LOOK_S = 600.0
 """How often a running engine looks for such vectors."""
 
+DOCTOR_CHECK_S = 1.8
+"""Longest time of one of the doctor's checks: whatever hangs, it ends within three seconds."""
+
+STATES_LOOK_S = 30.0
+"""How often the states of the database are read for metrics."""
+
+STATES_LIBRARIES_MAX = 100
+"""Libraries that metrics name; with more, those that come last by name have none."""
+
 SECOND_LOOK_MAX = 25
 """Ranks that a second look may change: to decode and compare so many copies takes about 135 ms."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _EXIT_CANNOT_START: Final = 2
+_DOCTOR_CHECK_S: Final = 1.8
+"""With the upstream down the doctor ends within three seconds."""
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
@@ -52,6 +54,18 @@ def main() -> int:
     )
     checked = files.add_parser("check", help="exit 0 if the service can start with it, 2 if not")
     checked.add_argument("file", type=Path)
+    audit = commands.add_parser("audit", help="ask an audit stream").add_subparsers(
+        dest="question", required=True
+    )
+    verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
+    verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
+    doctor = commands.add_parser(
+        "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument(
+        "--limit", type=float, default=_DOCTOR_CHECK_S, help="seconds of a check (%(default)s)"
+    )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
     if asked.version:
@@ -59,6 +73,10 @@ def main() -> int:
         return 0
     if asked.command == "settings":
         return _settings_check(asked.file)
+    if asked.command == "doctor":
+        return _doctor(json=asked.json, limit_s=asked.limit)
+    if asked.command == "audit":
+        return _audit_verify(asked.files)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -143,6 +161,27 @@ def _health(address: str) -> int:
     status = ask(address)
     sys.stdout.write(f"{status}\n")
     return 0 if status == "SERVING" else 1
+
+
+def _audit_verify(files: list[Path]) -> int:
+    from productsearch_service.audit import verify
+
+    try:
+        verdict = verify(files)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return _EXIT_CANNOT_START
+    for line in (*verdict.cut, *verdict.wrong):
+        sys.stdout.write(f"{line}\n")
+    state = "broken" if verdict.wrong else "whole"
+    sys.stdout.write(f"{verdict.lines} lines, the chain is {state}; last digest {verdict.last}\n")
+    return 1 if verdict.wrong else 0
+
+
+def _doctor(*, json: bool, limit_s: float) -> int:
+    from productsearch_service.server.doctor.command import command
+
+    return command(json=json, limit_s=limit_s)
 
 
 def _settings_check(file: Path) -> int:

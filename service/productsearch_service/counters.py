@@ -13,10 +13,22 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
+from productsearch_service import limits
+
 PREFIX: Final = "productsearch_"
+OTHER: Final = "other"
+"""What metrics call all callers that they have no name for."""
 DURATION_BUCKETS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
+
+CALL_DURATION: Final = "rpc_server_call_duration_seconds"
+"""OpenTelemetry's ``rpc.server.call.duration``, as Prometheus writes it."""
+_CALL_BUCKETS_S: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0,
+)  # fmt: skip
+"""OpenTelemetry's, and the longest call to the upstream."""
+_RPC_SERVICE: Final = "productsearch.v1.ProductSearch/"
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # one time series less for each counter
 
@@ -37,28 +49,35 @@ def _durations(
 
 
 class RpcCounters:
-    """RPCs that ended."""
+    """RPCs that ended. ``old_names``: also by the names of the release before."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        says = "RPCs that ended."
+    def __init__(self, registry: CollectorRegistry, *, old_names: bool = False) -> None:
+        calls = Histogram(
+            CALL_DURATION,
+            "From request to end.",
+            ["rpc_method", "rpc_status_code"],
+            registry=registry,
+            buckets=_CALL_BUCKETS_S,
+        )
+        self._calls = cache(lambda method, code: calls.labels(_RPC_SERVICE + method, code))
         labels = ("method", "reason", "blame", "sent")
         told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
         self._errors = _counter(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
         self._items = _counter(registry, "items", told, "method", "outcome", "reason")
-        self._ended = _counter(registry, "rpcs", says, "method", "code", "reason")
+        says = "RPCs that ended."
         self._by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
-        self._seconds = _durations(
-            registry, "rpc_duration_seconds", "From request to end.", "method"
-        )
+        self._callers = Callers()
+        self._old = OldRpcCounters(registry) if old_names else None
 
     def ended(
         self, method: str, code: str, reason: str, caller: str, library: str, *, seconds: float
     ) -> None:
         """Count an RPC that ended with ``code``, and with the reason of its error if any."""
-        self._ended(method, code, reason).inc()
-        self._by_caller(caller, library, code).inc()
-        self._seconds(method).observe(seconds)
+        self._calls(method, code).observe(seconds)
+        self._by_caller(self._callers.label(caller), library, code).inc()
+        if self._old is not None:
+            self._old.ended(method, code, reason, seconds)
 
     def failed(self, method: str, reason: str, blame: str, *, kept_away: bool) -> None:
         """Count an RPC that failed, or all of whose items did."""
@@ -67,6 +86,38 @@ class RpcCounters:
     def item(self, method: str, outcome: str, reason: str, count: int) -> None:
         """Count items of a stream, or results of a batch, that ended alike."""
         self._items(method, outcome, reason).inc(count)
+
+
+class OldRpcCounters:
+    """The names of the release before, for dashboards that still ask for them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "code", "reason")
+        self._ended = _counter(registry, "rpcs", "Old: use rpc_server_call_...", *labels)
+        says = "Old: use rpc_server_call_duration_seconds."
+        self._seconds = _durations(registry, "rpc_duration_seconds", says, "method")
+
+    def ended(self, method: str, code: str, reason: str, seconds: float) -> None:
+        """Count an RPC."""
+        self._ended(method, code, reason).inc()
+        self._seconds(method).observe(seconds)
+
+
+class Callers:
+    """The names of callers that metrics may have: the first so many, then ``other``."""
+
+    def __init__(self, names_max: int = limits.CALLER_LABELS_MAX) -> None:
+        self._names: set[str] = set()
+        self._names_max = names_max
+
+    def label(self, name: str) -> str:
+        """Return the name, or ``other`` if there are too many."""
+        if name in self._names:
+            return name
+        if len(self._names) >= self._names_max:
+            return OTHER
+        self._names.add(name)
+        return name
 
 
 class LibraryCounters:
@@ -97,9 +148,11 @@ class LibraryCounters:
         """Count a request for a token by its outcome: ``ok``, or the reason of its error."""
         self._families.tokens(self._library, outcome).inc()
 
-    def paced(self, waited_s: float, *, refused: bool) -> None:
+    def paced(self, waited_s: float, caller: str, *, refused: bool) -> None:
         """Count a wait for a slot of the quota, and whether it ended without one."""
         self._waits.observe(waited_s)
+        label = self._families.callers.label(caller)
+        self._families.slots(self._library, label, "refused" if refused else "given").inc()
         if refused:
             self._refusals.inc()
 
@@ -107,18 +160,21 @@ class LibraryCounters:
 class Counters:
     """All counters of one service, in ``registry``; those of the upstreams by library."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, old_names: bool = False) -> None:
         def counter(name: str, says: str, *labels: str) -> Callable[..., Counter]:
             return _counter(self.registry, name, says, "library", *labels)
 
         self.registry = CollectorRegistry()
-        self.rpcs = RpcCounters(self.registry)
+        self.rpcs = RpcCounters(self.registry, old_names=old_names)
+        self.callers = Callers()
         self.posts = counter("upstream_calls", "Attempts made.", "method", "outcome")
         self.seconds = counter("upstream_seconds", "Their time.", "method", "outcome")
         self.retries = counter("upstream_retries", "Attempts that were not a call's first.")
         self.kept_away = counter("breaker_refusals", "Calls refused unsent.", "gate")
         self.tokens = counter("token_refreshes", "Requests for a token.", "outcome")
         self.refusals = counter("pacer_refusals", "Calls whose slot came too late.")
+        told = "Slots of the quota by who asked for them: given, or refused as too late."
+        self.slots = counter("caller_slots", told, "caller", "outcome")
         says = "From asking to slot or refusal."
         self.waits = _durations(self.registry, "pacer_wait_seconds", says, "library")
 

@@ -132,6 +132,15 @@ ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+AUDIT_WAITING_MAX: Final = 100_000
+"""Writes that wait for their line of the audit stream; further ones are lost, and counted."""
+AUDIT_TOLD_EVERY: Final = 1000
+"""Lines after which the log names the digest."""
+AUDIT_CLOSE_S: Final = 5.0
+CALLER_LABELS_MAX: Final = 100
+"""Callers that metrics name, however many a policy lists; the others are one."""
+CERTIFICATE_DAYS_FEW: Final = 14
+"""A certificate that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
 READINESS_POLL_S: Final = 0.5

@@ -246,6 +246,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "text"] = "auto"
     """How lines of the log are written; auto: text at a terminal, JSON elsewhere."""
+    audit_file: Path | None = None
+    """Where each write gets a line: who, what, when, and what came of it; None: nowhere."""
+    old_metric_names: bool = False
+    """Also count RPCs under the metric names of the release before. Read for one release."""
     access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of successful RPCs that get an access line; each failed one gets its line."""
 

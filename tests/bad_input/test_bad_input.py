@@ -155,7 +155,7 @@ def counted(engine: Engine, channel: grpc.Channel) -> Any:
         with urllib.request.urlopen(f"{engine.url}/metrics") as answer:
             text = answer.read().decode()
         found = re.findall(
-            r'^productsearch_engine_requests_total\{method="(\w+)".*\} (\d+)$', text, re.M
+            r'^productsearch_engine_requests_total\{.*method="(\w+)"\} (\d+)', text, re.M
         )
         return sum(int(number) for method, number in found if method != "token")
 

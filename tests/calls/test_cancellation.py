@@ -15,6 +15,7 @@ import pytest
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.counters import CALL_DURATION
 from tests.calls.conftest import WatchedFactory
 from tests.calls.watching import Held, Watched, add, connections_to, image, outcome, search, until
 from tests.fakes.upstream import FakeUpstream, search_answer
@@ -117,11 +118,12 @@ def test_whoever_leaves_takes_everything_along(
         until(lambda kind=kind: facade.in_flight(kind) == 0)
     assert 0 == facade.metric("pacer_waiting"), "tickets whose callers have left"
     until(lambda: facade.tasks() == tasks)
-    counted = facade.by_label("rpcs_total", "code")
+    counted = facade.by_label("caller_rpcs_total", "code")
     assert {"CANCELLED", "OK"} == counted.keys()
     assert sum(counted.values()) <= CALLS + STREAMS
     updates = [call for call in upstream.calls if call.method == "update"]
-    assert len(updates) <= facade.metric("rpcs_total", method="UpdateImage")
+    method = "productsearch.v1.ProductSearch/UpdateImage"
+    assert len(updates) <= facade.metric(f"{CALL_DURATION}_count", rpc_method=method)
     assert {} == facade.by_label("breaker_open", "library")
     assert LIBRARIES.keys() == facade.by_label("library_ready", "library").keys()
     assert [] == [each.getMessage() for each in caplog.records]

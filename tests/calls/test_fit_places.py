@@ -39,7 +39,7 @@ def test_places_are_free_when_their_callers_have_left(
     until(lambda: gone(stopped))
     assert "OK" == outcome(facade.stub.AddImage.future(_add(small), timeout=60))
     assert len(worker_processes()) <= limits.FIT_AT_ONCE
-    assert {} == facade.by_label("rpcs_total", "reason", code="INTERNAL")
+    assert {} == facade.by_label("caller_rpcs_total", "code", code="INTERNAL")
 
 
 def test_the_deadline_ends_a_decoder_that_does_not(

@@ -57,7 +57,7 @@ def _leave_and_be_answered(facade: Watched, leaving: int, leader: Any, held: Hel
 
 
 def _nobody_failed(facade: Watched) -> None:
-    assert {"CANCELLED", "OK"} == facade.by_label("rpcs_total", "code").keys()
+    assert {"CANCELLED", "OK"} == facade.by_label("caller_rpcs_total", "code").keys()
 
 
 def test_who_has_more_time_searches_again(watched: WatchedFactory, upstream: FakeUpstream) -> None:

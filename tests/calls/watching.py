@@ -35,7 +35,7 @@ class Watched:
         found = 0.0
         for family in text_string_to_metric_families(self._get("/metrics")[1]):
             for sample in family.samples:
-                if sample.name == f"productsearch_{name}":
+                if sample.name in (name, f"productsearch_{name}"):
                     fits = labels.items() <= sample.labels.items()
                     found += sample.value if fits else 0
         return found

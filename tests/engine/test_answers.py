@@ -246,7 +246,7 @@ def test_every_answer_is_counted(caller: Caller) -> None:
 
     def count(method: str, code: int) -> float:
         text = requests.get(caller.url + "/metrics", timeout=30).text
-        name = f'productsearch_engine_requests_total{{method="{method}",code="{code}"}} '
+        name = f'productsearch_engine_requests_total{{code="{code}",method="{method}"}} '
         return sum(float(line.removeprefix(name)) for line in text.splitlines() if name in line)
 
     before = count("add", 0), count("add", 216681), count("add", 216101)

@@ -39,6 +39,7 @@ HOMES = {
     "cv2": {"embedding", "evaluation"},
     "onnxruntime": {"embedding"},
     "matplotlib": {"evaluation"},
+    "prometheus_client": {"metrics", "server"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.
     "psycopg": {"store", "database", "api", "server", "cli"},

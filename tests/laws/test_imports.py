@@ -29,7 +29,7 @@ LAYERS = [
     {"observability"},
     {"rpc"},
     {"library"},
-    {"images", "upstream", "identity"},
+    {"audit", "images", "upstream", "identity"},
     {"call_context", "counters", "periodic_task", "redaction", "turns"},
     {"settings", "limits", "errors", "time_limit"},
 ]

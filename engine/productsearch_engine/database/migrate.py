@@ -46,6 +46,11 @@ def apply(connection: psycopg.Connection[Any]) -> list[str]:
     return [known[version][0] for version in pending]
 
 
+def versions() -> set[int]:
+    """Return the numbers of all files."""
+    return {*_files()}
+
+
 def _files() -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for file in (files("productsearch_engine.database") / "migrations").iterdir():

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -65,6 +66,8 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
 
     def __init__(self, dsn: str, watch: Watch, connections: int):
         self.watch = watch
+        self.stage: Callable[[str, float], None] = lambda *_: None
+        """Is told the seconds of each wait for a connection, and of its use."""
         super().__init__(
             dsn,
             connection_class=BoundedConnection,
@@ -89,8 +92,11 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
     @contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[BoundedConnection]:
         """Lend a connection. Raises what ``getconn`` raises."""
+        asked_s = lent_s = time.perf_counter()
         try:
             with super().connection(timeout) as connection:
+                lent_s = time.perf_counter()
+                self.stage("connection_wait", lent_s - asked_s)
                 try:
                     yield connection
                 except psycopg.errors.ReadOnlySqlTransaction:
@@ -100,6 +106,9 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
         except psycopg.errors.DiskFull:
             self.watch.note_full_disk()
             raise
+        finally:
+            if lent_s > asked_s:
+                self.stage("sql", time.perf_counter() - lent_s)
 
     def _configure(self, connection: BoundedConnection) -> None:
         _watched(connection, self.watch)

@@ -22,6 +22,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
+from productsearch_engine.server.database_states import looking
 from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.signing_key import read_signing_key
@@ -52,11 +53,14 @@ def serve(settings: Settings) -> None:
     metrics = Metrics()
     with (
         listener.listening(settings.host, settings.port) as listening,
-        started(settings.embedding, settings.decoders) as workers,
+        started(settings.embedding, settings.decoders, metrics.stage) as workers,
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
+        looking(pool) as states,
     ):
+        pool.stage = metrics.stage
+        metrics.registry.register(states)
         libraries, stored = Libraries(pool), Images(pool)
         _log_unknown(libraries)
         calls = Calls(

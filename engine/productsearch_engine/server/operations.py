@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from productsearch_engine.database.watch import Watch
-from productsearch_engine.metrics import CONTENT_TYPE, Metrics
+from productsearch_engine.metrics import Metrics
 
 
 class Operations:
@@ -33,6 +33,7 @@ class Operations:
             return JSONResponse({"status": "disk full: adds are refused"})
         return JSONResponse({"status": "ok"})
 
-    async def metrics(self, _request: Request) -> Response:
-        """Answer the counters in Prometheus' text format."""
-        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+    async def metrics(self, request: Request) -> Response:
+        """Answer everything that is counted in Prometheus' format."""
+        content, kind = self._metrics.encoded(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": kind})

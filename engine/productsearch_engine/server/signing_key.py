@@ -11,7 +11,7 @@ from pathlib import Path
 
 from productsearch_engine.settings import Settings, SettingsError
 
-_KEY_BYTES_MIN = 32
+KEY_BYTES_MIN = 32
 
 
 def read_signing_key(settings: Settings) -> bytes:
@@ -26,8 +26,8 @@ def read_signing_key(settings: Settings) -> bytes:
         key = file.read_bytes().strip()
     except OSError as error:
         raise SettingsError(f"signing_key_file: {error.strerror}: {file}") from None
-    if len(key) < _KEY_BYTES_MIN:
-        raise SettingsError(f"signing_key_file: fewer than {_KEY_BYTES_MIN} bytes: {file}")
+    if len(key) < KEY_BYTES_MIN:
+        raise SettingsError(f"signing_key_file: fewer than {KEY_BYTES_MIN} bytes: {file}")
     return key
 
 

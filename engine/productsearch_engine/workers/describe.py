@@ -7,6 +7,7 @@ field of ``Described``. Knows images and the embedding. Does not know processes.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -59,6 +60,9 @@ class Described:
     """The small copy (``images.small_copy``), if it was wanted."""
     subject: Box | None = None
     """Where the product is, if the embedding looks for it."""
+    decode_s: float = field(default=0.0, compare=False)
+    embed_s: float = field(default=0.0, compare=False)
+    """Seconds that the process took to make its pixels, and of these its vector."""
 
     @property
     def vector(self) -> Vector:
@@ -72,6 +76,8 @@ class Described:
             "width": self.width,
             "height": self.height,
             "subject": self.subject,
+            "decode_s": self.decode_s,
+            "embed_s": self.embed_s,
         }
         return [json.dumps(facts).encode(), self.embedding, self.kept or b""]
 
@@ -93,8 +99,12 @@ def describe(
     Raises ImageEmptyError, ImageUnreadableError, ImageSizeError; MemoryError beyond the
     process's limit.
     """
+    began_s = time.perf_counter()
     image = ImageFile.checked(content)
-    vector, subject = embedding.describe([image.pixels()], [region])[0]
+    pixels = image.pixels()
+    decoded_s = time.perf_counter()
+    vector, subject = embedding.describe([pixels], [region])[0]
+    embedded_s = time.perf_counter()
     return Described(
         kind=image.structure.kind,
         width=image.structure.width,
@@ -102,6 +112,8 @@ def describe(
         embedding=vector.astype("<f4").tobytes(),
         kept=image.small_copy() if copy else None,
         subject=subject,
+        decode_s=decoded_s - began_s,
+        embed_s=embedded_s - decoded_s,
     )
 
 

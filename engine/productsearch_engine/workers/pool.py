@@ -14,7 +14,8 @@ import asyncio
 import logging
 import signal
 import struct
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -46,15 +47,19 @@ class WorkersUnavailableError(Exception):
 
 
 @contextmanager
-def started(embedding: str, processes: int) -> Iterator[Workers]:
+def started(
+    embedding: str, processes: int, stage: Callable[[str, float], None] = lambda *_: None
+) -> Iterator[Workers]:
     """Yield workers of which the first is ready; all end with the context.
 
-    ``processes`` are those for ordinary images. Raises UnknownEmbeddingError,
+    ``processes`` are those for ordinary images; ``stage`` is told the seconds of each part of a
+    description. Raises UnknownEmbeddingError,
     ChildProcessError, TimeoutError.
     """
     first = Worker(embedding, cpu_s=JOB_CPU_S, nice=0)
     try:
-        workers = Workers(embedding, first, first.wait_until_ready(WORKER_START_S), processes)
+        ready = first.wait_until_ready(WORKER_START_S)
+        workers = Workers(embedding, first, ready, processes, stage)
         yield workers
     finally:
         first.kill()
@@ -63,7 +68,15 @@ def started(embedding: str, processes: int) -> Iterator[Workers]:
 class Workers:
     """Describes images in worker processes; used from one event loop."""
 
-    def __init__(self, embedding: str, first: Worker, ready: Ready, processes: int):
+    def __init__(
+        self,
+        embedding: str,
+        first: Worker,
+        ready: Ready,
+        processes: int,
+        stage: Callable[[str, float], None] = lambda *_: None,
+    ):
+        self._stage = stage
         self.embedding = ready
         """What the processes embed with."""
         self._setting = embedding
@@ -81,9 +94,14 @@ class Workers:
         Raises ImageEmptyError, ImageUnreadableError, ImageSizeError, UnknownEmbeddingError,
         WorkersUnavailableError, WorkerFault.
         """
+        began_s = time.perf_counter()
         described = await self._done(wanted, content, (), caller=caller, large=large)
         if not isinstance(described, Described):
             raise TypeError("a description was asked for")
+        work_s = described.decode_s + described.embed_s
+        self._stage("decode", described.decode_s)
+        self._stage("embed", described.embed_s)
+        self._stage("process_wait", max(0.0, time.perf_counter() - began_s - work_s))
         return described
 
     async def agreeing(

@@ -42,6 +42,11 @@ class SearchCache:
         self._epoch = 0
         self._flights: dict[Hashable, _Flight] = {}
         self._bytes_max = bytes_max
+        self.outcomes = {"hit": 0, "joined": 0, "searched": 0}
+        """How searches were answered: from memory, by a twin under way, or by one of their own."""
+        self.bytes_held = 0
+        """Memory of the cached pages when one was last kept. Read in threads, where the cache
+        itself may not be asked: it drops what is old."""
         self._pages: TTLCache[Hashable, Page] | None = (
             TTLCache(maxsize=bytes_max, ttl=ttl_s, getsizeof=_size_of) if ttl_s > 0 else None
         )
@@ -59,11 +64,13 @@ class SearchCache:
         while True:
             cached = self._pages.get(key) if self._pages is not None else None
             if cached is not None:
+                self.outcomes["hit"] += 1
                 return cached
             flight = self._flights.get(key)
             if flight is None or flight.epoch != self._epoch:
                 flight = self._begin(key, search, context)
             mine = flight.context is context
+            self.outcomes["searched" if mine else "joined"] += 1
             try:
                 return await self._landed(flight, deadline)
             except ServiceError as error:
@@ -78,6 +85,7 @@ class SearchCache:
         self._epoch += 1
         if self._pages is not None:
             self._pages.clear()
+            self.bytes_held = 0
 
     async def close(self) -> None:
         """End the searches under way."""
@@ -105,6 +113,7 @@ class SearchCache:
     def _keep(self, pages: TTLCache[Hashable, Page], key: Hashable, page: Page) -> None:
         if _size_of(page) <= self._bytes_max:
             pages[key] = page
+            self.bytes_held = int(pages.currsize)
 
     async def _landed(self, flight: _Flight, deadline: Deadline) -> Page:
         """Wait for a flight; one that nobody waits for any more is cancelled."""

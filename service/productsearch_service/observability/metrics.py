@@ -13,6 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from productsearch_service import limits
+from productsearch_service.audit import Audit
 from productsearch_service.counters import PREFIX
 from productsearch_service.library.library import Library
 from productsearch_service.observability.readiness import Readiness
@@ -27,13 +29,27 @@ def _paced(stats: UpstreamStats) -> float | None:
 
 _OF_LIBRARY: Final[tuple[tuple[str, str, Callable[[UpstreamStats], float | None]], ...]] = (
     ("token_age_seconds", "Since the token was received.", lambda s: s.token.age_s),
-    ("pacer_waiting", "Calls that wait for a slot of the quota.", _paced),
+    ("token_left_seconds", "Until the token expires.", lambda s: s.token.left_s),
+    ("quota_limit", "This replica's part of the quota, per second.", lambda s: s.pacer.limit_per_s),
     ("pacer_rate", "Calls a second that the pacer lets through.", lambda s: s.pacer.calls_per_s),
+    ("pacer_waiting", "Calls that wait for a slot of the quota.", _paced),
+    ("retry_budget", "Retries that may be made now.", lambda s: s.retries_left),
     ("breaker_open", "The upstream failed; calls are kept away.", lambda s: s.breaker_open),
     ("quota_exhausted", "The daily or total quota is used up.", lambda s: s.quota_exhausted),
     ("library_ready", "The library can be served.", lambda s: not s.not_ready_reason),
 )
 """Name, description and value of each library's gauges; None: there is nothing to tell."""
+
+_BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "waiting": (limits.WAITING_MAX, 0),
+    "receiving": (limits.RECEIVING_MAX, limits.RECEIVING_MAX * limits.RECEIVE_BYTES_MAX),
+    "unary": (limits.RPCS_IN_FLIGHT_MAX, limits.BYTES_IN_FLIGHT_MAX),
+    "large": (limits.LARGE_CALLS_MAX, limits.LARGE_BYTES_MAX),
+    "stream": (limits.BULK_STREAMS_MAX, 0),
+    "bulk_item": (limits.BULK_ITEMS_MAX, limits.BULK_BYTES_MAX),
+    "bystander": (limits.BYSTANDERS_MAX, 0),
+}
+"""Calls and bytes of each kind, at most; 0: bounded by another one."""
 
 
 @dataclass(eq=False)
@@ -48,6 +64,8 @@ class ServiceStates(Collector):
     readiness: Readiness
     in_flight: Mapping[str, Callable[[], tuple[int, int]]]
     broken_files: Mapping[str, Callable[[], bool]]
+    certificate_days: Callable[[], Mapping[str, float]] = dict
+    audit: Audit | None = None
 
     def register(self, registry: CollectorRegistry) -> None:
         """Add these states, and those of the process and of the build, to ``registry``."""
@@ -60,32 +78,71 @@ class ServiceStates(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = {name: library.stats() for name, library in self.libraries.items()}
-        states = _gauge("token_state", "1 for the state that the token is in.", "library", "state")
-        for name, its in stats.items():
-            for state in _TOKEN_STATES:
-                states.add_metric([name, state], float(state == its.token.state))
-        yield states
-        for metric, says, value_of in _OF_LIBRARY:
-            family = _gauge(metric, says, "library")
-            for name, its in stats.items():
-                if (value := value_of(its)) is not None:
-                    family.add_metric([name], float(value))
-            yield family
+        yield from _of_libraries(stats)
+        yield from self._caches()
+        yield from self._replica()
+        yield from self._calls()
 
+    def _caches(self) -> Iterator[Metric]:
+        says = "Searches by how they were answered."
+        asked = CounterMetricFamily(f"{PREFIX}search_cache", says, labels=["library", "outcome"])
+        held = _gauge("search_cache_bytes", "Memory of cached pages.", "library")
+        for name, library in self.libraries.items():
+            for outcome, count in library.search_cache.outcomes.items():
+                asked.add_metric([name, outcome], count)
+            held.add_metric([name], library.search_cache.bytes_held)
+        yield from (asked, held)
+
+    def _replica(self) -> Iterator[Metric]:
         ready = float(self.readiness.ready)
         yield GaugeMetricFamily(f"{PREFIX}ready", "This replica should get calls.", ready)
         says, looks = "How often readiness was looked at.", self.readiness.looks
         yield CounterMetricFamily(f"{PREFIX}readiness_looks", says, looks)
-        calls = _gauge("rpcs_in_flight", "RPCs under way.", "kind")
-        held = _gauge("rpc_bytes_in_flight", "Bytes of their requests.", "kind")
-        for kind, counts in self.in_flight.items():
-            rpcs, request_bytes = counts()
-            calls.add_metric([kind], rpcs)
-            held.add_metric([kind], request_bytes)
         broken = _gauge("files_broken", "Changed files are broken; the old value is used.", "what")
         for what, is_broken in self.broken_files.items():
             broken.add_metric([what], float(is_broken()))
-        yield from (calls, held, broken)
+        days = _gauge("certificate_days_left", "Until a certificate in use ends.", "what")
+        for what, left in self.certificate_days().items():
+            days.add_metric([what], left)
+        audited = CounterMetricFamily(
+            f"{PREFIX}audit_lines", "Lines of the audit stream, or lost.", labels=["outcome"]
+        )
+        if self.audit is not None:
+            audited.add_metric(["written"], self.audit.written)
+            audited.add_metric(["lost"], self.audit.lost)
+        yield from (broken, days, audited)
+
+    def _calls(self) -> Iterator[Metric]:
+        calls = _gauge("rpcs_in_flight", "RPCs under way.", "kind")
+        held = _gauge("rpc_bytes_in_flight", "Bytes of their requests.", "kind")
+        calls_max = _gauge("rpcs_limit", "RPCs that may be under way.", "kind")
+        held_max = _gauge("rpc_bytes_limit", "Bytes that their requests may have.", "kind")
+        for kind, counts in self.in_flight.items():
+            for now, most, value, bound in zip(
+                (calls, held), (calls_max, held_max), counts(), _BOUNDS[kind], strict=True
+            ):
+                now.add_metric([kind], value)
+                if bound:
+                    most.add_metric([kind], bound)
+        yield from (calls, held, calls_max, held_max)
+
+
+def _of_libraries(stats: Mapping[str, UpstreamStats]) -> Iterator[Metric]:
+    states = _gauge("token_state", "1 for the state that the token is in.", "library", "state")
+    says = "How long a call like the caller's last could still wait; below 0 it would be refused."
+    headroom = _gauge("caller_headroom_seconds", says, "library", "caller")
+    for name, its in stats.items():
+        for state in _TOKEN_STATES:
+            states.add_metric([name, state], float(state == its.token.state))
+        for caller, seconds in its.pacer.headroom_s().items():
+            headroom.add_metric([name, caller], seconds)
+    yield from (states, headroom)
+    for metric, says, value_of in _OF_LIBRARY:
+        family = _gauge(metric, says, "library")
+        for name, its in stats.items():
+            if (value := value_of(its)) is not None:
+                family.add_metric([name], float(value))
+        yield family
 
 
 def _gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:

@@ -5,9 +5,23 @@ Knows PEM and not gRPC. A key is never shown, whatever is wrong with it.
 
 from __future__ import annotations
 
+import logging
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+
+from productsearch_service import limits
+
+_log = logging.getLogger(__name__)
+
+_DAY_S: Final = 86_400
+_UTC_TIME: Final = 0x17
+_GENERALIZED_TIME: Final = 0x18
+_VERSION: Final = 0xA0
+"""Tags of ASN.1 (X.690), and that of a certificate's version (RFC 5280)."""
 
 
 class CertificateError(ValueError):
@@ -88,3 +102,58 @@ def _check_pair(certificate: Path, key: Path, pem: Pem) -> None:
         raise CertificateError(f"{certificate}, {key}: damaged, or too weak to be used") from None
     except OSError as error:
         raise CertificateError(f"{certificate}, {key}: {error.strerror}") from None
+
+
+def warn_of_end(setting: str, pem: bytes | None, now_s: float) -> None:
+    """Log that a certificate has ended, or ends soon."""
+    days = days_left(pem or b"", now_s)
+    if days is not None and days < limits.CERTIFICATE_DAYS_FEW:
+        told = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
+        _log.warning("%s: a certificate %s; put a new one in its place", setting, told)
+
+
+def days_left(pem: bytes, now_s: float) -> float | None:
+    """Return the days until the first certificate of a file ends; None if there is none.
+
+    Of several, the one that ends first counts: a chain is as good as its weakest part.
+    """
+    ends = [_not_after(der) for der in _certificates(pem)]
+    known = [end for end in ends if end is not None]
+    return (min(known) - now_s) / _DAY_S if known else None
+
+
+def _certificates(pem: bytes) -> Iterator[bytes]:
+    begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
+    for part in pem.decode("ascii", "replace").split(begin)[1:]:
+        try:
+            yield ssl.PEM_cert_to_DER_cert(begin + part.partition(end)[0] + end)
+        except ValueError:
+            continue
+
+
+def _not_after(der: bytes) -> float | None:
+    """Return when a certificate ends: Python's ssl shows dates of the other side's alone."""
+    try:
+        ((_, certificate),) = _members(der)
+        _, signed = next(_members(certificate))
+        members = [each for each in _members(signed) if each[0] != _VERSION]
+        validity = members[3][1]  # after serial number, algorithm and issuer
+        kind, text = [*_members(validity)][1]
+        form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}[kind]
+        return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
+    except (ValueError, LookupError, StopIteration):
+        return None
+
+
+def _members(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and content of each value of a DER sequence's content."""
+    at = 0
+    while at < len(der):
+        tag, length = der[at], der[at + 1]
+        at += 2
+        if length & 0x80:
+            size = length & 0x7F
+            length = int.from_bytes(der[at : at + size])
+            at += size
+        yield tag, der[at : at + length]
+        at += length

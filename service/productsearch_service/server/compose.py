@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -13,11 +14,13 @@ from grpc_health.v1 import health_pb2_grpc
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.audit import Audit
 from productsearch_service.call_context import remember_outer_tasks
 from productsearch_service.counters import Counters, LibraryCounters
 from productsearch_service.identity.identify import Identification
 from productsearch_service.identity.policy import Policy, read_content
 from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.library.audited import AuditedLibrary
 from productsearch_service.library.library import Libraries, Library
 from productsearch_service.library.search_cache import SearchCache
 from productsearch_service.observability.health import Health
@@ -30,7 +33,7 @@ from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
-from productsearch_service.server.certificates import CertificateFiles, Pem
+from productsearch_service.server.certificates import CertificateFiles, Pem, days_left, warn_of_end
 from productsearch_service.server.drain import drain
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
@@ -86,10 +89,15 @@ class Server:
         remember_outer_tasks()
         self._settings = settings
         self._with_admin = with_admin
-        self._counters = counters = Counters()
+        self._counters = counters = Counters(old_names=settings.old_metric_names)
+        self._audit = _audit(settings)
         self._libraries = Libraries(
             {
-                name: build_library(library, settings.replicas, counters.library(name))
+                name: audited(
+                    name,
+                    build_library(library, settings.replicas, counters.library(name)),
+                    self._audit,
+                )
                 for name, library in settings.libraries.items()
             },
             settings.default_library,
@@ -124,6 +132,8 @@ class Server:
                     "bystander": lambda: (self._admission.bystanders.in_flight, 0),
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
+                certificate_days=self._certificate_days,
+                audit=self._audit,
             ).register(counters.registry)
         self.port = self.admin_port = self.metrics_port = 0
         """The ports that it really listens on; 0: none."""
@@ -159,11 +169,24 @@ class Server:
         await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop(0).wait)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
         _log.info("stopped")
+
+    def _certificate_days(self) -> dict[str, float]:
+        """Return the days that certificates in use are still good for, by setting."""
+        if self._certificates is None:
+            return {}
+        pem, now_s = self._certificates.value, time.time()
+        days = {
+            "tls_cert_file": days_left(pem.certificate, now_s),
+            "tls_client_ca_file": days_left(pem.client_ca or b"", now_s),
+        }
+        return {setting: left for setting, left in days.items() if left is not None}
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
@@ -258,7 +281,7 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         send_stall_s=settings.send_stall_timeout_s,
         read_s=settings.read_timeout_s,
     )
-    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, _credentials(settings))
+    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
     where = f"library {counters.name} ({settings.base_url})"
     if urlsplit(settings.base_url).path.strip("/"):
         _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
@@ -294,7 +317,33 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     )
 
 
-def _credentials(settings: LibrarySettings) -> Credentials:
+def _audit(settings: Settings) -> Audit | None:
+    if settings.audit_file is None:
+        return None
+    try:
+        return Audit(settings.audit_file)
+    except OSError as error:
+        raise CannotListen(f"audit_file: {settings.audit_file}: {error.strerror}") from None
+
+
+def audited(name: str, library: Library, audit: Audit | None) -> Library:
+    """Return a library whose writes are recorded, if there is an audit stream."""
+    if audit is None:
+        return library
+    return AuditedLibrary(
+        client=library.client,
+        search_cache=library.search_cache,
+        start=library.start,
+        close=library.close,
+        is_engine=library.is_engine,
+        name=name,
+        plain=library,
+        audit=audit,
+    )
+
+
+def credentials_of(settings: LibrarySettings) -> Credentials:
+    """Return where a library's key pair comes from."""
     if settings.credentials_dir is not None:
         return FileCredentials(settings.credentials_dir)
     if settings.api_key is None or settings.secret_key is None:
@@ -322,4 +371,12 @@ def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:
     if certificate is None or key is None:
         return None
     files = CertificateFiles(certificate, key, settings.tls_client_ca_file)
-    return Reloadable("tls_cert_file", files.read, files.check)
+
+    def checked(pem: Pem) -> Pem:
+        files.check(pem)
+        now_s = time.time()
+        warn_of_end("tls_cert_file", pem.certificate, now_s)
+        warn_of_end("tls_client_ca_file", pem.client_ca, now_s)
+        return pem
+
+    return Reloadable("tls_cert_file", files.read, checked)

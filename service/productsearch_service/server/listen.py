@@ -18,7 +18,7 @@ class CannotListen(Exception):
 
 def why_not(address: str, error: Exception) -> str:
     """Return why listening at ``address`` failed with ``error``: gRPC's own tells no cause."""
-    cause = error if isinstance(error, OSError) else _bind_error(address)
+    cause = error if isinstance(error, OSError) else bind_error(address)
     if cause is None:
         return "cannot be opened"
     if cause.errno == errno.EADDRINUSE:
@@ -28,8 +28,8 @@ def why_not(address: str, error: Exception) -> str:
     return f"cannot be opened: {cause.strerror}"
 
 
-def _bind_error(address: str) -> OSError | None:
-    """Return what happens to whoever tries to bind ``address``."""
+def bind_error(address: str) -> OSError | None:
+    """Return what happens to whoever tries to bind ``address``; None: it can be bound."""
     host, port = host_and_port(address)
     try:
         for family, kind, _, _, place in socket.getaddrinfo(

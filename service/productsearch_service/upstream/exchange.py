@@ -175,6 +175,7 @@ class Exchange:
             failed_several=self._gates.breaker.failed_several,
             probe_due=self._gates.breaker.probe_due,
             quota_exhausted=self._gates.quota.is_open,
+            retries_left=self._budget.left,
         )
 
     async def _backed_off(

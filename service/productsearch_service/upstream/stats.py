@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TokenStats:
-    """The access token: its state, whether it can be used, and its age (None: there is none)."""
+    """The access token: its state, whether it can be used, its age and the time that it is still
+    good for (None: there is none)."""
 
     state: str
     usable: bool
     age_s: float | None
+    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PacerStats:
-    """The pacer: calls that wait for a slot, and slots a second (None: there is no quota)."""
+    """The pacer: calls that wait for a slot, and slots a second (None: there is no quota).
+
+    ``limit_per_s`` is this replica's part of the quota. ``headroom_s`` tells by caller for how many
+    seconds more a call like its last one could wait; below zero the next one would be refused.
+    """
 
     waiting: int
     calls_per_s: float | None
+    limit_per_s: float | None = None
+    headroom_s: Callable[[], Mapping[str, float]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class UpstreamStats:
     probe_due: bool
     """The breaker lets the next call through as a probe."""
     quota_exhausted: bool
+    retries_left: float = 0.0
+    """Retries that the budget has for this moment."""
 
     @property
     def not_ready_reason(self) -> str:

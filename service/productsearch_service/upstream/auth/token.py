@@ -131,10 +131,14 @@ class TokenSource:
 
     @property
     def stats(self) -> TokenStats:
-        """The state and age of the current token."""
+        """The state, the age and the rest of the current token."""
         state = self.state
-        age_s = None if self._token is None else self._clock() - self._issued_at_s
-        return TokenStats(state.value, state is not TokenState.EXPIRED, age_s)
+        if self._token is None:
+            return TokenStats(state.value, usable=False, age_s=None)
+        now_s = self._clock()
+        usable = state is not TokenState.EXPIRED
+        left_s = max(0.0, self._expires_at_s - now_s)
+        return TokenStats(state.value, usable, now_s - self._issued_at_s, left_s)
 
     def prepare(self) -> None:
         """Begin to fetch a token if there is none or it is stale, and do not wait for it."""

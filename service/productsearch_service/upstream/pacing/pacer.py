@@ -17,6 +17,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -146,6 +147,11 @@ class Schedule:
             return self._slot_s(queue, rank, now_s) - now_s + _TIMER_LAG_S
         return next_s + self.waiting * interval_s - ticket.patience_s - now_s + _TIMER_LAG_S
 
+    def slot_wait_s(self, caller: str, share: int, now_s: float, *, is_search: bool) -> float:
+        """Return for how long a call that comes now would wait for its slot."""
+        queue = self._searches if is_search else self._writes
+        return self._slot_s(queue, queue.rank(caller, share), now_s) - now_s
+
     def take(self, now_s: float) -> tuple[Ticket | None, float]:
         """Return the ticket whose slot is now, if any, and when to ask again."""
         if not self.waiting:
@@ -182,6 +188,15 @@ class Schedule:
         return self._writes if self._writes.length else self._searches
 
 
+@dataclass(frozen=True, slots=True)
+class _LastCall:
+    """A caller's last call: how long it could wait, and in which queue."""
+
+    caller: Caller
+    patience_s: float
+    is_search: bool
+
+
 class Pacer:
     """Slots for the calls of one library.
 
@@ -204,12 +219,30 @@ class Pacer:
         self._latencies = {True: Latency(), False: Latency()}
         """Of searches, and of writes; what has no answers yet is expected to take as the other."""
         self._timer: asyncio.TimerHandle | None = None
+        self._limit_per_s = calls_per_s or None
+        self._last: dict[str, _LastCall] = {}
+        """By the caller's label: they are few."""
 
     @property
     def stats(self) -> PacerStats:
         """How the queue is doing."""
         waiting = self._schedule.waiting if self._schedule else 0
-        return PacerStats(waiting, self._rate.per_s(self._clock()) if self._rate else None)
+        rate_per_s = self._rate.per_s(self._clock()) if self._rate else None
+        return PacerStats(waiting, rate_per_s, self._limit_per_s, self._headroom_s)
+
+    def _headroom_s(self) -> dict[str, float]:
+        """Return by caller for how many seconds more a call like its last one could wait."""
+        schedule, now_s, found = self._schedule, self._clock(), {}
+        if schedule is None:
+            return {}
+        for label, last in (*self._last.items(),):
+            # Asked in a thread: a queue may change meanwhile, and is then looked at next time.
+            with suppress(IndexError, RuntimeError):
+                wait_s = schedule.slot_wait_s(
+                    last.caller.name, last.caller.share, now_s, is_search=last.is_search
+                )
+                found[label] = last.patience_s - wait_s
+        return found
 
     async def wait(self, caller: Caller, deadline: Deadline, *, is_search: bool) -> None:
         """Wait for the next slot.
@@ -225,7 +258,7 @@ class Pacer:
             await self._wait(self._schedule, caller, deadline, is_search=is_search)
             refused = False
         finally:
-            self._counters.paced(self._clock() - began_s, refused=refused)
+            self._counters.paced(self._clock() - began_s, caller.label, refused=refused)
 
     async def _wait(
         self, schedule: Schedule, caller: Caller, deadline: Deadline, *, is_search: bool
@@ -233,6 +266,8 @@ class Pacer:
         now_s = self._clock()
         own, other = self._latencies[is_search], self._latencies[not is_search]
         begin_by_s = deadline.at_s - (own if own.learnt else other).expected_s(now_s)
+        if caller.label in self._last or len(self._last) < limits.CALLER_LABELS_MAX:
+            self._last[caller.label] = _LastCall(caller, begin_by_s - now_s, is_search)
         ticket = schedule.offer(
             caller.name, begin_by_s, now_s, is_search=is_search, share=caller.share
         )

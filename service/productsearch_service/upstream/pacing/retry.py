@@ -19,6 +19,11 @@ class RetryBudget:
         self._saved = limits.RETRY_BUDGET_MAX
         self._calls_seen = 0
 
+    @property
+    def left(self) -> float:
+        """Return how many retries it has saved up."""
+        return self._saved
+
     def spend(self, calls: int) -> bool:
         """Take what a retry costs after so many calls in all; False if there is not enough."""
         earned = (calls - self._calls_seen) * limits.RETRY_BUDGET_SHARE

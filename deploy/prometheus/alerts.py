@@ -1,0 +1,90 @@
+"""Writes the alerting rules from the table: ``python -m deploy.prometheus.alerts [--divide N]``.
+
+``--divide 60`` turns minutes into seconds, so that a trial evening takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, Objective, Window
+
+FILE: Final = Path(__file__).with_name("alerts.yml")
+_HEAD: Final = "# Written by deploy/prometheus/alerts.py from table.py: `make monitoring`.\n"
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"<(\d+)([smhd])>")
+_PAGE: Final = "docs/operating.md"
+
+
+def rules(divide: int = 1) -> dict[str, Any]:
+    """Return the rules as Prometheus reads them, with all durations divided."""
+    budgets = [_burn(each, window, divide) for each in OBJECTIVES for window in WINDOWS]
+    causes = [
+        {
+            "alert": each.name,
+            "expr": _scaled(each.expr, divide),
+            "for": _scaled(each.lasts, divide),
+            "labels": {"severity": each.severity, "kind": "cause"},
+            "annotations": {"summary": each.says, "runbook": f"{_PAGE}#{each.name.lower()}"},
+        }
+        for each in ALERTS
+    ]
+    return {
+        "groups": [
+            {"name": "productsearch-budgets", "rules": budgets},
+            {"name": "productsearch-causes", "rules": causes},
+        ]
+    }
+
+
+def _burn(objective: Objective, window: Window, divide: int) -> dict[str, Any]:
+    threshold = f"{window.rate * objective.budget:.6g}"
+    both = " and ".join(
+        f"({objective.bad.replace('<window>', length)}) > {threshold}"
+        for length in (window.long, window.short)
+    )
+    rate = f"{window.rate:g} times as fast as the budget allows"
+    long = window.long.strip("<>")
+    return {
+        "alert": objective.name,
+        "expr": _scaled(both, divide),
+        "labels": {"severity": window.severity, "kind": "symptom", "window": long},
+        "annotations": {
+            "summary": f"{objective.says}: {rate}, over {long}",
+            "runbook": f"{_PAGE}#{objective.name.lower()}",
+        },
+    }
+
+
+def _scaled(text: str, divide: int) -> str:
+    def scaled(found: re.Match[str]) -> str:
+        seconds = int(found[1]) * _SECONDS[found[2]]
+        return f"{found[1]}{found[2]}" if divide == 1 else f"{max(1, seconds // divide)}s"
+
+    return _DURATION.sub(scaled, text)
+
+
+def text(divide: int = 1) -> str:
+    """Return the file of the rules."""
+    return _HEAD + str(yaml.safe_dump(rules(divide), sort_keys=False, width=100))
+
+
+def main() -> None:
+    """Write the rules beside this file, or divided ones to stdout."""
+    parser = argparse.ArgumentParser(description="Write the alerting rules.")
+    parser.add_argument("--divide", type=int, default=0, help="print rules of shorter durations")
+    divide = parser.parse_args().divide
+    if divide:
+        sys.stdout.write(text(divide))
+    else:
+        FILE.write_text(text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""The alerts, in one table: what each one asks, and the objectives that budgets are counted from.
+
+Durations stand in angle brackets, ``<5m>``: the script that writes the rules can divide them all,
+for a trial evening. ``cause`` alerts name what to mend; ``symptom`` alerts say that callers notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+_ERRORS: Final = "productsearch_errors_total"
+_CALLS: Final = "rpc_server_call_duration_seconds"
+_REJECTED: Final = '{outcome="UPSTREAM_CREDENTIALS_REJECTED"}'
+_SEARCHES: Final = 'rpc_method="productsearch.v1.ProductSearch/SearchImages"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A service level objective: the share ``bad`` of all calls may be ``budget``, over 30 days.
+
+    ``bad`` is a ratio over a window that stands as ``<window>`` in it.
+    """
+
+    name: str
+    says: str
+    budget: float
+    bad: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A burn rate that is too high if both windows show it."""
+
+    rate: float
+    long: str
+    short: str
+    severity: Literal["page", "ticket"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """A cause: its expression, for how long it must hold, and what a person is told.
+
+    ``reasons`` are the ErrorReasons that it stands for.
+    """
+
+    name: str
+    expr: str
+    lasts: str
+    severity: Literal["page", "ticket"]
+    says: str
+    reasons: tuple[str, ...] = ()
+
+
+OBJECTIVES: Final = (
+    Objective(
+        name="BudgetOfFacade",
+        says="calls fail and the facade is to blame",
+        budget=0.001,
+        bad=f'sum(rate({_ERRORS}{{blame="facade"}}[<window>]))'
+        f" / sum(rate({_CALLS}_count[<window>]))",
+    ),
+    Objective(
+        name="BudgetOfUpstream",
+        says="calls fail and the upstream is to blame",
+        budget=0.005,
+        bad=f'sum(rate({_ERRORS}{{blame="upstream"}}[<window>]))'
+        f" / sum(rate({_CALLS}_count[<window>]))",
+    ),
+    Objective(
+        name="BudgetOfTime",
+        says="searches take longer than 2.5 s",
+        budget=0.01,
+        bad=f'1 - sum(rate({_CALLS}_bucket{{le="2.5",{_SEARCHES}}}[<window>]))'
+        f" / sum(rate({_CALLS}_count{{{_SEARCHES}}}[<window>]))",
+    ),
+)
+
+WINDOWS: Final = (
+    Window(rate=14.4, long="<1h>", short="<5m>", severity="page"),
+    Window(rate=6.0, long="<6h>", short="<30m>", severity="page"),
+    Window(rate=3.0, long="<1d>", short="<2h>", severity="ticket"),
+    Window(rate=1.0, long="<3d>", short="<6h>", severity="ticket"),
+)
+
+
+def _grown(counter: str, by: str, window: str = "<10m>") -> str:
+    """Return whether a counter has grown, by a label; one that has just appeared has, too."""
+    grown = f"sum by ({by}) (increase({counter}[{window}])) > 0"
+    return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
+
+
+def _seen(reason: str) -> str:
+    return _grown(f'{_ERRORS}{{reason="{reason}"}}', "reason")
+
+
+_SLOTS: Final = "productsearch_caller_slots_total"
+_ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
+_REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
+_ONE_OF_ALL: Final = (
+    f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
+)
+_OTHERS_CALL: Final = f"count by (library) (sum by (library, caller) (rate({_SLOTS}[<5m>])) > 0)"
+_GREEDY: Final = (
+    f"({_ONE_OF_ALL} > 0.7) and on (library) ({_REFUSED} / {_ASKED} > 0.05)"
+    f" and on (library) ({_OTHERS_CALL} > 1)"
+)
+_KEY_SHARED: Final = (
+    "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
+    " / productsearch_quota_limit) < 0.85"
+)
+_SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
+
+ALERTS: Final = (
+    Alert(
+        name="ServerFault",
+        expr=_seen("SERVER_FAULT"),
+        lasts="<0m>",
+        severity="ticket",
+        says="a fault of the facade's own; its log has the traceback",
+        reasons=("SERVER_FAULT",),
+    ),
+    Alert(
+        name="ReplicaOverloaded",
+        expr=f'sum by (instance) (rate({_ERRORS}{{reason="SERVER_OVERLOADED"}}[<5m>])) > 0.1',
+        lasts="<5m>",
+        severity="page",
+        says="{{ $labels.instance }} is at its bounds and refuses calls",
+        reasons=("SERVER_OVERLOADED",),
+    ),
+    Alert(
+        name="CredentialsRejected",
+        expr=_grown(f"productsearch_token_refreshes_total{_REJECTED}", "library")
+        + " or "
+        + _grown(f"productsearch_upstream_calls_total{_REJECTED}", "library"),
+        lasts="<0m>",
+        severity="page",
+        says="the upstream refuses the key pair of library {{ $labels.library }}, or its token",
+        reasons=("UPSTREAM_CREDENTIALS_REJECTED",),
+    ),
+    Alert(
+        name="UpstreamDown",
+        expr="max by (library) (min_over_time(productsearch_breaker_open[<1m>])) == 1",
+        lasts="<1m>",
+        severity="page",
+        says="the upstream of library {{ $labels.library }} fails; calls are kept away from it",
+        reasons=("UPSTREAM_UNAVAILABLE",),
+    ),
+    Alert(
+        name="UpstreamUnreadable",
+        expr=_seen("UPSTREAM_PROTOCOL"),
+        lasts="<5m>",
+        severity="ticket",
+        says="the upstream answers what is in no table",
+        reasons=("UPSTREAM_PROTOCOL",),
+    ),
+    Alert(
+        name="AddsUnsettled",
+        expr=_seen("ADD_OUTCOME_UNKNOWN"),
+        lasts="<5m>",
+        severity="ticket",
+        says="adds whose outcome is not known; callers repeat them with KEEP",
+        reasons=("ADD_OUTCOME_UNKNOWN",),
+    ),
+    Alert(
+        name="LibraryMissing",
+        expr=_seen("LIBRARY_NOT_READY"),
+        lasts="<0m>",
+        severity="ticket",
+        says="the upstream has the account and not the library",
+        reasons=("LIBRARY_NOT_READY",),
+    ),
+    Alert(
+        name="LibraryFull",
+        expr=_seen("LIBRARY_FULL"),
+        lasts="<0m>",
+        severity="page",
+        says="a library has no room left; adds are refused",
+        reasons=("LIBRARY_FULL",),
+    ),
+    Alert(
+        name="QuotaExhausted",
+        expr="max by (library) (min_over_time(productsearch_quota_exhausted[<1m>])) == 1",
+        lasts="<1m>",
+        severity="page",
+        says="the daily or total quota of library {{ $labels.library }} is used up",
+        reasons=("QUOTA_EXHAUSTED",),
+    ),
+    Alert(
+        name="QuotaTooSmall",
+        expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
+        f" unless on (library) ({_KEY_SHARED})",
+        lasts="<5m>",
+        severity="ticket",
+        says="callers of library {{ $labels.library }} want more than its calls per second",
+        reasons=("RATE_LIMITED",),
+    ),
+    Alert(
+        name="CallerTakesQuota",
+        expr=_GREEDY,
+        lasts="<5m>",
+        severity="ticket",
+        says="{{ $labels.caller }} asks for most of library {{ $labels.library }}'s quota",
+    ),
+    Alert(
+        name="KeyUsedElsewhere",
+        expr=_KEY_SHARED,
+        lasts="<5m>",
+        severity="ticket",
+        says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
+    ),
+    Alert(
+        name="TokenStale",
+        expr='min by (library) (productsearch_token_state{state="stale"}) == 1',
+        lasts="<1h>",
+        severity="ticket",
+        says="the token of library {{ $labels.library }} is not renewed; it is still good",
+    ),
+    Alert(
+        name="CertificateEnds",
+        expr="min by (what) (productsearch_certificate_days_left) < 14",
+        lasts="<5m>",
+        severity="ticket",
+        says="{{ $labels.what }} ends in {{ $value | humanize }} days",
+    ),
+    Alert(
+        name="FileBroken",
+        expr="max by (what) (productsearch_files_broken) == 1",
+        lasts="<5m>",
+        severity="ticket",
+        says="{{ $labels.what }} was changed into something that cannot be used",
+    ),
+    Alert(
+        name="ReplicaUnreachable",
+        expr="productsearch_ready == 0 unless on (instance) (productsearch_library_ready == 0)",
+        lasts="<5m>",
+        severity="page",
+        says="{{ $labels.instance }} is not ready though its libraries are",
+    ),
+    Alert(
+        name="ReplicaGone",
+        expr='up{job="facade"} == 0',
+        lasts="<5m>",
+        severity="page",
+        says="{{ $labels.instance }} does not answer Prometheus",
+    ),
+    Alert(
+        name="EngineGone",
+        expr='up{job="engine"} == 0',
+        lasts="<5m>",
+        severity="page",
+        says="{{ $labels.instance }} does not answer Prometheus",
+    ),
+    Alert(
+        name="EngineDatabaseDown",
+        expr="max_over_time(productsearch_engine_database_up[<1m>]) == 0",
+        lasts="<1m>",
+        severity="page",
+        says="the database of {{ $labels.instance }} does not answer",
+    ),
+    Alert(
+        name="EngineDatabaseSlow",
+        expr=f"sum by (instance) (rate({_SQL.format('sum')}))"
+        f" / sum by (instance) (rate({_SQL.format('count')})) > 0.5",
+        lasts="<5m>",
+        severity="ticket",
+        says="SQL of {{ $labels.instance }} takes {{ $value | humanizeDuration }} on average",
+    ),
+    Alert(
+        name="EngineDiskFull",
+        expr="productsearch_engine_disk_full == 1",
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.instance }} refuses adds for want of room on its disk",
+    ),
+    Alert(
+        name="EngineIndexMissing",
+        expr="min by (library) (productsearch_engine_library_indexed) == 0",
+        lasts="<1h>",
+        severity="ticket",
+        says="searches of library {{ $labels.library }} read all of it: its index is not there",
+    ),
+    Alert(
+        name="EngineLibraryNearlyFull",
+        expr="max by (library) (productsearch_engine_library_images"
+        " / productsearch_engine_library_capacity) > 0.9",
+        lasts="<5m>",
+        severity="ticket",
+        says="library {{ $labels.library }} is more than nine tenths full",
+    ),
+)
+
+WITHOUT: Final = (
+    "FIELD_INVALID", "IMAGE_UNREADABLE", "IMAGE_SIZE_INVALID", "IMAGE_URL_UNREACHABLE",
+    "IMAGE_ALREADY_EXISTS", "IMAGE_NOT_FOUND", "PAGE_TOKEN_INVALID", "RESULT_WINDOW_EXCEEDED",
+    "LIBRARY_UNKNOWN", "CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN", "SERVER_DRAINING",
+    "DEADLINE_TOO_SHORT",
+)  # fmt: skip
+"""ErrorReasons without an alert: a caller is told, and nobody here has to act."""

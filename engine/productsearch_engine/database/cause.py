@@ -1,0 +1,67 @@
+"""Why a database cannot be used, in words that hold no connection string.
+
+psycopg's own text can repeat what it was given, and with it a password. Knows PostgreSQL's and
+libpq's words. Does not know who asks.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+_BY_STATE = {
+    "28P01": "the password is wrong: set PGPASSWORD, or password in DATABASE",
+    "28000": "the server's pg_hba.conf does not let this user in from here",
+    "3D000": "there is no such database: create it, or correct dbname in DATABASE",
+    "53300": "no connection is left: raise max_connections, or lower WORKERS",
+    "57P03": "the server is starting up or shutting down: try again",
+    "42501": "the user may not do this; for the extension a superuser runs CREATE EXTENSION vector",
+    "0A000": "the server has no extension vector: install pgvector 0.8 there",
+    "58P01": "the server has no extension vector: install pgvector 0.8 there",
+    "25006": "the server takes no changes: it is a standby, or read only",
+    "53100": "the server's disk is full",
+}
+_BY_WORDS = {
+    "Connection refused": "nothing accepts connections there: start it, or correct DATABASE",
+    "No such file or directory": "no server has its socket there: start it, or correct DATABASE",
+    "could not translate host name": "the host's name has no address: correct DATABASE",
+    "failed to resolve host": "the host's name has no address: correct DATABASE",
+    "timeout": "it does not answer in time: look at the server, and at firewalls on the way",
+    "password authentication failed": _BY_STATE["28P01"],
+    "no password supplied": _BY_STATE["28P01"],
+    "pg_hba.conf": _BY_STATE["28000"],
+    "does not exist": "the user or the database does not exist: correct DATABASE",
+    "too many clients": _BY_STATE["53300"],
+    "starting up": _BY_STATE["57P03"],
+    "certificate": "its TLS certificate is not accepted: see sslmode and sslrootcert in DATABASE",
+}
+
+
+def cause_of(error: psycopg.Error, dsn: str) -> str:
+    """Return where the database is, why it cannot be used, and what to do."""
+    if not _is_readable(dsn):
+        return "DATABASE is no libpq connection string (host=... dbname=... user=...)"
+    state = error.sqlstate or ""
+    if state in _BY_STATE:
+        return f"{place_of(dsn)}: {_BY_STATE[state]}"
+    text = str(error)
+    for words, cause in _BY_WORDS.items():
+        if words in text:
+            return f"{place_of(dsn)}: {cause}"
+    told = f"it answered with SQLSTATE {state}" if state else "the connection failed or was lost"
+    return f"{place_of(dsn)}: {told}; the server's log says more"
+
+
+def place_of(dsn: str) -> str:
+    """Return host, port and name of a database; nothing else of its connection string."""
+    given = conninfo_to_dict(dsn)
+    host = given.get("host") or given.get("hostaddr") or "this machine"
+    return f"{host} port {given.get('port') or 5432} database {given.get('dbname') or 'default'}"
+
+
+def _is_readable(dsn: str) -> bool:
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return False
+    return True

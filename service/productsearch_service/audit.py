@@ -1,0 +1,209 @@
+"""The audit stream: who added, changed or deleted what, when, and with what result.
+
+One JSON line for each write, in a file of its own. Each line holds the digest of the line before
+and its own, so that a line that was changed, removed or put in is found (``verify``). Who can write
+the file can also write it anew: the log names a digest now and then, and logs are kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+from productsearch_service import limits
+from productsearch_service.redaction import redact
+
+_log = logging.getLogger(__name__)
+
+_FIRST: Final = "0" * 64
+"""What the first line has in place of the digest before."""
+_LINE: Final = re.compile(
+    r'(\{"seq":(\d+),.*"previous":"([0-9a-f]{64})"),"digest":"([0-9a-f]{64})"\}'
+)
+_TAIL_BYTES: Final = 65_536
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that has ended. ``sign`` is empty where only the upstream knows it."""
+
+    caller: str
+    library: str
+    action: str
+    sign: str
+    result: str
+    log_id: int
+    at_s: float
+
+
+class Audit:
+    """Appends writes to ``path``, in a thread: the volume that it is on may hang.
+
+    Raises OSError if the file cannot be opened. A line is on the disk moments after the answer to
+    its call. If the disk does not keep up, writes are lost, and a line says how many.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._file, self._seq, self._previous = _opened(path)
+        self.written = 0
+        """Lines since the start."""
+        self._refused = self._unwritten = self._told_lost = 0
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    @property
+    def lost(self) -> int:
+        """Return how many writes have no line."""
+        return self._refused + self._unwritten
+
+    def record(self, write: Write) -> None:
+        """Have a line written; returns at once."""
+        if self._queue.qsize() >= limits.AUDIT_WAITING_MAX:
+            self._refused += 1
+        else:
+            self._queue.put(write)
+
+    def close(self) -> None:
+        """Write what waits, and end; blocks while the volume hangs, up to some seconds."""
+        self._queue.put(None)
+        self._thread.join(limits.AUDIT_CLOSE_S)
+        _log.info("audit_file: ends with line %d, digest %s", self._seq, self._previous)
+
+    def _run(self) -> None:
+        _log.info("audit_file: goes on after line %d, digest %s", self._seq, self._previous)
+        going_on = True
+        while going_on:
+            waiting = [self._queue.get()]
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            going_on = None not in waiting
+            try:
+                self._append([write for write in waiting if write is not None])
+            except OSError as error:
+                self._unwritten += len(waiting) - (not going_on)
+                _log.error("audit_file: %s: %s", self._path, error.strerror)
+        self._file.close()
+
+    def _append(self, writes: list[Write]) -> None:
+        """Write the lines of ``writes`` as a whole, or nothing. Raises OSError."""
+        self._follow_rotation()
+        lost = self.lost - self._told_lost
+        size, before = os.fstat(self._file.fileno()).st_size, (self._seq, self._previous)
+        lines = [self._line({"lost": lost})] if lost else []
+        lines += [self._line(_members(write)) for write in writes]
+        try:
+            left = memoryview("".join(lines).encode())
+            while left:
+                left = left[os.write(self._file.fileno(), left) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._seq, self._previous = before
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), size)
+            raise
+        self._told_lost += lost
+        if before[0] // limits.AUDIT_TOLD_EVERY != self._seq // limits.AUDIT_TOLD_EVERY:
+            _log.info("audit_file: is at line %d, digest %s", self._seq, self._previous)
+        self.written += len(writes)
+
+    def _line(self, members: dict[str, str | int]) -> str:
+        self._seq += 1
+        text = _encode({"seq": self._seq} | members | {"previous": self._previous})
+        self._previous = _digest(text[:-1])
+        return f'{text[:-1]},"digest":"{self._previous}"}}\n'
+
+    def _follow_rotation(self) -> None:
+        """Open the file anew if another one has its name, or none; the chain goes on there."""
+        try:
+            here = os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino
+        except FileNotFoundError:
+            here = False
+        if not here:
+            self._file.close()
+            self._file = self._path.open("ab", buffering=0)
+
+
+def _members(write: Write) -> dict[str, str | int]:
+    at = datetime.fromtimestamp(write.at_s, UTC).isoformat(timespec="milliseconds")
+    return {
+        "time": at,
+        "caller": redact(write.caller),
+        "library": write.library,
+        "action": write.action,
+        "sign": write.sign,
+        "result": write.result,
+        "log_id": write.log_id,
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _opened(path: Path) -> tuple[IO[bytes], int, str]:
+    """Return the file, opened to append to, and number and digest of its last whole line."""
+    file = path.open("ab", buffering=0)
+    os.chmod(file.fileno(), 0o600)  # noqa: PTH101 - of what was opened, whatever has its name now
+    with path.open("rb") as read:
+        read.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        tail = read.read().decode("utf-8", "replace")
+    if tail and not tail.endswith("\n"):
+        file.write(b"\n")  # a line that was cut off stays as it is, and apart
+    found = [line for line in map(_LINE.fullmatch, tail.splitlines()) if line is not None]
+    return (file, int(found[-1][2]), found[-1][4]) if found else (file, 0, _FIRST)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of the chain found: whole lines, the last digest, and what is wrong where."""
+
+    lines: int
+    last: str
+    wrong: tuple[str, ...]
+    cut: tuple[str, ...]
+    """Lines that were cut off, as by a crash; no line is missing because of them."""
+
+
+def verify(files: Iterable[Path]) -> Verdict:
+    """Check the chain through files, the oldest first; raise OSError.
+
+    The first line may follow one of an older file that is not given.
+    """
+    wrong, cut = [], []
+    lines, previous, seq = 0, "", 0
+    for path in files:
+        for number, text in enumerate(_texts(path), start=1):
+            line = _LINE.fullmatch(text)
+            where = f"{path}:{number}"
+            if line is None:
+                cut.append(f"{where}: is no line of an audit stream; it may have been cut off")
+                continue
+            if _digest(line[1]) != line[4]:
+                wrong.append(f"{where}: was changed")
+            elif previous and (line[3] != previous or int(line[2]) != seq + 1):
+                wrong.append(
+                    f"{where}: does not follow the line before: lines are missing or moved"
+                )
+            lines, previous, seq = lines + 1, line[4], int(line[2])
+    return Verdict(lines, previous, tuple(wrong), tuple(cut))
+
+
+def _texts(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for text in file:
+            if text != "\n":
+                yield text.rstrip("\n")

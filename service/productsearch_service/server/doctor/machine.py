@@ -1,0 +1,128 @@
+"""Checks of the machine and of this installation: versions, ports, memory, ``fit``, the replica."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from productsearch_service import limits
+from productsearch_service.errors import ServiceError
+from productsearch_service.images.form_encoding import FormEncoder
+from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.server.doctor.finding import (
+    Check,
+    Finding,
+    broken,
+    ok,
+    skipped,
+    warning,
+)
+from productsearch_service.server.doctor.image import PNG
+from productsearch_service.server.doctor.replica import Replica
+from productsearch_service.server.listen import bind_error, why_not
+from productsearch_service.settings import Settings, host_and_port
+
+_MIB: Final = 1 << 20
+_WORST_MIB: Final = 2099
+"""The table of docs/operating.md without its search cache."""
+_LIMIT_FILES: Final = ("memory.max", "memory/memory.limit_in_bytes")
+_NO_LIMIT_BYTES: Final = 1 << 50
+_DESCRIPTORS_KEPT: Final = 256
+"""For connections to the upstream, files, and the processes of ``fit``."""
+
+
+def checks(settings: Settings, replica: Replica | None) -> list[Check]:
+    """Return the checks that are not of one library."""
+    ports = ("listen", "admin_listen", "metrics_listen")
+    return [
+        Check("install.versions", _versions),
+        Check("replica.ready", partial(_ready, replica)),
+        *(Check(f"port.{name}", partial(_port, name, settings, replica)) for name in ports),
+        Check("machine.memory", partial(_memory, settings)),
+        Check("machine.descriptors", partial(_descriptors, settings)),
+        Check("images.fit", _fit),
+    ]
+
+
+def _versions() -> Finding:
+    ours = {name: version(f"productsearch-{name}") for name in ("service", "client")}
+    told = ", ".join(f"{name} {number}" for name, number in ours.items())
+    told += f", grpcio {version('grpcio')}, Python {platform.python_version()}"
+    if len({*ours.values()}) > 1:
+        return warning(told, "install the client of the service's version")
+    return ok(told)
+
+
+def _ready(replica: Replica | None) -> Finding:
+    if replica is None:
+        return skipped("no service answers at metrics_listen")
+    if replica.not_ready:
+        told = "; ".join(replica.not_ready.splitlines())
+        return warning(f"a service runs here and is not ready: {told}", "mend what it names")
+    return ok("a service runs here and is ready")
+
+
+def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
+    address = getattr(settings, name)
+    if not address:
+        return skipped(f"{name} is empty")
+    host_and_port(address)
+    error = bind_error(address)
+    if error is None:
+        return ok(f"{address} is free")
+    if replica is not None:
+        return ok(f"{address} is the running service's")
+    return broken(
+        f"{name}: {address} {why_not(address, error)}",
+        f"end what has it, or choose another {name}",
+    )
+
+
+def _memory(settings: Settings) -> Finding:
+    caches = [each for each in settings.libraries.values() if each.search_cache_ttl_s]
+    needed = _WORST_MIB + sum(each.search_cache_bytes for each in caches) // _MIB
+    limit = memory_limit_bytes()
+    if limit is None:
+        return ok(f"no limit is set; at its bounds the service takes {needed} MiB")
+    told = f"the limit is {limit // _MIB} MiB, at its bounds the service takes {needed} MiB"
+    if limit < needed * _MIB:
+        return warning(told, "raise the memory limit, or the kernel may end the service under load")
+    return ok(told)
+
+
+def memory_limit_bytes(top: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the memory limit of this container; None if there is none."""
+    for name in _LIMIT_FILES:
+        try:
+            limit = int((top / name).read_text())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        return limit if limit < _NO_LIMIT_BYTES else None
+    return None
+
+
+def _descriptors(settings: Settings) -> Finding:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = settings.connections_max + limits.ADMIN_CONNECTIONS_MAX + _DESCRIPTORS_KEPT
+    told = f"{most} file descriptors are allowed, connections_max and the rest need {needed}"
+    if most != resource.RLIM_INFINITY and most < needed:
+        return warning(told, f"allow {needed} (ulimit -n), or lower connections_max")
+    return ok(told)
+
+
+async def _fit() -> Finding:
+    encoder = FormEncoder()
+    try:
+        parts = await encoder.form_value(PNG, fits=True)
+    except (ServiceError, SizeInvalid, Unreadable) as error:
+        return broken(
+            f"the built-in image could not be fitted: {error}",
+            "let the service start processes of its own, or callers cannot use fit",
+        )
+    finally:
+        encoder.close()
+    return ok(f"the built-in image was fitted in a process of its own, {sum(map(len, parts))} B")

@@ -1,0 +1,138 @@
+"""For each alert a case in which it fires and one, close to it, in which none does.
+
+A case is series with their values as promtool writes them, thirty seconds apart: ``0+1x80`` is a
+counter that grows by one each time, ``1x80`` a state that stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+Series = dict[str, str]
+
+STEPS: Final = 160
+"""Of thirty seconds: beyond the longest ``for``."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series with which the alert fires, and with which no alert does."""
+
+    fires: Series
+    silent: Series
+
+
+def _errors(reason: str, blame: str, step: float, **labels: str) -> Series:
+    own = {"instance": "a", "method": "AddImage", "reason": reason, "blame": blame, "sent": "yes"}
+    inner = ",".join(f'{name}="{value}"' for name, value in (own | labels).items())
+    return {f"productsearch_errors_total{{{inner}}}": f"0+{step}x{STEPS}"}
+
+
+def _state(name: str, value: str, **labels: str) -> Series:
+    inner = ",".join(f'{name}="{text}"' for name, text in ({"instance": "a"} | labels).items())
+    return {f"{name}{{{inner}}}": f"{value}x{STEPS}"}
+
+
+def _slots(caller: str, given: float, refused: float) -> Series:
+    start = f'productsearch_caller_slots_total{{library="l",caller="{caller}",outcome='
+    return {
+        f'{start}"given"}}': f"0+{given}x{STEPS}",
+        f'{start}"refused"}}': f"0+{refused}x{STEPS}",
+    }
+
+
+def _rate(rate: str) -> Series:
+    return _state("productsearch_pacer_rate", rate, library="l") | _state(
+        "productsearch_quota_limit", "10", library="l"
+    )
+
+
+def _seen(reason: str, blame: str) -> Case:
+    """Some errors a minute; the silent case had its last ones long ago."""
+    ((series, _),) = _errors(reason, blame, 1).items()
+    return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
+
+
+def _rejected(metric: str) -> Series:
+    labels = 'library="l",outcome="UPSTREAM_CREDENTIALS_REJECTED"'
+    return {f"productsearch_{metric}_total{{{labels}}}": f"_x140 1x{STEPS - 140}"}
+
+
+def _on(name: str, **labels: str) -> Case:
+    """A state that is 1 all the time, and one that is so now and then."""
+    ((series, _),) = _state(name, "1", **labels).items()
+    return Case({series: f"1x{STEPS}"}, {series: "1 1 0 0 " * (STEPS // 4)})
+
+
+def _sql(mean_s: float) -> Series:
+    start = 'productsearch_engine_stage_seconds_{}{{stage="sql",instance="e"}}'
+    return {start.format("sum"): f"0+{10 * mean_s}x{STEPS}", start.format("count"): f"0+10x{STEPS}"}
+
+
+_RATED = _rate("9.7")
+
+CASES: Final[dict[str, Case]] = {
+    "ServerFault": _seen("SERVER_FAULT", "facade"),
+    "ReplicaOverloaded": Case(
+        _errors("SERVER_OVERLOADED", "facade", 6), _errors("SERVER_OVERLOADED", "facade", 1)
+    ),
+    "CredentialsRejected": Case(
+        _rejected("token_refreshes"),
+        {'productsearch_token_refreshes_total{library="l",outcome="ok"}': f"0+1x{STEPS}"},
+    ),
+    "UpstreamDown": _on("productsearch_breaker_open", library="l"),
+    "UpstreamUnreadable": _seen("UPSTREAM_PROTOCOL", "upstream"),
+    "AddsUnsettled": _seen("ADD_OUTCOME_UNKNOWN", "upstream"),
+    "LibraryMissing": _seen("LIBRARY_NOT_READY", "upstream"),
+    "LibraryFull": _seen("LIBRARY_FULL", "quota"),
+    "QuotaExhausted": _on("productsearch_quota_exhausted", library="l"),
+    "QuotaTooSmall": Case(
+        _slots("a", 100, 20) | _slots("b", 100, 20) | _RATED,
+        _slots("a", 100, 1) | _slots("b", 100, 1) | _RATED,
+    ),
+    "CallerTakesQuota": Case(
+        _slots("greedy", 200, 900) | _slots("polite", 20, 0) | _RATED,
+        _slots("greedy", 200, 0) | _slots("polite", 20, 0) | _RATED,
+    ),
+    "KeyUsedElsewhere": Case(
+        _rate("7") | _slots("a", 100, 20),
+        {
+            name: values.replace(f"7x{STEPS}", "7 7 9.7 9.7 " * (STEPS // 4))
+            for name, values in _rate("7").items()
+        },
+    ),
+    "TokenStale": _on("productsearch_token_state", library="l", state="stale"),
+    "CertificateEnds": Case(
+        _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
+        _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
+    ),
+    "FileBroken": _on("productsearch_files_broken", what="policy_file"),
+    "ReplicaUnreachable": Case(
+        _state("productsearch_ready", "0")
+        | _state("productsearch_library_ready", "1", library="l"),
+        _state("productsearch_ready", "0")
+        | _state("productsearch_library_ready", "0", library="l"),
+    ),
+    "ReplicaGone": Case(_state("up", "0", job="facade"), _state("up", "1", job="facade")),
+    "EngineGone": Case(_state("up", "0", job="engine"), _state("up", "0", job="other")),
+    "EngineDatabaseDown": Case(
+        _state("productsearch_engine_database_up", "0"),
+        {'productsearch_engine_database_up{instance="a"}': "0 0 1 1 " * (STEPS // 4)},
+    ),
+    "EngineDatabaseSlow": Case(_sql(0.6), _sql(0.4)),
+    "EngineDiskFull": _on("productsearch_engine_disk_full"),
+    "EngineIndexMissing": Case(
+        _state("productsearch_engine_library_indexed", "0", library="l"),
+        {
+            'productsearch_engine_library_indexed{instance="a",library="l"}': "0 0 1 1 "
+            * (STEPS // 4)
+        },
+    ),
+    "EngineLibraryNearlyFull": Case(
+        _state("productsearch_engine_library_images", "91", library="l")
+        | _state("productsearch_engine_library_capacity", "100", library="l"),
+        _state("productsearch_engine_library_images", "90", library="l")
+        | _state("productsearch_engine_library_capacity", "100", library="l"),
+    ),
+}

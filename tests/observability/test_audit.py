@@ -1,0 +1,238 @@
+"""The audit stream: each write has a line, and no line can be changed or lost unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from productsearch import v1
+from productsearch_service import limits
+from productsearch_service.audit import Audit, Write, verify
+from productsearch_service.redaction import register_secret
+from tests.conftest import ServerFactory
+from tests.fakes.upstream import FakeUpstream, error
+from tests.pictures import jpeg
+
+IMAGE = v1.ImageSource(content=jpeg(1))
+WRITE = Write("web", "default", "add", "1,2", "CREATED", 101, 1_700_000_000.0)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _written(path: Path, count: int = 3) -> None:
+    audit = Audit(path)
+    for _ in range(count):
+        audit.record(WRITE)
+    audit.close()
+
+
+def test_each_write_has_a_line(
+    server: ServerFactory, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Unary, bulk and batch; what succeeded and what failed; searches have none."""
+    path = tmp_path / "audit.jsonl"
+    facade = server(audit_file=path)
+    new = v1.NewImage(image=IMAGE, brief="a brief that is nobody's business")
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        stub = v1.ProductSearchStub(channel)
+        stub.SearchImages(v1.SearchImagesRequest(image=IMAGE))
+        stub.AddImage(v1.AddImageRequest(new_image=new))
+        sign = v1.ImageRef(cont_sign="3,4")
+        stub.UpdateImage(v1.UpdateImageRequest(image_ref=sign, brief="b"))
+        by_image = v1.ImageRef(image=IMAGE)
+        stub.DeleteImage(v1.DeleteImageRequest(image_ref=by_image))
+        stub.BatchDeleteImages(v1.BatchDeleteImagesRequest(cont_signs=["5,6", "7,8"]))
+        item = v1.BulkAddImagesRequest(item=v1.BulkAddImagesRequest.Item(key="k", new_image=new))
+        [*stub.BulkAddImages(iter([item]))]
+        upstream.always("update", error(216680, log_id=9))
+        with pytest.raises(grpc.RpcError):
+            stub.UpdateImage(v1.UpdateImageRequest(image_ref=sign, brief="b"))
+    facade.stop()
+    found = [
+        (line["action"], line["sign"], line["result"], line["log_id"]) for line in _lines(path)
+    ]
+    assert [
+        ("add", "1,2", "CREATED", 101),
+        ("update", "3,4", "UPDATED", 103),
+        ("delete", "", "DELETED", 104),
+        ("delete", "5,6", "DELETED", 104),
+        ("delete", "7,8", "DELETED", 104),
+        ("add", "1,2", "CREATED", 101),
+        ("update", "3,4", "IMAGE_NOT_FOUND", 9),
+    ] == found
+    assert all(line["caller"] for line in _lines(path))
+    assert "nobody's business" not in path.read_text()
+    verdict = verify([path])
+    assert (7, (), ()) == (verdict.lines, verdict.wrong, verdict.cut)
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_a_keep_is_one_line(server: ServerFactory, upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A policy that writes twice at the upstream is one write of its caller."""
+    path = tmp_path / "audit.jsonl"
+    facade = server(audit_file=path)
+    upstream.always("add", error(216681, cont_sign="1,2"))
+    request = v1.AddImageRequest(
+        new_image=v1.NewImage(image=IMAGE, brief="b"),
+        duplicate_policy=v1.DuplicatePolicy.DUPLICATE_POLICY_UPDATE,
+    )
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        v1.ProductSearchStub(channel).AddImage(request)
+    facade.stop()
+    assert [("add", "UPDATED")] == [(line["action"], line["result"]) for line in _lines(path)]
+
+
+def test_the_chain_goes_on_after_a_restart_and_a_rotation(tmp_path: Path) -> None:
+    """A line that a crash cut off is named, and breaks nothing."""
+    path, older = tmp_path / "audit.jsonl", tmp_path / "audit.1.jsonl"
+    _written(path)
+    with path.open("a") as file:
+        file.write('{"seq":4,"time":"20')
+    _written(path)
+    path.rename(older)
+    audit = Audit(path)
+    audit.close()
+    assert 0 == path.stat().st_size
+    assert (6, ()) == ((found := verify([older])).lines, found.wrong)
+    assert 1 == len(found.cut)
+
+
+def test_a_file_that_is_renamed_is_followed(tmp_path: Path) -> None:
+    """What comes after it goes to the file of the name, and the chain goes on."""
+    path, older = tmp_path / "audit.jsonl", tmp_path / "audit.1.jsonl"
+    audit = Audit(path)
+    audit.record(WRITE)
+    _until(lambda: audit.written == 1)
+    path.rename(older)
+    audit.record(WRITE)
+    audit.close()
+    assert (1, 1) == (len(_lines(older)), len(_lines(path)))
+    assert (2, ()) == ((found := verify([older, path])).lines, found.wrong)
+    assert verify([path, older]).wrong
+
+
+def _until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.data())
+def test_whatever_is_changed_is_found(data: st.DataObject, tmp_path: Path) -> None:
+    """A byte, a line taken out, put in twice, or moved."""
+    path = tmp_path / "audit.jsonl"
+    path.unlink(missing_ok=True)
+    _written(path, 5)
+    lines = path.read_text().splitlines(keepends=True)
+    at = data.draw(st.integers(0, 3))
+    match data.draw(st.sampled_from(["byte", "drop", "twice", "swap", "forge"])):
+        case "byte":
+            place = data.draw(st.integers(0, len(lines[at]) - 2))
+            letter = data.draw(st.sampled_from('0aZ"}é'))
+            if lines[at][place] == letter:
+                return
+            lines[at] = lines[at][:place] + letter + lines[at][place + 1 :]
+        case "forge":  # a line that is whole by itself, as one who knows the format writes it
+            changed = lines[at].partition(',"digest"')[0].replace("CREATED", "DELETED")
+            digest = hashlib.sha256(changed.encode()).hexdigest()
+            lines[at] = f'{changed},"digest":"{digest}"}}\n'
+        case "drop":
+            del lines[at + (at == 0)]  # without the first, the chain begins with the second
+        case "twice":
+            lines.insert(at, lines[at])
+        case "swap":
+            lines[at], lines[at + 1] = lines[at + 1], lines[at]
+    path.write_text("".join(lines))
+    verdict = verify([path])
+    assert verdict.wrong or (verdict.cut and at == 0), (
+        "a first line that is none looks as if cut off"
+    )
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Exit 0, 1 for a broken chain, 2 for a file that is not there."""
+    path = tmp_path / "audit.jsonl"
+    _written(path)
+
+    def ask(*files: Path) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "productsearch_service", "audit", "verify", *files],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, told = ask(path)
+    assert (0, True) == (code, "3 lines, the chain is whole" in told)
+    path.write_text(path.read_text().replace('"action":"add"', '"action":"search"', 1))
+    code, told = ask(path)
+    assert (1, True) == (code, f"{path}:1: was changed" in told)
+    assert 2 == ask(tmp_path / "none")[0]
+
+
+def test_a_disk_that_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost is counted, and a line says how much; the chain is whole."""
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    real, fails = os.fsync, [True]
+
+    def fsync(descriptor: int) -> None:
+        if fails[0]:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    audit.record(WRITE)
+    _until(lambda: audit.lost == 1)
+    fails[0] = False
+    audit.record(WRITE)
+    audit.close()
+    assert [1, None] == [line.get("lost") for line in _lines(path)]
+    assert (2, ()) == ((found := verify([path])).lines, found.wrong)
+
+
+def test_writes_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the bound they are lost, and the caller does not wait."""
+    monkeypatch.setattr(limits, "AUDIT_WAITING_MAX", 0)
+    audit = Audit(tmp_path / "audit.jsonl")
+    audit.record(WRITE)
+    assert 1 == audit.lost
+    audit.close()
+
+
+def test_a_secret_in_a_name_is_masked(tmp_path: Path) -> None:
+    """Callers can name themselves as they like."""
+    register_secret("a-secret-of-the-audit-test")
+    audit = Audit(tmp_path / "audit.jsonl")
+    audit.record(
+        Write('x"a-secret-of-the-audit-test\n', "default", "add", "1,2", "CREATED", 1, 0.0)
+    )
+    audit.close()
+    assert "a-secret" not in (tmp_path / "audit.jsonl").read_text()
+    assert 1 == verify([tmp_path / "audit.jsonl"]).lines
+
+
+def test_a_file_that_cannot_be_opened_stops_the_start(
+    server: ServerFactory, tmp_path: Path
+) -> None:
+    """With the setting's name, and no traceback."""
+    with pytest.raises(Exception, match=r"audit_file: .*: Is a directory"):
+        server(audit_file=tmp_path)

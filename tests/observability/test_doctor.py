@@ -1,0 +1,368 @@
+"""The doctor: what is broken has its code, and nothing else is called broken because of it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from productsearch_service.server.certificates import days_left
+from productsearch_service.server.doctor import command, finding
+from productsearch_service.server.doctor.finding import Check, Report, ok
+from productsearch_service.server.doctor.machine import memory_limit_bytes
+from productsearch_service.settings import LibrarySettings, Settings
+from tests.conftest import ServerFactory
+from tests.facade import Server
+from tests.fakes.upstream import FakeUpstream, Fault, error
+from tests.identity.authority import Authority, ServerFiles
+
+API_KEY, SECRET_KEY = "an-api-key-of-the-doctors", "a-secret-key-of-the-doctors"
+PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
+
+Doctor = Callable[..., dict[str, Report]]
+
+
+@pytest.fixture
+def key_pair(tmp_path: Path) -> Path:
+    """A directory with a key pair that its owner alone reads."""
+    directory = tmp_path / "pair"
+    directory.mkdir()
+    for name, text in (("api_key", API_KEY), ("secret_key", SECRET_KEY)):
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o600)
+    return directory
+
+
+@pytest.fixture
+def doctor(upstream: FakeUpstream, key_pair: Path) -> Doctor:
+    """Return a function that takes changes to good settings and returns the reports by code."""
+
+    def ask(
+        library: dict[str, Any] | None = None, limit_s: float = 30.0, **changes: Any
+    ) -> dict[str, Report]:
+        only = {"base_url": upstream.url, "credentials_dir": key_pair} | (library or {})
+        ports = {"listen": "127.0.0.1:0", "admin_listen": "", "metrics_listen": ""} | changes
+        settings = Settings(libraries={"default": LibrarySettings(**only)}, **ports)
+        checks = command.all_checks(settings, ok("the test's"), limit_s)
+        checks = [each for each in checks if each.code != "images.fit"]  # it takes a process
+        return {each.code: each for each in asyncio.run(finding.run(checks, limit_s))}
+
+    return ask
+
+
+def _not_well(reports: dict[str, Report]) -> dict[str, str]:
+    return {
+        each.code: each.state for each in reports.values() if each.state not in ("ok", "skipped")
+    }
+
+
+def test_all_is_well(upstream: FakeUpstream, key_pair: Path, tmp_path: Path) -> None:
+    """The command itself: at least 20 codes, exit 0, the pair and the token nowhere."""
+    file = tmp_path / "settings.toml"
+    ports = "".join(f'{name}_listen="127.0.0.1:0"\n' for name in ("admin", "metrics"))
+    library = f'[libraries.default]\nbase_url="{upstream.url}"\ncredentials_dir="{key_pair}"\n'
+    file.write_text(f'listen="127.0.0.1:0"\n{ports}{library}')
+    done = subprocess.run(
+        [sys.executable, "-m", "productsearch_service", "doctor", "--json", "--limit", "60"],
+        env={**os.environ, "PRODUCTSEARCH_SETTINGS": str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    told = json.loads(done.stdout)
+    assert 20 <= len({each["code"] for each in told["checks"]})
+    assert {"ok", "skipped"} == {each["state"] for each in told["checks"]}
+    assert not re.search(f"{API_KEY}|{SECRET_KEY}|24\\.token", done.stdout)
+    assert upstream.calls[0].method == "search"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "found"),
+    [
+        (
+            "token",
+            Fault(status=401, body=b'{"error":"invalid_client"}'),
+            {"upstream.token": "broken"},
+        ),
+        ("token", Fault(status=500, body=b"no"), {"upstream.token": "broken"}),
+        ("search", error(216017), {"upstream.search": "broken"}),
+        ("search", error(17), {"upstream.search": "warning"}),
+        ("search", error(14), {"upstream.search": "broken"}),
+        ("search", error(216203), {}),
+    ],
+)
+def test_what_the_upstream_says(
+    method: str, answer: Any, found: dict[str, str], doctor: Doctor, upstream: FakeUpstream
+) -> None:
+    """The one check that the answer concerns tells it; one that hangs ends at its own limit."""
+    upstream.always(method, answer)
+    assert found == _not_well(doctor())
+
+
+@pytest.mark.parametrize("method", ["search", "token"])
+def test_an_upstream_that_hangs(method: str, doctor: Doctor, upstream: FakeUpstream) -> None:
+    """The check ends at its limit, and the others are told."""
+    upstream.always(method, Fault("stall", seconds=3))
+    reports = doctor(limit_s=1.0)
+    assert "broken" == reports[f"upstream.{method}"].state
+    assert "ok" == reports["upstream.key_pair"].state
+
+
+def test_an_upstream_that_is_down(doctor: Doctor, upstream: FakeUpstream) -> None:
+    """Connection and token are broken; what only follows from that is skipped."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        reports = doctor({"base_url": f"http://127.0.0.1:{taken.getsockname()[1]}"})
+    assert {"upstream.connect": "broken", "upstream.token": "broken"} == _not_well(reports)
+    assert "skipped" == reports["upstream.search"].state == reports["upstream.clock"].state
+    assert "Connection refused" in reports["upstream.connect"].evidence
+
+
+def test_a_name_without_an_address(doctor: Doctor) -> None:
+    """The name server's word, under a code of its own."""
+    assert "broken" == doctor({"base_url": "https://none.invalid"})["upstream.resolve"].state
+
+
+def test_a_certificate_that_nobody_trusts(doctor: Doctor, tmp_path: Path) -> None:
+    """Seen in the handshake, told with its reason."""
+    import ssl
+
+    files = ServerFiles(tmp_path / "tls", Authority())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.directory / "tls.crt", files.directory / "tls.key")
+    with _Serving(BaseHTTPRequestHandler, context) as port:
+        report = doctor({"base_url": f"https://127.0.0.1:{port}"})["upstream.tls"]
+    assert "broken" == report.state
+    assert "not trusted" in report.evidence
+    with _Serving(BaseHTTPRequestHandler, context) as port:
+        trusting = {"base_url": f"https://127.0.0.1:{port}", "ca_bundle": tmp_path / "tls/ca.crt"}
+        assert "warning" == doctor(trusting)["upstream.tls"].state, "it ends in an hour"
+
+
+class _Serving:
+    """A context: an HTTP server on a free port."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], tls: Any = None) -> None:
+        handler.log_message = lambda *_: None  # type: ignore[method-assign,assignment] # silent
+        self._server = HTTPServer(("127.0.0.1", 0), handler)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+
+    def __enter__(self) -> int:
+        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self._server.server_port
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_clock_that_is_wrong(doctor: Doctor) -> None:
+    """The upstream's Date header against ours."""
+
+    class InThePast(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() - 600)
+
+    with _Serving(InThePast) as port:
+        report = doctor({"base_url": f"http://127.0.0.1:{port}"})["upstream.clock"]
+    assert "warning" == report.state
+    assert re.search(r"(599|600|601|602) s ahead", report.evidence)
+
+
+POLICY = """
+[callers.shop]
+token_sha256 = ["{digest}"]
+[[rules]]
+callers = ["shop", "spiffe://mesh/web"]
+libraries = ["{library}"]
+"""
+
+
+def _policy(tmp_path: Path, library: str = "default") -> Path:
+    file = tmp_path / "policy.toml"
+    file.write_text(POLICY.format(digest="0" * 64, library=library))
+    return file
+
+
+def test_callers_that_can_never_call(doctor: Doctor, tmp_path: Path) -> None:
+    """A SPIFFE id that nothing proves; a caller whose library is not there."""
+    policy = _policy(tmp_path)
+    report = doctor(policy_file=policy)["policy.reach"]
+    assert ("warning", 1) == (report.state, len(report.evidence.splitlines()))
+    assert "spiffe://mesh/web has no token" in report.evidence
+    behind_envoy = doctor(policy_file=policy, sidecars=("10.0.0.7/32",))
+    assert {} == _not_well(behind_envoy)
+    report = doctor(policy_file=_policy(tmp_path, "season"), sidecars=("10.0.0.7/32",))
+    assert "caller shop may call no method" in report["policy.reach"].evidence
+    assert "warning" == report["policy.unused"].state
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"sidecars": ("0.0.0.0/0",)}, {"callers.header": "warning"}),
+        ({"sidecars": ("::/0",)}, {"callers.header": "warning"}),
+        ({"listen": "0.0.0.0:0", "open_to_network": True}, {"callers.open": "warning"}),
+        ({"connections_max": 10**9}, {"machine.descriptors": "warning"}),
+    ],
+)
+def test_settings_that_are_hardly_meant(
+    changes: dict[str, Any], found: dict[str, str], doctor: Doctor
+) -> None:
+    """Each is one warning."""
+    assert found == _not_well(doctor(**changes))
+
+
+def test_files_that_others_can_read(doctor: Doctor, key_pair: Path) -> None:
+    """The secret's mode; an empty one is broken."""
+    (key_pair / "secret_key").chmod(0o644)
+    assert {"upstream.key_mode": "warning"} == _not_well(doctor())
+    (key_pair / "secret_key").write_text("")
+    reports = doctor()
+    assert "broken" == reports["upstream.key_pair"].state
+    assert "skipped" == reports["upstream.search"].state
+
+
+def test_a_pair_in_the_settings_and_a_path_in_the_url(
+    doctor: Doctor, upstream: FakeUpstream
+) -> None:
+    """Both work, and both are warned of."""
+    pair = {"credentials_dir": None, "api_key": API_KEY, "secret_key": SECRET_KEY}
+    found = _not_well(doctor(pair | {"base_url": f"{upstream.url}/rest"}))
+    assert {"warning"} == {found["upstream.key_pair"], found["upstream.url"]}
+
+
+@pytest.mark.parametrize(("hours_ago", "state"), [(0, "warning"), (100, "broken")])
+def test_certificates_that_end(hours_ago: int, state: str, doctor: Doctor, tmp_path: Path) -> None:
+    """An hour is few days, and one that ended is broken; the CA's dates are seen too."""
+    authority = Authority()
+    files = ServerFiles(tmp_path / "tls", authority)
+    files.swap(authority.issue(dns=["localhost"], hours_ago=hours_ago))
+    (files.directory / "tls.key").chmod(0o600)
+    found = _not_well(doctor(**files.settings()))
+    assert {"tls.certificate": state, "tls.client_ca": "warning"} == found
+
+
+def test_the_start_warns_of_a_certificate_near_its_end(
+    server: ServerFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the setting's name."""
+    server(**ServerFiles(tmp_path / "tls", Authority()).settings())
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert ["tls_cert_file", "tls_client_ca_file"] == [line.partition(":")[0] for line in told]
+    assert all("ends in 0 days" in line for line in told)
+
+
+def test_days_are_those_that_a_library_reads(tmp_path: Path) -> None:
+    """Our reader of dates agrees with cryptography's, and takes rubbish for no certificate."""
+    pem = Authority().issue(dns=["localhost"]).certificate
+    ends = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    days = (ends - datetime.datetime.now(datetime.UTC)).total_seconds() / 86400
+    assert days_left(pem, time.time()) == pytest.approx(days, abs=1e-3)
+    body = pem.splitlines()
+    for cut in range(1, len(body)):
+        found = days_left(b"\n".join([*body[:cut], body[-1]]), 0)
+        assert found in (None, days_left(pem, 0))
+    assert days_left(b"", 0) is None
+
+
+def test_ports(doctor: Doctor, server: ServerFactory, upstream: FakeUpstream) -> None:
+    """A stranger's is broken; the running service's are well, and its readiness is told."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = f"127.0.0.1:{stranger.getsockname()[1]}"
+        report = doctor(listen=taken)["port.listen"]
+    assert ("broken", True) == (report.state, "is taken" in report.evidence)
+    only = {"base_url": upstream.url, "api_key": "the-api-key", "secret_key": "the-secret-key"}
+    running = Server(
+        Settings(
+            listen="127.0.0.1:0",
+            admin_listen="",
+            metrics_listen="127.0.0.1:0",
+            drain_delay_s=0,
+            libraries={"default": only},
+        ),
+        with_admin=True,
+    )
+    try:
+        running.start()
+        ports = {
+            "listen": f"127.0.0.1:{running.port}",
+            "metrics_listen": f"127.0.0.1:{running.metrics_port}",
+        }
+        reports = doctor(**ports)
+        assert {"ok"} == {
+            reports[code].state for code in ("port.listen", "port.metrics_listen", "upstream.quota")
+        }
+        assert reports["replica.ready"].state in ("ok", "warning")
+        assert "running service" in reports["upstream.quota"].evidence
+    finally:
+        running.stop()
+
+
+def test_wrong_settings_are_all_there_is_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line of them; exit 2."""
+    file = tmp_path / "settings.toml"
+    file.write_text("replicas = 0\n")
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    (report,) = command.diagnose(30)
+    assert ("settings.read", "broken") == (report.code, report.state)
+    assert {"replicas", "libraries"} == {
+        line.partition(":")[0] for line in report.evidence.splitlines()
+    }
+    assert 2 == finding.exit_code([report])
+
+
+def test_a_check_that_fails_or_hangs_ends_alone() -> None:
+    """Its class of exception is not told; the limit is each check's own."""
+
+    def fails() -> finding.Finding:
+        raise OSError("of the check's own making")
+
+    async def hangs() -> finding.Finding:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    checks = [Check("a", fails), Check("b", hangs), Check("c", lambda: ok("well"))]
+    reports = asyncio.run(finding.run(checks, limit_s=0.1))
+    assert ["broken", "broken", "ok"] == [each.state for each in reports]
+    assert not re.search("Error|making", finding.as_text(reports))
+
+
+@pytest.mark.parametrize(("text", "limit"), [("max", None), ("1048576", 1 << 20), (None, None)])
+def test_the_memory_limit_of_a_container(
+    text: str | None, limit: int | None, tmp_path: Path
+) -> None:
+    """As the kernel writes it."""
+    if text is not None:
+        (tmp_path / "memory.max").write_text(f"{text}\n")
+    assert limit == memory_limit_bytes(tmp_path)
+
+
+def test_the_page_has_each_code(doctor: Doctor) -> None:
+    """And none that does not exist."""
+    table = PAGE.read_text("utf-8").partition("### What the service's doctor checks")[2]
+    told = re.findall(r"^\| `([a-z_.]+)` \|", table.partition("\n#")[0], re.MULTILINE)
+    assert sorted([*doctor(), "images.fit"]) == sorted(told)
