@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from demo.processes import Engine
-from tests.console.conftest import Shop
+from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person, signs_of
 from tests.engine.image_files import jpeg
 
@@ -178,7 +178,7 @@ def test_hostile_texts_are_only_texts(shared_shop: Shop, text: str) -> None:
         shop.editor.send("/console/add", {"brief": text}, files={"image": (text, b"no image")}),
         shop.editor.send("/console/search", {"url": text}),
         shop.editor.send(f"/console/images/{sign}", {"brief": text * 20, "class_id1": text}),
-        Person(shop.caller.url).sign_in(text, text),
+        Person(shop.caller.url).send("/console/sign-in", {"name": text, "password": text}),
     ]
     for page in pages:
         assert page.status_code < 500
@@ -212,17 +212,15 @@ class Checked(HTMLParser):
             self.wrong.append(tag)
 
 
-@pytest.mark.parametrize(
-    "back", ["//evil.test/", "https://evil.test/", "/console\\evil", "/other", "/console/\n", "a"]
-)
-def test_no_way_leads_out(engine: Engine, shared_shop: Shop, back: str) -> None:
+def test_no_way_leads_out(engine: Engine, shared_shop: Shop) -> None:
     """Whatever an address says, one comes back to the console."""
     person = Person(engine.url)
-    answer = person.sign_in(*shared_shop.keys, back)
-    assert "/console/" == answer.headers["location"]
-    assert (
-        "/console/" == person.get("/console/language/zh", params={"back": back}).headers["location"]
-    )
+    name = shared_shop.name.replace("shop", "look")
+    for back in ("//evil.test/", "https://evil.test/", "/console\\evil", "/other", "/console/\n"):
+        answer = person.sign_in(name, PASSWORD, back)
+        assert "/console/" == answer.headers["location"]
+        chosen = person.get("/console/language/zh", params={"back": back})
+        assert "/console/" == chosen.headers["location"]
 
 
 def test_broken_requests_are_refused(shared_shop: Shop) -> None:
