@@ -220,6 +220,15 @@ UNDO_S = 86_400
 CHANGES_KEPT = 1000
 """Changes of a library that are told."""
 
+SUBJECTS_KNOWN_MAX = 4096
+"""Stored images of which the console remembers where the product is."""
+
+PINS_MAX = 200
+"""Searches that a library's people keep to run again."""
+
+PIN_RANK_MAX = 100
+"""A pinned image is looked for among so many hits."""
+
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
 

@@ -17,8 +17,11 @@ from tests.console.person import Person, signs_of
 from tests.engine.image_files import jpeg
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console/templates"
-PAGES = ("/console/", "/console/search", "/console/add", "/console/changes")
-EDITS = ("/console/delete", "/console/edit", "/console/edit/apply", "/console/undo", "/console/add")
+PAGES = ("/console/", "/console/search", "/console/pins", "/console/add", "/console/changes")
+EDITS = (
+    *("/console/delete", "/console/edit", "/console/edit/apply", "/console/undo", "/console/add"),
+    *("/console/pins", "/console/pins/remove"),
+)
 TAGS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "nav", "div"),
     *(

@@ -26,6 +26,8 @@ from productsearch_engine.console.changes import Changes
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
 from productsearch_engine.console.media import Media
+from productsearch_engine.console.parts import Parts
+from productsearch_engine.console.pins import PinsPage
 from productsearch_engine.console.refusal import Refusal, of_api_error
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
@@ -54,7 +56,9 @@ class Console:
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
         self._bulk = Bulk(rooms)
-        self._search = SearchPage(rooms)
+        self._parts = Parts(rooms)
+        self._search = SearchPage(rooms, self._parts)
+        self._pins = PinsPage(rooms, self._parts)
         self._add = Add(rooms)
         self._changes = Changes(rooms)
         self._media = Media(rooms)
@@ -77,6 +81,11 @@ class Console:
             _route("/console/edit/apply", change(self._bulk.apply), "POST"),
             _route("/console/search", look(self._search.show)),
             _route("/console/search", change(self._search.ask, "look"), "POST"),
+            _route("/console/search/part", change(self._search.ask_part, "look"), "POST"),
+            _route("/console/pins", look(self._pins.show)),
+            _route("/console/pins", change(self._pins.add), "POST"),
+            _route("/console/pins/remove", change(self._pins.remove), "POST"),
+            _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
@@ -84,6 +93,9 @@ class Console:
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
+            _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
+            _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
+            _route("/console/frames/{box}.svg", look(self._parts.frame)),
             Route("/console/{rest:path}", self._open(_no_page)),
         ]
 

@@ -29,6 +29,8 @@ class Wanted:
     """Where the product is, if the caller said so."""
     thumbnail: bool = False
     """The content is a small copy, and only a smaller one of it is wanted."""
+    of_copy: bool = False
+    """The content is a small copy, and vector and subject of that are wanted."""
     second_look: bool = False
     """Compare it with small copies of others instead (``second_look``)."""
 
@@ -101,6 +103,26 @@ def describe(
         height=image.structure.height,
         embedding=vector.astype("<f4").tobytes(),
         kept=image.small_copy() if copy else None,
+        subject=subject,
+    )
+
+
+def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> Described:
+    """Embed a small copy, or a part of it, instead of its image.
+
+    Raises ImageUnreadableError; MemoryError beyond the process's limit.
+    """
+    # Imported here: the engine's own process decodes nothing.
+    from productsearch_engine.images.small_copy import read_copy
+
+    pixels = read_copy(content)
+    vector, subject = embedding.describe([pixels], [region])[0]
+    height, width = pixels.shape[:2]
+    return Described(
+        kind="WEBP",
+        width=width,
+        height=height,
+        embedding=vector.astype("<f4").tobytes(),
         subject=subject,
     )
 

@@ -158,6 +158,66 @@ function drop(form) {
   document.addEventListener("paste", (event) => take(event.clipboardData.files));
 }
 
+// The part of an image that is searched with: drawn, moved and sized; the fields say it in percent.
+function part(form) {
+  const framed = one("[data-framed]", form);
+  const grip = one("[data-grip]", form);
+  const fields = Object.fromEntries(["left", "top", "width", "height"].map((name) => [name, form.elements[name]]));
+  const box = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, Number(field.value) || 0]));
+  const within = (value, least, most) => Math.round(10 * Math.min(most, Math.max(least, value))) / 10;
+  const show = () => {
+    for (const [name, value] of Object.entries(box())) grip.style[name] = `${value}%`;
+  };
+  const set = (wanted) => {
+    const width = within(wanted.width, 2, 100);
+    const height = within(wanted.height, 2, 100);
+    fields.width.value = width;
+    fields.height.value = height;
+    fields.left.value = within(wanted.left, 0, 100 - width);
+    fields.top.value = within(wanted.top, 0, 100 - height);
+    show();
+  };
+  const at = (event) => {
+    const sides = framed.getBoundingClientRect();
+    return { x: (100 * (event.clientX - sides.left)) / sides.width, y: (100 * (event.clientY - sides.top)) / sides.height };
+  };
+  framed.addEventListener("pointerdown", (event) => {
+    const began = at(event);
+    const from = box();
+    const sides = grip.getBoundingClientRect();
+    const corner = Math.hypot(event.clientX - sides.right, event.clientY - sides.bottom) < 16;
+    const kind = corner ? "size" : event.target === grip ? "move" : "draw";
+    const move = (moved) => {
+      const now = at(moved);
+      if (kind === "move") set({ ...from, left: from.left + now.x - began.x, top: from.top + now.y - began.y });
+      else if (kind === "size") set({ ...from, width: Math.min(now.x, 100) - from.left, height: Math.min(now.y, 100) - from.top });
+      else {
+        const [left, top] = [Math.max(0, Math.min(began.x, now.x)), Math.max(0, Math.min(began.y, now.y))];
+        set({ left, top, width: Math.min(100, Math.max(began.x, now.x)) - left, height: Math.min(100, Math.max(began.y, now.y)) - top });
+      }
+    };
+    event.preventDefault();
+    framed.setPointerCapture(event.pointerId);
+    framed.addEventListener("pointermove", move);
+    framed.addEventListener("lostpointercapture", () => framed.removeEventListener("pointermove", move), { once: true });
+    grip.focus();
+  });
+  grip.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const now = box();
+    set(event.shiftKey
+      ? { ...now, width: now.width + step[0], height: now.height + step[1] }
+      : { ...now, left: now.left + step[0], top: now.top + step[1] });
+  });
+  form.addEventListener("input", show);
+  one("[data-frame]", form).hidden = true;
+  grip.hidden = false;
+  show();
+}
+
 // Files go one by one, so one that is refused holds up no other.
 async function queue(form) {
   const files = [...one("input[type=file]", form).files];
@@ -220,6 +280,7 @@ all("[data-fades]").forEach(fade);
 all("[data-bytes]").forEach(countBytes);
 all("[data-selection]").forEach(select);
 all("[data-drop]").forEach(drop);
+all("[data-part]").forEach(part);
 all("[data-more]").forEach(scrollOn);
 document.addEventListener("keydown", press);
 for (const field of all("[data-sends]"))
