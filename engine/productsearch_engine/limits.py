@@ -223,6 +223,21 @@ CHANGES_KEPT = 1000
 SUBJECTS_KNOWN_MAX = 4096
 """Stored images of which the console remembers where the product is."""
 
+DOUBLES_LOOKED_AT = 60
+"""Images that one page of doubles compares with all others."""
+
+DOUBLES_NEIGHBOURS = 4
+"""Others that an image is compared with: the nearest."""
+
+MARKS_KNOWN_MAX = 8192
+"""Stored images of which the console remembers the mark, 768 bytes each."""
+
+GROW_MAX = 10_000_000
+"""Images by which a library grows at once in the console."""
+
+LIBRARY_PAGE_REMEMBERED_S = 10.0
+"""The sizes and counts on a library's page are so old at most."""
+
 PINS_MAX = 200
 """Searches that a library's people keep to run again."""
 

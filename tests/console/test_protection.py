@@ -17,10 +17,14 @@ from tests.console.person import Person, signs_of
 from tests.engine.image_files import jpeg
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console/templates"
-PAGES = ("/console/", "/console/search", "/console/pins", "/console/add", "/console/changes")
+PAGES = (
+    *("/console/library", "/console/", "/console/search", "/console/pins", "/console/doubles"),
+    *("/console/add", "/console/changes"),
+)
 EDITS = (
     *("/console/delete", "/console/edit", "/console/edit/apply", "/console/undo", "/console/add"),
-    *("/console/pins", "/console/pins/remove"),
+    *("/console/pins", "/console/pins/remove", "/console/doubles"),
+    *("/console/library/grow", "/console/library/rotate"),
 )
 TAGS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "nav", "div"),
@@ -60,7 +64,7 @@ def test_every_answer_has_the_policy(engine: Engine, shop: Shop) -> None:
     """Pages, images, static files, errors and redirects: no inline code, no foreign resource."""
     sign = shop.add(jpeg(1))
     static = re.findall(r'(?:href|src)="(/console/static/[^"]+)"', shop.editor.get(PAGES[0]).text)
-    assert 3 == len({*static})
+    assert 5 == len({*static})
     addresses = (*PAGES, *static, f"/console/images/{sign}", f"/console/thumbnails/{sign}.webp")
     answers = [shop.editor.get(each) for each in (*addresses, "/console/nothing", "/console")]
     answers += [Person(engine.url).get(each) for each in ("/console/", "/console/sign-in")]

@@ -23,8 +23,10 @@ from productsearch_engine.console import assets, forms, language, origin, pages,
 from productsearch_engine.console.add import Add
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
+from productsearch_engine.console.doubles import Doubles
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
+from productsearch_engine.console.library import LibraryPage
 from productsearch_engine.console.media import Media
 from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.pins import PinsPage
@@ -59,6 +61,8 @@ class Console:
         self._parts = Parts(rooms)
         self._search = SearchPage(rooms, self._parts)
         self._pins = PinsPage(rooms, self._parts)
+        self._doubles = Doubles(rooms)
+        self._library = LibraryPage(rooms)
         self._add = Add(rooms)
         self._changes = Changes(rooms)
         self._media = Media(rooms)
@@ -86,6 +90,12 @@ class Console:
             _route("/console/pins", change(self._pins.add), "POST"),
             _route("/console/pins/remove", change(self._pins.remove), "POST"),
             _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
+            _route("/console/doubles", look(self._doubles.show)),
+            _route("/console/doubles", change(self._doubles.merge), "POST"),
+            _route("/console/library", look(self._library.show)),
+            _route("/console/library/images.jsonl", look(self._library.export)),
+            _route("/console/library/grow", change(self._library.grow), "POST"),
+            _route("/console/library/rotate", change(self._library.rotate), "POST"),
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
@@ -160,14 +170,17 @@ class Console:
             language=language.of_request(request),
             app_id=session.app_id,
             library=library,
-            who=session.name if session.stamp else f"key {session.name[:6]}…",
+            who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
             role=role,
             token=self._sessions.token(session.nonce),
         )
 
     async def _role(self, session: Session) -> Role | None:
-        if not session.stamp:
-            return "edit"
+        if session.is_of_keys:
+            find = self._rooms.stores.libraries.secret_digest
+            digest = await self._rooms.in_thread(find, session.app_id)
+            same = digest is not None and passwords.stamp_of_keys(digest) == session.stamp
+            return "edit" if same else None
         user = await self._rooms.in_thread(self._rooms.stores.users.find, session.name)
         if user is None or user.app_id != session.app_id:
             return None

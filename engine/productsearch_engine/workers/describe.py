@@ -31,6 +31,8 @@ class Wanted:
     """The content is a small copy, and only a smaller one of it is wanted."""
     of_copy: bool = False
     """The content is a small copy, and vector and subject of that are wanted."""
+    mark: bool = False
+    """The content is a small copy, and only its mark (``images.mark``) is wanted."""
     second_look: bool = False
     """Compare it with small copies of others instead (``second_look``)."""
 
@@ -125,6 +127,20 @@ def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> D
         embedding=vector.astype("<f4").tobytes(),
         subject=subject,
     )
+
+
+def mark(content: bytes) -> Described:
+    """Make the mark of a small copy; it is ``kept``, and there is no embedding.
+
+    Raises ImageUnreadableError; MemoryError beyond the process's limit.
+    """
+    from productsearch_engine.images import mark as marks
+    from productsearch_engine.images.small_copy import read_copy
+
+    pixels = read_copy(content)
+    height, width = pixels.shape[:2]
+    kept = marks.mark(pixels)
+    return Described(kind="WEBP", width=width, height=height, embedding=b"", kept=kept)
 
 
 def shrink(content: bytes) -> Described:

@@ -28,7 +28,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import Wanted, describe, describe_copy, shrink
+from productsearch_engine.workers.describe import Wanted, describe, describe_copy, mark, shrink
 from productsearch_engine.workers.second_look import agreeing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -65,6 +65,9 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: int) -> list[bytes]:
         if wanted.thumbnail:
             _bound_time(cpu_s)
             return [b"described", *shrink(content).parts()]
+        if wanted.mark:
+            _bound_time(cpu_s)
+            return [b"described", *mark(content).parts()]
         if wanted.second_look:
             _bound_time(cpu_s)
             return [b"compared", agreeing(content, wanted.region, copies)]

@@ -138,6 +138,19 @@ function press(event) {
   return found.matches("a, button") ? found.click() : found.focus();
 }
 
+// The files of a folder that was dropped, also of the folders in it.
+async function within(entry) {
+  if (entry.isFile) return new Promise((done) => entry.file((file) => done([file]), () => done([])));
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    // A reader gives at most a hundred at once, and none at the end.
+    const some = await new Promise((done) => reader.readEntries(done, () => done([])));
+    if (!some.length) return found.flat();
+    found.push(...(await Promise.all(some.map(within))));
+  }
+}
+
 // Files that are dropped or pasted go where chosen ones go.
 function drop(form) {
   const field = one("input[type=file]", form);
@@ -149,10 +162,15 @@ function drop(form) {
     field.files = chosen.files;
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
-  const over = (event) => {
+  const over = async (event) => {
     event.preventDefault();
     form.classList.toggle("over", event.type === "dragover");
-    if (event.type === "drop") take(event.dataTransfer.files);
+    if (event.type !== "drop") return;
+    // Both are empty once the event is over.
+    const { files } = event.dataTransfer;
+    const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
+    const folders = field.multiple && entries.some((each) => each.isDirectory);
+    take(folders ? (await Promise.all(entries.map(within))).flat() : files);
   };
   for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, over);
   document.addEventListener("paste", (event) => take(event.clipboardData.files));
@@ -220,7 +238,9 @@ function part(form) {
 
 // Files go one by one, so one that is refused holds up no other.
 async function queue(form) {
-  const files = [...one("input[type=file]", form).files];
+  const chosen = all("input[type=file]", form).flatMap((field) => [...field.files]);
+  const files = chosen.filter((file) => file.type.startsWith("image/") || !file.webkitRelativePath);
+  if (!files.length) return;
   const list = one("[data-outcomes]");
   const progress = one("[data-progress]", form);
   form.classList.add("busy");
@@ -247,7 +267,7 @@ async function queue(form) {
     progress.value += 1;
   }
   form.classList.remove("busy");
-  one("input[type=file]", form).value = "";
+  for (const field of all("input[type=file]", form)) field.value = "";
 }
 
 // Further pages while scrolling, up to 600 images; then by the link, so the tab stays small.
@@ -275,7 +295,34 @@ function scrollOn(link) {
   seen.observe(link);
 }
 
+// The adds of the last days, in the page's own colours; the table below has the same numbers.
+function chart(place) {
+  const [days, counts] = JSON.parse(place.dataset.chart);
+  const times = days.map((day) => Date.parse(day) / 1000);
+  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  let plot = null;
+  const draw = () => {
+    plot?.destroy();
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    plot = new uPlot({
+      width: place.clientWidth,
+      height: 200,
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false } },
+      tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "UTC"),
+      axes: [{ ...axis, grid: { show: false }, values: (_, ticks) => ticks.map((each) => new Date(each * 1000).toLocaleDateString(root.lang, { month: "short", day: "numeric", timeZone: "UTC" })) },
+        { ...axis, size: 64, values: (_, ticks) => ticks.map((each) => (Number.isInteger(each) ? each.toLocaleString(root.lang) : "")) }],
+      scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
+      series: [{}, { stroke: colour("--accent"), fill: colour("--accent"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 32], align: 0 }), points: { show: false } }],
+    }, [times, counts], place);
+  };
+  draw();
+  addEventListener("resize", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
+
 localise(document);
+if (window.uPlot) all("[data-chart]").forEach(chart);
 all("[data-fades]").forEach(fade);
 all("[data-bytes]").forEach(countBytes);
 all("[data-selection]").forEach(select);
