@@ -19,9 +19,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from demo import drawing, products
+from demo import products
 from demo.processes import Engine
 from tests.engine.calling import Caller
+from tests.engine.image_files import jpeg
 
 LIBRARY = "spring catalogue"
 WIDTHS = (390, 1440)
@@ -184,12 +185,12 @@ def folder_of_images(browser: Browser, url: str, state: Any, tally: Tally) -> No
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "shop" / "deeper"
         folder.mkdir(parents=True)
-        for name, colour in (("a.jpg", "red"), ("b.jpg", "green")):
-            (folder / name).write_bytes(drawing.draw("bag", colour, "wood"))
+        for number in range(2):
+            (folder / f"{number}.jpg").write_bytes(jpeg(900 + number))
         (folder.parent / "notes.txt").write_text("no image")
         page.set_input_files("[data-folder]", folder.parent)
         page.locator(".primary").click()
-        page.wait_for_function("document.querySelectorAll('.outcomes li').length === 2")
+        page.locator(".outcomes li").nth(1).wait_for()
     added = page.locator(".outcomes .good").count()
     expect(tally, f"a folder is added: {added} of 2", added == 2)
     context.close()
