@@ -98,6 +98,7 @@ test-cli: $(installed) ## the command line, then imports that are killed and mov
 test-console: $(installed) ## the console in a real browser: axe, keys, content policy (Debian's chromium)
 	$(bin)/python -m pytest tests/console
 	$(bin)/python -u -m tests.console.browser
+	$(bin)/python -u -m tests.console.pages_at_scale
 
 .PHONY: test-mesh
 test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)

@@ -18,6 +18,7 @@ from demo.tour import Tour, TourError
 from productsearch import v1
 
 _LIBRARY = "default"
+_PERSON = "demo"
 _NOBODY_BALANCES = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
 _USUAL_PORTS = {
     "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
@@ -27,6 +28,7 @@ _FREE_PORTS = dict.fromkeys(_USUAL_PORTS, "127.0.0.1:0")
 _HOW_TO = """
 ProductSearch is up: facade {facade}, engine {engine}.
 {stored}
+See and search them at {engine}/console/ : sign in as {name}, password {password}
 Paste into another terminal, in this folder:
 
 {examples}
@@ -114,6 +116,7 @@ def _run(data: Path, *, free_ports: bool) -> int:
     print("Starting the engine and the facade ...", flush=True)
     with Engine(data / "engine", listen=f"127.0.0.1:{0 if free_ports else 8190}") as engine:
         pair = _kept_pair(engine, data / "key-pair.json")
+        name, password = _kept_sign_in(engine, data / "console-sign-in.json")
         with Facade(
             data / "service",
             engine.url,
@@ -128,6 +131,8 @@ def _run(data: Path, *, free_ports: bool) -> int:
                 admin=facade.admin,
                 metrics=facade.metrics,
                 engine=engine.url,
+                name=name,
+                password=password,
                 data=data,
                 stored=stock.imported(products_there, facade.url),
                 examples=examples.text(products_there, facade.url),
@@ -163,6 +168,17 @@ def _kept_pair(engine: Engine, file: Path) -> tuple[str, str]:
         file.write_text(json.dumps(engine.create_library(_LIBRARY)))
     api_key, secret_key = json.loads(file.read_text())
     return api_key, secret_key
+
+
+def _kept_sign_in(engine: Engine, file: Path) -> tuple[str, str]:
+    """Return the console's sign-in; the password is shown once, at creation, so it is kept."""
+    if not file.exists():
+        user = ("user", "add", _PERSON, "--library", _LIBRARY, "--role", "edit")
+        password = engine.command(*user).partition("password    ")[2].partition("\n")[0]
+        file.touch(mode=0o600)
+        file.write_text(json.dumps([_PERSON, password]))
+    name, password = json.loads(file.read_text())
+    return name, password
 
 
 if __name__ == "__main__":

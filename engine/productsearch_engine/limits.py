@@ -229,6 +229,30 @@ UNDO_S = 86_400
 CHANGES_KEPT = 1000
 """Changes of a library that are told."""
 
+SUBJECTS_KNOWN_MAX = 4096
+"""Stored images of which the console remembers where the product is."""
+
+DOUBLES_LOOKED_AT = 60
+"""Images that one page of doubles compares with all others."""
+
+DOUBLES_NEIGHBOURS = 4
+"""Others that an image is compared with: the nearest."""
+
+MARKS_KNOWN_MAX = 8192
+"""Stored images of which the console remembers the mark, 768 bytes each."""
+
+GROW_MAX = 10_000_000
+"""Images by which a library grows at once in the console."""
+
+LIBRARY_PAGE_REMEMBERED_S = 10.0
+"""The sizes and counts on a library's page are so old at most."""
+
+PINS_MAX = 200
+"""Searches that a library's people keep to run again."""
+
+PIN_RANK_MAX = 100
+"""A pinned image is looked for among so many hits."""
+
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
 

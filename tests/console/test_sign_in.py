@@ -66,8 +66,8 @@ def test_cookies(engine: Engine, shop: Shop, https: bool) -> None:
     answer = person.session.post(
         engine.url + "/console/sign-in",
         data={
-            "name": shop.caller.api_key,
-            "password": shop.caller.secret_key,
+            "name": f"edit-{shop.name.removeprefix('shop-')}",
+            "password": PASSWORD,
             "token": page.text.partition('name="token" value="')[2][:64],
         },
         headers={"Cookie": page.headers["set-cookie"].partition(";")[0]},
@@ -120,6 +120,7 @@ def test_sign_out(shop: Shop) -> None:
     assert 303 == shop.looker.get("/console/").status_code
 
 
+@pytest.mark.slow
 def test_commands(engine: Engine, shop: Shop) -> None:
     """``user add`` makes a password that works, ``user list`` shows no hash, ``remove`` ends it."""
     shown = engine.command("user", "add", "ann.b", "--library", shop.name, "--role", "look")

@@ -22,6 +22,7 @@ from productsearch.v1 import (
     connect,
     image_from_file,
 )
+from tests.console.person import Person
 from tests.mesh.tools import tool
 from tests.pictures import jpeg
 
@@ -140,6 +141,16 @@ def test_own_images_are_found(run: Run, tmp_path: Path) -> None:
     commands = _example(run, "Your own images").strip().split("\n\n")[0]
     out = _pasted(commands.replace("FOLDER", str(own)).replace("PHOTO", str(own / "my-sku.jpg")))
     assert re.search(r"1\t1\.000\t\d+,\d+\tmy-sku", out), out
+
+
+def test_the_printed_sign_in_opens_the_console(run: Run) -> None:
+    """Whoever follows the printed line sees the products."""
+    found = re.search(r"(http://\S+)/console/ : sign in as (\S+), password (\S+)", run.printed)
+    assert found is not None, run.printed
+    person = Person(found[1])
+    assert 303 == person.sign_in(found[2], found[3]).status_code
+    assert "mug" in person.get("/console/").text
+    person.close()
 
 
 def test_the_products_are_added_once(run: Run) -> None:

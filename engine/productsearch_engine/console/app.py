@@ -23,9 +23,13 @@ from productsearch_engine.console import assets, forms, language, origin, pages,
 from productsearch_engine.console.add import Add
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
+from productsearch_engine.console.doubles import Doubles
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
+from productsearch_engine.console.library import LibraryPage
 from productsearch_engine.console.media import Media
+from productsearch_engine.console.parts import Parts
+from productsearch_engine.console.pins import PinsPage
 from productsearch_engine.console.refusal import Refusal, of_api_error
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
@@ -54,7 +58,11 @@ class Console:
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
         self._bulk = Bulk(rooms)
-        self._search = SearchPage(rooms)
+        self._parts = Parts(rooms)
+        self._search = SearchPage(rooms, self._parts)
+        self._pins = PinsPage(rooms, self._parts)
+        self._doubles = Doubles(rooms)
+        self._library = LibraryPage(rooms)
         self._add = Add(rooms)
         self._changes = Changes(rooms)
         self._media = Media(rooms)
@@ -77,6 +85,17 @@ class Console:
             _route("/console/edit/apply", change(self._bulk.apply), "POST"),
             _route("/console/search", look(self._search.show)),
             _route("/console/search", change(self._search.ask, "look"), "POST"),
+            _route("/console/search/part", change(self._search.ask_part, "look"), "POST"),
+            _route("/console/pins", look(self._pins.show)),
+            _route("/console/pins", change(self._pins.add), "POST"),
+            _route("/console/pins/remove", change(self._pins.remove), "POST"),
+            _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
+            _route("/console/doubles", look(self._doubles.show)),
+            _route("/console/doubles", change(self._doubles.merge), "POST"),
+            _route("/console/library", look(self._library.show)),
+            _route("/console/library/images.jsonl", look(self._library.export)),
+            _route("/console/library/grow", change(self._library.grow), "POST"),
+            _route("/console/library/rotate", change(self._library.rotate), "POST"),
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
@@ -84,6 +103,9 @@ class Console:
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
+            _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
+            _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
+            _route("/console/frames/{box}.svg", look(self._parts.frame)),
             Route("/console/{rest:path}", self._open(_no_page)),
         ]
 
@@ -148,14 +170,17 @@ class Console:
             language=language.of_request(request),
             app_id=session.app_id,
             library=library,
-            who=session.name if session.stamp else f"key {session.name[:6]}…",
+            who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
             role=role,
             token=self._sessions.token(session.nonce),
         )
 
     async def _role(self, session: Session) -> Role | None:
-        if not session.stamp:
-            return "edit"
+        if session.is_of_keys:
+            find = self._rooms.stores.libraries.secret_digest
+            digest = await self._rooms.in_thread(find, session.app_id)
+            same = digest is not None and passwords.stamp_of_keys(digest) == session.stamp
+            return "edit" if same else None
         user = await self._rooms.in_thread(self._rooms.stores.users.find, session.name)
         if user is None or user.app_id != session.app_id:
             return None

@@ -1,4 +1,4 @@
-"""The console's own style, script and icon, each at an address that changes with its content.
+"""The console's style, scripts and icons, each at an address that changes with its content.
 
 Read once. Knows files.
 """
@@ -12,11 +12,14 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
+_VENDORED = "vendor/uplot/"
 _KINDS = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "no-copy.svg": "image/svg+xml",
+    "uplot.css": "text/css; charset=utf-8",
+    "uplot.js": "text/javascript; charset=utf-8",
 }
 
 
@@ -28,7 +31,8 @@ class _Asset:
 
 
 def _read(name: str, kind: str) -> _Asset:
-    content = (files(__package__) / "static" / name).read_bytes()
+    place = _VENDORED + name if name.startswith("uplot.") else name
+    content = (files(__package__) / "static" / place).read_bytes()
     return _Asset(kind=kind, digest=hashlib.sha256(content).hexdigest()[:16], content=content)
 
 

@@ -72,6 +72,14 @@ class Media:
             return RedirectResponse(assets.address("no-copy.svg"), 303)
         return _webp(copy)
 
+    async def pin(self, visit: Visit) -> Response:
+        """Answer with the image of a pinned search."""
+        copy = self._rooms.stores.pins.copy
+        webp = await self._rooms.in_thread(copy, visit.library, visit.request.path_params["pin"])
+        if webp is None:
+            raise Refusal(404, "gone")
+        return _webp(webp)
+
     async def query(self, visit: Visit) -> Response:
         """Answer with an image that somebody searched this library with."""
         try:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
-from productsearch_engine.limits import BRIEF_BYTES_MAX, SELECTION_MAX, SIDE_PX_MAX, SIDE_PX_MIN
+from productsearch_engine.limits import (
+    BRIEF_BYTES_MAX,
+    GROW_MAX,
+    PINS_MAX,
+    SELECTION_MAX,
+    SIDE_PX_MAX,
+    SIDE_PX_MIN,
+)
 
 Translate = Callable[..., str]
 
@@ -115,6 +122,16 @@ def _other(key: str, _: Translate) -> str:
             return _("Nothing was undone: the images were changed again since.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
+        case "part":
+            return _(
+                "A part has a left and a top edge, a width and a height, in percent of the image."
+            )
+        case "grow":
+            return _("The number of images is from 1 to %(most)s.", most=GROW_MAX)
+        case "sure":
+            return _("Nothing was changed: confirm that services may fail meanwhile.")
+        case "pins":
+            return _("At most %(most)s searches are pinned. Unpin one first.", most=PINS_MAX)
         case "sign_in":
             return _("Name and password do not match.")
         case "tries":

@@ -18,6 +18,8 @@ from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.overview import Overviews
+from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import Workers
@@ -36,6 +38,8 @@ class Stores:
     journal: Journal
     users: Users
     queries: Queries
+    pins: Pins
+    overviews: Overviews
 
 
 @dataclass(frozen=True, kw_only=True)

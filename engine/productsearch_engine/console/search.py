@@ -1,4 +1,4 @@
-"""The page to test a search: by a file, an address, or an image of the library.
+"""The page to test a search: by a file, an address, an image of the library, or a part.
 
 An image that is searched with is kept for a while, so that each result has an address. Knows
 the calls and the store.
@@ -14,12 +14,12 @@ import pybase64
 from starlette.responses import Response
 
 from productsearch_engine.api import calls, parameters
-from productsearch_engine.console import pages, snippets
+from productsearch_engine.console import asked, pages, snippets
 from productsearch_engine.console.card import Card, card
 from productsearch_engine.console.forms import Form
+from productsearch_engine.console.parts import SIDES, WHOLE, Parts, box_of, percents
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.view import class_id
 from productsearch_engine.console.visit import Visit, to
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
@@ -36,12 +36,13 @@ SAME, SIMILAR = 0.5, 0.2
 class SearchPage:
     """The search test."""
 
-    def __init__(self, rooms: Rooms):
+    def __init__(self, rooms: Rooms, parts: Parts):
         self._rooms = rooms
+        self._parts = parts
 
     async def ask(self, visit: Visit, form: Form) -> Response | Callable[[], Awaitable[Response]]:
         """Take an image and go to the page of its results."""
-        fields = _filters({name: form.one(name) for name in _FILTERS})
+        fields = asked.chosen({name: form.one(name) for name in asked.FILTERS})
         url = form.one("url").strip()
         if form.files:
             content = form.files[0].content
@@ -68,38 +69,45 @@ class SearchPage:
         library, digest, described = await self._rooms.calls.describe(
             visit.app_id, source, download
         )
+        query = Query(vector=described.vector, digest=digest, subject=described.subject)
         keep = self._rooms.stores.queries.keep
-        await self._rooms.in_thread(keep, library, digest, described.vector, described.kept or b"")
-        return to("/console/search?" + urlencode({"query": digest.hex(), **fields}))
+        key = await self._rooms.in_thread(keep, library, query, described.kept or b"")
+        return to("/console/search?" + urlencode({"query": key.hex(), **fields}))
 
     def _refused(self, visit: Visit, form: Form, key: str) -> Response:
-        asked = {name: form.one(name) for name in (*_FILTERS, "url")}
-        return self._page(visit, asked, 400, refused=key)
+        fields = {name: form.one(name) for name in (*asked.FILTERS, "url")}
+        return self._page(visit, fields, 400, refused=key)
+
+    async def ask_part(self, visit: Visit, form: Form) -> Response:
+        """Take a part of what was searched with and go to the page of its results."""
+        fields = {name: form.one(name) for name in (*asked.SOURCES, *asked.FILTERS, *SIDES)}
+        query = await asked.query_of(self._rooms, visit.library, fields)
+        copy = None if query is None else await self._parts.copy(visit, fields)
+        if query is None or copy is None:
+            raise Refusal(404, "query")
+        key = await self._parts.keep(visit, query, copy, box_of(fields))
+        return to("/console/search?" + urlencode({"query": key.hex(), **asked.chosen(fields)}))
 
     async def show(self, visit: Visit) -> Response:
         """Answer with the form, and with the results if there is an image."""
-        asked = dict(visit.request.query_params)
-        query = await self._query(visit, asked)
+        fields = dict(visit.request.query_params)
+        query = await asked.query_of(self._rooms, visit.library, fields)
         if query is None:
-            return self._page(visit, asked)
-        chosen = ClassFilter(
-            class_id1=class_id(asked.get("class_id1", ""), lenient=True),
-            class_id2=class_id(asked.get("class_id2", ""), lenient=True),
-            any_class=asked.get("any") == "1",
-        )
-        start = _number(asked.get("start", ""))
-        cards, more = await self._found(visit, query, chosen, start)
-        least = _least(asked)
+            return self._page(visit, fields)
+        start = _number(fields.get("start", ""))
+        cards, more = await self._found(visit, query, asked.class_filter(fields), start)
+        least = _least(fields)
         shown = [each for each in cards if (each.score or 0) >= least]
-        same: dict[str, object] = {**_filters(asked)}
-        same |= {name: asked[name] for name in ("query", "like") if name in asked}
+        same: dict[str, object] = {**asked.chosen(fields, *asked.FILTERS, *asked.SOURCES)}
         # Scores fall: below the line nothing follows.
         more = more and len(shown) == len(cards)
         following = urlencode({**same, "start": start + CONSOLE_PAGE}) if more else None
         before = urlencode({**same, "start": max(0, start - CONSOLE_PAGE)}) if start else None
         return self._page(
             visit,
-            asked,
+            fields,
+            part=await self._part(visit, query, fields),
+            region=query.region,
             cards=shown,
             hidden=len(cards) - len(shown),
             next=following and f"?{following}",
@@ -108,26 +116,18 @@ class SearchPage:
             start=start,
         )
 
-    async def _query(self, visit: Visit, asked: dict[str, str]) -> Query | None:
-        queries, library = self._rooms.stores.queries, visit.library
-        if "like" in asked:
-            sign = signs.from_text(asked["like"].encode())
-            if sign is None:
-                raise Refusal(404, "gone")
-            found = await self._rooms.in_thread(queries.stored, library, sign)
-            if found is None:
-                raise Refusal(404, "gone")
-            return found
-        if "query" not in asked:
+    async def _part(
+        self, visit: Visit, query: Query, fields: dict[str, str]
+    ) -> dict[str, str] | None:
+        """Return the part that the form begins with, None if there is no image to choose it in."""
+        copy = await self._parts.copy(visit, fields)
+        if copy is None:
             return None
-        try:
-            digest = bytes.fromhex(asked["query"])
-        except ValueError:
-            raise Refusal(404, "query") from None
-        kept = await self._rooms.in_thread(queries.kept, library, digest)
-        if kept is None:
-            raise Refusal(404, "query")
-        return kept
+        box = query.region or query.subject
+        sign = signs.from_text(fields.get("like", "").encode())
+        if box is None and sign is not None:
+            box = await self._parts.subject(visit, sign, copy)
+        return percents(box or WHOLE)
 
     async def _found(
         self, visit: Visit, query: Query, chosen: ClassFilter, start: int
@@ -156,9 +156,11 @@ class SearchPage:
         return cards, more
 
     def _page(
-        self, visit: Visit, asked: dict[str, str], status: int = 200, **values: Any
+        self, visit: Visit, fields: dict[str, str], status: int = 200, **values: Any
     ) -> Response:
-        entered = {name: asked.get(name, "") for name in (*_FILTERS, "url", "query", "like")}
+        names = (*asked.FILTERS, "url", *asked.SOURCES)
+        entered = {name: fields.get(name, "") for name in names}
+        region = values.get("region")
         common: dict[str, Any] = {
             "section": "search",
             "entered": entered,
@@ -169,15 +171,14 @@ class SearchPage:
             "previous": None,
             "searched": False,
             "start": 0,
-            "least": _least(asked),
+            "least": _least(fields),
             "calibrated": is_calibrated(visit.library),
             "lines": {"same": SAME, "similar": SIMILAR},
-            "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), entered),
+            "part": None,
+            "region": None,
+            "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), entered, region),
         }
         return pages.page(visit, "search.html", status, **(common | values))
-
-
-_FILTERS = ("class_id1", "class_id2", "any", "least")
 
 
 def is_calibrated(library: Library) -> bool:
@@ -193,13 +194,9 @@ def _word(score: float) -> str:
     return "similar" if score >= SIMILAR else "other"
 
 
-def _filters(asked: dict[str, str]) -> dict[str, str]:
-    return {name: asked[name] for name in _FILTERS if asked.get(name)}
-
-
-def _least(asked: dict[str, str]) -> float:
+def _least(fields: dict[str, str]) -> float:
     try:
-        value = float(asked.get("least") or 0)
+        value = float(fields.get("least") or 0)
     except ValueError:
         return 0.0
     return value if 0 <= value <= 1 else 0.0

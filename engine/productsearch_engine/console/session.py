@@ -15,6 +15,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from productsearch_engine.console import passwords
 from productsearch_engine.limits import SESSION_S
 
 # Part of what is signed, so that a signature made for another purpose is no session.
@@ -31,8 +32,13 @@ class Session:
     name: str
     """The user's name; for a key pair the API key."""
     stamp: str
-    """Of the user's password at that time (``passwords.stamp``); empty for a key pair."""
+    """Of the user's password, or the key pair's secret, at that time (``passwords``)."""
     nonce: str
+
+    @property
+    def is_of_keys(self) -> bool:
+        """Return whether somebody signed in with the library's key pair."""
+        return passwords.is_of_keys(self.stamp)
 
 
 class Sessions:

@@ -99,7 +99,10 @@ class SignIn:
         with suppress(UnknownClientError, WrongSecretError):
             authenticate = self._rooms.stores.libraries.authenticate
             app_id = await self._rooms.in_thread(authenticate, name, password)
-            return _Known(app_id=app_id, name=name, stamp="")
+            find = self._rooms.stores.libraries.secret_digest
+            digest = await self._rooms.in_thread(find, app_id)
+            stamp = passwords.stamp_of_keys(digest or b"")
+            return _Known(app_id=app_id, name=name, stamp=stamp)
         return None
 
     def _form(

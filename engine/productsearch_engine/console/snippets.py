@@ -9,11 +9,13 @@ import shlex
 from collections.abc import Mapping
 
 from productsearch_engine.console.view import class_id
+from productsearch_engine.embedding.interface import Box
 
+_SIDES = ("left", "top", "width", "height")
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/search"
 
 
-def of(base_url: str, entered: Mapping[str, str]) -> dict[str, str]:
+def of(base_url: str, entered: Mapping[str, str], region: Box | None = None) -> dict[str, str]:
     """Return the texts by their name."""
     numbers = {
         name: number
@@ -22,18 +24,22 @@ def of(base_url: str, entered: Mapping[str, str]) -> dict[str, str]:
     }
     either = len(numbers) == 2 and entered["any"] == "1"
     return {
-        "curl": _curl(base_url, entered["url"], numbers, either=either),
-        "Python": _python(entered["url"], entered["least"], numbers, either=either),
+        "curl": _curl(base_url, entered["url"], numbers, region, either=either),
+        "Python": _python(entered["url"], entered["least"], numbers, region, either=either),
     }
 
 
-def _curl(base_url: str, url: str, numbers: Mapping[str, int], *, either: bool) -> str:
+def _curl(
+    base_url: str, url: str, numbers: Mapping[str, int], region: Box | None, *, either: bool
+) -> str:
     fields = [f"--data-urlencode {shlex.quote(f'url={url}')}"] if url else []
     if not url:
         fields.append('--data-urlencode "image=$(base64 -w0 photo.jpg)"')
     fields += [f"-d {name}={number}" for name, number in numbers.items()]
     if either:
         fields.append("-d tag_logic=1")
+    if region is not None:
+        fields.append("-d region=" + ",".join(f"{each:.4g}" for each in region))
     base = shlex.quote(base_url)
     lines = [
         f"TOKEN=$(curl -s {base}/oauth/2.0/token -d grant_type=client_credentials \\",
@@ -45,7 +51,9 @@ def _curl(base_url: str, url: str, numbers: Mapping[str, int], *, either: bool) 
     return "\n".join(lines)
 
 
-def _python(url: str, least: str, numbers: Mapping[str, int], *, either: bool) -> str:
+def _python(
+    url: str, least: str, numbers: Mapping[str, int], region: Box | None, *, either: bool
+) -> str:
     image = f"ImageSource(url={url!r})" if url else 'image_from_file("photo.jpg", fit=True)'
     fields = [f"image={image}"]
     if numbers:
@@ -55,8 +63,12 @@ def _python(url: str, least: str, numbers: Mapping[str, int], *, either: bool) -
         fields.append(f"class_filter=ClassFilter({', '.join(inner)})")
     if least.replace(".", "", 1).isdecimal() and float(least):
         fields.append(f"min_score={float(least)}")
+    if region is not None:
+        sides = ", ".join(f"{name}={each:.4g}" for name, each in zip(_SIDES, region, strict=True))
+        fields.append(f"region=Region({sides})")
     names = ["ImageSource"] if url else ["image_from_file"]
     names += ["ClassFilter"] if numbers else []
+    names += [] if region is None else ["Region"]
     names += ["ProductSearchStub", "SearchImagesRequest", "connect"]
     lines = [
         f"from productsearch.v1 import {', '.join(sorted(names))}",

@@ -32,18 +32,23 @@ def read_kept(webp: bytes) -> Pixels:
         return np.asarray(image.convert("RGB"), np.uint8)
 
 
-def thumbnail(webp: bytes) -> tuple[bytes, tuple[int, int]]:
-    """Return a smaller WebP of a copy, and its width and height in pixels.
-
-    Its longest side is at most ``THUMBNAIL_SIDE_PX``. Raises ImageUnreadableError, MemoryError.
-    """
+def read_copy(webp: bytes) -> Pixels:
+    """Return what ``read_kept`` does. Raises ImageUnreadableError, MemoryError."""
     try:
-        image = Image.fromarray(read_kept(webp))
+        return read_kept(webp)
     except MemoryError:
         raise
     # Pillow's decoders raise errors of every type for damaged files.
     except Exception:  # noqa: BLE001
         raise ImageUnreadableError from None
+
+
+def thumbnail(webp: bytes) -> tuple[bytes, tuple[int, int]]:
+    """Return a smaller WebP of a copy, and its width and height in pixels.
+
+    Its longest side is at most ``THUMBNAIL_SIDE_PX``. Raises ImageUnreadableError, MemoryError.
+    """
+    image = Image.fromarray(read_copy(webp))
     return _webp(image, THUMBNAIL_SIDE_PX), image.size
 
 

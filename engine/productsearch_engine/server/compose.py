@@ -31,6 +31,8 @@ from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.overview import Overviews
+from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.users import Users
@@ -87,6 +89,8 @@ def serve(settings: Settings) -> None:
             journal=Journal(pool),
             users=Users(pool),
             queries=Queries(pool),
+            pins=Pins(pool),
+            overviews=Overviews(pool),
         )
         rooms = Rooms(api=api, calls=calls, workers=workers, threads=threads, stores=stores)
         console = Console(rooms, key)

@@ -55,10 +55,12 @@ select (select id from change), (select count(*) from found)
 DELETE: LiteralString = """FOUND
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
-        class_id2, digest, embedding, generation, created_at, webp)
+        class_id2, digest, embedding, generation, created_at, webp, region)
     select c.id, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
         f.embedding, %(generation)s, f.created_at, (
             select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
+        ), (
+            select region from kept_images k where k.library_id = {library} and k.sign = f.sign
         )
     from change c, found f
 ),
@@ -157,8 +159,8 @@ UNDO_DELETE_KEPT: LiteralString = _UNDO_DELETE.replace(
     "KEPT",
     """,
 kept as (
-    insert into {kept} (library_id, sign, webp)
-    select {library}, c.sign, c.webp from changed_images c join back using (sign)
+    insert into {kept} (library_id, sign, webp, region)
+    select {library}, c.sign, c.webp, c.region from changed_images c join back using (sign)
     where c.change_id = %(change)s and c.webp is not null
     on conflict do nothing
 )""",
@@ -201,12 +203,18 @@ forgotten as (
     delete from changed_images where library_id = {library} and sign = any(%(signs)s)
     returning sign
 ),
+digests as (
+    select digest from {images} where library_id = {library} and sign = any(%(signs)s)
+    union all
+    select digest from changed_images where library_id = {library} and sign = any(%(signs)s)
+),
 searched as (
-    delete from query_images where library_id = {library} and digest in (
-        select digest from {images} where library_id = {library} and sign = any(%(signs)s)
-        union all
-        select digest from changed_images where library_id = {library} and sign = any(%(signs)s)
-    )
+    delete from query_images where library_id = {library}
+        and coalesce(source, digest) in (table digests)
+),
+unpinned as (
+    delete from pins where library_id = {library}
+        and (sign = any(%(signs)s) or source in (table digests))
 )
 select count(*) from (table deleted union table forgotten) as erased
 """

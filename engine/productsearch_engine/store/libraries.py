@@ -131,6 +131,23 @@ class Libraries:
             raise LibraryError(f"no library {name!r}")
         return self.named(name)
 
+    def rotate(self, app_id: int) -> str:
+        """Give an app another secret key and return it; the old one is refused from then on."""
+        secret_key = _new_secret()
+        with self._pool.connection() as connection:
+            connection.execute(
+                "update apps set secret_digest = %s where id = %s", [_digest(secret_key), app_id]
+            )
+        return secret_key
+
+    def secret_digest(self, app_id: int) -> bytes | None:
+        """Return the digest of an app's secret key, None if there is no such app."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "select secret_digest from apps where id = %s", [app_id]
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def keep_images(self, name: str, keep: bool) -> None:
         """Keep a small copy of each image that is added from now on, or of none, dropping those
         that are kept. Raises LibraryError."""
@@ -238,12 +255,16 @@ def _library(row: tuple[Any, ...]) -> Library:
 
 def _new_app(connection: Any) -> tuple[int, Credentials]:
     api_key = "".join(secrets.choice(_ALPHABET) for _ in range(24))
-    secret_key = "".join(secrets.choice(_ALPHABET) for _ in range(32))
+    secret_key = _new_secret()
     (app_id,) = connection.execute(
         "insert into apps (api_key, secret_digest) values (%s, %s) returning id",
         [api_key, _digest(secret_key)],
     ).fetchone()
     return int(app_id), Credentials(api_key=api_key, secret_key=secret_key)
+
+
+def _new_secret() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(32))
 
 
 def _app(connection: Any, api_key: str) -> int:

@@ -1,11 +1,14 @@
 """The images that people searched with, and the vectors of stored images: what a search needs.
 
-An image that was searched with is kept as its vector and a small copy, so that a result has an
-address. Only a library's newest ones are kept.
+An image that was searched with, or a part of it, is kept as its vector and a small copy, so that a
+result has an address. Only a library's newest ones are kept.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -13,7 +16,7 @@ import numpy as np
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.embedding.interface import Vector
+from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import QUERIES_KEPT
 from productsearch_engine.store import statements
 from productsearch_engine.store.images import LibraryGoneError, half
@@ -26,6 +29,10 @@ class Query:
 
     vector: Vector
     digest: bytes
+    region: Box | None = None
+    """The part of the image that was searched with; None: the whole."""
+    subject: Box | None = None
+    """Where the embedding found the product; None if it did not look, or nobody asked."""
 
 
 class Queries:
@@ -34,13 +41,20 @@ class Queries:
     def __init__(self, pool: ConnectionPool[Any]):
         self._pool = pool
 
-    def keep(self, library: Library, digest: bytes, vector: Vector, webp: bytes) -> None:
-        """Keep an image that is searched with, and forget the oldest ones."""
+    def keep(self, library: Library, query: Query, webp: bytes) -> bytes:
+        """Keep an image that is searched with, and forget the oldest ones.
+
+        Returns its key: the image's digest, or one of the image and its part.
+        """
+        key = key_of(query)
         values = {
             "library": library.id,
-            "digest": digest,
+            "key": key,
+            "source": query.digest,
+            "region": array(query.region),
+            "subject": array(query.subject),
             "generation": library.generation,
-            "embedding": half(vector),
+            "embedding": half(query.vector),
             "webp": webp,
             "kept": QUERIES_KEPT,
         }
@@ -50,23 +64,24 @@ class Queries:
                 connection.execute(_FORGET, values)
         except errors.ForeignKeyViolation:
             raise LibraryGoneError from None
+        return key
 
-    def kept(self, library: Library, digest: bytes) -> Query | None:
+    def kept(self, library: Library, key: bytes) -> Query | None:
         """Return what was searched with; None if it is forgotten, or of another embedding."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select embedding from query_images"
+                "select embedding, coalesce(source, digest), region, subject from query_images"
                 " where library_id = %s and digest = %s and generation = %s",
-                [library.id, digest, library.generation],
+                [library.id, key, library.generation],
             ).fetchone()
-        return None if row is None else Query(vector=_vector(row[0]), digest=digest)
+        return None if row is None else query_of(*row)
 
-    def copy(self, library: Library, digest: bytes) -> bytes | None:
+    def copy(self, library: Library, key: bytes) -> bytes | None:
         """Return the small copy of an image that was searched with as WebP."""
         with self._pool.connection() as connection:
             row = connection.execute(
                 "select webp from query_images where library_id = %s and digest = %s",
-                [library.id, digest],
+                [library.id, key],
             ).fetchone()
         return None if row is None else bytes(row[0])
 
@@ -77,7 +92,37 @@ class Queries:
                 row = connection.execute(statements.composed(_STORED, library), [sign]).fetchone()
         except errors.UndefinedTable:
             raise LibraryGoneError from None
-        return None if row is None else Query(vector=_vector(row[0]), digest=bytes(row[1]))
+        return None if row is None else query_of(row[0], row[1], row[2], None)
+
+
+def key_of(query: Query) -> bytes:
+    """Return the key under which a query is kept."""
+    if query.region is None:
+        return query.digest
+    part = struct.pack("<4d", *query.region)
+    return hashlib.sha256(query.digest + part).digest()
+
+
+def array(box: Box | None) -> list[float] | None:
+    """Return a box as it is stored."""
+    return None if box is None else list(box)
+
+
+def box(value: Sequence[float] | None) -> Box | None:
+    """Return a box that was stored."""
+    return None if value is None else Box(*value)
+
+
+def query_of(
+    vector: Any,
+    digest: bytes,
+    region: Sequence[float] | None,
+    subject: Sequence[float] | None,
+) -> Query:
+    """Return a query of what is stored of it."""
+    return Query(
+        vector=_vector(vector), digest=bytes(digest), region=box(region), subject=box(subject)
+    )
 
 
 def _vector(value: Any) -> Vector:
@@ -85,8 +130,10 @@ def _vector(value: Any) -> Vector:
 
 
 _KEEP: LiteralString = """
-insert into query_images (library_id, digest, generation, embedding, webp)
-values (%(library)s, %(digest)s, %(generation)s, %(embedding)s, %(webp)s)
+insert into query_images
+    (library_id, digest, source, region, subject, generation, embedding, webp)
+values (%(library)s, %(key)s, %(source)s, %(region)s, %(subject)s, %(generation)s, %(embedding)s,
+    %(webp)s)
 on conflict (library_id, digest) do update set generation = excluded.generation,
     embedding = excluded.embedding, webp = excluded.webp, asked_at = now()
 """
@@ -97,5 +144,7 @@ delete from query_images where library_id = %(library)s and digest in (
 )
 """
 _STORED: LiteralString = (
-    "select embedding, digest from {images} where library_id = {library} and sign = %s"
+    "select embedding, digest, (select region from kept_images k"
+    " where k.library_id = {library} and k.sign = i.sign)"
+    " from {images} i where library_id = {library} and sign = %s"
 )

@@ -30,6 +30,10 @@ class Wanted:
     """Where the product is, if the caller said so."""
     thumbnail: bool = False
     """The content is a small copy, and only a smaller one of it is wanted."""
+    of_copy: bool = False
+    """The content is a small copy, and vector and subject of that are wanted."""
+    mark: bool = False
+    """The content is a small copy, and only its mark (``images.mark``) is wanted."""
     second_look: bool = False
     """Compare it with small copies of others instead (``second_look``)."""
 
@@ -115,6 +119,40 @@ def describe(
         decode_s=decoded_s - began_s,
         embed_s=embedded_s - decoded_s,
     )
+
+
+def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> Described:
+    """Embed a small copy, or a part of it, instead of its image.
+
+    Raises ImageUnreadableError; MemoryError beyond the process's limit.
+    """
+    # Imported here: the engine's own process decodes nothing.
+    from productsearch_engine.images.small_copy import read_copy
+
+    pixels = read_copy(content)
+    vector, subject = embedding.describe([pixels], [region])[0]
+    height, width = pixels.shape[:2]
+    return Described(
+        kind="WEBP",
+        width=width,
+        height=height,
+        embedding=vector.astype("<f4").tobytes(),
+        subject=subject,
+    )
+
+
+def mark(content: bytes) -> Described:
+    """Make the mark of a small copy; it is ``kept``, and there is no embedding.
+
+    Raises ImageUnreadableError; MemoryError beyond the process's limit.
+    """
+    from productsearch_engine.images import mark as marks
+    from productsearch_engine.images.small_copy import read_copy
+
+    pixels = read_copy(content)
+    height, width = pixels.shape[:2]
+    kept = marks.mark(pixels)
+    return Described(kind="WEBP", width=width, height=height, embedding=b"", kept=kept)
 
 
 def shrink(content: bytes) -> Described:

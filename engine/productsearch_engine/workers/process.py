@@ -28,7 +28,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import Wanted, describe, shrink
+from productsearch_engine.workers.describe import Wanted, describe, describe_copy, mark, shrink
 from productsearch_engine.workers.second_look import agreeing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -65,11 +65,17 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: int) -> list[bytes]:
         if wanted.thumbnail:
             _bound_time(cpu_s)
             return [b"described", *shrink(content).parts()]
+        if wanted.mark:
+            _bound_time(cpu_s)
+            return [b"described", *mark(content).parts()]
         if wanted.second_look:
             _bound_time(cpu_s)
             return [b"compared", agreeing(content, wanted.region, copies)]
         embedding = _embedding(wanted.embedding, bytes_max)
         _bound_time(cpu_s)
+        if wanted.of_copy:
+            of_copy = describe_copy(content, embedding, wanted.region)
+            return [b"described", *of_copy.parts()]
         described = describe(content, embedding, copy=wanted.copy, region=wanted.region)
         return [b"described", *described.parts()]
     except UnknownEmbeddingError as error:

@@ -138,6 +138,19 @@ function press(event) {
   return found.matches("a, button") ? found.click() : found.focus();
 }
 
+// The files of a folder that was dropped, also of the folders in it.
+async function within(entry) {
+  if (entry.isFile) return new Promise((done) => entry.file((file) => done([file]), () => done([])));
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    // A reader gives at most a hundred at once, and none at the end.
+    const some = await new Promise((done) => reader.readEntries(done, () => done([])));
+    if (!some.length) return found.flat();
+    found.push(...(await Promise.all(some.map(within))));
+  }
+}
+
 // Files that are dropped or pasted go where chosen ones go.
 function drop(form) {
   const field = one("input[type=file]", form);
@@ -149,18 +162,85 @@ function drop(form) {
     field.files = chosen.files;
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
-  const over = (event) => {
+  const over = async (event) => {
     event.preventDefault();
     form.classList.toggle("over", event.type === "dragover");
-    if (event.type === "drop") take(event.dataTransfer.files);
+    if (event.type !== "drop") return;
+    // Both are empty once the event is over.
+    const { files } = event.dataTransfer;
+    const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
+    const folders = field.multiple && entries.some((each) => each.isDirectory);
+    take(folders ? (await Promise.all(entries.map(within))).flat() : files);
   };
   for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, over);
   document.addEventListener("paste", (event) => take(event.clipboardData.files));
 }
 
+// The part of an image that is searched with: drawn, moved and sized; the fields say it in percent.
+function part(form) {
+  const framed = one("[data-framed]", form);
+  const grip = one("[data-grip]", form);
+  const fields = Object.fromEntries(["left", "top", "width", "height"].map((name) => [name, form.elements[name]]));
+  const box = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, Number(field.value) || 0]));
+  const within = (value, least, most) => Math.round(10 * Math.min(most, Math.max(least, value))) / 10;
+  const show = () => {
+    for (const [name, value] of Object.entries(box())) grip.style[name] = `${value}%`;
+  };
+  const set = (wanted) => {
+    const width = within(wanted.width, 2, 100);
+    const height = within(wanted.height, 2, 100);
+    fields.width.value = width;
+    fields.height.value = height;
+    fields.left.value = within(wanted.left, 0, 100 - width);
+    fields.top.value = within(wanted.top, 0, 100 - height);
+    show();
+  };
+  const at = (event) => {
+    const sides = framed.getBoundingClientRect();
+    return { x: (100 * (event.clientX - sides.left)) / sides.width, y: (100 * (event.clientY - sides.top)) / sides.height };
+  };
+  framed.addEventListener("pointerdown", (event) => {
+    const began = at(event);
+    const from = box();
+    const sides = grip.getBoundingClientRect();
+    const corner = Math.hypot(event.clientX - sides.right, event.clientY - sides.bottom) < 16;
+    const kind = corner ? "size" : event.target === grip ? "move" : "draw";
+    const move = (moved) => {
+      const now = at(moved);
+      if (kind === "move") set({ ...from, left: from.left + now.x - began.x, top: from.top + now.y - began.y });
+      else if (kind === "size") set({ ...from, width: Math.min(now.x, 100) - from.left, height: Math.min(now.y, 100) - from.top });
+      else {
+        const [left, top] = [Math.max(0, Math.min(began.x, now.x)), Math.max(0, Math.min(began.y, now.y))];
+        set({ left, top, width: Math.min(100, Math.max(began.x, now.x)) - left, height: Math.min(100, Math.max(began.y, now.y)) - top });
+      }
+    };
+    event.preventDefault();
+    framed.setPointerCapture(event.pointerId);
+    framed.addEventListener("pointermove", move);
+    framed.addEventListener("lostpointercapture", () => framed.removeEventListener("pointermove", move), { once: true });
+    grip.focus();
+  });
+  grip.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const now = box();
+    set(event.shiftKey
+      ? { ...now, width: now.width + step[0], height: now.height + step[1] }
+      : { ...now, left: now.left + step[0], top: now.top + step[1] });
+  });
+  form.addEventListener("input", show);
+  one("[data-frame]", form).hidden = true;
+  grip.hidden = false;
+  show();
+}
+
 // Files go one by one, so one that is refused holds up no other.
 async function queue(form) {
-  const files = [...one("input[type=file]", form).files];
+  const chosen = all("input[type=file]", form).flatMap((field) => [...field.files]);
+  const files = chosen.filter((file) => file.type.startsWith("image/") || !file.webkitRelativePath);
+  if (!files.length) return;
   const list = one("[data-outcomes]");
   const progress = one("[data-progress]", form);
   form.classList.add("busy");
@@ -187,7 +267,7 @@ async function queue(form) {
     progress.value += 1;
   }
   form.classList.remove("busy");
-  one("input[type=file]", form).value = "";
+  for (const field of all("input[type=file]", form)) field.value = "";
 }
 
 // Further pages while scrolling, up to 600 images; then by the link, so the tab stays small.
@@ -215,11 +295,39 @@ function scrollOn(link) {
   seen.observe(link);
 }
 
+// The adds of the last days, in the page's own colours; the table below has the same numbers.
+function chart(place) {
+  const [days, counts] = JSON.parse(place.dataset.chart);
+  const times = days.map((day) => Date.parse(day) / 1000);
+  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  let plot = null;
+  const draw = () => {
+    plot?.destroy();
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    plot = new uPlot({
+      width: place.clientWidth,
+      height: 200,
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false } },
+      tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "UTC"),
+      axes: [{ ...axis, space: 80, grid: { show: false }, values: (_, ticks) => ticks.map((each) => new Date(each * 1000).toLocaleDateString(root.lang, { month: "short", day: "numeric", timeZone: "UTC" })) },
+        { ...axis, size: 64, values: (_, ticks) => ticks.map((each) => (Number.isInteger(each) ? each.toLocaleString(root.lang) : "")) }],
+      scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
+      series: [{}, { stroke: colour("--accent"), fill: colour("--accent"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 32], align: 0 }), points: { show: false } }],
+    }, [times, counts], place);
+  };
+  draw();
+  addEventListener("resize", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
+
 localise(document);
+if (window.uPlot) all("[data-chart]").forEach(chart);
 all("[data-fades]").forEach(fade);
 all("[data-bytes]").forEach(countBytes);
 all("[data-selection]").forEach(select);
 all("[data-drop]").forEach(drop);
+all("[data-part]").forEach(part);
 all("[data-more]").forEach(scrollOn);
 document.addEventListener("keydown", press);
 for (const field of all("[data-sends]"))

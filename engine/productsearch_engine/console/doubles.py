@@ -1,0 +1,189 @@
+"""Two lists: pairs of files of the same image, and pairs of images of the same product.
+
+The library is looked through from the newest image on, so many images a page; each pair stands at
+its newer image. Knows the store and asks the workers for marks. Decodes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from starlette.responses import Response
+
+from productsearch_engine.api import calls
+from productsearch_engine.console import notice, pages
+from productsearch_engine.console.card import Card, card
+from productsearch_engine.console.forms import Form
+from productsearch_engine.console.refusal import Refusal
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.search import SAME, is_calibrated
+from productsearch_engine.console.view import View
+from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.limits import (
+    DOUBLES_LOOKED_AT,
+    DOUBLES_NEIGHBOURS,
+    MARKS_KNOWN_MAX,
+)
+from productsearch_engine.store import signs
+from productsearch_engine.store.gallery import Stored
+from productsearch_engine.store.journal import Values
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.statements import ClassFilter
+from productsearch_engine.workers.describe import Wanted
+
+Kind = Literal["image", "product"]
+
+_DIFFERENCE_MAX = 16
+"""No place of the marks of one image's files differs by more, of 255."""
+_COSINE_MIN = 0.9
+"""Files of one image are nearer than this to each other in every embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two images; the newer one is the first."""
+
+    cards: tuple[Card, Card]
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Near:
+    newer: Stored
+    older: Stored
+    score: float
+    cosine: float
+
+
+class Doubles:
+    """The page of the two lists."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+        self._marks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with the pairs among the next images."""
+        library, view = visit.library, View.of(visit.request.query_params)
+        calibrated = is_calibrated(library)
+        asked = visit.request.query_params.get("kind")
+        kind: Kind = "product" if asked == "product" and calibrated else "image"
+        images = await self._rooms.in_thread(
+            self._rooms.stores.gallery.page,
+            library,
+            view.selection,
+            "newest",
+            DOUBLES_LOOKED_AT + 1,
+            place=view.place,
+        )
+        more, images = len(images) > DOUBLES_LOOKED_AT, images[:DOUBLES_LOOKED_AT]
+        near = await self._rooms.in_thread(self._near, library, images)
+        pairs = [
+            Pair(cards=(card(each.newer), card(each.older)), score=each.score)
+            for each in near
+            if await self._same_image(visit, each) == (kind == "image")
+            and (kind == "image" or each.score >= SAME)
+        ]
+        base = View().at(None)
+        return pages.page(
+            visit,
+            "doubles.html",
+            section="doubles",
+            kind=kind,
+            calibrated=calibrated,
+            line=SAME,
+            pairs=pairs,
+            looked_at=len(images),
+            next=f"{base.after(images[-1])}&kind={kind}" if more else None,
+            placed=view.place is not None,
+            notice=await notice.of(visit, self._rooms),
+        )
+
+    def _near(self, library: Library, images: list[Stored]) -> list[_Near]:
+        """Return each image with those added before it that are near to it."""
+        stores, found = self._rooms.stores, []
+        everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+        for newer in images:
+            query = stores.queries.stored(library, newer.sign)
+            if query is None:
+                continue
+            hits, _ = stores.images.search(
+                library, query.vector, everything, 0, DOUBLES_NEIGHBOURS + 1, query.digest
+            )
+            scores = calls.scores(library, hits)
+            near = {
+                hit.sign: (score, hit.cosine)
+                for hit, score in zip(hits, scores, strict=True)
+                if not hit.same and (hit.cosine >= _COSINE_MIN or score >= SAME)
+            }
+            for older in stores.gallery.find(library, [*near]):
+                if (older.created_at, older.sign) < (newer.created_at, newer.sign):
+                    score, cosine = near[older.sign]
+                    found.append(_Near(newer=newer, older=older, score=score, cosine=cosine))
+        return found
+
+    async def _same_image(self, visit: Visit, near: _Near) -> bool:
+        if near.cosine < _COSINE_MIN:
+            return False
+        one, other = [await self._mark(visit, each) for each in (near.newer, near.older)]
+        return one is not None and other is not None and _differ(one, other) <= _DIFFERENCE_MAX
+
+    async def _mark(self, visit: Visit, image: Stored) -> bytes | None:
+        """Return the mark of an image; None without a copy."""
+        key = visit.library.id, image.sign
+        if key not in self._marks:
+            gallery = self._rooms.stores.gallery
+            copy = await self._rooms.in_thread(gallery.copy, visit.library, image.sign)
+            if copy is None:
+                return None
+            wanted = Wanted(embedding=visit.library.embedding, mark=True)
+            described = await self._rooms.workers.describe(
+                wanted, copy, caller=-visit.app_id, large=False
+            )
+            self._marks[key] = described.kept or b""
+            if len(self._marks) > MARKS_KNOWN_MAX:
+                self._marks.popitem(last=False)
+        return self._marks[key]
+
+    async def merge(self, visit: Visit, form: Form) -> Response:
+        """Keep one image of a pair and delete the other one.
+
+        What the kept one has not is taken over: the brief, the class ids. That is a change of its
+        own, before the delete.
+        """
+        chosen = [signs.from_text(form.one(name).encode()) for name in ("keep", "drop")]
+        find = self._rooms.stores.gallery.find
+        both = [each for each in chosen if each is not None]
+        images = await self._rooms.in_thread(find, visit.library, both)
+        if len(images) < 2 or images[0].sign == images[1].sign:
+            raise Refusal(404, "gone")
+        kept, dropped = images
+        journal, values = self._rooms.stores.journal, _taken_over(kept, dropped)
+        if values is not None:
+            edit = journal.edit
+            await self._rooms.in_thread(edit, visit.library, [kept.sign], values, visit.author)
+        done, _ = await self._rooms.in_thread(
+            journal.delete, visit.library, [dropped.sign], visit.author
+        )
+        return to(notice.with_fields(safe(form.one("back")), done=done))
+
+
+def _differ(one: bytes, other: bytes) -> int:
+    """Return by how much two marks differ where they differ most."""
+    first, second = (np.frombuffer(each, np.uint8).astype(np.int16) for each in (one, other))
+    return int(np.abs(first - second).max())
+
+
+def _taken_over(kept: Stored, dropped: Stored) -> Values | None:
+    numbers = {
+        name: getattr(dropped, name)
+        for name in ("class_id1", "class_id2")
+        if getattr(kept, name) is None and getattr(dropped, name) is not None
+    }
+    text = dropped.brief if not kept.brief.strip() and dropped.brief.strip() else None
+    if text is None and not numbers:
+        return None
+    return Values(brief=text, **numbers, sets=frozenset(numbers))

@@ -1,0 +1,136 @@
+"""The page of the library itself: room, growth, storage, embedding, keys, members, export.
+
+Knows the store. Does not know images' pages.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+
+from starlette.responses import Response, StreamingResponse
+
+from productsearch_engine.console import pages
+from productsearch_engine.console.card import card
+from productsearch_engine.console.forms import Form
+from productsearch_engine.console.refusal import Refusal
+from productsearch_engine.console.rooms import Rooms
+from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.limits import GROW_MAX, LIBRARY_PAGE_REMEMBERED_S
+from productsearch_engine.store.gallery import Selection, Stored, place_of
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.overview import DAYS, Overview
+
+_EXPORTED_AT_ONCE = 1000
+_LIBRARIES_MAX = 256
+
+
+class LibraryPage:
+    """The page of a library."""
+
+    def __init__(self, rooms: Rooms):
+        self._rooms = rooms
+        self._known: dict[tuple[int, int, int], tuple[Overview, float]] = {}
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with the page."""
+        return await self._page(visit)
+
+    async def grow(self, visit: Visit, form: Form) -> Response:
+        """Give the library more room."""
+        text = form.one("by").strip()
+        by = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+        if not 1 <= by <= GROW_MAX:
+            raise Refusal(400, "grow")
+        grow = self._rooms.stores.libraries.grow
+        await self._rooms.in_thread(grow, visit.library.name, by)
+        return to("/console/library")
+
+    async def rotate(self, visit: Visit, form: Form) -> Response:
+        """Give the library's app another secret key, and show it this once."""
+        if form.one("sure") != "1":
+            raise Refusal(400, "sure")
+        rotate = self._rooms.stores.libraries.rotate
+        secret_key = await self._rooms.in_thread(rotate, visit.app_id)
+        return await self._page(visit, secret_key=secret_key)
+
+    async def export(self, visit: Visit) -> Response:
+        """Answer with all images as JSON, one a line, the oldest first."""
+        name = f"images-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        lines = self._lines(visit.library)
+        return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
+
+    async def _lines(self, library: Library) -> AsyncIterator[str]:
+        place = None
+        while True:
+            images = await self._rooms.in_thread(
+                self._rooms.stores.gallery.page,
+                library,
+                Selection(),
+                "oldest",
+                _EXPORTED_AT_ONCE,
+                place=place,
+            )
+            yield "".join(_line(image) for image in images)
+            if len(images) < _EXPORTED_AT_ONCE:
+                return
+            place = place_of(images[-1], "oldest")
+
+    async def _page(self, visit: Visit, secret_key: str | None = None) -> Response:
+        overview = await self._overview(visit.library)
+        adds = _by_day(overview, datetime.now(UTC).date())
+        return pages.page(
+            visit,
+            "library.html",
+            section="library",
+            overview=overview,
+            adds=adds,
+            added=sum(count for _, count in adds),
+            chart=json.dumps([[day.isoformat() for day, _ in adds], [n for _, n in adds]]),
+            sized=_sized,
+            secret_key=secret_key,
+            grow_max=GROW_MAX,
+        )
+
+    async def _overview(self, library: Library) -> Overview:
+        key = library.id, library.generation, library.image_count
+        overview, until = self._known.get(key, (None, 0.0))
+        if overview is None or until < time.monotonic():
+            overview = await self._rooms.in_thread(self._rooms.stores.overviews.of, library)
+            if len(self._known) >= _LIBRARIES_MAX:
+                self._known.clear()
+            self._known[key] = overview, time.monotonic() + LIBRARY_PAGE_REMEMBERED_S
+        return overview
+
+
+def _line(image: Stored) -> str:
+    shown = card(image)
+    values = {
+        "cont_sign": shown.sign,
+        "brief": shown.brief,
+        "class_id1": image.class_id1,
+        "class_id2": image.class_id2,
+        "added": image.created_at.astimezone(UTC).isoformat(),
+        "updated": image.updated_at.astimezone(UTC).isoformat(),
+    }
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _by_day(overview: Overview, today: date) -> list[tuple[date, int]]:
+    """Return the count of each of the last days, also of those without an add."""
+    known = dict(overview.adds)
+    days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    return [(day, known.get(day, 0)) for day in days]
+
+
+def _sized(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"

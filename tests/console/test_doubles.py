@@ -1,0 +1,132 @@
+"""Pairs of one image and of one product, to keep one of."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image, ImageOps
+from psycopg_pool import ConnectionPool
+
+from demo import drawing
+from productsearch_engine.limits import DOUBLES_LOOKED_AT
+from productsearch_engine.store.libraries import Libraries
+from tests.console.conftest import Shop
+from tests.console.person import Person, change_of, link, signs_of
+from tests.engine.image_files import jpeg
+
+
+def files_of(content: bytes) -> list[bytes]:
+    """Return other files of an image: smaller, worse, of another kind."""
+    with Image.open(io.BytesIO(content)) as opened:
+        image = opened.convert("RGB")
+    made = []
+    for side, kind, options in (
+        (320, "JPEG", {"quality": 50}),
+        (1000, "PNG", {}),
+        (400, "BMP", {}),
+    ):
+        file = io.BytesIO()
+        ImageOps.contain(image, (side * 2, side)).save(file, kind, **options)
+        made.append(file.getvalue())
+    return made
+
+
+def mirrored(content: bytes) -> bytes:
+    """Return another image of what is on an image."""
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        ImageOps.mirror(image).save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_files_of_one_image_are_a_pair(shop: Shop) -> None:
+    """However scaled and compressed; other images are none, and each pair stands once."""
+    first = jpeg(1, (800, 640))
+    stored = [shop.add(first, "first")]
+    stored += [shop.add(each, f"file {n}") for n, each in enumerate(files_of(first))]
+    for n in range(4):
+        shop.add(jpeg(10 + n), f"other {n}")
+    page = shop.looker.get("/console/doubles").text
+    assert 6 == page.count('<li class="panel">')
+    assert "other" not in page
+    assert "Keep this one" not in page
+    # classic-1 is not calibrated: no line above which a product is the same.
+    assert "not calibrated" in page
+    assert "Same product" not in page
+
+
+def test_merging_keeps_what_only_one_has(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """The kept image takes brief and class ids over that it has not; an undo brings the other."""
+    image = jpeg(1, (800, 640))
+    kept = shop.add(image, " ", class_id1="3")
+    dropped = shop.add(files_of(image)[0], "the brief", class_id1="4", class_id2="5")
+    pair = {"keep": kept, "drop": dropped, "back": "/console/doubles"}
+    assert 403 == shop.looker.send("/console/doubles", pair).status_code
+    merged = shop.editor.send("/console/doubles", pair)
+    assert merged.headers["location"].startswith("/console/doubles?done=")
+    assert [kept] == signs_of(shop.editor.get("/console/"))
+    (hit,) = shop.caller.call("search", image=image)["result"]
+    assert "the brief" == hit["brief"]
+    assert {kept} == {*signs_of(shop.editor.get("/console/?class_id1=3&class_id2=5"))}
+    assert 404 == shop.editor.send("/console/doubles", pair).status_code
+    assert 404 == shop.editor.send("/console/doubles", pair | {"drop": kept}).status_code
+    shop.editor.send("/console/undo", {"change": change_of(merged)})
+    assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
+
+
+def test_the_list_goes_through_the_library(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """A page looks at so many images, and says where to go on."""
+    shop.add(jpeg(1))
+    with pool.connection() as connection:
+        connection.execute(
+            "insert into images (library_id, sign, digest, brief, embedding, created_at)"
+            " select library_id, sign + n, digest || n::text::bytea, brief,"
+            " i.embedding, i.created_at + n * interval '1 second'"
+            " from images i join libraries l on l.id = library_id, generate_series(1, %s) n"
+            " where l.name = %s",
+            [DOUBLES_LOOKED_AT, shop.name],
+        )
+    page = shop.looker.get("/console/doubles")
+    following = link(page, "next")
+    assert following is not None
+    last = shop.looker.get(following)
+    assert "1 image was compared" in last.text
+    assert link(last, "next") is None
+
+
+def test_images_of_one_product(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """With a calibrated embedding images above the line are pairs, and files of one image not."""
+    Libraries(pool).delete(shop.name)
+    Libraries(pool).create(
+        shop.name,
+        capacity=100,
+        embedding="compact-1",
+        dimensions=_dimensions("compact-1"),
+        api_key=shop.keys[0],
+    )
+    owner = Person(shop.caller.url)
+    assert 303 == owner.sign_in(*shop.keys).status_code
+    white = drawing.draw("mug", "red", "white")
+    sign = shop.add(white, "white")
+    shop.add(mirrored(white), "mirrored")
+    shop.add(drawing.draw("lamp", "green", "white"), "lamp")
+    # Of one colour in the middle of white: near to each other, and not the same image.
+    for shape in ("jar", "can", "bag"):
+        shop.add(drawing.draw(shape, "red", "white"), f"red {shape}")
+    shop.add(files_of(white)[1], "file")
+    products = owner.get("/console/doubles?kind=product").text
+    images = owner.get("/console/doubles").text
+    assert 1 == images.count('<li class="panel">')
+    assert sign in images
+    assert "mirrored" not in images
+    assert "red " not in images
+    assert "mirrored" in products
+    assert "lamp" not in products
+    owner.close()
+
+
+def _dimensions(name: str) -> int:
+    from productsearch_engine.embedding.load import load
+
+    return load(name).dimensions

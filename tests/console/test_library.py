@@ -1,0 +1,136 @@
+"""The page of a library: room, growth, keys, export; and the files that are not ours."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from demo.processes import Engine
+from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.reembeddings import Reembeddings
+from tests.console.conftest import Shop
+from tests.console.person import Person
+from tests.engine.calling import Caller
+from tests.engine.image_files import jpeg
+
+STATIC = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console/static"
+VENDORED = json.loads((STATIC / "vendor/vendored.json").read_text("utf-8"))
+
+
+def test_the_library_grows(shop: Shop) -> None:
+    """Room is added at once; a number that is none is refused with the rule."""
+    assert "0 of 500,000" in shop.looker.get("/console/library").text
+    assert 303 == shop.editor.send("/console/library/grow", {"by": "250"}).status_code
+    assert "0 of 500,250" in shop.looker.get("/console/library").text
+    assert 403 == shop.looker.send("/console/library/grow", {"by": "1"}).status_code
+    for by in ("0", "-1", "x", "", "10000001", "٣", "9" * 30):
+        refused = shop.editor.send("/console/library/grow", {"by": by})
+        assert 400 == refused.status_code
+        assert "from 1 to 10000000" in refused.text
+
+
+def test_what_is_there_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Adds by day, the index, members by role, and the embedding that is being computed."""
+    for n in range(3):
+        shop.add(jpeg(n))
+    with pool.connection() as connection:
+        connection.execute(
+            "update images set created_at = now() - interval '40 days' where sign = (select sign"
+            " from images join libraries on id = library_id where name = %s limit 1)",
+            [shop.name],
+        )
+    Reembeddings(pool).begin(Libraries(pool).named(shop.name), "compact-1", 384)
+    page = shop.looker.get("/console/library").text
+    chart = re.findall(r'data-chart="([^"]*)"', page)[0].replace("&#34;", '"')
+    days, counts = json.loads(chart)
+    assert (90, 3) == (len(days), sum(counts))
+    assert (2, 1) == (counts[-1], counts[-41])
+    assert "0 of 3 images have a vector." in page
+    assert "in use" in page
+    for name, role in (("edit", "may edit"), ("look", "may look")):
+        number = shop.name.removeprefix("shop-")
+        assert re.search(rf"{name}-{number}</span> <span class=\"tag\">{role}", page)
+    assert "/console/library/rotate" not in page
+
+
+def test_export(shop: Shop) -> None:
+    """Each image is a line, whatever its brief has in it."""
+    briefs = ["=cmd", '{"a": "字"}', "two\nlines", "\u2028"]
+    signs = [shop.add(jpeg(n), brief, class_id1="7") for n, brief in enumerate(briefs)]
+    answer = shop.looker.get("/console/library/images.jsonl")
+    assert "attachment" in answer.headers["content-disposition"]
+    lines = [json.loads(line) for line in answer.content.decode().split("\n")[:-1]]
+    assert signs == [line["cont_sign"] for line in lines]
+    assert briefs == [line["brief"] for line in lines]
+    assert {(7, None)} == {(line["class_id1"], line["class_id2"]) for line in lines}
+
+
+def test_another_secret_key(engine: Engine, shop: Shop) -> None:
+    """It is shown once; the old one is refused, also a session that began with it."""
+    owner = Person(engine.url)
+    assert 303 == owner.sign_in(*shop.keys).status_code
+    assert 400 == owner.send("/console/library/rotate").status_code
+    assert 403 == shop.looker.send("/console/library/rotate", {"sure": "1"}).status_code
+    assert 200 == owner.get("/console/").status_code
+    page = shop.editor.send("/console/library/rotate", {"sure": "1"})
+    (secret,) = re.findall(r"<code>([A-Za-z0-9]{32})</code>", page.text)
+    assert "no-store" == page.headers["cache-control"]
+    assert secret not in shop.editor.get("/console/library").text
+    assert 303 == owner.get("/console/").status_code
+    assert 401 == Person(engine.url).sign_in(*shop.keys).status_code
+    caller = Caller(engine.url, shop.caller.api_key, secret)
+    assert "result" in caller.call("search", image=jpeg(1))
+    caller.close()
+    # Who signed in with a password of their own goes on.
+    assert 200 == shop.editor.get("/console/").status_code
+    assert secret not in engine.log()
+
+
+def test_vendored_files_are_as_listed() -> None:
+    """Each has its version, licence and SHA-256; nothing else is there; no code is evaluated."""
+    listed = set()
+    for name, package in VENDORED.items():
+        assert package["licence"] in ("MIT", "ISC", "0BSD", "BSD-3-Clause")
+        for file, facts in package["files"].items():
+            path = STATIC / "vendor" / name / file
+            listed.add(path)
+            assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert not re.search(r"\beval\(|new Function", path.read_text("utf-8"))
+    found = {each for each in (STATIC / "vendor").rglob("*") if each.is_file()}
+    assert found == listed | {STATIC / "vendor/vendored.json"}
+
+
+def test_scripts_and_styles_are_small() -> None:
+    """All scripts together at most 60 KB as gzip, all styles 20 KB."""
+    for ending, most in (("*.js", 60_000), ("*.css", 20_000)):
+        size = sum(len(gzip.compress(each.read_bytes())) for each in STATIC.rglob(ending))
+        assert size <= most
+
+
+@pytest.mark.slow
+def test_vendored_files_are_the_registrys(tmp_path: Path) -> None:
+    """What npm gives for the version has the same bytes."""
+    for name, package in VENDORED.items():
+        done = subprocess.run(
+            ["npm", "pack", f"{name}@{package['version']}", "--silent"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        archive = (tmp_path / done.stdout.strip()).read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            for file, facts in package["files"].items():
+                content = opened.extractfile(facts["from"])
+                assert content is not None
+                assert (STATIC / "vendor" / name / file).read_bytes() == content.read()
