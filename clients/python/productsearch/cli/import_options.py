@@ -58,6 +58,11 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--retry-rejected", is_flag=True, help="Try what was rejected once more."),
+            click.option(
+                "--check",
+                is_flag=True,
+                help="Ask the library for each image that the journal knows; add what is gone.",
+            ),
             click.option("--fetch", is_flag=True, help="Download addresses here, not upstream."),
             click.option("--rejects", metavar="FILE", help="Where rejects go. Default: beside."),
             click.option("--events", metavar="FILE", help="Write NDJSON events; - is stdout."),
@@ -168,6 +173,8 @@ def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
     """Return the settings of an import. Raises Failure."""
     from productsearch.cli.importing.settings import Settings
 
+    if asked["check"] and asked.get("dry_run"):
+        raise usage("--check and --dry-run exclude each other: a dry run asks no library")
     return Settings(
         library=profile.library,
         fit=asked["fit"],
@@ -175,6 +182,7 @@ def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
         dry_run=asked.get("dry_run", False),
         fetch=asked["fetch"],
         retry_rejected=asked["retry_rejected"],
+        check=asked["check"],
         at_once=asked["at_once"],
         time_limit_s=seconds_of(asked["time_limit"], "--time-limit"),
         patience_s=seconds_of(asked["patience"], "--patience"),

@@ -97,3 +97,15 @@ def on_duplicate(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
         show_default=True,
         help="Where the image is stored already: leave it, replace brief and classes, or refuse.",
     )
+
+
+NOT_OURS = "they were there before this source was imported\n  next: --also-kept deletes such, too"
+
+
+def also_kept(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--also-kept``."""
+    return click.option(
+        "--also-kept",
+        is_flag=True,
+        help="Delete what was in the library before this source was imported, too.",
+    )(command)
