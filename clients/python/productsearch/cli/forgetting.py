@@ -38,8 +38,7 @@ class Forgotten:
     deleted: int = 0
     shared: int = 0
     not_ours: int = 0
-    failures: list[tuple[str, Failure]] = field(default_factory=list)
-    """Signature and why."""
+    failures: list[Failure] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -78,13 +77,13 @@ def forget(
         try:
             _hand_over(stub, journal, sign, own)
         except Failure as failure:
-            done.failures.append((sign, failure))
+            done.failures.append(failure)
             continue
         journal.forget(own)
         done.shared += len(own)
     for sign, failed in delete_signs(stub, journal.library, what.deleted, allow_missing=True):
         if failed is not None:
-            done.failures.append((sign, failed))
+            done.failures.append(failed)
             continue
         journal.forget(what.deleted[sign])
         done.deleted += len(what.deleted[sign])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def mapping(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--brief",
                 metavar="TEMPLATE",
                 help="""Brief of each image, such as '{"id":"{sku}"}'. Names are columns; of a """
-                "folder: path, name, stem, folder, top. Default: column brief, or the path.",
+                "folder: path, name, stem (sku), folder, top. Default: column brief, or the path.",
             ),
             click.option("--class-id1", metavar="TEMPLATE", help="Such as 7 or {folder}."),
             click.option("--class-id2", metavar="TEMPLATE", help="The same for class id 2."),
@@ -125,8 +126,18 @@ def _remembered(name: str, library: str, asked: dict[str, Any]) -> dict[str, Any
         return {}  # who opens it for writing says what is wrong
     told = {option: value for option, value in found.items() if value}
     if told:
-        note(f"as before: {told}")
+        note(f"as before: {_as_options(told)}")
     return told
+
+
+def _as_options(told: dict[str, Any]) -> str:
+    """Return the options that say the same on a command line."""
+    flags = {"columns": "--map", "class_names": "--class-name"}
+    words: list[str] = []
+    for name, given in told.items():
+        for value in given if isinstance(given, list | tuple) else [given]:
+            words += [flags.get(name, f"--{name.replace('_', '-')}"), str(value)]
+    return shlex.join(words)
 
 
 def _mapping(asked: dict[str, Any]) -> Mapping:

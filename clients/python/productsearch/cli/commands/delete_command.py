@@ -60,7 +60,7 @@ def command(
                 known = known or looking_up.who_knows(name, profile.library)
             else:
                 failures.append(failure)
-                note(f"{name}: {failure.lines()}")
+                note(failure.lines())
             if as_json:
                 fields = {} if failure is None else failure.fields()
                 print_json({"reference": name, "deleted": failure is None, **fields})

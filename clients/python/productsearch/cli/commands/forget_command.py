@@ -49,8 +49,8 @@ def command(
             if not known:
                 output.note(f"{name}: not in {found.file}")
         done = forget(stub_of(channel), found, rows, also_kept=also_kept)
-    for sign, failure in done.failures:
-        output.note(f"{sign}: {failure.lines()}")
+    for failure in done.failures:
+        output.note(failure.lines())
     fields = {"forgotten": done.total, "unknown": missing, "failed": len(done.failures)}
     stay = {"shared": done.shared, "not_ours": done.not_ours}
     if as_json:

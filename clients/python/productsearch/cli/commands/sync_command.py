@@ -78,8 +78,8 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
             gone = planning.plan_of(opened, journal, settings).gone
             with open_channel(profile) as channel:
                 done = forget(stub_of(channel), journal, gone, also_kept=also_kept)
-            for sign, failure in done.failures:
-                output.note(f"{sign}: {failure.lines()}")
+            for failure in done.failures:
+                output.note(failure.lines())
             if done.not_ours:
                 output.note(f"{done.not_ours} stay in the library: {options.NOT_OURS}")
         ended = session.ended_with(
