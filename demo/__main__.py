@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from productsearch import v1
 _LIBRARY = "default"
 _PERSON = "demo"
 _NOBODY_BALANCES = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
+_ENGINE, _FACADE = "127.0.0.1:8190", "127.0.0.1:50051"
 _USUAL_PORTS = {
     "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
     "PRODUCTSEARCH_METRICS_LISTEN": "127.0.0.1:9464",
@@ -111,17 +113,19 @@ def _run(data: Path, *, free_ports: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if not free_ports:
+        _need_free_ports()
     data.mkdir(parents=True, exist_ok=True)
     others = _FREE_PORTS if free_ports else _USUAL_PORTS
     print("Starting the engine and the facade ...", flush=True)
-    with Engine(data / "engine", listen=f"127.0.0.1:{0 if free_ports else 8190}") as engine:
+    with Engine(data / "engine", listen="127.0.0.1:0" if free_ports else _ENGINE) as engine:
         pair = _kept_pair(engine, data / "key-pair.json")
         name, password = _kept_sign_in(engine, data / "console-sign-in.json")
         with Facade(
             data / "service",
             engine.url,
             {_LIBRARY: pair},
-            listen=f"127.0.0.1:{0 if free_ports else 50051}",
+            listen="127.0.0.1:0" if free_ports else _FACADE,
             environment=_NOBODY_BALANCES | others | {"PRODUCTSEARCH_REFLECTION": "true"},
         ) as facade:
             print("Adding the demo's products ...", flush=True)
@@ -141,6 +145,21 @@ def _run(data: Path, *, free_ports: bool) -> int:
             print(how_to, flush=True)
             stop.wait()
     return 0
+
+
+def _need_free_ports() -> None:
+    """Raise ServerError, with what to do, if somebody listens at one of the ports."""
+    for address in (_ENGINE, _FACADE, *_USUAL_PORTS.values()):
+        host, _, port = address.rpartition(":")
+        with socket.socket() as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                own.bind((host, int(port)))
+            except OSError as error:
+                raise ServerError(
+                    f"port {port} is taken ({error.strerror}): is `make run` running already? "
+                    f"`{sys.executable} -m demo run --free-ports` takes others"
+                ) from None
 
 
 def _sessions() -> int:

@@ -23,10 +23,9 @@ _BRIEF: Final = """--brief '{"id":"{stem}"}'"""
 SESSIONS: Final = {
     "README.md": (
         "productsearch search .run/photos/mug-red-wood.jpg --top 3",
-        """productsearch add lamp.jpg --brief '{"id":"sku-1","name":"lamp"}'""",
-        "productsearch search lamp-elsewhere.jpg --top 2",
-        f"productsearch import photos {_BRIEF} --verify 5",
-        "productsearch find ball-blue-white --source photos",
+        f"productsearch import .run/photos {_BRIEF} --verify 5",
+        "productsearch search .run/photos/mug-red-wood.jpg --top 1",
+        "productsearch find mug-red-wood --source .run/photos",
     ),
     "docs/cli.md": (
         "productsearch status",

@@ -21,6 +21,7 @@ from productsearch_engine.console import people
 from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.pool import open_pool
+from productsearch_engine.database.postgres import is_begun
 from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.evaluation import command as evaluate
@@ -28,7 +29,7 @@ from productsearch_engine.evaluation.dataset import DatasetError
 from productsearch_engine.limits import CAPACITY_DEFAULT, DOCTOR_CHECK_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
-from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.libraries import Libraries, LibraryError, UnknownLibraryError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,11 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = settings.load(os.environ, flags)
         logs.start(chosen.log_level)
-        _make_folder(chosen.data)
+        _prepare_data(chosen, options)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:
         print(error, file=sys.stderr)
         return 2
+    except UnknownLibraryError as error:
+        place = "the database" if chosen.database else str(chosen.data)
+        print(f"productsearch-engine: {error} in {place}", file=sys.stderr)
+        return 1
     except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, OSError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
@@ -62,6 +67,21 @@ def _doctor(options: argparse.Namespace) -> int:
 
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     return command(os.environ, flags, as_json=options.json, limit_s=options.limit)
+
+
+def _prepare_data(chosen: Settings, options: argparse.Namespace) -> None:
+    """Make the data directory for a command that may begin one. Raises LibraryError for others."""
+    if getattr(options, "makes_data", False):
+        _make_folder(chosen.data)
+        return
+    # Images can be evaluated without a library.
+    needs_none = options.run is evaluate.run and options.calibrate is None
+    if chosen.database or needs_none or is_begun(chosen.data):
+        return
+    raise LibraryError(
+        f"there is no data in {chosen.data}: name the data directory of the engine with --data,"
+        " or begin one with `library create` or `serve`"
+    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -188,7 +208,7 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         const="true",
         help="let url fields name private, loopback and link-local addresses",
     )
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, makes_data=True)
 
 
 def _add_library_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -198,7 +218,7 @@ def _add_library_actions(library: argparse.ArgumentParser, common: argparse.Argu
     create.add_argument("--capacity", type=_positive, default=CAPACITY_DEFAULT, help="images")
     create.add_argument("--api-key", help="reuse the key pair of a deleted library")
     create.add_argument("--json", action="store_true")
-    create.set_defaults(run=_create)
+    create.set_defaults(run=_create, makes_data=True)
     grow = actions.add_parser("grow", parents=[common], help="raise the capacity")
     grow.add_argument("name")
     grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="images")

@@ -156,3 +156,35 @@ def test_what_is_used_wrongly_is_2(cli: Cli, photo: Photo, tmp_path: Path) -> No
         assert ExitCode.USAGE == ran.code, wrong
         assert ran.err
         assert "Traceback" not in ran.err
+
+
+def test_options_of_the_connection_may_come_first(
+    cli: Cli, target: str, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the command as after it, and in both places: the later one counts."""
+    monkeypatch.delenv("PRODUCTSEARCH_CLI_TARGET")
+    assert 0 == cli("--target", target, "--json", "status").code
+    assert 0 == cli(f"--target={target}", "add", photo(1)).code
+    wrong = cli("-t", target, "--library", "wrong", "--json", "search", photo(1))
+    assert (5, "LIBRARY_UNKNOWN") == (wrong.code, wrong.rows[0]["reason"])
+    assert 0 == cli("-t", "127.0.0.1:1", "search", photo(1), "-t", target).code
+    for incomplete in (("--target",), ("--target", target), ("--library=x",)):
+        assert ExitCode.USAGE == cli(*incomplete).code
+
+
+def test_a_command_that_is_none_leads_to_one(cli: Cli) -> None:
+    """A slip of the pen, another tool's word; also as JSON."""
+    for given, meant in (("serach", "search"), ("improt", "import"), ("rm", "delete")):
+        assert f"Did you mean '{meant}'?" in cli(given).err
+    (row,) = cli("serach", "--json").rows
+    assert (2, True) == (row["exit_code"], "search" in row["error"])
+    (row,) = cli("search", "--nonsense", "--json").rows
+    assert (2, "productsearch search --help") == (row["exit_code"], row["next"])
+
+
+def test_a_source_may_be_named_as_import_has_it(cli: Cli, target: str, photo: Photo) -> None:
+    """`export SOURCE` and `status SOURCE`, beside --source."""
+    folder = photo(1).parent
+    cli("import", folder)
+    assert cli("export", "--source", folder).out == cli("export", folder).out
+    assert 1 == cli("status", folder, "--json").rows[0]["done"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import sqlite3
 import threading
@@ -200,11 +201,24 @@ def test_the_mapping_is_remembered(
         asked = dict(shop.asked)
         again = cli("import", source)
         assert (0, asked) == (again.code, shop.asked)
-        assert "as before: " in again.err
+        assert "as before: --" in again.err
+        assert shlex.quote(options[-1]) in again.err
     (photos / "12" / "new.jpg").write_bytes(jpeg(33))
     assert 1 == cli("plan", photos, "--json").rows[0]["calls"]
     assert 0 == cli("sync", photos, "--yes").code
     assert "b new" in {stored.brief for stored in shop.stored.values()}
+
+
+def test_the_own_id_is_a_name_in_templates(
+    cli: Cli, target: str, shop: RememberingUpstream, photos: Path
+) -> None:
+    """{sku}, as the help shows it: of a folder, and of a list whose column has another name."""
+    listed = _csv(photos, "list.csv", "photo,article", "photos/12/sku-0.jpg,A7")
+    assert 0 == cli("import", photos, "--brief", '{"id":"{sku}"}').code
+    assert {f'{{"id":"sku-{n}"}}' for n in range(10)} == {it.brief for it in shop.stored.values()}
+    mapped = ("--map", "image=photo", "--map", "sku=article", "--on-duplicate", "update")
+    assert 0 == cli("import", listed, *mapped, "--brief", '{"id":"{sku}"}').code
+    assert '{"id":"A7"}' in {stored.brief for stored in shop.stored.values()}
 
 
 def test_a_changed_row_updates_what_is_stored(
@@ -409,10 +423,10 @@ def test_wrong_usage_begins_nothing(cli: Cli, target: str, photos: Path) -> None
         (photos / "12" / "sku-0.jpg",),
         (listed,),
         (listed, "--map", "image=nonsense"),
-        (listed, "--map", "image=photo", "--brief", "{sku}"),
+        (listed, "--map", "image=photo", "--brief", "{price}"),
         (listed, "--map", "nonsense=photo"),
         (listed, "--map", "image"),
-        (photos, "--brief", "{sku}"),
+        (photos, "--brief", "{price}"),
         (photos, "--time-limit", "soon"),
         (photos, "--events", photos / "missing" / "file"),
         ("nonsense://bucket",),

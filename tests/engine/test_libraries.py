@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from demo.processes import Engine, ServerError
+from productsearch_engine.cli import main
+from productsearch_engine.store.libraries import UnknownLibraryError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
 from tests.engine.databases import connected
 from tests.engine.image_files import jpeg
@@ -167,6 +170,50 @@ def test_refused_commands(engine: Engine, arguments: list[str], told: str) -> No
     """A command that cannot be done says why in one line."""
     with pytest.raises(ServerError, match=told):
         engine.command("library", *arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("library list", "library grow x", "library keep-images x on", "library delete x --yes"),
+        *("user list", "user add x --library y --role edit", "user remove x", "purge x 1,2"),
+        *("reembed x --discard", "evaluate . --calibrate x"),
+    ],
+)
+def test_only_what_begins_an_engine_makes_its_data(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another command names the data directory that it was led to, and leaves nothing there."""
+    data = tmp_path / "elsewhere"
+    assert 1 == main([*command.split(), "--data", str(data)])
+    told = capsys.readouterr().err
+    assert f"there is no data in {data}" in told
+    assert "--data" in told
+    assert not data.exists()
+
+
+def test_an_unknown_library_leads_to_the_known_ones(engine: Engine, caller: Caller) -> None:
+    """Whichever command names it: the names that there are, and the data directory."""
+    known = listed(engine, caller)["name"]
+    for command in (
+        ["library", "grow", "nowhere"],
+        ["library", "delete", "nowhere", "--yes"],
+        ["user", "add", "mei", "--library", "nowhere", "--role", "edit"],
+        ["reembed", "nowhere", "--discard"],
+    ):
+        with pytest.raises(ServerError) as refused:
+            engine.command(*command)
+        assert "no library 'nowhere': there is" in str(refused.value)
+        assert str(engine.data) in str(refused.value)
+    assert f"{known!r}" in str(UnknownLibraryError("x", [known]))
+    assert "2 more" in str(UnknownLibraryError("x", [str(number) for number in range(12)]))
+    assert "none yet" in str(UnknownLibraryError("x", []))
+
+
+def test_the_engine_leads_to_its_console(engine: Engine) -> None:
+    """Who opens the address in a browser finds something there."""
+    answer = requests.get(f"{engine.url}/", timeout=30, allow_redirects=False)
+    assert (307, "/console/") == (answer.status_code, answer.headers["location"])
 
 
 def test_names_and_apps_are_unique(engine: Engine, caller: Caller) -> None:

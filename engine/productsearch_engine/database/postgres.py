@@ -66,6 +66,11 @@ _BEFORE = "\nshared_buffers = 256MB"
 """What engines of the version before wrote below the note."""
 
 
+def is_begun(data: Path) -> bool:
+    """Return whether a data directory has a cluster, also one that only its account may enter."""
+    return (data / "postgres").exists()
+
+
 class Embedded:
     """One process's use of the server in ``data``/postgres, from ``start`` to ``stop``."""
 

@@ -11,6 +11,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
@@ -94,8 +97,12 @@ def serve(settings: Settings) -> None:
         )
         rooms = Rooms(api=api, calls=calls, workers=workers, threads=threads, stores=stores)
         console = Console(rooms, key)
-        routes = [*api.routes(), *operations.routes(), *console.routes()]
+        routes = [*api.routes(), *operations.routes(), *console.routes(), Route("/", _to_console)]
         listener.run(Starlette(routes=routes), listening)
+
+
+async def _to_console(_request: Request) -> Response:
+    return RedirectResponse("/console/")
 
 
 def _log_unknown(libraries: Libraries) -> None:

@@ -11,16 +11,18 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from psycopg import errors, sql
+from psycopg import Connection, errors, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.store import tables
 
 _ALPHABET = string.ascii_letters + string.digits
+_NAMES_SHOWN = 10
 _API_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -67,12 +69,28 @@ class LibraryError(Exception):
     """A command about libraries is refused; the text is for its user."""
 
 
+class UnknownLibraryError(LibraryError):
+    """No library has this name; the text says which names there are."""
+
+    def __init__(self, name: str, there: Sequence[str]):
+        shown = ", ".join(map(repr, there[:_NAMES_SHOWN]))
+        more = f" and {len(there) - _NAMES_SHOWN} more" if len(there) > _NAMES_SHOWN else ""
+        known = f"there is {shown}{more}" if there else "there is none yet"
+        super().__init__(f"no library {name!r}: {known}")
+
+
 class UnknownClientError(Exception):
     """No app has this API key."""
 
 
 class WrongSecretError(Exception):
     """The API key exists and has another secret key."""
+
+
+def unknown(connection: Connection[Any], name: str) -> UnknownLibraryError:
+    """Return the error for a name that no library has."""
+    rows = connection.execute("select name from libraries order by name").fetchall()
+    return UnknownLibraryError(name, [str(row[0]) for row in rows])
 
 
 class Libraries:
@@ -127,8 +145,8 @@ class Libraries:
             done = connection.execute(
                 "update libraries set capacity = capacity + %s where name = %s", [by, name]
             )
-        if not done.rowcount:
-            raise LibraryError(f"no library {name!r}")
+            if not done.rowcount:
+                raise unknown(connection, name)
         return self.named(name)
 
     def rotate(self, app_id: int) -> str:
@@ -185,7 +203,7 @@ class Libraries:
                 "select id, generation from libraries where name = %s", [name]
             ).fetchone()
             if row is None:
-                raise LibraryError(f"no library {name!r}")
+                raise unknown(connection, name)
             # The table first, then the row, as an add locks them: no deadlock.
             table = tables.images(*row)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
@@ -198,8 +216,8 @@ class Libraries:
         """Return the library of this name. Raises LibraryError."""
         with self._pool.connection() as connection:
             row = connection.execute(f"{_SELECT} where l.name = %s", [name]).fetchone()
-        if row is None:
-            raise LibraryError(f"no library {name!r}")
+            if row is None:
+                raise unknown(connection, name)
         return _library(row)
 
     def list(self) -> list[Library]:

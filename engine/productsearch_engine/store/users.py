@@ -12,7 +12,7 @@ from typing import Any, Literal
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.store.libraries import LibraryError
+from productsearch_engine.store.libraries import LibraryError, unknown
 
 Role = Literal["look", "edit"]
 
@@ -49,10 +49,10 @@ class Users:
                     " select %s, id, %s, %s from libraries where name = %s",
                     [name, role, password_hash, library],
                 )
+                if not done.rowcount:
+                    raise unknown(connection, library)
         except errors.UniqueViolation:
             raise LibraryError(f"user {name!r} exists") from None
-        if not done.rowcount:
-            raise LibraryError(f"no library {library!r}")
 
     def remove(self, name: str) -> None:
         """End a person's access, also in sessions that are open. Raises LibraryError."""

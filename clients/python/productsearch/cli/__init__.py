@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 # Status of a shell for a command that cannot be used as it is; exit_codes.py needs no extra, but
@@ -11,6 +12,8 @@ _MISSING_EXTRA = 2
 
 def run() -> None:
     """Run the command line and exit; the entry point of the script."""
+    # The core of gRPC writes lines of its own to stderr, beside the error that a command tells.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         # Commands import what they need when they are used: a package can be missing then too.
         from productsearch.cli.main import main

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from productsearch.cli.image_steps import step_for
 from productsearch.cli.rpc_failures import failure_of
 from productsearch.v1 import retry_delay_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from productsearch.cli.failures import Failure
 
 _WAIT_MIN_S = 0.05
 
@@ -29,9 +32,15 @@ def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing:
             return method(request, timeout=max(left_s, 0.001))
         except grpc.RpcError as error:
             if earlier is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise failure_of(earlier, doing) from None  # it says more
+                raise _failure(earlier, request, doing) from None  # it says more
             earlier = error
             delay_s = retry_delay_of(error)
             if delay_s is None or time.monotonic() + delay_s >= end_s:
-                raise failure_of(error, doing) from None
+                raise _failure(error, request, doing) from None
             time.sleep(max(delay_s, _WAIT_MIN_S))
+
+
+def _failure(error: grpc.RpcError, request: Any, doing: str) -> Failure:
+    failure = failure_of(error, doing)
+    failure.next_step = step_for(request, failure.reason) or failure.next_step
+    return failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.failures import usage
+from productsearch.cli.targets import checked_target
 from productsearch.v1 import ProductSearchStub, TlsConfig, aio, connect
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ return for as long."""
 def open_channel(profile: Profile) -> grpc.Channel:
     """Return a channel; it connects on first use. Raises Failure."""
     try:
-        return connect(profile.target, **_options(profile))
+        return connect(checked_target(profile.target), **_options(profile))
     except (OSError, ValueError) as wrong:
         raise usage(f"cannot connect: {wrong}") from None
 
@@ -30,7 +31,7 @@ def open_channel(profile: Profile) -> grpc.Channel:
 def open_async_channel(profile: Profile) -> grpc.aio.Channel:
     """Return a channel of the running event loop. Raises Failure."""
     try:
-        return aio.connect(profile.target, **_options(profile))
+        return aio.connect(checked_target(profile.target), **_options(profile))
     except (OSError, ValueError) as wrong:
         raise usage(f"cannot connect: {wrong}") from None
 

@@ -32,7 +32,7 @@ def delete_signs(
         answer = patiently(stub.BatchDeleteImages, request, _BATCH_TIMEOUT_S, "delete")
         for result in answer.results:
             failed = result.HasField("error")
-            yield result.cont_sign, failure_of(result.error) if failed else None
+            yield result.cont_sign, (failure_of(result.error, result.cont_sign) if failed else None)
 
 
 def delete_all(
@@ -50,12 +50,12 @@ def delete_all(
     for name in names:
         if is_sign(name):
             continue
-        request = DeleteImageRequest(
-            library=library,
-            image_ref=reference_given(name, fit=fit),
-            allow_missing=allow_missing,
-        )
         try:
+            request = DeleteImageRequest(
+                library=library,
+                image_ref=reference_given(name, fit=fit),
+                allow_missing=allow_missing,
+            )
             patiently(stub.DeleteImage, request, timeout_s, name)
         except Failure as failure:
             yield name, failure

@@ -23,7 +23,7 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def content_of(name: str) -> bytes:
+def content_of(name: str, instead: str = "") -> bytes:
     """Return the bytes of a file, or of stdin for ``-``. Raises Failure."""
     try:
         if name == "-":
@@ -31,8 +31,12 @@ def content_of(name: str) -> bytes:
         else:
             with Path(name).open("rb") as file:
                 content = file.read(IMAGE_BYTES_MAX + 1)
-    except OSError as wrong:
-        raise usage(f"{name}: {wrong.strerror}", "give an image file, an address, or -") from None
+    except IsADirectoryError:
+        step = f"give an image file; `productsearch import {name}` stores what is in the folder"
+        raise usage(f"{name}: a folder", step) from None
+    except (OSError, ValueError) as wrong:
+        why = getattr(wrong, "strerror", None) or str(wrong)
+        raise usage(f"{name}: {why}", instead or "give an image file, an address, or -") from None
     if not content:
         raise usage(f"{name}: empty", "give an image")
     if len(content) > IMAGE_BYTES_MAX:
@@ -40,18 +44,19 @@ def content_of(name: str) -> bytes:
     return content
 
 
-def image_given(name: str, *, fit: bool) -> ImageSource:
+def image_given(name: str, *, fit: bool, instead: str = "") -> ImageSource:
     """Return the image that ``name`` means. Raises Failure."""
     if is_url(name):
         return image_from_url(name)
-    return image_from_bytes(content_of(name), fit=fit)
+    return image_from_bytes(content_of(name, instead), fit=fit)
 
 
 def reference_given(name: str, *, fit: bool) -> ImageRef:
     """Return the reference that ``name`` means: a signature, or an image. Raises Failure."""
     if _SIGN.fullmatch(name):
         return ref_by_sign(name.strip())
-    return ref_by_image(image_given(name, fit=fit))
+    instead = "give a signature, such as 1453017670,3141028120, an image file, an address, or -"
+    return ref_by_image(image_given(name, fit=fit, instead=instead))
 
 
 def is_sign(name: str) -> bool:

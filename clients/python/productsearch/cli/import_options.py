@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def mapping(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--brief",
                 metavar="TEMPLATE",
                 help="""Brief of each image, such as '{"id":"{sku}"}'. Names are columns; of a """
-                "folder: path, name, stem, folder, top. Default: column brief, or the path.",
+                "folder: path, name, stem (sku), folder, top. Default: column brief, or the path.",
             ),
             click.option("--class-id1", metavar="TEMPLATE", help="Such as 7 or {folder}."),
             click.option("--class-id2", metavar="TEMPLATE", help="The same for class id 2."),
@@ -58,6 +59,11 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--retry-rejected", is_flag=True, help="Try what was rejected once more."),
+            click.option(
+                "--check",
+                is_flag=True,
+                help="Ask the library for each image that the journal knows; add what is gone.",
+            ),
             click.option("--fetch", is_flag=True, help="Download addresses here, not upstream."),
             click.option("--rejects", metavar="FILE", help="Where rejects go. Default: beside."),
             click.option("--events", metavar="FILE", help="Write NDJSON events; - is stdout."),
@@ -120,8 +126,18 @@ def _remembered(name: str, library: str, asked: dict[str, Any]) -> dict[str, Any
         return {}  # who opens it for writing says what is wrong
     told = {option: value for option, value in found.items() if value}
     if told:
-        note(f"as before: {told}")
+        note(f"as before: {_as_options(told)}")
     return told
+
+
+def _as_options(told: dict[str, Any]) -> str:
+    """Return the options that say the same on a command line."""
+    flags = {"columns": "--map", "class_names": "--class-name"}
+    words: list[str] = []
+    for name, given in told.items():
+        for value in given if isinstance(given, list | tuple) else [given]:
+            words += [flags.get(name, f"--{name.replace('_', '-')}"), str(value)]
+    return shlex.join(words)
 
 
 def _mapping(asked: dict[str, Any]) -> Mapping:
@@ -168,6 +184,8 @@ def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
     """Return the settings of an import. Raises Failure."""
     from productsearch.cli.importing.settings import Settings
 
+    if asked["check"] and asked.get("dry_run"):
+        raise usage("--check and --dry-run exclude each other: a dry run asks no library")
     return Settings(
         library=profile.library,
         fit=asked["fit"],
@@ -175,6 +193,7 @@ def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
         dry_run=asked.get("dry_run", False),
         fetch=asked["fetch"],
         retry_rejected=asked["retry_rejected"],
+        check=asked["check"],
         at_once=asked["at_once"],
         time_limit_s=seconds_of(asked["time_limit"], "--time-limit"),
         patience_s=seconds_of(asked["patience"], "--patience"),

@@ -8,12 +8,23 @@ the mapping that the service does not offer: own id or path <-> signature.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sqlite3
 import threading
 import time
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from productsearch.cli.journal_schema import (
+    CLEAR,
+    IS_OURS,
+    SETTLE_OLDER,
+    SHARE_OURS,
+    STEPS,
+    TAKE_BRIEF,
+    VERSION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,34 +34,8 @@ if TYPE_CHECKING:
     from productsearch.cli.sources import Entry
 
 SENT, DONE, REJECTED = "sent", "done", "rejected"
-_VERSION: Final = 1
+KEPT: Final = "kept"
 _BUSY_S: Final = 10.0
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS items (
-    library TEXT NOT NULL,
-    key TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    image TEXT NOT NULL,
-    sku TEXT NOT NULL,
-    brief TEXT NOT NULL,
-    class_id1 TEXT NOT NULL,
-    class_id2 TEXT NOT NULL,
-    origin BLOB NOT NULL,
-    fit INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'rejected')),
-    cont_sign TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    message TEXT NOT NULL,
-    log_id TEXT NOT NULL,
-    at REAL NOT NULL,
-    PRIMARY KEY (library, key, digest)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_sku ON items (library, sku);
-CREATE INDEX IF NOT EXISTS items_sign ON items (library, cont_sign);
-CREATE INDEX IF NOT EXISTS items_digest ON items (library, digest);
-CREATE TABLE IF NOT EXISTS mappings (library TEXT PRIMARY KEY, mapping TEXT NOT NULL);
-"""
 
 
 class JournalError(Exception):
@@ -78,6 +63,18 @@ class Row:
     message: str = ""
     log_id: str = ""
     at: float = 0.0
+    ours: bool = False
+    """Whether this source stored the image: it was not in the library before."""
+
+    @property
+    def is_stored_as_told(self) -> bool:
+        """Whether brief and classes in the library are those of the row, not another's."""
+        return self.state == DONE and self.outcome != KEPT
+
+    @property
+    def stored_brief(self) -> str:
+        """The brief in the library as far as this row knows it; "": that of another."""
+        return self.brief if self.is_stored_as_told else ""
 
     @property
     def told(self) -> tuple[str, str, str, str]:
@@ -114,13 +111,17 @@ class Journal:
 
     def _open(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
+        if not 0 <= version <= VERSION:
             raise JournalError(f"{self.file}: made by a newer version of productsearch")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            self._database.executescript(_SCHEMA)
-            self._database.execute(f"PRAGMA user_version = {_VERSION}")
+        if version == VERSION:
+            return
+        with self._begun() as database:  # another process may have been quicker
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            for statement in itertools.chain(*STEPS[version:]):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {VERSION}")
 
     def __enter__(self) -> Self:
         return self
@@ -194,6 +195,10 @@ class Journal:
         """Return the rows whose image is stored under this signature."""
         return self._rows(f"{_SELECT} AND cont_sign = ?", cont_sign)
 
+    def has_its_brief(self, cont_sign: str) -> bool:
+        """Return whether the image has the brief of one of the rows."""
+        return any(row.is_stored_as_told for row in self.users_of(cont_sign))
+
     def rows(self, state: str) -> Iterator[Row]:
         """Yield all rows in a state, by key."""
         after = ("", "")
@@ -218,16 +223,22 @@ class Journal:
     def write(self, rows: Iterable[Row]) -> None:
         """Write rows in one transaction, on disk when this returns. Raises JournalError.
 
-        A row replaces the rejected and the unanswered ones of its key.
+        A row replaces the rejected and the unanswered ones of its key. An image has one brief: the
+        last row that stored its own takes that of other rows with the same signature.
         """
-        acknowledged = [astuple(row) for row in rows]
-        clear = (
-            "DELETE FROM items WHERE library = ? AND key = ? AND digest != ? "
-            "AND state IN ('rejected', 'sent')"
-        )
+        acknowledged = [*rows]
         with self._transaction() as database:
-            database.executemany(clear, [row[:3] for row in acknowledged])
-            database.executemany(_REPLACE, acknowledged)
+            for row in acknowledged:
+                place = (row.library, row.key, row.digest)
+                database.execute(SETTLE_OLDER, place)
+                database.execute(CLEAR, place)
+                image = {"library": row.library, "sign": row.cont_sign}
+                known = row.cont_sign and database.execute(IS_OURS, image).fetchone()
+                database.execute(_REPLACE, astuple(replace(row, ours=row.ours or bool(known))))
+                if row.cont_sign and row.is_stored_as_told:
+                    database.execute(TAKE_BRIEF, image | {"key": row.key, "digest": row.digest})
+                if row.cont_sign and row.ours:
+                    database.execute(SHARE_OURS, image)
 
     def forget(self, rows: Iterable[Row]) -> None:
         """Remove rows, on disk when this returns. Raises JournalError."""
@@ -241,16 +252,21 @@ class Journal:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
-                self._database.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._database
-                    self._database.execute("COMMIT")
-                except BaseException:
-                    if self._database.in_transaction:
-                        self._database.execute("ROLLBACK")
-                    raise
+                with self._begun() as database:
+                    yield database
             except sqlite3.Error as wrong:
                 raise JournalError(f"{self.file}: {wrong}") from None
+
+    @contextlib.contextmanager
+    def _begun(self) -> Iterator[sqlite3.Connection]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
     def _rows(self, statement: str, *values: object) -> list[Row]:
         found = self._all(statement, values)
@@ -264,7 +280,7 @@ class Journal:
                 raise JournalError(f"{self.file}: {wrong}") from None
 
 
-def row_of(entry: Entry, library: str, *, digest: str, fit: bool, state: str, **told: str) -> Row:
+def row_of(entry: Entry, library: str, *, digest: str, fit: bool, state: str, **told: Any) -> Row:
     """Return the row of an entry, made now."""
     return Row(
         library=library,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from productsearch.cli.journal import Journal
+
+
+def source_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add SOURCE, as ``import`` has it, beside ``--source``."""
+    return click.argument("place", metavar="[SOURCE]", required=False)(command)
 
 
 def source_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,3 +68,39 @@ def opened(source: str, journal: str | None, library: str) -> Iterator[Journal]:
             yield found
     except JournalError as wrong:
         raise usage(str(wrong), "name the source with --source, or its --journal") from None
+
+
+_FOLDERS_MAX: Final = 8
+
+
+def who_knows(name: str, library: str) -> tuple[Path, str] | None:
+    """Return a journal near by that counts an image as imported, and the image's key in it.
+
+    ``name`` is a signature or a file. Journals are looked for in the working folder and, of a file,
+    in the folders above it.
+    """
+    import hashlib
+
+    from productsearch.cli.images_given import is_sign
+    from productsearch.cli.journal import Journal, JournalError
+
+    file = None if is_sign(name) else Path(name)
+    above = [] if file is None else [*file.absolute().parents[:_FOLDERS_MAX]]
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+    except OSError:  # an address, or stdin
+        return None
+    for folder in dict.fromkeys([Path(), *above]):
+        for place in sorted(folder.glob("*.journal")):
+            try:
+                with Journal(place, library) as journal:
+                    found = (
+                        journal.done_with(digest)
+                        if file
+                        else next(iter(journal.users_of(name.strip())), None)
+                    )
+            except JournalError:
+                continue
+            if found is not None:
+                return place, found.key
+    return None

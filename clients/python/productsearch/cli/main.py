@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from productsearch.cli.exit_codes import ExitCode
-from productsearch.cli.failures import Failure
+from productsearch.cli.failures import Failure, usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,9 @@ COMMANDS: Final = {
     "completion": "Print the completion script of a shell.",
 }
 """Name -> the line in ``--help``, said here so that it needs no import."""
+_OTHER_NAMES: Final = {"upload": "add", "list": "export", "ls": "export", "query": "search"} | (
+    dict.fromkeys(("rm", "remove"), "delete")
+)
 PROGRAM: Final = "productsearch"
 
 
@@ -50,6 +53,31 @@ class LazyGroup(click.Group):
         module = import_module(f"productsearch.cli.commands.{cmd_name}_command")
         command: click.Command = module.command
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take options of commands that stand before the command as its own."""
+        from productsearch.cli.options import BEFORE_COMMAND
+
+        moved: list[str] = []
+        rest = [*args]
+        while rest and (name := rest[0].partition("=")[0]) in BEFORE_COMMAND:
+            count = 2 if BEFORE_COMMAND[name] and rest[0] == name else 1
+            moved += rest[:count]
+            del rest[:count]
+        return super().parse_args(ctx, [*rest[:1], *moved, *rest[1:]])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name the nearest one where there is none."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            name = _OTHER_NAMES.get(args[0])
+            near = [name] if name else get_close_matches(args[0], COMMANDS, 1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Whoever reads its output may leave early, as `head` does."""
@@ -115,6 +143,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         returned = cli.main(
             args=None if arguments is None else [*arguments],
@@ -122,14 +151,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
     except click.ClickException as wrong:
-        wrong.show()
-        return int(ExitCode.USAGE)
+        return _told_usage(wrong, given)
     except Failure as failure:
-        return _told(failure, sys.argv[1:] if arguments is None else arguments)
+        return _told(failure, given)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return int(ExitCode.INTERRUPTED)
     return int(returned) if isinstance(returned, int) else int(ExitCode.DONE)
+
+
+def _told_usage(wrong: click.ClickException, arguments: Sequence[str]) -> int:
+    from productsearch.cli.output import wants_json
+
+    if not wants_json(arguments):
+        wrong.show()
+        return int(ExitCode.USAGE)
+    context = getattr(wrong, "ctx", None)
+    command = context.command_path if context is not None else PROGRAM
+    return _told(usage(wrong.format_message(), f"{command} --help"), arguments)
 
 
 def _told(failure: Failure, arguments: Sequence[str]) -> int:

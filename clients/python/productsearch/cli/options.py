@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONNECTION = ("profile", "target", "library", "tls", "ca", "cert", "key", "token_file")
+_WITH_VALUE = "--profile -p --target -t --library -l --ca --cert --key --token-file"
+BEFORE_COMMAND = {
+    **dict.fromkeys(_WITH_VALUE.split(), True),
+    **dict.fromkeys(("--tls", "--plaintext", "--json"), False),
+}
+"""Options of commands that may stand before the command -> whether a value follows."""
 CLASS_ID = click.IntRange(1, 65535)
 
 
@@ -60,12 +66,16 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fit(*, default: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--fit``."""
+    """Add ``--fit``; searches, which store nothing, have it as their default."""
+    why = (
+        "A search stores nothing, so it does." if default else "Off: the image is stored as it is."
+    )
     return click.option(
         "--fit/--no-fit",
         default=default,
         show_default=True,
-        help="Let the service bring images inside its limits: scale, transcode, turn upright.",
+        help="Let the service bring images inside its limits: scale, transcode, turn upright. "
+        + why,
     )
 
 
@@ -97,3 +107,15 @@ def on_duplicate(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
         show_default=True,
         help="Where the image is stored already: leave it, replace brief and classes, or refuse.",
     )
+
+
+NOT_OURS = "they were there before this source was imported\n  next: --also-kept deletes such, too"
+
+
+def also_kept(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--also-kept``."""
+    return click.option(
+        "--also-kept",
+        is_flag=True,
+        help="Delete what was in the library before this source was imported, too.",
+    )(command)

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from productsearch.cli import output
+from productsearch.cli.forgetting import sort
 from productsearch.cli.importing.deciding import Known, Work, decide, settled
 from productsearch.cli.importing.importer import unique
 from productsearch.cli.journal import REJECTED, Row
@@ -20,17 +22,22 @@ if TYPE_CHECKING:
     from productsearch.cli.sources import Source
 
 _DELETES_A_CALL = 100
+_DELETES_SHOWN = 10
 
 
 @dataclass
 class Plan:
-    """Counts by what will be done; ``deletes`` are rows whose entry has gone or has changed."""
+    """Counts by what will be done; ``gone`` are the rows whose entry has gone or has changed."""
 
     adds: int = 0
     updates: int = 0
     unchanged: int = 0
     rejected: int = 0
+    gone: list[Row] = field(default_factory=list)
     deletes: list[Row] = field(default_factory=list)
+    """Those of them whose image goes from the library."""
+    looks: int = 0
+    """Images that the library is asked for, with ``check``."""
     bytes: int = 0
     """Of the images to add, as far as their sizes are known."""
 
@@ -42,16 +49,18 @@ class Plan:
     def calls(self, *, with_deletes: bool) -> int:
         """Return how many calls of the upstream's quota it takes, without repeated ones."""
         deletes = math.ceil(len(self.deletes) / _DELETES_A_CALL) if with_deletes else 0
-        return self.adds + self.updates + deletes
+        return self.adds + self.updates + self.looks + deletes
 
 
-def plan_of(source: Source, journal: Journal, settings: Settings) -> Plan:
+def plan_of(
+    source: Source, journal: Journal, settings: Settings, *, also_kept: bool = False
+) -> Plan:
     """Return the plan. Raises SourceError, JournalError."""
     plan = Plan()
     live: set[int] = set()
     for entry in unique(source.entries()):
         rows = journal.rows_of(entry.key)
-        row: Row | Work | Known | None = settled(entry, rows, settings)
+        row: Row | Work | Known | None = settled(entry, journal, settings)
         if row is None and rows:
             row = decide(entry, source, journal, settings)
         row = row.row if isinstance(row, Known) else row
@@ -69,7 +78,10 @@ def plan_of(source: Source, journal: Journal, settings: Settings) -> Plan:
         else:
             plan.adds += 1
             plan.bytes += entry.size or 0
-    plan.deletes = [row for row in journal.in_library() if hash((row.key, row.digest)) not in live]
+    plan.gone = [row for row in journal.in_library() if hash((row.key, row.digest)) not in live]
+    deleted = sort(journal, plan.gone, also_kept=also_kept).deleted
+    plan.deletes = [row for row in plan.gone if row.cont_sign in deleted]
+    plan.looks = plan.unchanged if settings.check else 0
     return plan
 
 
@@ -104,3 +116,11 @@ def fields_of(plan: Plan, profile: Profile, *, with_deletes: bool) -> dict[str, 
         | {"megabytes": round(plan.bytes / 1e6, 1)}
         | cost_of(plan, profile, with_deletes=with_deletes)
     )
+
+
+def tell_deletes(plan: Plan) -> None:
+    """Name the images that go from the library, the first ones of many."""
+    for row in plan.deletes[:_DELETES_SHOWN]:
+        output.note(f"  - {row.key}")
+    if (more := len(plan.deletes) - _DELETES_SHOWN) > 0:
+        output.note(f"  - and {more} more")

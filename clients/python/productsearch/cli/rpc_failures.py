@@ -11,16 +11,17 @@ import grpc
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
+from productsearch.cli.targets import unreached
 from productsearch.v1 import reason_of, retry_delay_of, text_of
 
 REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
     "ERROR_REASON_UNSPECIFIED": (ExitCode.REFUSED, "update this client: it knows no such reason"),
     "FIELD_INVALID": (ExitCode.REFUSED, "correct what the text names"),
-    "IMAGE_UNREADABLE": (ExitCode.REFUSED, "save it as JPEG or PNG, or try --fit"),
+    "IMAGE_UNREADABLE": (ExitCode.REFUSED, "give a JPEG or PNG; other kinds with --fit"),
     "IMAGE_SIZE_INVALID": (ExitCode.REFUSED, "add --fit and the service scales it"),
     "IMAGE_URL_UNREACHABLE": (ExitCode.REFUSED, "download the image and give the file"),
     "IMAGE_ALREADY_EXISTS": (ExitCode.REFUSED, "--on-duplicate keep or update accepts it"),
-    "IMAGE_NOT_FOUND": (ExitCode.REFUSED, "check the signature or the image"),
+    "IMAGE_NOT_FOUND": (ExitCode.REFUSED, "check the signature, the image and --library"),
     "PAGE_TOKEN_INVALID": (ExitCode.REFUSED, "begin the search again"),
     "RESULT_WINDOW_EXCEEDED": (ExitCode.REFUSED, "ask for at most 1000 results"),
     "LIBRARY_UNKNOWN": (ExitCode.REFUSED, "check --library, or ask who runs the service"),
@@ -42,7 +43,7 @@ REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
     "DEADLINE_TOO_SHORT": (ExitCode.GO_ON_LATER, "give more time with --timeout"),
     "SERVER_FAULT": (ExitCode.REFUSED, "tell who runs the service, with the time"),
 }
-_CHECK_TARGET: Final = "check --target and TLS: `productsearch status`"
+_CHECK_TARGET: Final = "check --target and TLS"
 _OTHER_SERVER: Final = "check --target: another kind of server may be there"
 CODES: Final[dict[grpc.StatusCode, tuple[ExitCode, str]]] = {
     **dict.fromkeys(grpc.StatusCode, (ExitCode.REFUSED, _OTHER_SERVER)),
@@ -75,12 +76,21 @@ def failure_of(error: Any, doing: str = "") -> Failure:
     else:
         told = error.code() if isinstance(error, grpc.RpcError) else grpc.StatusCode.UNKNOWN
         code, next_step = CODES[told]
+    if reason is None and code is ExitCode.UNREACHABLE and (target := _target(error)):
+        what, next_step = unreached(target, error.details() or "no details")
+        return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
     delay_s = retry_delay_of(error)
     if delay_s is not None and code is ExitCode.GO_ON_LATER:
         next_step = f"run it again after {delay_s:g} s"
     told_text = text_of(error) if not isinstance(error, grpc.RpcError) else _text(error)
     what = f"{doing}: {told_text}" if doing else told_text
     return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
+
+
+def _target(error: Any) -> str:
+    """Return where the call went to, if that could not be reached; "" otherwise."""
+    unavailable = isinstance(error, grpc.RpcError) and (error.code() is grpc.StatusCode.UNAVAILABLE)
+    return getattr(error, "target", "") if unavailable else ""
 
 
 def _text(error: grpc.RpcError) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from productsearch.cli import options
+from productsearch.cli import looking_up, options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from productsearch.cli.failures import Failure
     from productsearch.cli.profile import Profile
 
@@ -31,7 +34,8 @@ def command(
 ) -> int:
     """Delete images by signature or by the very image; - reads signatures from stdin, one a line.
 
-    What was imported is better deleted with `forget`, which keeps the journal right.
+    What was imported is better deleted with `forget`, which keeps the journal right: `import` adds
+    only what its journal does not know.
     """
     from productsearch.cli.connection import open_channel, stub_of
     from productsearch.cli.deletes import delete_all
@@ -44,6 +48,7 @@ def command(
     names = [name.strip() for name in names if name.strip()]
     deleted = 0
     failures: list[Failure] = []
+    known: tuple[Path, str] | None = None
     with open_channel(profile) as channel:
         results = delete_all(
             stub_of(channel), profile.library, names, allow_missing=allow_missing, fit=fit,
@@ -52,14 +57,21 @@ def command(
         for name, failure in results:
             if failure is None:
                 deleted += 1
+                known = known or looking_up.who_knows(name, profile.library)
             else:
                 failures.append(failure)
-                note(f"{name}: {failure.lines()}")
+                note(failure.lines())
             if as_json:
                 fields = {} if failure is None else failure.fields()
                 print_json({"reference": name, "deleted": failure is None, **fields})
     if not as_json:
         print_fields({"deleted": deleted, "failed": len(failures)})
+    if known is not None:
+        journal, key = known
+        note(
+            f"{journal} still counts {key} as imported; the next import would not add it\n"
+            f"  next: productsearch forget {shlex.quote(key)} --journal {shlex.quote(str(journal))}"
+        )
     if not failures:
         return int(ExitCode.DONE)
     return int(ExitCode.SOME_REJECTED if deleted else failures[0].code)

@@ -19,22 +19,28 @@ COLUMNS = ("sku", "key", "cont_sign", "brief", "class_id1", "class_id2", "outcom
 @click.option(
     "--format", "kind", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True
 )
+@looking_up.source_argument
 @looking_up.source_option
 @options.connection
-def command(kind: str, source: str, journal: str | None, profile: Profile) -> None:
+def command(
+    kind: str, place: str | None, source: str, journal: str | None, profile: Profile
+) -> None:
     """Write what is in the library by this journal: own id, path, signature, brief, classes.
 
-    Asks no service: the service has no call that lists what is stored.
+    Asks no service: the service has no call that lists what is stored. Brief and classes are empty
+    where the library has another's: `import` kept what was there.
     """
     import csv
     import json
 
-    with looking_up.opened(source, journal, profile.library) as found:
+    with looking_up.opened(place or source, journal, profile.library) as found:
         table = csv.writer(sys.stdout, lineterminator="\n")
         if kind == "csv":
             table.writerow(COLUMNS)
         for row in found.in_library():
             values = [getattr(row, name) for name in COLUMNS]
+            if not row.is_stored_as_told:
+                values[3:6] = "", "", ""
             if kind == "csv":
                 table.writerow(values)
             else:

@@ -28,7 +28,10 @@ def command(
     profile: Profile,
     as_json: bool,
 ) -> int:
-    """Look up what was imported, in the journal of a source. Asks no service."""
+    """Look up what was imported, in the journal of a source. Asks no service.
+
+    The brief is empty where the library has another's: `import` kept what was there.
+    """
     from productsearch.cli import output
     from productsearch.cli.exit_codes import ExitCode
     from productsearch.cli.failures import usage
@@ -42,7 +45,7 @@ def command(
         for name in wanted:
             known = found.found(name)
             missing += not known
-            rows += [(row.sku, row.key, row.cont_sign, row.brief) for row in known]
+            rows += [(row.sku, row.key, row.cont_sign, row.stored_brief) for row in known]
             if not known:
                 output.note(f"{name}: not in {found.file}")
     if as_json:

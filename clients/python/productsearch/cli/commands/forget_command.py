@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 @click.command("forget")
 @click.argument("names", nargs=-1, required=True, metavar="SKU|PATH|SIGN...")
+@options.also_kept
 @looking_up.source_option
 @options.connection
 @options.as_json
 def command(
-    names: tuple[str, ...], source: str, journal: str | None, profile: Profile, as_json: bool
+    names: tuple[str, ...],
+    also_kept: bool,
+    source: str,
+    journal: str | None,
+    profile: Profile,
+    as_json: bool,
 ) -> int:
     """Delete images from the library and from the journal, by own id, path or signature.
 
-    The next import adds them again if they are still in the source.
+    What was in the library before this source was imported stays there. The next import adds the
+    images again if they are still in the source.
     """
     from productsearch.cli import output
     from productsearch.cli.connection import open_channel, stub_of
@@ -41,11 +48,17 @@ def command(
             rows += known
             if not known:
                 output.note(f"{name}: not in {found.file}")
-        forgotten, failures = forget(stub_of(channel), found, rows)
-    for sign, failure in failures:
-        output.note(f"{sign}: {failure.lines()}")
-    fields = {"forgotten": forgotten, "unknown": missing, "failed": len(failures)}
-    output.print_json(fields) if as_json else output.print_fields(fields)
-    if not missing and not failures:
+        done = forget(stub_of(channel), found, rows, also_kept=also_kept)
+    for failure in done.failures:
+        output.note(failure.lines())
+    fields = {"forgotten": done.total, "unknown": missing, "failed": len(done.failures)}
+    stay = {"shared": done.shared, "not_ours": done.not_ours}
+    if as_json:
+        output.print_json(fields | stay)
+    else:
+        output.print_fields(fields | {name: count for name, count in stay.items() if count})
+        if done.not_ours:
+            output.note(f"{done.not_ours} stay in the library: {options.NOT_OURS}")
+    if not missing and not done.failures:
         return int(ExitCode.DONE)
-    return int(ExitCode.SOME_REJECTED if forgotten else ExitCode.REFUSED)
+    return int(ExitCode.SOME_REJECTED if done.total else ExitCode.REFUSED)

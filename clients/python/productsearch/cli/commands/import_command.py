@@ -44,6 +44,7 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
 
     settings = import_options.settings_of(profile, asked)
     opened = import_options.source_of(source, profile.library, asked)
+    session.ask_first(profile, asked["timeout"])
     with (
         session.journal_of(
             opened, profile.library, chosen=import_options.journal_path(asked)

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
+@looking_up.source_argument
 @click.option("--source", "-s", metavar="SOURCE", help="Say how far its import is, too.")
 @options.timeout
 @options.connection
 @options.as_json
-def command(source: str | None, timeout: float, profile: Profile, as_json: bool) -> int:
+def command(
+    place: str | None, source: str | None, timeout: float, profile: Profile, as_json: bool
+) -> int:
     """Say whether the service answers this caller for this library.
 
     Costs no call of the quota: the service is asked something that it refuses by itself.
@@ -51,7 +54,7 @@ def command(source: str | None, timeout: float, profile: Profile, as_json: bool)
     fields["answers"] = reason == "FIELD_INVALID"
     if fields["answers"]:
         fields["answered_in_ms"] = round(answered_ms, 1)
-    if source is not None:
+    if source := place or source:
         with looking_up.opened(source, None, profile.library) as journal:
             fields |= journal.counts()
     output.print_json(fields) if as_json else output.print_fields(fields)

@@ -9,7 +9,6 @@ import click
 from productsearch.cli import import_options, options
 
 if TYPE_CHECKING:
-    from productsearch.cli.failures import Failure
     from productsearch.cli.profile import Profile
 
 
@@ -18,24 +17,27 @@ if TYPE_CHECKING:
 @import_options.mapping
 @options.fit(default=False)
 @options.on_duplicate("update")
+@options.also_kept
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop, as `plan` does.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask after showing the plan.")
 @import_options.running
 @options.timeout
 @options.connection
 @options.as_json
-def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
+def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked: Any) -> int:
     """Make the library equal to SOURCE, after showing the plan: adds, updates, deletes.
 
-    Deletes only what was imported from this source: what its journal knows and the source no
+    Deletes only what this source brought into the library: what its journal knows and the source no
     longer has.
     """
     import sys
 
     from productsearch.cli import output, planning
+    from productsearch.cli.commands import plan_command
     from productsearch.cli.connection import open_channel, stub_of
     from productsearch.cli.exit_codes import ExitCode
     from productsearch.cli.failures import usage
-    from productsearch.cli.forgetting import forget
+    from productsearch.cli.forgetting import Forgotten, forget
     from productsearch.cli.importing import events, session
 
     settings = import_options.settings_of(profile, asked)
@@ -43,46 +45,51 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
     if opened.is_rejects:
         raise usage(f"{source} is a rejects file", f"productsearch import {source}")
     chosen = import_options.journal_path(asked)
+    also_kept = asked["also_kept"]
+    if dry_run:
+        plan_command.show(opened, chosen, settings, profile, as_json=as_json, also_kept=also_kept)
+        return int(ExitCode.DONE)
+    session.ask_first(profile, asked["timeout"])
     with (
         session.journal_of(opened, profile.library, chosen=chosen) as journal,
         events.opened(asked["events"]) as told,
     ):
-        plan = planning.plan_of(opened, journal, settings)
+        plan = planning.plan_of(opened, journal, settings, also_kept=also_kept)
         shown = planning.fields_of(plan, profile, with_deletes=True)
         for name, value in shown.items():
             output.note(f"{name:<16} {value}")
-        for row in plan.deletes[:_DELETES_SHOWN]:
-            output.note(f"  - {row.key}")
-        if len(plan.deletes) > _DELETES_SHOWN:
-            output.note(f"  - and {len(plan.deletes) - _DELETES_SHOWN} more")
-        if plan.deletes and not plan.total:
+        planning.tell_deletes(plan)
+        if plan.gone and not plan.total:
             raise usage(
                 f"{source} has no images: is it the right place, and mounted?",
                 "productsearch forget deletes what is really to go",
             )
-        something = plan.adds or plan.updates or plan.deletes
+        something = plan.adds or plan.updates or plan.gone
         if something and not asked["yes"]:
             if not sys.stdin.isatty():
                 raise usage("nobody can be asked here", "add --yes once the plan is right")
             if not click.confirm("go on?", err=True):
                 output.note("nothing was done")
                 return int(ExitCode.DONE)
-        if not (settings.dry_run or opened.is_rejects):
-            journal.remember(import_options.mapping_of(asked))
+        journal.remember(import_options.mapping_of(asked))
         ended = session.run(opened, journal, settings, profile, told)
-        deleted = 0
-        failures: list[tuple[str, Failure]] = []
+        done = Forgotten()
         if ended.complete:
-            stale = planning.plan_of(opened, journal, settings).deletes
+            gone = planning.plan_of(opened, journal, settings).gone
             with open_channel(profile) as channel:
-                deleted, failures = forget(stub_of(channel), journal, stale)
-            for sign, failure in failures:
-                output.note(f"{sign}: {failure.lines()}")
-        ended = session.ended_with(ended, deleted=deleted, not_deleted=len(failures))
+                done = forget(stub_of(channel), journal, gone, also_kept=also_kept)
+            for failure in done.failures:
+                output.note(failure.lines())
+            if done.not_ours:
+                output.note(f"{done.not_ours} stay in the library: {options.NOT_OURS}")
+        ended = session.ended_with(
+            ended,
+            deleted=done.deleted,
+            shared=done.shared,
+            not_ours=done.not_ours,
+            not_deleted=len(done.failures),
+        )
         failed = {"error": ended.failure.what} if ended.failure else {}
         told.tell("finished", **ended.fields, **failed, exit_code=int(ended.code))
     code = session.report(ended, as_json=as_json)
-    return int(ExitCode.SOME_REJECTED if failures and code is ExitCode.DONE else code)
-
-
-_DELETES_SHOWN = 10
+    return int(ExitCode.SOME_REJECTED if done.failures and code is ExitCode.DONE else code)

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from productsearch.cli.journal import DONE, REJECTED, SENT, Row, row_of
+from productsearch.cli.journal import DONE, KEPT, REJECTED, SENT, Row, row_of
 
 if TYPE_CHECKING:
     from productsearch.cli.importing.settings import Settings
@@ -29,7 +29,8 @@ class Work:
 
     ``row`` is that of success, without what the service answers. With ``update_sign`` the stored
     image gets the new brief and classes; else the image is added. ``uncertain``: an earlier add of
-    it may have been carried out.
+    it may have been carried out. ``only_looks``: nothing has changed, and the library is asked
+    whether it still has the image.
     """
 
     entry: Entry
@@ -37,6 +38,7 @@ class Work:
     content: bytes = b""
     update_sign: str = ""
     uncertain: bool = False
+    only_looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,48 @@ class Known:
     row: Row
 
 
-def settled(entry: Entry, rows: list[Row], settings: Settings) -> Row | None:
+def settled(entry: Entry, journal: Journal, settings: Settings) -> Row | None:
     """Return the row that says what became of an unchanged entry; None: it is left."""
-    for row in rows:
+    for row in journal.rows_of(entry.key):
         if row.origin != entry.origin:
             continue
         if row.state == DONE:
-            return row
+            return None if _lacks_its_brief(row, journal, settings) else row
         # An address can answer another time, and another setting can help.
         final = row.state == REJECTED and not entry.is_url and row.fit == settings.fit
         if final and not settings.retry_rejected:
             return row
     return None
+
+
+def _lacks_its_brief(row: Row, journal: Journal, settings: Settings) -> bool:
+    """Return whether the library has another's brief beside the image, and is to have this one.
+
+    Of two entries with the same image, one is right.
+    """
+    may_write = settings.on_duplicate == "update" and row.cont_sign
+    return bool(may_write) and row.outcome == KEPT and not journal.has_its_brief(row.cont_sign)
+
+
+def look_of(
+    entry: Entry, source: Source, journal: Journal, settings: Settings
+) -> Work | Known | None:
+    """Return the work that finds out whether the library still has a settled entry's image.
+
+    Known: another entry with the same image finds it out. None: the entry is not settled.
+    """
+    row = settled(entry, journal, settings)
+    if row is None or row.state != DONE or not row.cont_sign:
+        return None
+    if row.is_stored_as_told:
+        return Work(entry=entry, row=row, update_sign=row.cont_sign, only_looks=True)
+    if journal.has_its_brief(row.cont_sign):
+        return Known(row)
+    try:  # what has another's brief is added and kept: an update would replace that
+        content = source.read(entry, IMAGE_BYTES_MAX) if row.digest else b""
+    except OSError:
+        return None
+    return Work(entry=entry, row=row, content=content, uncertain=True, only_looks=True)
 
 
 def decide(
@@ -107,7 +139,9 @@ def _decided(
     if same is not None and same.cont_sign:
         stored = replace(success, cont_sign=same.cont_sign, outcome=same.outcome)
         if same.state == DONE and same.told == success.told:
-            return Known(stored)
+            if not _lacks_its_brief(same, journal, settings):
+                return Known(stored)
+            return Work(entry=entry, row=stored, update_sign=same.cont_sign)
         if lost := _lost_class(same, success):
             return replace(stored, state=REJECTED, reason="CLASS_CANNOT_BE_CLEARED", message=lost)
         return Work(entry=entry, row=stored, update_sign=same.cont_sign)
@@ -115,7 +149,7 @@ def _decided(
     if content and settings.on_duplicate == "keep" and not uncertain and not settings.dry_run:
         twin = journal.done_with(success.digest)
         if twin is not None:
-            return replace(success, cont_sign=twin.cont_sign, outcome="kept")
+            return replace(success, cont_sign=twin.cont_sign, outcome=KEPT)
     return Work(entry=entry, row=success, content=content, uncertain=uncertain)
 
 

@@ -6,17 +6,18 @@ Several entries are under way at once. How fast they are answered is all that se
 from __future__ import annotations
 
 import asyncio
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
-from productsearch.cli.importing.deciding import Known, Work, decide, settled
+from productsearch.cli.importing.deciding import Known, Work, decide, look_of, settled
 from productsearch.cli.importing.pace import Pace, Stopped
 from productsearch.cli.importing.recorder import Recorder
 from productsearch.cli.importing.sender import Sender
 from productsearch.cli.importing.tally import Tally
-from productsearch.cli.journal import REJECTED, SENT, Row
+from productsearch.cli.journal import KEPT, REJECTED, SENT, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +46,8 @@ class Importer:
         self.pace = Pace(settings.patience_s)
         self.rejected_keys: list[str] = []
         """Keys of the entries that are rejected, in this run or before."""
+        self.same_image: list[tuple[str, str, bool]] = []
+        """Keys of two entries with the same image, and whether the first one's brief is stored."""
         self.complete = False
         """Whether the whole source was dealt with."""
         self._source = source
@@ -56,6 +59,9 @@ class Importer:
         self._entries: Iterator[Entry] = unique(source.entries())
         self._queue: asyncio.Queue[Entry | None] = asyncio.Queue(settings.at_once)
         self._failure: Failure | None = None
+        self._under_way: weakref.WeakValueDictionary[str, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
     async def run(self) -> None:
         """Deal with the whole source, or as far as it goes. Raises Failure, SourceError."""
@@ -110,8 +116,8 @@ class Importer:
         """Return some of the entries that are left; None after the last one."""
         left: list[Entry] = []
         for number, entry in enumerate(self._entries, 1):
-            row = settled(entry, self._journal.rows_of(entry.key), self._settings)
-            if row is None:
+            row = settled(entry, self._journal, self._settings)
+            if row is None or (self._settings.check and row.state != REJECTED):
                 left.append(entry)
             elif row.state == REJECTED:
                 self.tally.known_rejected += 1
@@ -134,9 +140,22 @@ class Importer:
                 self._end(failure)
 
     async def _deal_with(self, entry: Entry) -> None:
-        decided = await asyncio.to_thread(
-            decide, entry, self._source, self._journal, self._settings
-        )
+        decided = await asyncio.to_thread(self._decided, entry)
+        digest = "" if isinstance(decided, Known | Row) else decided.row.digest
+        # Entries with the same image come one after the other: the journal knows the first one.
+        lock = self._under_way.setdefault(digest or f"/{entry.key}", asyncio.Lock())
+        waited = lock.locked()
+        async with lock:
+            if waited:
+                decided = await asyncio.to_thread(self._decided, entry)
+            await self._carry_out(entry, decided)
+
+    def _decided(self, entry: Entry) -> Work | Row | Known:
+        known = (self._source, self._journal, self._settings)
+        looks = look_of(entry, *known) if self._settings.check else None
+        return looks or decide(entry, *known)
+
+    async def _carry_out(self, entry: Entry, decided: Work | Row | Known) -> None:
         if isinstance(decided, Known):
             if not self._settings.dry_run:
                 await self._recorder.record(decided.row)
@@ -147,14 +166,33 @@ class Importer:
         else:
             await self._mark(decided)
             row = await self._sender.send(decided)
+            if decided.update_sign and row.reason == "IMAGE_NOT_FOUND":
+                # Somebody deleted it: the journal is wrong about it, and it is added.
+                gone = self._journal.users_of(decided.update_sign)
+                await asyncio.to_thread(self._journal.forget, gone)
+                again = await asyncio.to_thread(self._decided, entry)
+                await self._carry_out(entry, again)
+                return
+            if decided.only_looks and row.outcome in ("updated", KEPT):
+                self.tally.known_done += 1
+                return
         if not self._settings.dry_run:
             await self._recorder.record(row)
         if row.state == REJECTED:
             self.tally.rejected += 1
             self.rejected_keys.append(row.key)
         else:
-            self.tally.outcomes[row.outcome or "kept"] += 1
+            self.tally.outcomes[row.outcome or KEPT] += 1
+            self._note_same(row)
         self._on_row(row)
+
+    def _note_same(self, row: Row) -> None:
+        """Note an entry whose image another entry of the source has too."""
+        if row.outcome == "created" or not row.cont_sign or self._settings.dry_run:
+            return
+        others = [user for user in self._journal.users_of(row.cont_sign) if user.key != row.key]
+        if others:
+            self.same_image.append((row.key, others[0].key, row.outcome == "updated"))
 
     async def _mark(self, work: Work) -> None:
         """Note before a call that it is made, where that matters to the next run."""
@@ -182,7 +220,7 @@ def tally_before(source: Source, journal: Journal, settings: Settings) -> Tally:
     tally = Tally(total=0)
     for entry in unique(source.entries()):
         tally.total = (tally.total or 0) + 1
-        row = settled(entry, journal.rows_of(entry.key), settings)
+        row = settled(entry, journal, settings)
         if row is not None and row.state == REJECTED:
             tally.known_rejected += 1
         elif row is not None:

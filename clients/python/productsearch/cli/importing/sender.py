@@ -103,7 +103,11 @@ class Sender:
         answer = await self._stub.AddImage(request, timeout=self._settings.call_timeout_s)
         outcome = AddOutcome.Name(answer.outcome).removeprefix("ADD_OUTCOME_").lower()
         return replace(
-            work.row, cont_sign=answer.cont_sign, outcome=outcome, log_id=str(answer.log_id)
+            work.row,
+            cont_sign=answer.cont_sign,
+            outcome=outcome,
+            ours=work.row.ours or outcome == "created",
+            log_id=str(answer.log_id),
         )
 
     async def _update(self, work: Work) -> Row:

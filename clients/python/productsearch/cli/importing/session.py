@@ -8,16 +8,19 @@ import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
 from productsearch.cli import output
-from productsearch.cli.connection import open_async_channel
+from productsearch.cli.connection import open_async_channel, open_channel
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure, usage
 from productsearch.cli.importing import rejects
 from productsearch.cli.importing.importer import Importer, tally_before
 from productsearch.cli.importing.progress import Progress
 from productsearch.cli.journal import REJECTED, Journal, JournalError
+from productsearch.cli.rpc_failures import failure_of
 from productsearch.cli.sources.entry import SourceError
-from productsearch.v1 import ProductSearchStub
+from productsearch.v1 import AddImageRequest, ProductSearchStub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from productsearch.cli.sources import Source
 
 
+_SAME_SHOWN = 5
 _ALWAYS_SHOWN = ("total", "done", "rejected", "left", "verify_missed")
 
 
@@ -41,6 +45,23 @@ class Ended:
     code: ExitCode
     failure: Failure | None
     complete: bool
+
+
+def ask_first(profile: Profile, timeout_s: float) -> None:
+    """Raise Failure where the service refuses this caller, or this library.
+
+    The request lacks its image: the service refuses it before the upstream, for that reason if for
+    no other. A service that cannot be reached, or is busy, is left to the import's patience.
+    """
+    with open_channel(profile) as channel:
+        try:
+            ProductSearchStub(channel).AddImage(
+                AddImageRequest(library=profile.library), timeout=timeout_s
+            )
+        except grpc.RpcError as error:
+            failure = failure_of(error)
+            if failure.code is ExitCode.REFUSED and failure.reason != "FIELD_INVALID":
+                raise failure from None
 
 
 @contextlib.contextmanager
@@ -90,12 +111,22 @@ def run(
                 fields["rejects_file"] = str(file)
         except OSError as wrong:
             output.note(f"the rejects file {file} cannot be written: {wrong.strerror}")
+    _tell_same(importer)
     if importer.complete and not tally.total:
         output.note(f"{source.name} has no images; `productsearch import --help` says what counts")
     code = ExitCode.DONE if failure is None else failure.code
     if failure is None and tally.all_rejected:
         code = ExitCode.SOME_REJECTED
     return Ended(fields=fields, code=code, failure=failure, complete=importer.complete)
+
+
+def _tell_same(importer: Importer) -> None:
+    """Tell which files are the same image: the library has one brief for them."""
+    for key, other, stored in importer.same_image[:_SAME_SHOWN]:
+        has = key if stored else other
+        output.note(f"{key} and {other} are the same image; the library has the brief of {has}")
+    if (more := len(importer.same_image) - _SAME_SHOWN) > 0:
+        output.note(f"and {more} more that are the same image as another")
 
 
 async def _import(

@@ -16,6 +16,8 @@ class Settings:
     dry_run: bool = False
     fetch: bool = False
     retry_rejected: bool = False
+    check: bool = False
+    """Whether the library is asked for each image that the journal says is there."""
     at_once: int = 8
     time_limit_s: float = 0.0
     patience_s: float = 300.0

@@ -18,9 +18,9 @@ JOURNAL: Final = ".productsearch.journal"
 SUFFIXES: Final = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".heic", ".heif", ".gif", ".tif", ".tiff")
 )
-FIELDS: Final = ("path", "name", "stem", "folder", "top")
-"""What templates can use: the relative path, the file's name with and without its suffix, the name
-of its folder, and that of the first folder below the source."""
+FIELDS: Final = ("path", "name", "stem", "sku", "folder", "top")
+"""What templates can use: the relative path, the file's name with and without its suffix (which is
+the own id), the name of its folder, and that of the first folder below the source."""
 
 
 class Folder:
@@ -91,6 +91,7 @@ def values_of(path: str) -> dict[str, str]:
         "path": path,
         "name": pure.name,
         "stem": pure.stem,
+        "sku": pure.stem,
         "folder": folders[-1] if folders else "",
         "top": folders[0] if folders else "",
     }

@@ -55,6 +55,8 @@ class Rows:
         mapping = self._mapping
         value = {name: row.get(column, "") for name, column in self._columns.items()}
         image = value["image"].strip()
+        # A template can name a column, or what a column is for.
+        row = value | row
         size, mtime_ns = self._stat(image)
         return Entry(
             key=row["key"] if self.is_rejects else image,

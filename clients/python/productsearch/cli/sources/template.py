@@ -50,10 +50,10 @@ class Template:
         return _PLACEHOLDER.sub(value, self.text)
 
     def check(self, known: Iterable[str]) -> None:
-        """Raise SourceError for a name that no column has."""
+        """Raise SourceError for a name that is not known."""
         for name in self.names:
             if name not in known:
-                raise SourceError(f"{{{name}}} is no column; use one of {', '.join(known)}")
+                raise SourceError(f"{{{name}}} is not known; use one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,5 +94,5 @@ class Mapping:
             )
         for template in (self.brief, self.class_id1, self.class_id2):
             if template is not None:
-                template.check(columns)
+                template.check([*dict.fromkeys((*columns, *resolved))])
         return resolved

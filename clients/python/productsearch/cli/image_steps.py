@@ -1,0 +1,65 @@
+"""What can be done about an image that the service did not take, from the image itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from productsearch.v1 import ImageSource
+
+_BEGINNINGS: Final = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"),
+    *(b"\0\0\0\x0cjP", b"\xff\x0a"),
+)
+"""Of JPEG, PNG, GIF, BMP, WebP, TIFF, JPEG 2000, JPEG XL."""
+_FTYP: Final = slice(4, 8)
+"""Where HEIC and AVIF say ``ftyp``."""
+_SHOWN_BYTES: Final = 16
+
+
+def step_for(request: Any, reason: str) -> str:
+    """Return the next step for the image of a request that failed; "": nothing more is known."""
+    image = _image_of(request)
+    if image is None:
+        return ""
+    if reason == "IMAGE_URL_UNREACHABLE" and image.url:
+        return _about_address(image.url)
+    if reason == "IMAGE_UNREADABLE" and image.content:
+        return _about_content(image)
+    if reason == "IMAGE_SIZE_INVALID" and image.fit:
+        return "give another image: --fit cannot bring this one inside the limits"
+    return ""
+
+
+def _image_of(request: Any) -> ImageSource | None:
+    """Return the image of a request to add, search, update or delete."""
+    for way in (("image",), ("new_image", "image"), ("image_ref", "image")):
+        found = request
+        for name in way:
+            found = getattr(found, name, None)
+        if isinstance(found, ImageSource):
+            return found
+    return None
+
+
+def _about_content(image: ImageSource) -> str:
+    begins = image.content[:_SHOWN_BYTES]
+    if not begins.startswith(_BEGINNINGS) and begins[_FTYP] != b"ftyp":
+        return f"give a JPEG or PNG; this is no image, it begins with {ascii(begins)[1:]}"
+    if image.fit:
+        return "save it as JPEG or PNG: it is damaged, or of a kind that --fit cannot read"
+    return "save it as JPEG or PNG, or add --fit and the service does so"
+
+
+def _about_address(address: str) -> str:
+    give = "download it and give the file"
+    host = urlsplit(address).hostname or ""
+    try:
+        found = {each[4][0] for each in socket.getaddrinfo(host, None)}
+    except OSError:
+        return f"check the address: no host {host} is known here"
+    if any(not ipaddress.ip_address(str(each).partition("%")[0]).is_global for each in found):
+        return f"{give}: {host} is a private address, and the upstream takes public ones"
+    return give
