@@ -85,6 +85,8 @@ class Api:
             Route("/oauth/2.0/token", self._token_endpoint.answer, methods=["GET", "POST"]),
             Route(_PATH + "{method}", self.call, methods=_METHODS),
             Route("/rest/2.0/{rest:path}", self.call, methods=_METHODS),
+            # Starlette would redirect this one to the one above.
+            Route("/rest/2.0", self.call, methods=_METHODS),
         ]
 
     async def call(self, request: Request) -> Response:
