@@ -110,9 +110,9 @@ LARGE_SCANNED_PX = 40 << 20
 JOB_BYTES_MAX = 256 << 20
 """Memory that a worker process may take for one image, beside its own."""
 
-JOB_CPU_S = 2
-LARGE_JOB_CPU_S = 5
-"""Processor time for one image; the kernel counts whole seconds and adds up to one."""
+JOB_CPU_S = 2.0
+LARGE_JOB_CPU_S = 5.0
+"""Processor time for one image; the kernel may count a quarter more or less than is used."""
 
 JOB_S = 20.0
 """Longest time on the clock for one image in a worker process, and then the process is killed."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from productsearch_engine.limits import (
     DISCARD_S,
@@ -26,6 +27,7 @@ from productsearch_engine.limits import (
     PIPELINED_MAX,
     WRITE_STALL_S,
 )
+from productsearch_engine.server.request_parser import RequestParser
 
 
 class Connections:
@@ -78,6 +80,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, connections: Connections, **parts: Any):
         super().__init__(**parts)
+        self.parser = RequestParser(self)  # type: ignore[assignment]
         self._connections = connections
         self._in_message = False
         self._in_head = True
@@ -86,6 +89,8 @@ class Connection(HttpToolsProtocol):
         self._wire_bytes = 0
         self._body_bytes = 0
         self._pieces = 0
+        self._cycles: deque[RequestResponseCycle] = deque()
+        """Of the requests that are not answered: the first one is worked on."""
         self._unread_since_s: float | None = None
         self._heard_s = 0.0
         self.since_s = time.monotonic()
@@ -121,9 +126,12 @@ class Connection(HttpToolsProtocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget it, and tell the call under way; uvicorn tells only the last that came."""
         self._connections.remove(self)
         super().connection_lost(exc)
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless there is too much of what is no body."""
@@ -157,11 +165,14 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start to answer the request, unless too many wait on this connection."""
+        if self._is_wish:
+            return
         self._in_head = False
         if self.transport.is_closing() or len(self.pipeline) >= PIPELINED_MAX:
             self.cut()
         else:
             super().on_headers_complete()
+            self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -172,13 +183,21 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
+        if self._is_wish:
+            return
         self._in_message = False
         if self.cycle is not None:
             super().on_message_complete()
 
+    @property
+    def _is_wish(self) -> bool:
+        parser: object = self.parser
+        return isinstance(parser, RequestParser) and parser.is_wish
+
     def on_response_complete(self) -> None:
         """Note that an answer was sent."""
         self.since_s = time.monotonic()
+        self._cycles.popleft()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
