@@ -67,7 +67,7 @@ OVERHEAD_MAX = 8
 
 PIECES_MAX = 1024
 PIECE_BYTES_MIN = 256
-"""A body arrives in at most ``PIECES_MAX`` pieces and one more for each so many bytes."""
+"""A body, or a download, comes in at most ``PIECES_MAX`` pieces and one for each so many bytes."""
 
 DISCARD_S = 30.0
 """Longest time that the rest of a body is read and dropped after its answer."""
@@ -133,6 +133,10 @@ WORKER_PAUSE_MAX_S = 5.0
 """Between two tries to start a worker process, doubling up to the second number."""
 
 DOWNLOAD_BYTES_MAX = 4 << 20
+ANSWER_HEAD_BYTES_MAX = 512 << 10
+"""What a host may say before its content, and again beside and behind it: interim answers, the
+sizes of chunks, trailers."""
+
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16
