@@ -25,6 +25,8 @@ from tests.soak.crash_callers import CALL_S, Acknowledged, add_and_keep
 from tests.soak.measures import Measure, at_least
 
 _ENGINE_CALLERS: Final = 4
+_START_S: Final = 240
+"""For a machine that does other things."""
 _CREATED: Final = v1.AddOutcome.ADD_OUTCOME_CREATED
 _VICTIMS: Final = (
     "engine and postgres",
@@ -140,7 +142,7 @@ def _kill(engine: Engine, victims: str) -> int:
         else:
             _kill_postgres(postmaster(engine))
     if "engine" in victims:
-        engine.start()
+        engine.start(_START_S)
     return workers
 
 
