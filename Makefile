@@ -51,8 +51,9 @@ soak-mixed: $(installed) ## a million mixed calls: memory, threads, descriptors,
 	$(bin)/python -u -m tests.soak.mixed
 soak-certificates: $(installed) ## new certificates each second for a minute, under load
 	$(bin)/python -u -m tests.soak.certificates
-fuzz: $(installed) ## mutated answers, random requests, broken images
+fuzz: $(installed) ## mutated answers, requests, images: for every reader, and for a running engine
 	$(bin)/python -u -m tests.soak.fuzz
+	$(bin)/python -u -m tests.soak.fuzz_engine
 
 soak-reembed: $(installed) ## another embedding for 20,000 images that are in use, with a kill
 	$(bin)/python -u -m tests.soak.reembed

@@ -67,7 +67,7 @@ OVERHEAD_MAX = 8
 
 PIECES_MAX = 1024
 PIECE_BYTES_MIN = 256
-"""A body arrives in at most ``PIECES_MAX`` pieces and one more for each so many bytes."""
+"""A body, or a download, comes in at most ``PIECES_MAX`` pieces and one for each so many bytes."""
 
 DISCARD_S = 30.0
 """Longest time that the rest of a body is read and dropped after its answer."""
@@ -119,9 +119,9 @@ LARGE_SCANNED_PX = 40 << 20
 JOB_BYTES_MAX = 256 << 20
 """Memory that a worker process may take for one image, beside its own."""
 
-JOB_CPU_S = 2
-LARGE_JOB_CPU_S = 5
-"""Processor time for one image; the kernel counts whole seconds and adds up to one."""
+JOB_CPU_S = 2.0
+LARGE_JOB_CPU_S = 5.0
+"""Processor time for one image; the kernel may count a quarter more or less than is used."""
 
 JOB_S = 20.0
 """Longest time on the clock for one image in a worker process, and then the process is killed."""
@@ -142,6 +142,10 @@ WORKER_PAUSE_MAX_S = 5.0
 """Between two tries to start a worker process, doubling up to the second number."""
 
 DOWNLOAD_BYTES_MAX = 4 << 20
+ANSWER_HEAD_BYTES_MAX = 512 << 10
+"""What a host may say before its content, and again beside and behind it: interim answers, the
+sizes of chunks, trailers."""
+
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16

@@ -224,6 +224,7 @@ def test_json_is_utf8(caller: Caller) -> None:
         ("POST", CALLS + "list"),
         ("POST", "/rest/2.0/image-classify/v1/realtime_search/similar/add"),
         ("POST", "/rest/2.0/"),
+        ("POST", "/rest/2.0"),
         ("GET", CALLS + "add"),
     ],
 )

@@ -23,6 +23,8 @@ from productsearch_engine.api.shares import Shares
 from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.image_files import jpeg
 
+_TRIES = 10
+
 
 @asynccontextmanager
 async def granted(shares: Shares, key: int, size: int) -> AsyncIterator[None]:
@@ -184,19 +186,26 @@ def test_calls_in_flight() -> None:
 
 
 def test_many_large_bodies(shared_caller: Caller) -> None:
-    """More bodies at once than are admitted together are all answered in the end."""
+    """More bodies at once than are admitted together are all answered in the end.
+
+    On a busy machine some wait longer than a call may (2, 4), and are sent again.
+    """
     image = image_field(jpeg(1) + bytes(2_900_000))
     number = 2 * limits.BODIES_BYTES_MAX // limits.ENCODED_BYTES_MAX
     codes: list[int] = []
 
     def search() -> None:
-        response = requests.post(
-            shared_caller.url + CALLS + "search",
-            params={"access_token": shared_caller.token},
-            files={"image": (None, image)},
-            timeout=120,
-        )
-        codes.append(code_of(response.json()))
+        for _ in range(_TRIES):
+            response = requests.post(
+                shared_caller.url + CALLS + "search",
+                params={"access_token": shared_caller.token},
+                files={"image": (None, image)},
+                timeout=120,
+            )
+            code = code_of(response.json())
+            if code not in (2, 4):
+                break
+        codes.append(code)
 
     threads = [threading.Thread(target=search) for _ in range(number)]
     for thread in threads:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psutil
 import pytest
 
-from productsearch_engine.images import download
+from productsearch_engine.images import bounded_answer, download
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError, UrlTimeoutError
 from productsearch_engine.images.own_address import is_own
@@ -74,6 +74,13 @@ def site() -> Iterator[Site]:
                 packed = packer.compress(plain) + packer.flush()
                 with suppress(OSError):
                     self.wfile.write(packed[: len(packed) // 2] if "cut" in self.path else packed)
+            elif kind == "endless":
+                start, piece = (bytes.fromhex(part) for part in value.split("/"))
+                with suppress(OSError):
+                    self.wfile.write(start)
+                    for _ in range(100):
+                        self.wfile.write(piece * ((1 << 20) // len(piece)))
+                    known.asked.append("read to the end")
             elif kind == "raw":
                 self.wfile.write(bytes.fromhex(value))
             elif kind == "short":
@@ -226,6 +233,33 @@ def test_a_silent_host_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
                 )
 
 
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2;a=b\r\nxy\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"a: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+    ],
+    ids=["chunks of 1", "chunks of 2", "trailers", "interim", "hints"],
+)
+def test_what_is_no_content_is_bounded(start: bytes, piece: bytes, site: Site) -> None:
+    """Heads, sizes and trailers without end are not read to the end, nor for the whole time."""
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=True).download(f"{site.url}/endless/{start.hex()}/{piece.hex()}")
+    assert "read to the end" not in site.asked
+
+
+def test_small_chunks(site: Site) -> None:
+    """A host may send an image in pieces as small as some servers make them."""
+    file = jpeg(1)
+    chunks = [file[at : at + 512] for at in range(0, len(file), 512)]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    assert file == Downloader(allow_private=True).download(f"{site.url}/raw/{said.hex()}")
+
+
 def test_nobody_there() -> None:
     """A port where nobody listens is refused."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -246,9 +280,9 @@ def test_nothing_of_ours_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 def test_limit_of_a_download(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image of exactly the bound is taken, one byte more is not."""
     image = jpeg(1)
-    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(image))
+    monkeypatch.setattr(bounded_answer, "DOWNLOAD_BYTES_MAX", len(image))
     assert image == Downloader(allow_private=True).download(site.url + "/jpg/1")
-    monkeypatch.setattr(download, "DOWNLOAD_BYTES_MAX", len(image) - 1)
+    monkeypatch.setattr(bounded_answer, "DOWNLOAD_BYTES_MAX", len(image) - 1)
     with pytest.raises(ImageSizeError):
         Downloader(allow_private=True).download(site.url + "/jpg/1")
 

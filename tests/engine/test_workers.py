@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import struct
 import threading
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -27,7 +29,7 @@ from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 from productsearch_engine.workers.turns import Turns
 from productsearch_engine.workers.worker import Worker
-from tests.engine.calling import Caller, code_of
+from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.copies import Template, copied
 from tests.engine.image_files import draw, encoded, jpeg
 
@@ -249,8 +251,8 @@ def test_callers_take_turns(shared: Running) -> None:
 
 def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that takes too much processor time is refused, after a try in the other lane."""
-    monkeypatch.setattr(pool, "JOB_CPU_S", 0)
-    monkeypatch.setattr(pool, "LARGE_JOB_CPU_S", 0)
+    monkeypatch.setattr(pool, "JOB_CPU_S", 0.3)
+    monkeypatch.setattr(pool, "LARGE_JOB_CPU_S", 0.3)
     with running(1) as own:
         bomb = run_length_bomb()
 
@@ -259,8 +261,20 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
         with pytest.raises(ImageSizeError):
             own.run(ask)
-        # The kernel counts whole seconds: of none, a process has the rest of the running one.
-        assert any(isinstance(own.describe(jpeg(1))[0], Described) for _ in range(8))
+        assert isinstance(own.describe(jpeg(1))[0], Described)
+
+
+def test_time_is_counted_anew_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is not killed for what all its images took together, however long it lives."""
+    monkeypatch.setattr(pool, "JOB_CPU_S", 0.5)
+    others = {process.pid for process in processes()}
+    with running(1) as own:
+        own.describe(jpeg(1))
+        (only,) = [process for process in processes() if process.pid not in others]
+        while sum(only.cpu_times()[:2]) < 2.5:
+            found = own.describe(*[jpeg(seed) for seed in range(20)])
+            assert all(isinstance(one, Described) for one in found)
+        assert only.is_running()
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +317,36 @@ def test_no_process_outlives_the_engine(template: Template) -> None:
         assert left
         engine.kill()
         assert [] == psutil.wait_procs(left, timeout=60)[1]
+        caller.close()
+
+
+def test_an_add_that_nobody_waits_for(template: Template) -> None:
+    """An add whose caller left while it waited for a process is not stored after that.
+
+    The caller may have repeated it meanwhile, and deleted the image.
+    """
+    with copied(template, environment={"PRODUCTSEARCH_ENGINE_DECODERS": "1"}) as engine:
+        caller = Caller(engine.url, *template.keys)
+        caller.call("search", image=jpeg(1))
+        stopped = processes(of=engine.pid)
+        for process in stopped:
+            process.suspend()
+        body = urlencode({"image": image_field(jpeg(2)), "brief": "x"}).encode()
+        head = (
+            f"POST {CALLS}add?access_token={caller.token} HTTP/1.1\r\nHost: x\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        port = int(engine.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
+            connection.sendall(head.encode() + body)
+            time.sleep(0.5)
+        time.sleep(0.2)
+        for process in stopped:
+            process.resume()
+        for seed in (3, 4):  # they wait behind it
+            assert 0 == code_of(caller.call("search", image=jpeg(seed)))
+        assert 0 == code_of(caller.call("add", image=jpeg(2), brief="x"))
         caller.close()
 
 

@@ -111,17 +111,18 @@ class Wire:
         self._address = (parts.hostname or "", parts.port or 0)
         self._socket: socket.socket | None = None
 
-    def outcome(self, sent: bytes) -> str:
+    def outcome(self, sent: bytes, answer_s: float = _ANSWER_S) -> str:
         """Send a request; return ``code N``, ``HTTP N``, ``closed``, ``nothing``, or WRONG and why.
 
-        A request that is cut short is answered with nothing: the connection is closed for it.
+        A request that is cut short is answered with nothing within ``answer_s``: the connection is
+        closed for it.
         """
         if self._socket is None:
             self._socket = socket.create_connection(self._address, _PATIENCE_S)
-            self._socket.settimeout(_ANSWER_S)
+        self._socket.settimeout(answer_s)
         try:
             self._socket.sendall(sent)
-            status, body = self._answer()
+            status, body = self._answer(to_head=sent.startswith(b"HEAD "))
         except (ConnectionError, EOFError):
             self.close()
             return "closed"
@@ -138,7 +139,7 @@ class Wire:
             self._socket.close()
             self._socket = None
 
-    def _answer(self) -> tuple[int, bytes]:
+    def _answer(self, *, to_head: bool) -> tuple[int, bytes]:
         assert self._socket
         got = b""
         while True:
@@ -149,7 +150,7 @@ class Wire:
             if end:
                 lines = head.lower().split(b"\r\n")
                 told = next((line for line in lines if line.startswith(b"content-length:")), b"")
-                length = int(told.partition(b":")[2] or 0)
+                length = 0 if to_head else int(told.partition(b":")[2] or 0)
                 if len(body) >= length:
                     if len(body) > length:  # an answer to what was read as another request
                         self.close()

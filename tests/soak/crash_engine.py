@@ -1,4 +1,4 @@
-"""The engine and its PostgreSQL are killed at random points, behind a facade that lives on."""
+"""The engine, its workers and its PostgreSQL are killed at random points, behind a live facade."""
 
 from __future__ import annotations
 
@@ -22,11 +22,22 @@ from tests.engine.databases import connected, postmaster
 from tests.facade import Server
 from tests.pictures import numbered_jpeg
 from tests.soak.crash_callers import CALL_S, Acknowledged, add_and_keep
-from tests.soak.measures import Measure
+from tests.soak.measures import Measure, at_least
 
 _ENGINE_CALLERS: Final = 4
+_START_S: Final = 240
+"""For a machine that does other things."""
 _CREATED: Final = v1.AddOutcome.ADD_OUTCOME_CREATED
-_VICTIMS: Final = ("engine and postgres", "postgres and engine", "postgres", "engine")
+_VICTIMS: Final = (
+    "engine and postgres",
+    "workers",
+    "postgres and engine",
+    "workers and postgres",
+    "engine",
+    "workers",
+    "postgres",
+    "workers and engine",
+)
 
 
 @contextmanager
@@ -50,7 +61,7 @@ def _before(engine: Engine, name: str) -> Iterator[v1.ProductSearchStub]:
 
 
 def kill_the_engine(engine: Engine, kills: int, chance: random.Random) -> list[Measure]:
-    """Kill engine, PostgreSQL or both while callers add, update and delete images."""
+    """Kill engine, workers, PostgreSQL or two of them while callers change images."""
     told, over = Acknowledged(), threading.Event()
     with _before(engine, "killed") as stub, ThreadPoolExecutor(_ENGINE_CALLERS) as pool:
         callers = [
@@ -58,12 +69,14 @@ def kill_the_engine(engine: Engine, kills: int, chance: random.Random) -> list[M
             for number in range(_ENGINE_CALLERS)
         ]
         try:
-            killed = 0
+            killed, killed_workers = 0, 0
             while killed < kills and told.wait_for(told.count + chance.randrange(5, 25)):
                 victims = _VICTIMS[killed % len(_VICTIMS)]
                 time.sleep(chance.uniform(0, 0.1))
-                _kill(engine, victims)
+                killed_workers += _kill(engine, victims)
                 killed += 1
+                if killed % 10 == 0:
+                    print(f"engine kills: {killed} of {kills}", flush=True)
             told.wait_for(told.count + _ENGINE_CALLERS)
         finally:
             over.set()
@@ -75,7 +88,13 @@ def kill_the_engine(engine: Engine, kills: int, chance: random.Random) -> list[M
             expected |= {} if failure else caller.result()
         found = _stored(engine, "killed")
     print(f"engine kills: acknowledgements {told.count}, refusals {dict(told.refused)}")
-    return _engine_measures(expected, found, killed, kills, len([f for f in failed if f]))
+    print(f"engine kills: worker processes killed {killed_workers}")
+    gave_up = len([failure for failure in failed if failure])
+    return [
+        *_engine_measures(expected, found, killed, kills, gave_up),
+        # In each round of victims workers are killed four times, and one at least is there.
+        at_least("kills of workers", killed_workers, max(1, kills // 4)),
+    ]
 
 
 def _change_on(
@@ -109,21 +128,43 @@ def _change_on(
     return expected
 
 
-def _kill(engine: Engine, victims: str) -> None:
+def _kill(engine: Engine, victims: str) -> int:
+    """Kill them in this order, start the engine if it was one, and say how many were workers."""
+    workers = 0
     for victim in victims.split(" and "):
         if victim == "engine":
             engine.kill()
+        elif victim == "workers":
+            found = _workers(engine.pid)
+            for process_id in found:
+                _kill_one(process_id)
+            workers += len(found)
         else:
             _kill_postgres(postmaster(engine))
     if "engine" in victims:
-        engine.start()
+        engine.start(_START_S)
+    return workers
+
+
+def _workers(engine_id: int) -> list[int]:
+    found = []
+    for process_id in _children(engine_id):
+        with suppress(OSError):
+            command = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+            if b"productsearch_engine.workers.process" in command:
+                found.append(process_id)
+    return found
 
 
 def _kill_postgres(postmaster_id: int) -> None:
     """Kill the postmaster and each of its processes before any of them can write more."""
     for process_id in (postmaster_id, *_children(postmaster_id)):
-        with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGKILL)
+        _kill_one(process_id)
+
+
+def _kill_one(process_id: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGKILL)
 
 
 def _children(parent: int) -> list[int]:
@@ -163,7 +204,9 @@ def _engine_measures(
     back = {sign for sign, brief in expected.items() if brief is None and sign in briefs}
     print(f"engine kills: images {len(present)}, deleted {len(expected) - len(present)}")
     return [
-        Measure(name="kills of engine and PostgreSQL", value=killed, relation=">=", bar=kills),
+        Measure(
+            name="kills of engine, workers and PostgreSQL", value=killed, relation=">=", bar=kills
+        ),
         Measure(name="engine: acknowledged adds lost", value=len(lost), relation="==", bar=0),
         Measure(name="engine: acknowledged updates lost", value=len(stale), relation="==", bar=0),
         Measure(name="engine: acknowledged deletes lost", value=len(back), relation="==", bar=0),

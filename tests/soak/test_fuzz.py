@@ -12,6 +12,7 @@ from PIL import Image
 from productsearch import v1
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault
+from tests.soak import fuzz_engine
 from tests.soak.fuzz import FULL, run
 from tests.soak.fuzz_files import claiming, files_of_all_kinds
 from tests.soak.measures import assert_kept
@@ -22,6 +23,12 @@ SIZE = FULL // 50
 def test_bad_bytes_meet_values_or_own_errors() -> None:
     """Answers, requests, forms, images: read or refused, and the service answers on."""
     assert_kept(run(SIZE))
+
+
+@pytest.mark.slow
+def test_bad_bytes_for_a_running_engine() -> None:
+    """Mutated calls and images over HTTP: documented codes, and the engine is as before."""
+    assert_kept(fuzz_engine.run(2_000, 120))
 
 
 def test_headers_lie_as_they_are_told() -> None:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from productsearch_engine.api import bodies, codes, forms
 from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens
-from productsearch_engine.api.calls import Calls
+from productsearch_engine.api.calls import CallerGoneError, Calls
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.api.in_flight import InFlight
@@ -85,6 +85,8 @@ class Api:
             Route("/oauth/2.0/token", self._token_endpoint.answer, methods=["GET", "POST"]),
             Route(_PATH + "{method}", self.call, methods=_METHODS),
             Route("/rest/2.0/{rest:path}", self.call, methods=_METHODS),
+            # Starlette would redirect this one to the one above.
+            Route("/rest/2.0", self.call, methods=_METHODS),
         ]
 
     async def call(self, request: Request) -> Response:
@@ -97,7 +99,7 @@ class Api:
         try:
             response = JSONResponse({"log_id": log_id, **await self._answer(request, method)})
             code = 0
-        except ClientDisconnect:
+        except (ClientDisconnect, CallerGoneError):
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
@@ -120,11 +122,11 @@ class Api:
             async with nullcontext() if is_small else _in_turn(self._memory, app_id, size):
                 wanted = READERS[method](await self._fields(request))
                 if wanted.source.url is None:
-                    return await self._calls.answer(app_id, wanted, None)
+                    return await self._calls.answer(app_id, wanted, None, request.is_disconnected)
             # The body is given back first: who holds some must not wait for more.
             async with _in_turn(self._memory, app_id, DOWNLOAD_BYTES_MAX):
                 download = await self.download(app_id, wanted.source.url)
-                return await self._calls.answer(app_id, wanted, download)
+                return await self._calls.answer(app_id, wanted, download, request.is_disconnected)
 
     async def _fields(self, request: Request) -> forms.Fields:
         body = await bodies.read(request, BODY_BYTES_MAX)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -42,6 +42,14 @@ from productsearch_engine.workers.pool import Workers
 Answer = dict[str, object]
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+
+
+class CallerGoneError(Exception):
+    """Nobody waits for the answer any more, and nothing was stored."""
+
+
+async def _nobody_left() -> bool:
+    return False
 
 
 class Ranked(NamedTuple):
@@ -77,22 +85,30 @@ class Calls:
         self._threads = threads
         self._library_of_app: dict[int, tuple[Library, float]] = {}
 
-    async def answer(self, app_id: int, request: Request, download: bytes | None) -> Answer:
+    async def answer(
+        self,
+        app_id: int,
+        request: Request,
+        download: bytes | None,
+        is_gone: Callable[[], Awaitable[bool]] = _nobody_left,
+    ) -> Answer:
         """Do the call and return its answer without ``log_id``.
 
-        ``download`` is the content of the request's URL, if it has one. Raises ApiError,
-        ImageError, DuplicateError, LibraryFullError, WorkersUnavailableError, and
+        ``download`` is the content of the request's URL, if it has one. ``is_gone`` says whether
+        the caller has left: an add that waited for a worker is not stored then, because the caller
+        may have repeated it since, and deleted the image. Raises ApiError, ImageError,
+        DuplicateError, LibraryFullError, WorkersUnavailableError, CallerGoneError, and
         psycopg.Error when the database fails.
         """
         if self._watch.is_down:
             raise ApiError(codes.UNAVAILABLE)
         try:
-            return await self._do(app_id, request, download)
+            return await self._do(app_id, request, download, is_gone)
         except LibraryGoneError:
             # Since it was remembered, the library was deleted, and perhaps created again, or
             # it was given another embedding.
             self._library_of_app.pop(app_id, None)
-            return await self._do(app_id, request, download)
+            return await self._do(app_id, request, download, is_gone)
 
     async def describe(
         self, app_id: int, source: Source, download: bytes | None
@@ -107,10 +123,16 @@ class Calls:
         described = await self._described(app_id, library, image, None, copy=True)
         return library, image.digest, described
 
-    async def _do(self, app_id: int, request: Request, download: bytes | None) -> Answer:
+    async def _do(
+        self,
+        app_id: int,
+        request: Request,
+        download: bytes | None,
+        is_gone: Callable[[], Awaitable[bool]],
+    ) -> Answer:
         match request:
             case Add():
-                return await self._add(app_id, request, download)
+                return await self._add(app_id, request, download, is_gone)
             case Search():
                 library, image = await self._in_thread(self._any, app_id, request.source, download)
                 described = await self._described(app_id, library, image, request.region)
@@ -127,7 +149,13 @@ class Calls:
             case Delete():
                 return await self._in_thread(self._delete, app_id, request, download)
 
-    async def _add(self, app_id: int, request: Add, download: bytes | None) -> Answer:
+    async def _add(
+        self,
+        app_id: int,
+        request: Add,
+        download: bytes | None,
+        is_gone: Callable[[], Awaitable[bool]],
+    ) -> Answer:
         # Imports are often run twice: a stored image is not embedded a second time.
         library, image, known = await self._in_thread(self._find, app_id, request.source, download)
         if known is not None and (not known.copy_missing or self._watch.disk_is_full()):
@@ -135,6 +163,8 @@ class Calls:
         described = await self._described(
             app_id, library, image, request.region, copy=library.keep_images
         )
+        if await is_gone():
+            raise CallerGoneError
         if known is not None:
             if described.kept is not None:
                 keep = (library, known.sign, described.kept, request.region)

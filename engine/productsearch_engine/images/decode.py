@@ -43,6 +43,11 @@ _ROWS = 256
 """Read at a time."""
 
 
+def factor(structure: Structure, side_px_min: int) -> int:
+    """Return by how much ``pixels`` scales down: equal factors give equal pixels."""
+    return _factor(min(structure.width, structure.height), side_px_min)
+
+
 def pixels(content: bytes, structure: Structure, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
     """Decode, scaled down by 2, 4 or 8 while the shortest side stays at ``side_px_min`` or more.
 
@@ -106,16 +111,20 @@ def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixe
     image.load()
     image.info.update(key)
     flat = _direct_colour(image)
-    factor = 1
-    while factor < 8 and shortest // (factor * 2) >= side_px_min:
-        factor *= 2
-    left = factor * min(flat.size) // shortest
+    left = _factor(shortest, side_px_min) * min(flat.size) // shortest
     if left > 1:
         flat = flat.reduce(left)
     flat = _over_white(flat)
     if isinstance(orientation, int) and orientation in _UPRIGHT:
         flat = flat.transpose(_UPRIGHT[orientation])
     return np.asarray(flat, dtype=np.uint8)
+
+
+def _factor(shortest_px: int, side_px_min: int) -> int:
+    found = 1
+    while found < 8 and shortest_px // (found * 2) >= side_px_min:
+        found *= 2
+    return found
 
 
 def _orientation(image: Image.Image) -> object:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from productsearch_engine.images import web_address
+from productsearch_engine.images.bounded_answer import BoundedAnswer
 from productsearch_engine.images.errors import (
     ImageError,
     ImageSizeError,
@@ -80,7 +81,9 @@ class Downloader:
                     return location
                 if response.status != http.client.OK:
                     raise UrlRefusedError
-                return _decoded(_content(response), response.getheader("Content-Encoding", ""))
+                if not isinstance(response, BoundedAnswer):
+                    raise TypeError("the connection has another class of answers")
+                return _decoded(response.content(), response.getheader("Content-Encoding", ""))
 
     @contextmanager
     def _connected(
@@ -94,6 +97,7 @@ class Downloader:
             kind = http.client.HTTPSConnection if target.https else http.client.HTTPConnection
             connection = kind(target.host, target.port)
             connection.sock = channel
+            connection.response_class = BoundedAnswer
             try:
                 yield connection
             finally:
@@ -121,15 +125,6 @@ class Downloader:
 def _is_admitted(address: str) -> bool:
     """Return whether an address is another machine's on the public internet."""
     return is_public(address) and not is_own(address)
-
-
-def _content(response: http.client.HTTPResponse) -> bytes:
-    content = response.read(DOWNLOAD_BYTES_MAX + 1)
-    if len(content) > DOWNLOAD_BYTES_MAX:
-        raise ImageSizeError
-    if response.length:
-        raise http.client.IncompleteRead(content, response.length)
-    return content
 
 
 def _decoded(content: bytes, encoding: str) -> bytes:

@@ -19,7 +19,12 @@ from productsearch_engine.images.errors import (
     ImageUnreadableError,
 )
 from productsearch_engine.images.structure import Structure
-from productsearch_engine.limits import KEPT_SIDE_PX, SIDE_PX_MAX, SIDE_PX_MIN
+from productsearch_engine.limits import (
+    EMBEDDED_SIDE_PX_MIN,
+    KEPT_SIDE_PX,
+    SIDE_PX_MAX,
+    SIDE_PX_MIN,
+)
 
 _READERS: Mapping[bytes, Callable[[bytes], Structure]] = {
     b"\xff\xd8\xff": jpeg.read,
@@ -34,6 +39,8 @@ class ImageFile:
 
     content: bytes = field(repr=False)
     structure: Structure
+    _decoded: dict[int, Pixels] = field(default_factory=dict, repr=False, compare=False)
+    """The pixels that were decoded last, by how much they were scaled down."""
 
     @classmethod
     def checked(cls, content: bytes) -> ImageFile:
@@ -71,20 +78,25 @@ class ImageFile:
 
         Raises ImageUnreadableError if the file is truncated or damaged, MemoryError.
         """
-        # Imported here: the engine's own process decodes nothing.
-        from productsearch_engine.images import decode
-
-        return decode.pixels(self.needed, self.structure)
+        return self._pixels(EMBEDDED_SIDE_PX_MIN)
 
     def small_copy(self) -> bytes:
         """Return the WebP that a library keeps of the image (``images.small_copy``).
 
         Raises ImageUnreadableError if the file is truncated or damaged, MemoryError.
         """
-        from productsearch_engine.images import decode
         from productsearch_engine.images.small_copy import kept_image
 
-        # Decoded anew: embeddings are given fewer pixels, and always the same ones.
+        # Decoded anew if need be: embeddings are given fewer pixels, and always the same ones.
         sides = self.structure.width, self.structure.height
-        shortest = KEPT_SIDE_PX * min(sides) // max(sides)
-        return kept_image(decode.pixels(self.needed, self.structure, max(shortest, 1)))
+        return kept_image(self._pixels(max(KEPT_SIDE_PX * min(sides) // max(sides), 1)))
+
+    def _pixels(self, side_px_min: int) -> Pixels:
+        # Imported here: the engine's own process decodes nothing.
+        from productsearch_engine.images import decode
+
+        factor = decode.factor(self.structure, side_px_min)
+        if factor not in self._decoded:
+            self._decoded.clear()
+            self._decoded[factor] = decode.pixels(self.needed, self.structure, side_px_min)
+        return self._decoded[factor]

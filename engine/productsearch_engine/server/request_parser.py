@@ -30,8 +30,8 @@ class RequestParser(httptools.HttpRequestParser):
 
     @property
     def is_offer(self) -> bool:
-        """Whether this head has an offer; it is read again, so it is no request yet."""
-        return self.should_upgrade() and any(name == b"upgrade" for name, _ in self._reader.headers)
+        """Whether this head has an offer; it is read again, so it is no request yet, or refused."""
+        return bool(self.should_upgrade())
 
     def feed_data(self, data: Any) -> None:
         """Read what has come; raises as httptools does, but for HttpParserUpgrade."""
@@ -39,8 +39,8 @@ class RequestParser(httptools.HttpRequestParser):
             try:
                 super().feed_data(data)
             except httptools.HttpParserUpgrade as ended:
-                if not any(name == b"upgrade" for name, _ in self._reader.headers):
-                    raise  # CONNECT
+                if self.get_method() == b"CONNECT":  # the one method that is an offer itself
+                    raise httptools.HttpParserError("CONNECT") from None
                 data = self._head_without_offer() + data[ended.args[0] :]
             else:
                 return

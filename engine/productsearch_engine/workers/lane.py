@@ -39,7 +39,7 @@ class Job:
 class Lane:
     """Callers take turns; ``cpu_s`` and ``nice`` are the limits of the lane's processes."""
 
-    def __init__(self, *, cpu_s: int, nice: int):
+    def __init__(self, *, cpu_s: float, nice: int):
         self.cpu_s = cpu_s
         self.nice = nice
         self._turns: Turns[Job] = Turns()

@@ -169,9 +169,9 @@ class Workers:
     def _after_death(self, status: int, job: Job, lane: Lane) -> None:
         """Decide whose fault it was."""
         job.attempts += 1
-        if status == -signal.SIGXCPU and lane is self._ordinary:
+        if status == -signal.SIGPROF and lane is self._ordinary:
             self._large.put(job)
-        elif status == -signal.SIGXCPU:
+        elif status == -signal.SIGPROF:
             job.fail(ImageSizeError())
         elif status in _CRASHES:
             _log.error("an image crashed a worker process: status %d", status)

@@ -17,9 +17,7 @@ import sys
 import traceback
 from contextlib import suppress
 from functools import cache
-from math import ceil
 from pathlib import Path
-from time import process_time
 
 from PIL import Image
 
@@ -54,10 +52,12 @@ def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> N
         ready = {"embedding": embedding.name, "dimensions": embedding.dimensions}
         frames.send(channel, [b"ready", json.dumps(ready).encode()])
         while (parts := frames.receive(channel)) is not None:
-            frames.send(channel, _answer(parts, int(bytes_max), int(cpu_s)))
+            answer = _answer(parts, int(bytes_max), float(cpu_s))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            frames.send(channel, answer)
 
 
-def _answer(parts: list[bytes], bytes_max: int, cpu_s: int) -> list[bytes]:
+def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
     """Return what is known of an image, or why it is refused, or what went wrong."""
     question, content, *copies = parts
     try:
@@ -91,9 +91,8 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: int) -> list[bytes]:
 @cache
 def _embedding(name: str, bytes_max: int) -> Embedding:
     """Load an embedding for good; what it needs is not counted as an image's memory and time."""
-    for bounded in (resource.RLIMIT_AS, resource.RLIMIT_CPU):
-        hard = resource.getrlimit(bounded)[1]
-        resource.setrlimit(bounded, (hard, hard))
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     try:
         embedding = load(name)
         describe(_blank(), embedding)
@@ -116,13 +115,14 @@ def _bound_memory(bytes_max: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _bound_time(cpu_s: int) -> None:
-    """Let the kernel kill the process (SIGXCPU) if one image takes more processor time.
+def _bound_time(cpu_s: float) -> None:
+    """Let the kernel kill the process (SIGPROF) if one image takes more processor time.
 
-    Unlike a limit on the clock it is the same on a busy machine.
+    Unlike a limit on the clock it is the same on a busy machine. RLIMIT_CPU would not do: it is a
+    sum since the process began, which the kernel counts in ticks, and which may differ by a quarter
+    from what the process can ask for.
     """
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (ceil(process_time()) + cpu_s, hard))
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 
 def _first_to_go() -> None:

@@ -61,7 +61,7 @@ class Ready:
 class Worker:
     """One process. ``ask`` has one image at a time."""
 
-    def __init__(self, embedding: str, *, cpu_s: int, nice: int):
+    def __init__(self, embedding: str, *, cpu_s: float, nice: int):
         """Start the process; ``embedding`` is the name in the settings."""
         ours, theirs = socket.socketpair()
         # -P: what lies in the working directory is no module of ours.

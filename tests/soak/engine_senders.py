@@ -1,0 +1,110 @@
+"""Sends mutated calls and images to an engine, on several connections of this process."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final
+
+from tests.engine.image_files import draw, encoded
+from tests.engine.wire import Wire, request
+from tests.soak.engine_calls import call, image_call
+from tests.soak.fuzz_files import damage, files_of_all_kinds
+
+_CONNECTIONS: Final = 16
+_PATIENCE_S: Final = 60.0
+"""For the answer to a whole request."""
+_BROKEN_S: Final = 0.15
+"""For the answer to a request that may be cut short: the engine then waits for the rest."""
+_EXAMPLES_MAX: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Requests ``first`` to ``first + count``: each number is another one."""
+
+    url: str
+    token: str
+    host: str
+    seed: int
+    first: int
+    count: int
+
+    def of(self, first: int, count: int) -> Batch:
+        """Return other numbers of the same run."""
+        return replace(self, first=first, count=count)
+
+
+def send_calls(batch: Batch) -> tuple[Counter[str], list[str]]:
+    """Send calls that are nearly right, and a third of any kind; return outcomes and examples."""
+
+    def made(chance: random.Random) -> tuple[bytes, bool]:
+        if chance.random() < 0.3:
+            return request(chance, batch.token), False
+        return call(chance, batch.token, batch.host)
+
+    return _send(batch, made)
+
+
+def send_images(batch: Batch) -> tuple[Counter[str], list[str]]:
+    """Send damaged images; return outcomes and examples of what went wrong."""
+
+    def made(chance: random.Random) -> tuple[bytes, bool]:
+        kinds = _files()
+        kind = chance.choice([*kinds])
+        return image_call(chance, batch.token, damage(kind, kinds[kind], chance)), True
+
+    return _send(batch, made)
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    """Return files of all kinds; what the engine reads is there several times."""
+    files = files_of_all_kinds()
+    drawn = draw(5, (300, 300))
+    read = {kind: file for kind, file in files.items() if kind[:3] in ("JPE", "PNG", "BMP")}
+    return files | {f"{kind} again": file for kind, file in read.items()} | {
+        "JPEG grey": encoded(drawn.convert("L"), "JPEG"),
+        "JPEG restarts": encoded(drawn, "JPEG", restart_marker_rows=1),
+        "PNG 1 bit": encoded(drawn.convert("1"), "PNG"),
+        "PNG grey alpha": encoded(drawn.convert("LA"), "PNG"),
+        "BMP alpha": encoded(drawn.convert("RGBA"), "BMP"),
+        "BMP 1 bit": encoded(drawn.convert("1"), "BMP"),
+    }  # fmt: skip
+
+
+def _send(
+    batch: Batch, made: Callable[[random.Random], tuple[bytes, bool]]
+) -> tuple[Counter[str], list[str]]:
+    outcomes: Counter[str] = Counter()
+    wrong: list[str] = []
+
+    def send(start: int) -> None:
+        wire = Wire(batch.url)
+        for number in range(batch.first + start, batch.first + batch.count, _CONNECTIONS):
+            sent, whole = made(random.Random(batch.seed << 32 | number))
+            outcome = _outcome(wire, sent, whole)
+            outcomes[outcome] += 1
+            if outcome.startswith("WRONG") and len(wrong) < _EXAMPLES_MAX:
+                shown = sent.replace(batch.token.encode(), b"TOKEN")
+                wrong.append(f"{number}: {outcome}: {shown[:400]!r}")
+        wire.close()
+
+    with ThreadPoolExecutor(_CONNECTIONS) as threads:
+        for sending in [threads.submit(send, start) for start in range(_CONNECTIONS)]:
+            sending.result()
+    return outcomes, wrong
+
+
+def _outcome(wire: Wire, sent: bytes, whole: bool) -> str:
+    if whole:
+        outcome = wire.outcome(sent, _PATIENCE_S)
+        return f"WRONG: {outcome}" if outcome in ("nothing", "closed") else outcome
+    outcome = wire.outcome(sent, _BROKEN_S)
+    # What is left of it may be answered later.
+    wire.close()
+    return outcome
