@@ -107,6 +107,24 @@ def test_a_lone_poisoner_takes_nobodys_readiness(facade: Watched, upstream: Fake
     assert "OK" == outcome(facade.stub.SearchImages.future(search(1), metadata=by("shop")))
 
 
+def test_poisoners_alone_take_nobodys_readiness(facade: Watched, upstream: FakeUpstream) -> None:
+    """Several, and nobody else: their breakers open, and whoever comes is answered."""
+    upstream.always("search", error(282000))
+    number, end_s, kept_away = 0, time.monotonic() + 10, set[str]()
+    while len(kept_away) < 2:
+        assert time.monotonic() < end_s, "their own breakers never opened"
+        for name in ("poisoner", "jobs"):
+            number += 1
+            call = facade.stub.SearchImages.future(url(number), metadata=by(name))
+            if "this call was not sent" in (call.details() or ""):
+                kept_away.add(name)
+    for _ in range(4):  # readiness is looked at each half second
+        time.sleep(0.3)
+        assert 200 == facade.readyz()
+    upstream.always("search", ANSWER)
+    assert "OK" == outcome(facade.stub.SearchImages.future(search(1), metadata=by("shop")))
+
+
 def test_the_same_answer_for_everyone_is_an_outage(facade: Watched, upstream: FakeUpstream) -> None:
     """282000 for each input of two callers opens the breaker within 5 s."""
     for name in ("shop", "jobs"):

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import math
 import socket
+import time
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -141,6 +143,22 @@ def test_retry_after_is_passed_on(
     assert outcome(call) == ("RATE_LIMITED" if status == 429 else DOWN)
     assert 7 == v1.retry_delay_of(call)
     assert 1 == len(upstream.calls)
+
+
+@pytest.mark.parametrize(
+    "answer", [Fault(status=429), error(18), error(2)], ids=["429", "code 18", "code 2"]
+)
+@pytest.mark.parametrize("spelled", ["a number", "a date"])
+def test_retry_after_is_passed_on_with_any_answer(
+    watched: WatchedFactory, upstream: FakeUpstream, answer: Any, spelled: str
+) -> None:
+    """However it is spelled, and whatever stands in the body."""
+    told = "40" if spelled == "a number" else formatdate(time.time() + 40, usegmt=True)
+    upstream.extra_headers["Retry-After"] = told
+    upstream.always("search", answer)
+    call = watched().stub.SearchImages.future(search(1), timeout=5)
+    assert outcome(call) in ("RATE_LIMITED", DOWN)
+    assert 35 < (v1.retry_delay_of(call) or 0) <= 40
 
 
 def test_tokens_that_are_accepted_and_rejected_by_turns_are_no_storm(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import string
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productsearch_service.redaction import hides_secret, register_secret
+from productsearch_service import redaction
+from productsearch_service.redaction import hides_secret, redact, register_secret
 from productsearch_service.upstream import answers
 from productsearch_service.upstream.masked import MaskedBytes
 
@@ -84,10 +86,7 @@ def test_other_messages_are_told_as_they_are(message: str) -> None:
     assert message == _told(message)
 
 
-@pytest.mark.parametrize(
-    "spell",
-    [str, " ".join, lambda text: text.translate(WIDE), lambda text: f"?access_token={text}"],
-)
+@pytest.mark.parametrize("spell", [*SPELLINGS.values(), lambda text: f"?access_token={text}"])
 def test_a_brief_that_echoes_the_token_is_masked(spell: Callable[[str], str]) -> None:
     """The others on its page are as they were, and so is one with a short piece."""
     briefs = ["a brief", f"before {spell(SECRET)} after", SECRET[:11], "图片"]
@@ -95,6 +94,22 @@ def test_a_brief_that_echoes_the_token_is_masked(spell: Callable[[str], str]) ->
     body = json.dumps({"log_id": 1, "result": rows}).encode()
     page = answers.page(answers.read(MaskedBytes(body)))
     assert [briefs[0], "***", *briefs[2:]] == [hit.brief for hit in page.hits]
+
+
+def test_key_pairs_are_known_however_many_tokens_come() -> None:
+    """Those of 200 libraries, after 3,000 tokens."""
+    pairs = [hashlib.sha256(f"half {number}".encode()).hexdigest() for number in range(400)]
+    for half in pairs:
+        register_secret(half)
+    for number in range(3000):
+        register_secret(hashlib.sha256(f"token {number}".encode()).hexdigest(), is_token=True)
+    try:
+        assert all("***" == redact(half) for half in (pairs[0], pairs[-1]))
+        assert hides_secret(pairs[0])
+    finally:
+        for secrets in (redaction._keys, redaction._tokens):
+            secrets.clear()
+        register_secret(SECRET)
 
 
 @given(scores=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))

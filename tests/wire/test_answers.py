@@ -156,3 +156,22 @@ def test_any_json_in_any_member_is_read_or_refused(answer_members: dict[str, Any
         answers.page(answer)
     except UpstreamProtocol:
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ('{"log_id": 1, "result": [' + ",".join(["{}"] * 30_000) + "]}", False),
+        ('{"log_id": 1, "result": [' + ",".join(["0"] * 30_000) + "]}", False),
+        ('{"log_id": 1, "result": [], "said": "' + "{" * 100_000 + '"}', True),
+        ('{"log_id": 1, "result": [], "said": "' + '\\"{' * 50_000 + '"}', True),
+    ],
+    ids=["objects", "numbers", "in a string", "in a string with quotes"],
+)
+def test_an_answer_of_too_many_parts_is_not_read(text: str, is_read: bool) -> None:
+    """They would take a hundred times their length in memory, and seconds of everyone's time."""
+    if is_read:
+        assert 1 == answers.read(MaskedBytes(text.encode())).words.log_id
+        return
+    with pytest.raises(UpstreamProtocol):
+        answers.read(MaskedBytes(text.encode()))

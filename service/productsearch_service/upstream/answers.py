@@ -15,7 +15,7 @@ from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
-from productsearch_service.redaction import echoes_secret, hides_secret, redact
+from productsearch_service.redaction import LIKE_ESCAPES, echoes_secret, hides_secret, redact
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 
 _LOG_ID_MAX: Final = 2**64 - 1
@@ -24,6 +24,9 @@ _MESSAGE_CHARS_MAX: Final = 200
 _SECRET_LIKE: Final = re.compile(r"[A-Za-z0-9._~+/%=-]{12,}")
 _SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
 _MASK: Final = "***"
+_PARTS_MAX: Final = 20_000
+"""Objects, lists and members of an answer; 1,000 results have less than half of that."""
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _TRUE_WORDS: Final = frozenset({"true", "1"})
 _DECODER: Final = json.JSONDecoder(object_hook=MaskedMembers)
 
@@ -106,10 +109,23 @@ def read(body: MaskedBytes) -> Answer:
 def _members(body: MaskedBytes) -> MaskedMembers | None:
     try:
         encoding = "utf-8" if body.startswith(b'{"') else json.detect_encoding(body)
-        members = _DECODER.decode(body.decode(encoding, "surrogatepass"))
+        text = body.decode(encoding, "surrogatepass")
+        members = None if _has_too_many_parts(text) else _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, MaskedMembers) else None
+
+
+def _has_too_many_parts(text: str) -> bool:
+    """Whether the text would become far more than its length in memory: each part is an object.
+
+    What stands in strings is not counted, which takes time: only where there may be too many.
+    """
+    marks = "{[,"
+    if sum(map(text.count, marks)) <= _PARTS_MAX:
+        return False
+    bare = _STRING.sub("", text)
+    return sum(map(bare.count, marks)) > _PARTS_MAX
 
 
 def added(answer: Answer) -> Added:
@@ -136,7 +152,8 @@ def page(answer: Answer, count: int = limits.RESULT_WINDOW) -> Page:
     hits = [_hit(row, answer.words) for row in answer.members["result"]]
     hits.sort(key=lambda hit: -hit.score)
     del hits[count:]
-    if echoes_secret("".join([hit.brief for hit in hits])):
+    told = "".join([hit.brief for hit in hits])
+    if LIKE_ESCAPES.search(told) or echoes_secret(told):
         hits = [replace(hit, brief=_MASK) if echoes_secret(hit.brief) else hit for hit in hits]
     more, subject = _has_more(answer.members.get("has_more")), answer.members.get("subject")
     return Page(tuple(hits), more, answer.words.log_id, _region(subject))

@@ -172,7 +172,7 @@ class Exchange:
             token=self.tokens.stats,
             pacer=self.pacer.stats,
             breaker_open=self._gates.breaker.is_open,
-            failed_several=self._gates.breaker.failed_several,
+            is_outage=self._gates.breaker.is_outage,
             probe_due=self._gates.breaker.probe_due,
             quota_exhausted=self._gates.quota.is_open,
             retries_left=self._budget.left,
@@ -331,14 +331,15 @@ def _body(fields: Fields) -> tuple[bytes, ...]:
 
 def _read(status: int, content: MaskedBytes, retry_after_s: float) -> Answer:
     """Return the answer; an HTTP error without one is a proxy's or gateway's, not the API's."""
-    if status == _HTTP_OK:
-        return answers.read(content)
     try:
         answer = answers.read(content)
-        if answer.failed:
-            return answer
     except UpstreamProtocol:
-        pass
+        if status == _HTTP_OK:
+            raise
+    else:
+        answer.words.retry_after_s = retry_after_s
+        if answer.failed or status == _HTTP_OK:
+            return answer
     if status >= _HTTP_SERVER_FAULT:
         what = f"answered with HTTP {status}"
         raise TransportFailure(what, maybe_done=True, retry_after_s=retry_after_s)

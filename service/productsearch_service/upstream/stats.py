@@ -39,8 +39,8 @@ class UpstreamStats:
     pacer: PacerStats
     breaker_open: bool
     """Calls are kept away, because the upstream failed."""
-    failed_several: bool
-    """Those of more than one caller: what fails for a single one may be its own doing."""
+    is_outage: bool
+    """Those of all, or of more than one caller, for what their inputs have no part in."""
     probe_due: bool
     """The breaker lets the next call through as a probe."""
     quota_exhausted: bool
@@ -55,6 +55,6 @@ class UpstreamStats:
         """
         if not self.token.usable:
             return "no valid token"
-        if self.failed_several and not self.probe_due:
+        if self.is_outage and not self.probe_due:
             return "breaker open"
         return ""

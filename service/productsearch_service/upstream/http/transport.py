@@ -11,9 +11,11 @@ import asyncio
 import errno
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from weakref import WeakSet
@@ -351,6 +353,13 @@ async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFail
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float:
-    """Return the seconds of ``Retry-After``, within reason; 0 if there are none."""
-    told = response.headers.get("Retry-After", "")
-    return min(float(told), _RETRY_AFTER_S_MAX) if told.isascii() and told.isdigit() else 0.0
+    """Return the seconds of ``Retry-After``, a number or a date, within reason; 0: none."""
+    told = response.headers.get("Retry-After")
+    if told is None:
+        return 0.0
+    if told.isascii() and told.isdigit():
+        return min(float(told[:9]), _RETRY_AFTER_S_MAX)
+    with suppress(ValueError, TypeError, OverflowError):
+        wait_s = parsedate_to_datetime(told).timestamp() - time.time()
+        return min(max(wait_s, 0.0), _RETRY_AFTER_S_MAX)
+    return 0.0

@@ -81,6 +81,7 @@ class CircuitBreaker:
         self._clock = clock
         self._chance = chance
         self._failures = 0
+        self._by_answers = False
         self._doubts = Doubts(failures_max)
         self._pauses: dict[str | None, _Pause] = {}
         """Of everyone, or by caller; empty while it is closed."""
@@ -91,9 +92,13 @@ class CircuitBreaker:
         return self.error is not None
 
     @property
-    def failed_several(self) -> bool:
-        """Whether all callers are kept away, or more than one: it is not one caller's own doing."""
-        return _EVERYONE in self._pauses or len(self._pauses) > 1
+    def is_outage(self) -> bool:
+        """Whether all callers are kept away, or more than one, and not for answers to inputs.
+
+        Callers whose inputs the upstream answers with errors have these from any replica, and who
+        sends others has none.
+        """
+        return _EVERYONE in self._pauses or (len(self._pauses) > 1 and not self._by_answers)
 
     @property
     def probe_due(self) -> bool:
@@ -164,6 +169,8 @@ class CircuitBreaker:
         self._failures += suspect is None
         opens = self._failures >= self._failures_max
         if suspect is not None:
+            if self.error is None:
+                self._by_answers = suspect.answered
             opens = self._doubts.say_down(suspect, caller, self._clock())
         if self.error is None:
             if opens:
