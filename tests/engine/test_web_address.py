@@ -110,3 +110,10 @@ def test_nobody_else_is_blamed_for_an_answer(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("socket.getaddrinfo", broken)
     with pytest.raises(UrlRefusedError):
         Downloader(allow_private=False).download("http://a.example/")
+
+
+@pytest.mark.parametrize("host", ["[v1.x]", "[fe80::1%25eth0]", "[::1%lo]", "[v1.a:b]", "[a]"])
+def test_brackets_hold_ipv6_only(host: str) -> None:
+    """Whatever the interpreter admits between brackets, only IPv6 without a zone is a host."""
+    with pytest.raises(UrlIllegalError):
+        web_address.parse(f"http://{host}/")

@@ -45,6 +45,9 @@ def parse(url: str) -> WebAddress:
     scheme = parts.scheme.lower()
     if scheme not in _PORTS or not host or "@" in parts.netloc or port == 0:
         raise UrlIllegalError
+    # Only IPv6 is in brackets, and without a zone: interpreters differ in what else they admit.
+    if "[" in parts.netloc and (":" not in host or "%" in host or host[0] == "v"):
+        raise UrlIllegalError
     return WebAddress(
         https=scheme == "https",
         host=_host(host),
