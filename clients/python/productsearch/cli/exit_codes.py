@@ -21,7 +21,10 @@ class ExitCode(IntEnum):
     FAULT = 1, "a fault of this program; please report it with the text"
     USAGE = 2, "the command was used wrongly; nothing was begun"
     SOME_REJECTED = 3, "done, but some images were rejected"
-    GO_ON_LATER = 4, "quota or time used up; run the same command later and it goes on"
+    GO_ON_LATER = (
+        4,
+        "not finished: quota, time, a list or the disk; run the same command later and it goes on",
+    )
     REFUSED = 5, "the service refused; asking again does not help"
     UNREACHABLE = 6, "the service or its upstream cannot be reached"
     INTERRUPTED = 130, "interrupted (Ctrl-C); run the same command and it goes on"

@@ -142,17 +142,21 @@ def _as_options(told: dict[str, Any]) -> str:
 
 def _mapping(asked: dict[str, Any]) -> Mapping:
     from productsearch.cli.sources import Mapping
+    from productsearch.cli.sources.entry import SourceError
     from productsearch.cli.sources.template import Template
 
     columns = pairs(asked.get("columns", ()), "--map")
     for name in columns:
         if name not in _FIELDS:
             raise usage(f"--map {name}: no such field", f"use one of {', '.join(_FIELDS)}")
-    templates = {
-        name: Template(asked[name])
-        for name in ("brief", "class_id1", "class_id2")
-        if asked.get(name) is not None
-    }
+    try:
+        templates = {
+            name: Template(asked[name])
+            for name in ("brief", "class_id1", "class_id2")
+            if asked.get(name) is not None
+        }
+    except SourceError as wrong:
+        raise usage(str(wrong)) from None
     names = pairs(asked.get("class_names", ()), "--class-name")
     return Mapping(columns=columns, class_names=names, **templates)
 

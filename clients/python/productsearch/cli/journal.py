@@ -282,11 +282,13 @@ class Journal:
 
 def row_of(entry: Entry, library: str, *, digest: str, fit: bool, state: str, **told: Any) -> Row:
     """Return the row of an entry, made now."""
+    from productsearch.cli.sources.entry import encodable
+
     return Row(
         library=library,
         key=entry.key,
         digest=digest,
-        image=entry.image,
+        image=encodable(entry.image),
         sku=entry.sku,
         brief=entry.brief,
         class_id1=entry.class_id1,

@@ -154,6 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told_usage(wrong, given)
     except Failure as failure:
         return _told(failure, given)
+    except OSError as wrong:  # the terminal, the disk, a file that was named
+        what = ": ".join(str(part) for part in (wrong.filename, wrong.strerror or wrong) if part)
+        return _told(Failure(what, code=ExitCode.USAGE, reason="NOT_WRITTEN"), given)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return int(ExitCode.INTERRUPTED)

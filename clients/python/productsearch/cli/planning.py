@@ -36,6 +36,8 @@ class Plan:
     gone: list[Row] = field(default_factory=list)
     deletes: list[Row] = field(default_factory=list)
     """Those of them whose image goes from the library."""
+    broken: int = 0
+    """Entries that the source cannot name: it is not known what is gone, so nothing is."""
     looks: int = 0
     """Images that the library is asked for, with ``check``."""
     bytes: int = 0
@@ -59,6 +61,7 @@ def plan_of(
     plan = Plan()
     live: set[int] = set()
     for entry in unique(source.entries()):
+        plan.broken += bool(entry.problem)
         rows = journal.rows_of(entry.key)
         row: Row | Work | Known | None = settled(entry, journal, settings)
         if row is None and rows:
@@ -78,7 +81,8 @@ def plan_of(
         else:
             plan.adds += 1
             plan.bytes += entry.size or 0
-    plan.gone = [row for row in journal.in_library() if hash((row.key, row.digest)) not in live]
+    if not plan.broken:
+        plan.gone = [row for row in journal.in_library() if hash((row.key, row.digest)) not in live]
     deleted = sort(journal, plan.gone, also_kept=also_kept).deleted
     plan.deletes = [row for row in plan.gone if row.cont_sign in deleted]
     plan.looks = plan.unchanged if settings.check else 0
@@ -119,7 +123,9 @@ def fields_of(plan: Plan, profile: Profile, *, with_deletes: bool) -> dict[str, 
 
 
 def tell_deletes(plan: Plan) -> None:
-    """Name the images that go from the library, the first ones of many."""
+    """Name the images that go from the library, the first ones of many; or say why none does."""
+    if plan.broken:
+        output.note(f"{plan.broken} rows cannot be read, so nothing is deleted: mend them first")
     for row in plan.deletes[:_DELETES_SHOWN]:
         output.note(f"  - {row.key}")
     if (more := len(plan.deletes) - _DELETES_SHOWN) > 0:

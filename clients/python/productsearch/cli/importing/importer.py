@@ -17,7 +17,8 @@ from productsearch.cli.importing.pace import Pace, Stopped
 from productsearch.cli.importing.recorder import Recorder
 from productsearch.cli.importing.sender import Sender
 from productsearch.cli.importing.tally import Tally
-from productsearch.cli.journal import KEPT, REJECTED, SENT, Row
+from productsearch.cli.journal import KEPT, REJECTED, SENT, JournalError, Row
+from productsearch.cli.sources.entry import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,9 +109,10 @@ class Importer:
                     break
                 for entry in chunk:
                     await self._queue.put(entry)
-        finally:
-            for _ in range(self._settings.at_once):
-                await self._queue.put(None)
+        except Exception as wrong:  # noqa: BLE001 - whatever it is, the workers have to end
+            self._end(_failure_of(wrong))
+        for _ in range(self._settings.at_once):
+            await self._queue.put(None)
 
     def _left(self) -> list[Entry] | None:
         """Return some of the entries that are left; None after the last one."""
@@ -136,8 +138,8 @@ class Importer:
                 await self._deal_with(entry)
             except Stopped:
                 continue
-            except Failure as failure:
-                self._end(failure)
+            except Exception as wrong:  # noqa: BLE001 - whoever waits for this worker has to end
+                self._end(_failure_of(wrong))
 
     async def _deal_with(self, entry: Entry) -> None:
         decided = await asyncio.to_thread(self._decided, entry)
@@ -200,6 +202,22 @@ class Importer:
             work.update_sign or work.uncertain or self._settings.dry_run
         ):
             await self._recorder.record(replace(work.row, state=SENT))
+
+
+def _failure_of(wrong: Exception) -> Failure:
+    """Return how an import ends for which something went wrong beside its calls."""
+    if isinstance(wrong, Failure):
+        return wrong
+    what = str(wrong) or type(wrong).__name__
+    source = isinstance(wrong, SourceError)
+    if not source and not isinstance(wrong, OSError | JournalError):
+        what = f"{type(wrong).__name__}: {what}"
+    return Failure(
+        what,
+        code=ExitCode.GO_ON_LATER,
+        next_step="mend that and run the same command; it goes on",
+        reason="SOURCE_UNREADABLE" if source else "NOT_WRITTEN",
+    )
 
 
 def unique(entries: Iterator[Entry]) -> Iterator[Entry]:

@@ -34,8 +34,10 @@ class Entry:
     @property
     def origin(self) -> bytes:
         """A digest of all that is known before the image is read: equal means unchanged."""
-        told = (self.image, *self.told, str(self.size), str(self.mtime_ns))
-        return hashlib.blake2b("\0".join(told).encode(), digest_size=16).digest()
+        told = [self.image, *self.told, str(self.size), str(self.mtime_ns)]
+        told += [self.problem] if self.problem else []
+        plain = "\0".join(told).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(plain, digest_size=16).digest()
 
     @property
     def told(self) -> tuple[str, str, str, str]:
@@ -46,6 +48,15 @@ class Entry:
     def is_url(self) -> bool:
         """Whether the image is behind an http address."""
         return self.image.lower().startswith(("http://", "https://"))
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be encoded: neither names of files nor JSON need be Unicode."""
+    try:
+        plain = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        plain = text.encode("utf-8", "replace")
+    return plain.decode("utf-8", "replace")
 
 
 class SourceError(Exception):

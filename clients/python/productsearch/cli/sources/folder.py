@@ -7,7 +7,8 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from productsearch.cli.sources.entry import Entry, SourceError
+from productsearch.cli.sources.entry import Entry, SourceError, encodable
+from productsearch.cli.sources.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,12 +64,12 @@ class Folder:
             size, mtime_ns = stat.st_size, stat.st_mtime_ns
         mapping = self._mapping
         return Entry(
-            key=printable(path),
+            key=encodable(path),
             image=path,
-            sku=printable(values["stem"]),
-            brief=printable(mapping.brief.fill(values) if mapping.brief else path),
-            class_id1=mapping.class_id(1, values, ""),
-            class_id2=mapping.class_id(2, values, ""),
+            sku=encodable(values["stem"]),
+            brief=encodable(mapping.brief.fill(values) if mapping.brief else path),
+            class_id1=encodable(mapping.class_id(1, values, "")),
+            class_id2=encodable(mapping.class_id(2, values, "")),
             size=size,
             mtime_ns=mtime_ns,
         )
@@ -79,8 +80,7 @@ class Folder:
 
     def read(self, entry: Entry, bytes_max: int) -> bytes:
         """Return the image. Raises OSError."""
-        with (self._root / entry.image).open("rb") as file:
-            return file.read(bytes_max + 1)
+        return read_file(self._root / entry.image, bytes_max)
 
 
 def values_of(path: str) -> dict[str, str]:
@@ -95,8 +95,3 @@ def values_of(path: str) -> dict[str, str]:
         "folder": folders[-1] if folders else "",
         "top": folders[0] if folders else "",
     }
-
-
-def printable(text: str) -> str:
-    """Return a text that can be encoded: a file's name need not be UTF-8."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

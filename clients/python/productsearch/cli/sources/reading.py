@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,13 +17,24 @@ def read_bytes(folder: Path, image: str, bytes_max: int) -> bytes:
     """Return at most ``bytes_max`` + 1 bytes; paths are relative to ``folder``. Raises OSError."""
     if "://" not in image:
         try:
-            with (folder / image).open("rb") as file:
-                return file.read(bytes_max + 1)
+            return read_file(folder / image, bytes_max)
         except ValueError as wrong:  # a path with a NUL
             raise OSError(str(wrong)) from None
     if image.lower().startswith(("http://", "https://")):
         return _downloaded(image, bytes_max)
     return _stored(image, bytes_max)
+
+
+def read_file(file: Path, bytes_max: int) -> bytes:
+    """Return at most ``bytes_max`` + 1 bytes of a regular file; raises OSError for anything else.
+
+    To open a pipe would wait for whoever writes to it.
+    """
+    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(file))
+        return opened.read(bytes_max + 1)
 
 
 def _downloaded(address: str, bytes_max: int) -> bytes:

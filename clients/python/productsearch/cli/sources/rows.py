@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from productsearch.cli.sources.entry import Entry, SourceError
+from productsearch.cli.sources.entry import Entry, SourceError, encodable
 from productsearch.cli.sources.reading import read_bytes
 
 if TYPE_CHECKING:
@@ -54,14 +54,17 @@ class Rows:
     def _entry(self, row: Row) -> Entry:
         mapping = self._mapping
         value = {name: row.get(column, "") for name, column in self._columns.items()}
-        image = value["image"].strip()
+        # What an import wrote itself is as it was; in lists of people blanks mean nothing.
+        image, sku = value["image"], value.get("sku", "")
+        if not self.is_rejects:
+            image, sku = image.strip(), sku.strip()
         # A template can name a column, or what a column is for.
         row = value | row
         size, mtime_ns = self._stat(image)
         return Entry(
             key=row["key"] if self.is_rejects else image,
             image=image,
-            sku=value.get("sku", "").strip(),
+            sku=sku,
             brief=mapping.brief.fill(row) if mapping.brief else value.get("brief", "") or image,
             class_id1=mapping.class_id(1, row, value.get("class_id1", "")),
             class_id2=mapping.class_id(2, row, value.get("class_id2", "")),
@@ -93,24 +96,37 @@ _PROBLEM: Final = "\0problem"
 
 def _csv_rows(file: Path) -> Iterator[Row]:
     csv.field_size_limit(_FIELD_BYTES_MAX)
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         head = lines.readline()
         delimiter = max(",;\t", key=head.count)
         lines.seek(0)
-        for row in csv.DictReader(lines, delimiter=delimiter, restval=""):
-            extra = row.pop(None, None)
-            if extra:
-                row[_PROBLEM] = f"the row has {len(extra)} values more than the head has names"
-            yield row
+        # Strictly: a quote that is not closed would make one row of all that follow.
+        rows = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
+        try:
+            for row in rows:
+                extra = row.pop(None, None)
+                if extra:
+                    row[_PROBLEM] = f"the row has {len(extra)} values more than the head has names"
+                yield _clean(row, rows.line_num)
+        except csv.Error as wrong:
+            raise SourceError(f"{file}: line {rows.line_num}: {wrong}") from None
+
+
+def _clean(row: Row, number: int) -> Row:
+    """Return a row whose texts can be encoded, with its problem if one could not be."""
+    clean = {encodable(name): encodable(text) for name, text in row.items()}
+    if clean != row:
+        clean.setdefault(_PROBLEM, f"line {number} has characters that are not UTF-8")
+    return clean
 
 
 def _ndjson_rows(file: Path) -> Iterator[Row]:
     # Columns are those of the first rows together: a row may lack what it has no value for.
     def parsed() -> Iterator[Row]:
-        with file.open(encoding="utf-8-sig") as lines:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _json_row(line, number)
+                    yield _clean(_json_row(line, number), number)
 
     rows = parsed()
     first = [*itertools.islice(rows, 100)]
@@ -124,6 +140,8 @@ def _json_row(line: str, number: int) -> Row:
         row = json.loads(line)
     except ValueError as wrong:
         return {_PROBLEM: f"line {number} is no JSON: {wrong}"}
+    except RecursionError:
+        return {_PROBLEM: f"line {number} is nested too deep"}
     if not isinstance(row, dict):
         return {_PROBLEM: f"line {number} is no JSON object"}
     return {name: _text(value) for name, value in row.items()}

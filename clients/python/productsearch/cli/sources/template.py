@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Mapping as Values
 
-_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER: Final = re.compile(r"\{([^{}\"]+)\}")
+"""Any name of a column; what begins with a quote is JSON."""
 
 USUAL_COLUMNS: Final = {
     "image": ("image", "path", "file", "url", "image_url", "filename"),
@@ -31,14 +32,15 @@ class Template:
     def __init__(self, text: str) -> None:
         self.text = text
         self.names = [*dict.fromkeys(_PLACEHOLDER.findall(text))]
-        self._is_json = text.lstrip().startswith(("{", "[")) and self._parses()
+        self._is_json = re.match(r'\s*(\{\s*"|\[)', text) is not None
+        if self._is_json:
+            self._require_json()
 
-    def _parses(self) -> bool:
+    def _require_json(self) -> None:
         try:
             json.loads(_PLACEHOLDER.sub("0", self.text))
-        except ValueError:
-            return False
-        return True
+        except ValueError as wrong:
+            raise SourceError(f"the template {self.text} is no JSON: {wrong}") from None
 
     def fill(self, values: Values[str, str]) -> str:
         """Return the text with the values in it."""
