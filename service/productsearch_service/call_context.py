@@ -97,6 +97,8 @@ class Trail:
 
     place_s: float = 0.0
     quota_s: float = 0.0
+    in_queue: bool = False
+    """It waits for its slot in this moment."""
     token_s: float = 0.0
     upstream_s: float = 0.0
     attempts: int = 0

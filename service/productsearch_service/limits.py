@@ -75,6 +75,10 @@ RECEIVING_MAX: Final = 8
 large it is shows only when it is there."""
 RECEIVE_TIMEOUT_S: Final = 15.0
 """From its turn to the end of a call's message."""
+FIELDS_MAX: Final = 1000
+"""Of one message and those inside it; none has more than twenty that mean something."""
+FIELDS_UNCOUNTED_BYTES: Final = 16 * 1024
+"""Of a message that is decoded without counting: its fields cannot be that many."""
 WAITING_MAX: Final = 1024
 """Calls that wait to be received; gRPC holds up to 64 KB of each. The same for bulk items."""
 BYSTANDERS_MAX: Final = 256

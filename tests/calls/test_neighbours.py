@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import grpc
 
 from productsearch import v1
 from tests.calls.conftest import WatchedFactory
-from tests.calls.watching import add, late, outcome, search, until
-from tests.fakes.upstream import FakeUpstream, error
+from tests.calls.watching import add, forwarded_for, late, outcome, search, until
+from tests.fakes.upstream import FakeUpstream, Received, error, search_answer
 
 
 def test_a_long_list_of_signatures_lets_other_calls_pass(
@@ -80,3 +83,42 @@ def test_long_lines_in_an_answers_head_are_read(
     """A gateway's cookie of 40 KB is none of our business."""
     upstream.extra_headers["Set-Cookie"] = "a=" + "x" * 40_000
     assert "OK" == outcome(watched().stub.SearchImages.future(search(1)))
+
+
+def test_slow_inputs_of_one_caller_refuse_nobody_else(
+    watched: WatchedFactory, upstream: FakeUpstream
+) -> None:
+    """One caller's searches take the upstream long: another one's short deadlines are enough."""
+
+    def answered(request: Received) -> Any:
+        time.sleep(0.8 if b"rn=7&" in request.body or request.body.endswith(b"rn=7") else 0)
+        return search_answer()
+
+    upstream.always("search", answered)
+    facade = watched(quota_qps=20)
+    for number in range(4):
+        request = search(number)
+        request.page_size = 7
+        call = facade.stub.SearchImages.future(request, metadata=forwarded_for("slow"))
+        assert "OK" == outcome(call)
+    for number in range(2, 12):
+        call = facade.stub.SearchImages.future(
+            search(number), metadata=forwarded_for("quick"), timeout=0.7
+        )
+        assert "OK" == outcome(call)
+
+
+def test_nobody_waits_in_anothers_queue(watched: WatchedFactory, upstream: FakeUpstream) -> None:
+    """A search that is like one at the end of another caller's queue has a turn of its own."""
+    facade = watched(quota_qps=5)
+    queue = [
+        facade.stub.SearchImages.future(search(number), metadata=forwarded_for("a"), timeout=60)
+        for number in range(30)
+    ]
+    until(lambda: facade.metric("pacer_waiting") >= 20)
+    began_s = time.monotonic()
+    call = facade.stub.SearchImages.future(search(29), metadata=forwarded_for("b"), timeout=4)
+    assert "OK" == outcome(call)
+    assert time.monotonic() - began_s < 3
+    for each in queue:
+        each.cancel()

@@ -67,7 +67,7 @@ class SearchCache:
                 self.outcomes["hit"] += 1
                 return cached
             flight = self._flights.get(key)
-            if flight is None or flight.epoch != self._epoch:
+            if flight is None or flight.epoch != self._epoch or _queues_for(flight, context):
                 flight = self._begin(key, search, context)
             mine = flight.context is context
             self.outcomes["searched" if mine else "joined"] += 1
@@ -138,6 +138,12 @@ class SearchCache:
         """Let nobody join a flight from now on."""
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+
+def _queues_for(flight: _Flight, context: CallContext) -> bool:
+    """Whether a search waits for a slot in another caller's turn: ours may come earlier."""
+    other = flight.context
+    return other.trail.in_queue and other.caller.name != context.caller.name
 
 
 def _is_its_own(error: ServiceError, context: CallContext) -> bool:

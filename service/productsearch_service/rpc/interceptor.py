@@ -40,7 +40,7 @@ from productsearch_service.errors import (
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
-from productsearch_service.rpc import batch_size
+from productsearch_service.rpc import wire_format
 from productsearch_service.rpc.access_record import AccessLog, Ending
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.refusals import wrong_request
@@ -62,7 +62,7 @@ _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
 _STORES_IMAGES: Final = "AddImage"
-_DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": batch_size.decoded}
+_DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": wire_format.batch_delete}
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
 _OK: Final = Ending("OK")
 _LEFT: Final = Ending("CANCELLED", blame="caller")
@@ -103,7 +103,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, method: str, handler: Any) -> Handler:
-        decode = _DECODERS.get(method, handler.request_deserializer)
+        decode = _DECODERS.get(method) or wire_format.with_few_fields(
+            handler.request_deserializer, wire_format.METHODS[method].input_type
+        )
         encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
             handle = self._stream(method, handler.stream_stream, decode, encode)

@@ -248,7 +248,7 @@ class Exchange:
             trail.attempts += 1
             sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
-                answer = await self._post(call, token, body, deadline)
+                answer = await self._post(call, token, body, context.caller.name, deadline)
             except (TransportFailure, UpstreamProtocol) as failure:
                 gates.learn_failure(failure, sent)
                 raise
@@ -278,13 +278,20 @@ class Exchange:
 
     async def _slot(self, method: str, context: CallContext, deadline: Deadline) -> None:
         began_s = time.monotonic()
+        context.trail.in_queue = True
         try:
             await self.pacer.wait(context.caller, deadline, is_search=method == "search")
         finally:
+            context.trail.in_queue = False
             context.trail.quota_s += time.monotonic() - began_s
 
     async def _post(
-        self, call: Call[Value], token: Token, body: tuple[bytes, ...], deadline: Deadline
+        self,
+        call: Call[Value],
+        token: Token,
+        body: tuple[bytes, ...],
+        caller: str,
+        deadline: Deadline,
     ) -> Answer:
         method, outcome = call.method, _UNREACHABLE
         began_s = time.monotonic()
@@ -295,7 +302,7 @@ class Exchange:
             # How slow or quick an image's host is says nothing of how long others wait.
             if not answer.failed and "url" not in call.fields:
                 took_s = time.monotonic() - began_s
-                self.pacer.answered(took_s, is_search=method == "search")
+                self.pacer.answered(caller, took_s, is_search=method == "search")
             outcome = codes.error_of(answer.words).reason if answer.failed else _OK
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason

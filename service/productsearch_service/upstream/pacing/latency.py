@@ -21,11 +21,6 @@ class Latency:
         self._deviation_s = 0.0
         self._learnt_at_s = 0.0
 
-    @property
-    def learnt(self) -> bool:
-        """Whether there was an answer yet."""
-        return self._learnt_at_s > 0
-
     def learn(self, latency_s: float, now_s: float) -> None:
         """Take an answer into account."""
         difference_s = latency_s - self._mean_s

@@ -30,6 +30,7 @@ from productsearch_service.upstream.pacing.rate import Rate
 from productsearch_service.upstream.stats import PacerStats
 
 _SEARCHES_IN_A_ROW: Final = 3
+_LATENCIES_MAX: Final = 1024
 _RETRY_MIN_S: Final = 0.05
 _TIMER_LAG_S: Final = 0.002
 """How late an event loop's timers are."""
@@ -216,8 +217,9 @@ class Pacer:
         self._schedule = Schedule(self._rate) if self._rate else None
         self.is_open = self._schedule is None
         """Whether no call waits, as there is no quota."""
-        self._latencies = {True: Latency(), False: Latency()}
-        """Of searches, and of writes; what has no answers yet is expected to take as the other."""
+        self._latencies: dict[tuple[str, bool], Latency] = {}
+        """Of a caller's searches, and of its writes, which are expected to take as the others where
+        there were none. What others send may take the upstream longer, or less."""
         self._timer: asyncio.TimerHandle | None = None
         self._limit_per_s = calls_per_s or None
         self._last: dict[str, _LastCall] = {}
@@ -264,8 +266,7 @@ class Pacer:
         self, schedule: Schedule, caller: Caller, deadline: Deadline, *, is_search: bool
     ) -> None:
         now_s = self._clock()
-        own, other = self._latencies[is_search], self._latencies[not is_search]
-        begin_by_s = deadline.at_s - (own if own.learnt else other).expected_s(now_s)
+        begin_by_s = deadline.at_s - self._expected_s(caller.name, now_s, is_search=is_search)
         if caller.label in self._last or len(self._last) < limits.CALLER_LABELS_MAX:
             self._last[caller.label] = _LastCall(caller, begin_by_s - now_s, is_search)
         ticket = schedule.offer(
@@ -284,9 +285,20 @@ class Pacer:
         if ticket.refused:
             raise too_many(schedule.wait_s(ticket, self._clock(), is_search=is_search))
 
-    def answered(self, latency_s: float, *, is_search: bool) -> None:
+    def _expected_s(self, caller: str, now_s: float, *, is_search: bool) -> float:
+        for kind in (is_search, not is_search):
+            if (known := self._latencies.get((caller, kind))) is not None:
+                return known.expected_s(now_s)
+        return limits.CALL_MIN_S
+
+    def answered(self, caller: str, latency_s: float, *, is_search: bool) -> None:
         """Learn how long a successful call took: admission keeps that much time for an answer."""
-        self._latencies[is_search].learn(latency_s, self._clock())
+        known = self._latencies.get((caller, is_search))
+        if known is None:
+            if len(self._latencies) >= _LATENCIES_MAX:
+                del self._latencies[next(iter(self._latencies))]
+            known = self._latencies[caller, is_search] = Latency()
+        known.learn(latency_s, self._clock())
 
     def exceeded(self) -> None:
         """Learn that error 18 came all the same: somebody else uses the key."""
