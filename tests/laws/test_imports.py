@@ -151,7 +151,10 @@ def test_what_is_written_by_hand_follows_the_proto() -> None:
 def test_an_add_passes_few_files(
     facade: FacadeFactory, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A newcomer follows one AddImage from the interceptor to the POST through at most 15 files."""
+    """A newcomer follows one AddImage from the interceptor to the POST through at most 15 files.
+
+    One of more than 16 KB has its fields counted, in `rpc/wire_format.py`.
+    """
     passed: dict[str, None] = {}
     seen_post = threading.Event()
 

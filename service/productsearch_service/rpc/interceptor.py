@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -103,8 +104,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, method: str, handler: Any) -> Handler:
-        decode = _DECODERS.get(method) or wire_format.with_few_fields(
-            handler.request_deserializer, wire_format.METHODS[method].input_type
+        decode = _DECODERS.get(method) or partial(
+            _decoded_if_few_fields, method, handler.request_deserializer
         )
         encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
@@ -244,6 +245,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 self._allow(call, request.settings.library)
             yield request, size_bytes
             del request
+
+
+def _decoded_if_few_fields(method: str, decode: Decoder, content: bytes) -> Any:
+    if len(content) > limits.FIELDS_UNCOUNTED_BYTES:
+        wire_format.require_few_fields(method, content)
+    return decode(content)
 
 
 def _decoded(decode: Decoder, content: bytes) -> Any:

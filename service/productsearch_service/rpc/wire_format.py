@@ -8,17 +8,14 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-
-from google.protobuf.descriptor import Descriptor
+from typing import Final
 
 from productsearch.v1 import BatchDeleteImagesRequest
 from productsearch_service import limits
 from productsearch_service.errors import FieldInvalid, Violation
 
 _SIGNS: Final = BatchDeleteImagesRequest.DESCRIPTOR.fields_by_name["cont_signs"].number
-METHODS: Final = BatchDeleteImagesRequest.DESCRIPTOR.file.services_by_name[
+_METHODS: Final = BatchDeleteImagesRequest.DESCRIPTOR.file.services_by_name[
     "ProductSearch"
 ].methods_by_name
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -26,23 +23,13 @@ _FIXED_BYTES: Final = {_FIXED64: 8, _FIXED32: 4}
 _OTHER_FIELDS_MAX: Final = 100
 
 
-def with_few_fields(decode: Callable[[bytes], Any], message: Descriptor) -> Callable[[bytes], Any]:
-    """Return ``decode`` for messages of this type, which have few fields, those inside included.
+def require_few_fields(method: str, content: bytes) -> None:
+    """Raise FieldInvalid if the message of a call has many fields, those inside others included.
 
-    It raises FieldInvalid for one that has many, in which some come again and again.
+    None has more than twenty, so some come again and again.
     """
-
-    def decoded(content: bytes) -> Any:
-        if len(content) > limits.FIELDS_UNCOUNTED_BYTES:
-            _require_few(content, message)
-        return decode(content)
-
-    return decoded
-
-
-def _require_few(content: bytes, message: Descriptor) -> None:
     left = limits.FIELDS_MAX
-    parts = [(0, len(content), message)]
+    parts = [(0, len(content), _METHODS[method].input_type)]
     while parts:
         position, end, kind_of = parts.pop()
         while position < end:
