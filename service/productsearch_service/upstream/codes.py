@@ -110,7 +110,7 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         ),
         282113: Meaning(
             errors.ImageUrlUnreachable,
-            "the image's host refused the upstream; send the bytes instead",
+            "the upstream could not take the image from its address; send the bytes instead",
         ),
         282114: Meaning(errors.FieldInvalid, "the address is empty or too long", field="url"),
     }
