@@ -83,3 +83,48 @@ def test_the_service_takes_no_offence_at_our_variables(monkeypatch: pytest.Monke
     monkeypatch.setenv("PRODUCTSEARCH_LIBRARIES__DEFAULT__API_KEY", "k")
     monkeypatch.setenv("PRODUCTSEARCH_LIBRARIES__DEFAULT__SECRET_KEY", "s")
     assert "default" in read_settings().libraries
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("profiles = 3", "profiles is 3"),
+        ("[profiles]\ndefault = 3", "profiles.default is 3"),
+        ('profile = ["a"]', "profile is ['a']"),
+        ('profile = "gone"', "there is no profile 'gone'"),
+        ("profiles = [", "config.toml"),
+        ("[profiles.default]\ntarget = 1", "profiles.default.target is 1; use text"),
+        ("[profiles.default]\nquota_qps = nan", "profiles.default.quota_qps is nan"),
+    ],
+)
+def test_a_file_of_another_shape_is_told(text: str, told: str, cli: Cli, settings: Path) -> None:
+    """Where it is wrong, before anything is sent anywhere."""
+    settings.parent.mkdir()
+    settings.write_text(text + "\n")
+    ran = cli("status")
+    assert ExitCode.USAGE == ran.code, ran.err
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "option", ["--timeout=inf", "--timeout=nan", "--min-score=nan", "--timeout=-1"]
+)
+def test_numbers_are_finite(option: str, cli: Cli, tmp_path: Path) -> None:
+    """An endless time is no time, and what is no number is in no range."""
+    assert ExitCode.USAGE == cli("search", tmp_path / "x.jpg", option).code
+
+
+@pytest.mark.parametrize("option", ["--quota-qps=inf", "--price-per-1000=nan"])
+def test_numbers_of_plans_are_finite(option: str, cli: Cli, tmp_path: Path) -> None:
+    """What is printed stays JSON."""
+    assert ExitCode.USAGE == cli("plan", tmp_path, option, "--json").code
+
+
+def test_status_tells_programs_why(cli: Cli) -> None:
+    """With --json as one value, like any other error."""
+    ran = cli("status", "--target", "127.0.0.1:1", "--json")
+    (told,) = ran.rows
+    assert (ExitCode.UNREACHABLE, False) == (ran.code, told["answers"])
+    assert ran.code == told["exit_code"]
+    assert "127.0.0.1:1" in told["error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,17 @@ def connection(command: Callable[..., Any]) -> Callable[..., Any]:
     return resolved
 
 
+class Finite(click.FloatRange):
+    """A number in a range; neither infinity nor what is no number, which no range keeps out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, one value a line.")(
@@ -83,7 +95,7 @@ def timeout(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--timeout``."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0.1),
+        type=Finite(min=0.1),
         default=30.0,
         show_default=True,
         help="Seconds for each image, with waiting for the quota.",

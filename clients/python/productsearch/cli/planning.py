@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DELETES_A_CALL = 100
 _DELETES_SHOWN = 10
+_QPS_MIN = 1e-6
 
 
 @dataclass
@@ -93,7 +94,7 @@ def cost_of(plan: Plan, profile: Profile, *, with_deletes: bool) -> dict[str, An
     """Return calls, time, days of quota and money, as far as the profile tells quota and price."""
     calls = plan.calls(with_deletes=with_deletes)
     cost: dict[str, Any] = {"calls": calls}
-    if profile.quota_qps:
+    if profile.quota_qps > _QPS_MIN:
         cost["seconds"] = round(calls / profile.quota_qps, 1)
     if profile.quota_per_day:
         cost["days_of_quota"] = math.ceil(calls / profile.quota_per_day)

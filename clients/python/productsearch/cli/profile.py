@@ -70,7 +70,14 @@ def read_config(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
         raise usage(f"{file}: {_why(wrong)}", "mend the file, or remove it") from None
-    for name, profile in config.get("profiles", {}).items():
+    profiles, chosen = config.get("profiles", {}), config.get("profile", DEFAULT_NAME)
+    if not isinstance(chosen, str):
+        raise usage(f"{file}: profile is {chosen!r}; use the name of a profile")
+    if not isinstance(profiles, dict):
+        raise usage(f"{file}: profiles is {profiles!r}; use a table [profiles.NAME]")
+    for name, profile in profiles.items():
+        if not isinstance(profile, dict):
+            raise usage(f"{file}: profiles.{name} is {profile!r}; use a table [profiles.{name}]")
         for key, value in profile.items():
             checked(key, value, f"{file}: profiles.{name}.")
     return config
@@ -123,8 +130,8 @@ _KINDS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
 def resolve(flags: Mapping[str, Any]) -> Profile:
     """Return the profile that flags (those not None), environment and file make together."""
     config = read_config(config_file())
-    name = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE")
-    chosen = name or config.get("profile", DEFAULT_NAME)
+    name = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or config.get("profile")
+    chosen = name or DEFAULT_NAME
     if name and chosen not in names(config):
         raise usage(
             f"there is no profile {chosen!r} in {config_file()}",

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @import_options.mapping
 @options.fit(default=False)
 @options.on_duplicate("keep")
-@click.option("--quota-qps", type=click.FloatRange(min=0), help="Calls a second of the key.")
+@click.option("--quota-qps", type=options.Finite(min=0), help="Calls a second of the key.")
 @click.option("--quota-per-day", type=click.IntRange(min=0), help="Calls a day of the key.")
-@click.option("--price-per-1000", type=click.FloatRange(min=0), help="Price of 1000 calls.")
+@click.option("--price-per-1000", type=options.Finite(min=0), help="Price of 1000 calls.")
 @click.option("--currency", help="Of the price.")
 @options.connection
 @options.as_json

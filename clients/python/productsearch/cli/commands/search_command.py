@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("search")
 @click.argument("image", metavar="IMAGE")
 @click.option("--top", "-n", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, help="Leave out worse ones.")
+@click.option("--min-score", type=options.Finite(0, 1), default=0.0, help="Leave out worse ones.")
 @options.classes
 @click.option("--either-class", is_flag=True, help="One of the two class ids is enough.")
 @options.fit(default=True)

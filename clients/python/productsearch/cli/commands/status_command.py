@@ -57,7 +57,10 @@ def command(
     if source := place or source:
         with looking_up.opened(source, None, profile.library) as journal:
             fields |= journal.counts()
-    output.print_json(fields) if as_json else output.print_fields(fields)
+    if as_json:
+        output.print_json(fields | ({} if fields["answers"] else failure.fields()))
+    else:
+        output.print_fields(fields)
     if not fields["answers"]:
         output.note(failure.lines())
         return int(failure.code)
