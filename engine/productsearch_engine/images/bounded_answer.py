@@ -20,6 +20,7 @@ from productsearch_engine.limits import (
 )
 
 _READ_BYTES = 64 << 10
+_INTERIM_MAX = 10
 
 
 class _Wire(io.RawIOBase):
@@ -53,6 +54,15 @@ class BoundedAnswer(http.client.HTTPResponse):
         super().__init__(sock, *arguments, **named)
         self._wire = _Wire(self.fp.detach())
         self.fp = io.BufferedReader(self._wire)
+
+    def begin(self) -> None:
+        """Read the head, after those that only announce it (RFC 9110, section 15.2)."""
+        for _ in range(_INTERIM_MAX):
+            super().begin()
+            if not 100 < self.status < 200 or self.status == http.client.SWITCHING_PROTOCOLS:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment]
+        raise UrlRefusedError
 
     def content(self) -> bytes:
         """Return the content.

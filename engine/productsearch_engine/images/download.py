@@ -15,24 +15,20 @@ import socket
 import ssl
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from productsearch_engine.images import web_address
 from productsearch_engine.images.bounded_answer import BoundedAnswer
-from productsearch_engine.images.errors import (
-    ImageError,
-    ImageSizeError,
-    UrlRefusedError,
-    UrlTimeoutError,
-)
+from productsearch_engine.images.content_encoding import decoded
+from productsearch_engine.images.errors import ImageError, UrlRefusedError, UrlTimeoutError
 from productsearch_engine.images.own_address import is_own
 from productsearch_engine.images.public_address import is_public
 from productsearch_engine.images.web_address import WebAddress
-from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
+from productsearch_engine.limits import DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+_CONTENT = (http.client.OK, http.client.NON_AUTHORITATIVE_INFORMATION)
 
 
 class Downloader:
@@ -76,14 +72,14 @@ class Downloader:
             connection.putheader("Connection", "close")
             connection.endheaders()
             with connection.getresponse() as response:
-                location = response.getheader("Location")
-                if response.status in _REDIRECTS and location:
-                    return location
-                if response.status != http.client.OK:
+                locations = response.headers.get_all("Location", [])
+                if response.status in _REDIRECTS and locations:
+                    return str(locations[0])  # as browsers do, where there are several
+                if response.status not in _CONTENT:
                     raise UrlRefusedError
                 if not isinstance(response, BoundedAnswer):
                     raise TypeError("the connection has another class of answers")
-                return _decoded(response.content(), response.getheader("Content-Encoding", ""))
+                return decoded(response.content(), response.getheader("Content-Encoding", ""))
 
     @contextmanager
     def _connected(
@@ -125,24 +121,6 @@ class Downloader:
 def _is_admitted(address: str) -> bool:
     """Return whether an address is another machine's on the public internet."""
     return is_public(address) and not is_own(address)
-
-
-def _decoded(content: bytes, encoding: str) -> bytes:
-    """Return the content without its encoding: some hosts send gzip though none was asked for."""
-    match encoding.strip().lower():
-        case "" | "identity":
-            return content
-        case "gzip" | "x-gzip" | "deflate":
-            # 32 lets zlib tell gzip and zlib apart by their heads.
-            decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-            plain = decoder.decompress(content, DOWNLOAD_BYTES_MAX + 1)
-            if len(plain) > DOWNLOAD_BYTES_MAX:
-                raise ImageSizeError
-            if not decoder.eof:
-                raise UrlRefusedError
-            return plain
-        case _:
-            raise UrlRefusedError
 
 
 def _left(deadline: float) -> float:

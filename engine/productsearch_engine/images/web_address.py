@@ -62,7 +62,7 @@ def redirected(url: str, location: str) -> str:
     ``location`` is the header as Latin-1 text, as HTTP libraries give it. Many hosts write raw
     UTF-8 and blanks there, and browsers follow them. Raises UrlIllegalError.
     """
-    location = location.strip(" \t\r\n")
+    location = location.strip(" \t\r\n").replace("\\", "/")  # as browsers do
     with suppress(UnicodeError):  # else it is Latin-1
         location = location.encode("latin-1").decode()
     try:

@@ -1,0 +1,130 @@
+"""Answers as image hosts write them: encodings, announcements, redirects."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from productsearch_engine.images.download import Downloader
+from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError
+from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
+from tests.engine.image_files import jpeg
+
+IMAGE = jpeg(1)
+Says = Callable[[bytes], str]
+
+
+@pytest.fixture
+def says() -> Iterator[Says]:
+    """Return a function that returns the address of a host which says just that."""
+    listening: list[socket.socket] = []
+
+    def host(answer: bytes) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        listening.append(server)
+
+        def serve() -> None:
+            while True:
+                try:
+                    line, _ = server.accept()
+                except OSError:
+                    return
+                with line:
+                    asked = line.recv(65536)
+                    known = ok(IMAGE) if b"GET /image.jpg" in asked else answer
+                    line.sendall(known.replace(b"HERE", b"127.0.0.1:%d" % server.getsockname()[1]))
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}/first"
+
+    yield host
+    for server in listening:
+        server.close()
+
+
+def ok(content: bytes, *fields: str, status: str = "200 OK", before: str = "") -> bytes:
+    """Return an answer with a length."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *fields, "", ""]
+    return before.encode() + "\r\n".join(lines).encode() + content
+
+
+def packed(content: bytes, wbits: int) -> bytes:
+    """Return content as zlib packs it: 31 is gzip, 15 zlib, -15 bare deflate."""
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(content) + packer.flush()
+
+
+HALVES = IMAGE[:500], IMAGE[500:]
+TAKEN = {
+    "gzip": ("gzip", packed(IMAGE, 31)),
+    "zlib": ("deflate", packed(IMAGE, 15)),
+    "bare deflate": ("deflate", packed(IMAGE, -15)),
+    "twice": ("gzip, gzip", packed(packed(IMAGE, 31), 31)),
+    "deflate in gzip": ("deflate, gzip", packed(packed(IMAGE, -15), 31)),
+    "two members": ("gzip", b"".join(packed(half, 31) for half in HALVES)),
+    "with padding": ("gzip", packed(IMAGE, 31) + bytes(9)),
+    "and nothing more": ("GZIP, identity,", packed(IMAGE, 31)),
+    "of a storage": ("gzip,aws-chunked", packed(IMAGE, 31)),
+    "aws-chunked": ("aws-chunked", IMAGE),
+    "none": ("none", IMAGE),
+    "a charset": ("UTF-8", IMAGE),
+    "binary": ("binary", IMAGE),
+    "identity twice": ("identity, identity", IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_encodings(name: str, says: Says) -> None:
+    """What hosts write there, and what they do."""
+    encoding, content = TAKEN[name]
+    url = says(ok(content, f"Content-Encoding: {encoding}"))
+    assert IMAGE == Downloader(allow_private=True).download(url)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "error"),
+    [
+        ("gzip", packed(IMAGE, 31)[:-20], UrlRefusedError),
+        ("gzip", IMAGE, UrlRefusedError),
+        ("gzip", packed(bytes(DOWNLOAD_BYTES_MAX + 1), 31), ImageSizeError),
+        ("gzip, gzip", packed(packed(bytes(DOWNLOAD_BYTES_MAX + 1), 31), 31), ImageSizeError),
+        ("gzip", packed(bytes(DOWNLOAD_BYTES_MAX // 2 + 1), 31) * 2, ImageSizeError),
+        ("gzip, gzip, gzip, gzip", packed(IMAGE, 31), UrlRefusedError),
+    ],
+    ids=["cut", "not packed", "a bomb", "a bomb in a bomb", "a bomb of members", "too often"],
+)
+def test_what_cannot_be_unpacked(
+    encoding: str, content: bytes, error: type[Exception], says: Says
+) -> None:
+    """One bound holds over all layers and members."""
+    url = says(ok(content, f"Content-Encoding: {encoding}"))
+    with pytest.raises(error):
+        Downloader(allow_private=True).download(url)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok(IMAGE, before="HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload\r\n\r\n"),
+        ok(IMAGE, before="HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"),
+        ok(IMAGE, status="203 Non-Authoritative Information"),
+        ok(b"", "Location: /image.jpg", "Location: /other.jpg", status="302 Found"),
+        ok(b"", "Location: /\\HERE/image.jpg", status="302 Found"),
+        ok(b"", "Location: http:\\\\HERE\\image.jpg", status="302 Found"),
+    ],
+    ids=["103", "102, 100", "203", "two locations", "backslash", "backslashes"],
+)
+def test_heads(answer: bytes, says: Says) -> None:
+    """Announcements, a proxy's own status, and redirects as browsers follow them."""
+    assert IMAGE == Downloader(allow_private=True).download(says(answer))
+
+
+def test_announcements_without_end(says: Says) -> None:
+    """They end, and so does the download."""
+    url = says(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=True).download(url)
