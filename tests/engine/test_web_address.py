@@ -56,6 +56,22 @@ def test_an_address() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("straße.example", "xn--strae-oqa.example"),
+        ("faß.example", "xn--fa-hia.example"),
+        ("ΌΣΟΣ.example", "xn--0xahb7a.example"),
+        ("BÜCHER。example", "xn--bcher-kva.example"),
+        ("例え.example", "xn--r8jz45g.example"),
+        ("a_b.example", "a_b.example"),
+    ],
+)
+def test_names_are_read_as_browsers_read_them(host: str, name: str) -> None:
+    """Another reading would be another site."""
+    assert name == web_address.parse(f"http://{host}/x.jpg").host
+
+
 @seed(20260701)
 @given(urls | hosts.map("http://{}/x".format) | hosts.map("https://{}".format))
 @example("http://a..b/x")

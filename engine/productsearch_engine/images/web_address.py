@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
+import idna
+
 from productsearch_engine.images.errors import UrlIllegalError
 
 _PORTS = {"http": 80, "https": 443}
@@ -79,8 +81,9 @@ def _host(host: str) -> str:
         except ValueError:
             raise UrlIllegalError from None
     try:
-        name = host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
+        # UTS 46 without transition, as browsers do: "straße.de" is not "strasse.de".
+        name = host if host.isascii() else idna.encode(host, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
         raise UrlIllegalError from None
     labels = name.removesuffix(".").split(".")
     if len(name) > _NAME_MAX or not all(_LABEL.fullmatch(label) for label in labels):
