@@ -1,9 +1,9 @@
 """Masks secrets in text: registered ones, and the values of parameters that carry secrets.
 
-Key pairs and tokens are registered when they arrive. They are kept apart: new tokens, of however
-many libraries, take the place of old tokens alone. Beside them, the value of every parameter
-whose name says that it is a secret is masked. ``hides_secret`` and ``echoes_secret`` find
-registered ones in text of others, who may have spelled them otherwise.
+Key pairs and tokens are registered when they arrive, under a name of where they are in use. Each is
+known as long as it is that, and the last ones of all that are in use no more. Beside them, the
+value of every parameter whose name says that it is a secret is masked. ``hides_secret`` and
+``echoes_secret`` find registered ones in text of others, who may have spelled them otherwise.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
-_KEYS_MAX: Final = 8192
-"""Halves of key pairs: those of 1,000 libraries, and of four pairs for each."""
-_TOKENS_MAX: Final = 2048
+_USES_MAX: Final = 4096
+"""Places of use: a library has three."""
+_FORMER_MAX: Final = 64
 _LENGTH_MIN: Final = 8
 _NAMES_KEPT: Final = 256
 _MASK: Final = "***"
@@ -53,25 +53,33 @@ _ESCAPED_MAX: Final = 3
 """How often text may have been escaped."""
 
 _lock = threading.Lock()
-_keys: deque[str] = deque(maxlen=_KEYS_MAX)
-_tokens: deque[str] = deque(maxlen=_TOKENS_MAX)
+_in_use: dict[str, str] = {}
+_former: deque[str] = deque(maxlen=_FORMER_MAX)
 _spellings: tuple[str, ...] = ()
 """All spellings of the known secrets; replaced as a whole, so that readers need no lock."""
 
 
-def register_secret(secret: str, *, is_token: bool = False) -> None:
+def register_secret(secret: str, use: str = "") -> None:
     """Mask this secret in all text from now on, unless it is so short that words contain it.
 
-    ``is_token``: it is one of a sequence, of which the last ones are kept.
+    ``use`` names the place where it is in use from now on, instead of the one that was before.
+    Without a name it is one of the last ones that are in use no more.
     """
     global _spellings
-    kept = _tokens if is_token else _keys
+    if len(secret) < _LENGTH_MIN:
+        return
     with _lock:
-        if len(secret) >= _LENGTH_MIN and secret not in kept:
-            kept.append(secret)
-            known = (*_keys, *_tokens)
-            _spellings = tuple(spelling for each in known for spelling in _spelled(each))
-            redact_name.cache_clear()
+        if use and _in_use.get(use) != secret:
+            if use in _in_use or len(_in_use) >= _USES_MAX:
+                _former.append(_in_use.pop(use if use in _in_use else next(iter(_in_use))))
+            _in_use[use] = secret
+        elif not use and secret not in _former and secret not in _in_use.values():
+            _former.append(secret)
+        else:
+            return
+        known = dict.fromkeys((*_in_use.values(), *_former))
+        _spellings = tuple(spelling for each in known for spelling in _spelled(each))
+        redact_name.cache_clear()
 
 
 def redact(text: str) -> str:
@@ -116,9 +124,11 @@ def echoes_secret(text: str) -> bool:
     Spaced, in full width or in base64; where there are signs of escapes, in any way that
     ``hides_secret`` knows. For long text: without those it takes microseconds for a kilobyte.
     """
-    letters = _letters(text)
-    if any(part in letters for part in _parts(_spellings)):
-        return True
+    letters, pieces = _letters(text), _pieces(_spellings)
+    # Side by side: a run of twice their length holds one of them.
+    for start in range(0, len(letters) - _PIECE_CHARS + 1, _PIECE_CHARS):
+        if letters[start : start + _PIECE_CHARS] in pieces:
+            return True
     return LIKE_ESCAPES.search(text) is not None and hides_secret(text)
 
 
@@ -132,33 +142,20 @@ def _letters(text: str) -> bytes:
 @lru_cache(maxsize=1)
 def _pieces(_: tuple[str, ...]) -> frozenset[bytes]:
     """Return all pieces of the known secrets, in letters and digits; the argument is the key."""
-    pieces = set()
-    for secret in _secrets():
-        for spelled in (secret, *_in_base64(secret)):
-            letters = _letters(spelled)
-            ends = range(_PIECE_CHARS, len(letters) + 1)
-            pieces |= {letters[end - _PIECE_CHARS : end] for end in ends}
-    return frozenset(pieces)
-
-
-@lru_cache(maxsize=1)
-def _parts(_: tuple[str, ...]) -> tuple[bytes, ...]:
-    """Return pieces side by side: a run of twice their length holds one of them."""
-    found = []
-    for secret in _secrets():
-        for spelled in (secret, *_in_base64(secret)):
-            letters = _letters(spelled)
-            starts = range(0, len(letters) - _PIECE_CHARS + 1, _PIECE_CHARS)
-            found += [letters[start : start + _PIECE_CHARS] for start in starts]
-    return tuple(found)
-
-
-def _in_base64(secret: str) -> list[str]:
-    """Return a secret in base64, as it looks after 0, 1 and 2 other bytes."""
-    plain = secret.encode("utf-8", "replace")
-    return [base64.b64encode(b"x" * pad + plain).decode()[4 if pad else 0 :] for pad in range(3)]
-
-
-def _secrets() -> list[str]:
     with _lock:
-        return [secret[:_SEARCHED_CHARS] for secret in (*_keys, *_tokens)]
+        secrets = (*_in_use.values(), *_former)
+    return frozenset[bytes]().union(*map(_pieces_of, secrets))
+
+
+@lru_cache(maxsize=1024)
+def _pieces_of(secret: str) -> frozenset[bytes]:
+    """Return all pieces of a secret, and of it in base64, after 0, 1 and 2 other bytes."""
+    secret = secret[:_SEARCHED_CHARS]
+    plain = secret.encode("utf-8", "replace")
+    shifted = [base64.b64encode(b"x" * pad + plain).decode()[4 if pad else 0 :] for pad in range(3)]
+    pieces = set()
+    for spelled in (secret, *shifted):
+        letters = _letters(spelled)
+        ends = range(_PIECE_CHARS, len(letters) + 1)
+        pieces |= {letters[end - _PIECE_CHARS : end] for end in ends}
+    return frozenset(pieces)

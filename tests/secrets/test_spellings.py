@@ -7,15 +7,22 @@ import hashlib
 import html
 import json
 import string
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from productsearch_service import redaction
-from productsearch_service.redaction import hides_secret, redact, register_secret
+from productsearch_service.redaction import (
+    echoes_secret,
+    hides_secret,
+    redact,
+    register_secret,
+)
 from productsearch_service.upstream import answers
+from productsearch_service.upstream.auth.credentials import KeyPair
 from productsearch_service.upstream.masked import MaskedBytes
 
 SECRET = "24.8c1f0d7e5ab94632aa10fe77c0b3d951.2592000.1790000000.123456-98765432"
@@ -96,20 +103,46 @@ def test_a_brief_that_echoes_the_token_is_masked(spell: Callable[[str], str]) ->
     assert [briefs[0], "***", *briefs[2:]] == [hit.brief for hit in page.hits]
 
 
-def test_key_pairs_are_known_however_many_tokens_come() -> None:
-    """Those of 200 libraries, after 3,000 tokens."""
-    pairs = [hashlib.sha256(f"half {number}".encode()).hexdigest() for number in range(400)]
-    for half in pairs:
-        register_secret(half)
-    for number in range(3000):
-        register_secret(hashlib.sha256(f"token {number}".encode()).hexdigest(), is_token=True)
-    try:
-        assert all("***" == redact(half) for half in (pairs[0], pairs[-1]))
-        assert hides_secret(pairs[0])
-    finally:
-        for secrets in (redaction._keys, redaction._tokens):
-            secrets.clear()
-        register_secret(SECRET)
+@pytest.fixture
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what other tests need out, and bring it back."""
+    monkeypatch.setattr(redaction, "_in_use", {})
+    monkeypatch.setattr(redaction, "_former", deque(maxlen=redaction._FORMER_MAX))
+    monkeypatch.setattr(redaction, "_spellings", ())
+    yield
+    redaction.redact_name.cache_clear()
+
+
+def _secret(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+def test_what_is_in_use_is_known(nothing_known: None) -> None:
+    """Of 200 libraries whose tokens come again and again: all pairs and the last tokens.
+
+    What is kept does not grow with the tokens that come.
+    """
+    for library in range(200):
+        KeyPair(_secret("key", library), _secret("half", library), f"/pairs/{library}")
+    for generation in range(20):
+        for library in range(200):
+            register_secret(_secret("token", library, generation), f"library {library}: token")
+    for library in range(200):
+        for secret in ("key", library), ("half", library), ("token", library, 19):
+            assert "***" == redact(_secret(*secret)), secret
+    assert hides_secret(_secret("half", 0))
+    assert echoes_secret(f"a brief with {_secret('key', 199)}")
+    assert hides_secret(_secret("token", 199, 18)), "one that has just been in use"
+    assert not hides_secret(_secret("token", 0, 1))
+    assert 600 + redaction._FORMER_MAX == len(redaction._in_use) + len(redaction._former)
+
+
+def test_a_pair_that_comes_takes_the_place_of_one(nothing_known: None) -> None:
+    """The files of a library are read again and again: known once, and the one before, too."""
+    for generation in (0, 0, 1, 1):
+        KeyPair(_secret("key", generation), _secret("half", generation), "/pairs/shoes")
+    assert 2 == len(redaction._in_use)
+    assert [_secret("key", 0), _secret("half", 0)] == [*redaction._former]
 
 
 @given(scores=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))

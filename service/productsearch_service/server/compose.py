@@ -348,12 +348,11 @@ def credentials_of(settings: LibrarySettings) -> Credentials:
         return FileCredentials(settings.credentials_dir)
     if settings.api_key is None or settings.secret_key is None:
         raise AssertionError("settings were validated to hold a key pair")
-    return FixedCredentials(
-        KeyPair(
-            MaskedText(settings.api_key.get_secret_value()),
-            MaskedText(settings.secret_key.get_secret_value()),
-        )
+    api_key, secret_key = (
+        settings.api_key.get_secret_value(),
+        settings.secret_key.get_secret_value(),
     )
+    return FixedCredentials(KeyPair(MaskedText(api_key), MaskedText(secret_key), f"pair {api_key}"))
 
 
 def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:

@@ -15,14 +15,19 @@ _LOOKS_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """API key and secret key of one app at the upstream."""
+    """API key and secret key of one app at the upstream.
+
+    ``use`` names the place where the pair is in use: another one there takes its place in what is
+    masked, and without a name it is masked only until others come.
+    """
 
     api_key: str = field(repr=False)
     secret_key: str = field(repr=False)
+    use: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        register_secret(self.api_key)
-        register_secret(self.secret_key)
+        for half, secret in (("api_key", self.api_key), ("secret_key", self.secret_key)):
+            register_secret(secret, self.use and f"{self.use}: {half}")
 
 
 class Credentials(Protocol):
@@ -69,7 +74,9 @@ class FileCredentials:
 
     def _generation(self) -> KeyPair:
         directory = (self._directory / "api_key").resolve(strict=True).parent
-        pair = KeyPair(_line(directory / "api_key"), _line(directory / "secret_key"))
+        pair = KeyPair(
+            _line(directory / "api_key"), _line(directory / "secret_key"), str(self._directory)
+        )
         if not pair.api_key or not pair.secret_key:
             raise _unreadable()
         return pair

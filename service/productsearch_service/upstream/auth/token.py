@@ -286,7 +286,7 @@ class TokenSource:
 
     def _accept(self, issued: Issued) -> None:
         """Make a token the current one, unless it is known to be rejected."""
-        register_secret(issued.value, is_token=True)
+        register_secret(issued.value, f"{self._where}: token")
         if issued.value in self._rejected:
             raise UpstreamUnavailable("the issuer gave the rejected token again", retry_after_s=1.0)
         lifetime_s = issued.expires_in_s
