@@ -22,7 +22,7 @@ from productsearch_service import limits
 from productsearch_service.audit import Audit, Write, verify
 from productsearch_service.redaction import register_secret
 from tests.conftest import ServerFactory
-from tests.fakes.upstream import FakeUpstream, error
+from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.pictures import jpeg
 
 IMAGE = v1.ImageSource(content=jpeg(1))
@@ -79,6 +79,41 @@ def test_each_write_has_a_line(
     verdict = verify([path])
     assert (7, (), ()) == (verdict.lines, verdict.wrong, verdict.cut)
     assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_a_write_that_nobody_waits_for_has_a_line(
+    server: ServerFactory, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Its caller left, or its deadline came, before the upstream answered: it may be done."""
+    path = tmp_path / "audit.jsonl"
+    facade = server(audit_file=path)
+    answered = {"log_id": 1, "cont_sign": "1,2"}
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        stub = v1.ProductSearchStub(channel)
+        add = v1.AddImageRequest(new_image=v1.NewImage(image=IMAGE, brief="b"))
+        stub.AddImage(add)  # there is a token now
+        for method in ("add", "delete"):
+            upstream.always(method, Fault(seconds=3, body=json.dumps(answered).encode()))
+        signs = v1.BatchDeleteImagesRequest(cont_signs=["5,6", "7,8"])
+        calls = [
+            stub.AddImage.future(add),
+            stub.BatchDeleteImages.future(signs),
+            stub.AddImage.future(add, timeout=0.7),
+        ]
+        _until(lambda: len(upstream.calls) == 4)
+        for call in calls[:2]:
+            call.cancel()
+        assert calls[2].exception() is not None
+        _until(lambda: len(_lines(path)) == 5)
+    facade.stop()
+    first, *left = [(line["action"], line["sign"], line["result"]) for line in _lines(path)]
+    assert ("add", "1,2", "CREATED") == first
+    assert [
+        ("add", "", "ADD_OUTCOME_UNKNOWN"),
+        ("add", "", "UNKNOWN"),
+        ("delete", "5,6", "UNKNOWN"),
+        ("delete", "7,8", "UNKNOWN"),
+    ] == sorted(left)
 
 
 def test_a_keep_is_one_line(server: ServerFactory, upstream: FakeUpstream, tmp_path: Path) -> None:

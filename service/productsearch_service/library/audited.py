@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from productsearch_service.audit import Audit, Write
 from productsearch_service.call_context import CallContext
 from productsearch_service.errors import ServiceError
 from productsearch_service.library.commands import Add, Delete, Deleted, Stored, Target, Update
 from productsearch_service.library.library import Library
+
+Value = TypeVar("Value")
+
+_UNKNOWN: Final = "UNKNOWN"
+"""Of a write whose call ended before its answer came: it may have been carried out."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -23,54 +29,68 @@ class AuditedLibrary(Library):
 
     async def add(self, command: Add, context: CallContext) -> Stored:
         """Store an image, and record it."""
-        try:
-            stored = await self.plain.add(command, context)
-        except ServiceError as error:
-            self._record("add", error.cont_sign or "", context, error)
-            raise
-        self._record("add", stored.cont_sign, context, stored.outcome.name, stored.log_id)
-        return stored
+        return await self._recorded(
+            "add",
+            "",
+            context,
+            self.plain.add(command, context),
+            lambda stored: (stored.cont_sign, stored.outcome.name, stored.log_id),
+        )
 
     async def update(self, command: Update, context: CallContext) -> int:
         """Change a stored image, and record it."""
-        try:
-            log_id = await self.plain.update(command, context)
-        except ServiceError as error:
-            self._record("update", _sign(command.target), context, error)
-            raise
-        self._record("update", _sign(command.target), context, "UPDATED", log_id)
-        return log_id
+        sign, work = _sign(command.target), self.plain.update(command, context)
+        return await self._recorded(
+            "update", sign, context, work, lambda log_id: (sign, "UPDATED", log_id)
+        )
 
     async def delete(self, command: Delete, context: CallContext) -> int:
         """Delete a stored image, and record it."""
-        try:
-            log_id = await self.plain.delete(command, context)
-        except ServiceError as error:
-            self._record("delete", _sign(command.target), context, error)
-            raise
-        self._record("delete", _sign(command.target), context, "DELETED", log_id)
-        return log_id
+        sign, work = _sign(command.target), self.plain.delete(command, context)
+        return await self._recorded(
+            "delete", sign, context, work, lambda log_id: (sign, "DELETED", log_id)
+        )
 
     async def delete_all(
         self, signs: Sequence[str], context: CallContext, *, allow_missing: bool
     ) -> dict[str, Deleted]:
         """Delete images by signature, and record each."""
-        outcomes = await self.plain.delete_all(signs, context, allow_missing=allow_missing)
+        try:
+            outcomes = await self.plain.delete_all(signs, context, allow_missing=allow_missing)
+        except BaseException:
+            for sign in dict.fromkeys(signs):
+                self._record("delete", sign, context, _UNKNOWN)
+            raise
         for sign, outcome in outcomes.items():
-            self._record("delete", sign, context, outcome.error or "DELETED", outcome.log_id)
+            result = outcome.error.reason if outcome.error else "DELETED"
+            self._record("delete", sign, context, result, outcome.log_id)
         return outcomes
 
-    def _record(
+    async def _recorded(
         self,
         action: str,
         sign: str,
         context: CallContext,
-        result: str | ServiceError,
-        log_id: int = 0,
+        work: Awaitable[Value],
+        told: Callable[[Value], tuple[str, str, int]],
+    ) -> Value:
+        """Do the work and record it; ``told`` returns signature, result and log_id of its value."""
+        try:
+            value = await work
+        except ServiceError as error:
+            log_id = error.upstream.log_id if error.upstream else 0
+            self._record(action, error.cont_sign or sign, context, error.reason, log_id)
+            raise
+        except BaseException:  # its caller has left, or its deadline was reached
+            self._record(action, sign, context, _UNKNOWN)
+            raise
+        stored_as, result, log_id = told(value)
+        self._record(action, stored_as, context, result, log_id)
+        return value
+
+    def _record(
+        self, action: str, sign: str, context: CallContext, result: str, log_id: int = 0
     ) -> None:
-        if isinstance(result, ServiceError):
-            log_id = log_id or (result.upstream.log_id if result.upstream else 0)
-            result = result.reason
         caller = context.caller.name
         self.audit.record(Write(caller, self.name, action, sign, result, log_id, time.time()))
 
