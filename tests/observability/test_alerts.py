@@ -15,6 +15,7 @@ from deploy.prometheus import alerts
 from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Objective
 from productsearch import v1
 from productsearch_service import errors
+from tests.mesh.tools import need
 from tests.observability.alert_cases import CASES, STEPS, Series
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,14 +89,12 @@ def test_there_is_a_case_for_each_alert() -> None:
 
 def _tested(tmp_path: Path, cases: list[dict[str, Any]], every: str) -> None:
     """Let promtool compare what fires with what should."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
+    need("promtool")  # Debian: prometheus
     shutil.copy(alerts.FILE, tmp_path / "alerts.yml")
     told = {"rule_files": ["alerts.yml"], "evaluation_interval": every, "tests": cases}
     (tmp_path / "cases.yml").write_text(yaml.safe_dump(told))
     done = subprocess.run(
-        [program, "test", "rules", "cases.yml"],
+        ["promtool", "test", "rules", "cases.yml"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

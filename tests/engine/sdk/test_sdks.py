@@ -23,6 +23,7 @@ from tests.engine.image_files import jpeg
 from tests.engine.sdk.front import Front
 from tests.engine.sdk.languages import LANGUAGES, Language, Runner
 from tests.engine.sdk.steps import STEPS, Told
+from tests.mesh.tools import need
 
 pytestmark = pytest.mark.slow
 IMAGE = base64.b64encode(jpeg(1)).decode()
@@ -33,8 +34,8 @@ RECOVERY_S = 60
 def language(request: pytest.FixtureRequest) -> Language:
     """A language whose runner is built."""
     chosen: Language = request.param
-    if chosen.missing:
-        pytest.skip(f"not installed: {', '.join(chosen.missing)}")
+    for program in chosen.tools:
+        need(program)
     chosen.make()
     return chosen
 
