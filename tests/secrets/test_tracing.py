@@ -37,7 +37,7 @@ async def calls():
     from productsearch_service.errors import ServiceError
     from productsearch_service.images import form_encoding
     from productsearch_service.library.commands import Add, Delete, Image, Search, Update
-    from productsearch_service.server.compose import build_library
+    from productsearch_service.server.libraries import build_library
     from productsearch_service.settings import LibrarySettings
 
     def library_at(base_url):

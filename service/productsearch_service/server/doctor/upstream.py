@@ -23,7 +23,6 @@ from productsearch_service.counters import Counters
 from productsearch_service.errors import ImageUnreadable, QuotaExhausted, RateLimited, ServiceError
 from productsearch_service.images import form_encoding
 from productsearch_service.library.commands import Image, Search
-from productsearch_service.server.compose import build_library, credentials_of
 from productsearch_service.server.doctor.callers import closed_to_others
 from productsearch_service.server.doctor.finding import (
     Check,
@@ -37,6 +36,7 @@ from productsearch_service.server.doctor.finding import (
 )
 from productsearch_service.server.doctor.image import PNG
 from productsearch_service.server.doctor.replica import Replica
+from productsearch_service.server.libraries import build_library, credentials_of
 from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 

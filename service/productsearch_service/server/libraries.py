@@ -1,0 +1,103 @@
+"""Builds a library from its settings: the upstream's parts, the search cache, the audit stream."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+from productsearch_service.audit import Audit
+from productsearch_service.counters import LibraryCounters
+from productsearch_service.library.audited import AuditedLibrary
+from productsearch_service.library.library import Library
+from productsearch_service.library.search_cache import SearchCache
+from productsearch_service.settings import LibrarySettings
+from productsearch_service.upstream.auth.credentials import (
+    Credentials,
+    FileCredentials,
+    FixedCredentials,
+    KeyPair,
+)
+from productsearch_service.upstream.auth.issuer import TokenIssuer
+from productsearch_service.upstream.auth.rotation import Rotation
+from productsearch_service.upstream.auth.token import TokenSource
+from productsearch_service.upstream.client import UpstreamClient
+from productsearch_service.upstream.exchange import Exchange, ExchangeLimits
+from productsearch_service.upstream.http.transport import Transport
+from productsearch_service.upstream.masked import MaskedText
+from productsearch_service.upstream.pacing.pacer import Pacer
+
+_log = logging.getLogger(__name__)
+
+
+def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCounters) -> Library:
+    """Return a library that uses its part of the quota, as one of ``replicas``."""
+    transport = Transport(
+        settings.base_url,
+        settings.ca_bundle,
+        connect_s=settings.connect_timeout_s,
+        send_stall_s=settings.send_stall_timeout_s,
+        read_s=settings.read_timeout_s,
+    )
+    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
+    where = f"library {counters.name} ({settings.base_url})"
+    if urlsplit(settings.base_url).path.strip("/"):
+        _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
+    tokens = TokenSource(issuer, count=counters.token, where=where)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
+    pacer = Pacer(settings.quota_qps / replicas, counters)
+    bounds = ExchangeLimits(
+        call_s=settings.call_timeout_s,
+        attempts_max=settings.attempts_max,
+        breaker_failures=settings.breaker_failures,
+        breaker_open_s=settings.breaker_open_s,
+        breaker_open_max_s=settings.breaker_open_max_s,
+    )
+    exchange = Exchange(transport, tokens, pacer, counters, bounds, where)
+    search_cache = SearchCache(
+        ttl_s=settings.search_cache_ttl_s, bytes_max=settings.search_cache_bytes
+    )
+
+    async def close() -> None:
+        await search_cache.close()
+        await rotation.stop()
+        await tokens.close()
+        issuer.close()
+        pacer.close()
+        await transport.close()
+
+    return Library(
+        UpstreamClient(exchange),
+        search_cache,
+        rotation.start,
+        close,
+        is_engine=settings.upstream == "engine",
+    )
+
+
+def audited(name: str, library: Library, audit: Audit | None) -> Library:
+    """Return a library whose writes are recorded, if there is an audit stream."""
+    if audit is None:
+        return library
+    return AuditedLibrary(
+        client=library.client,
+        search_cache=library.search_cache,
+        start=library.start,
+        close=library.close,
+        is_engine=library.is_engine,
+        name=name,
+        plain=library,
+        audit=audit,
+    )
+
+
+def credentials_of(settings: LibrarySettings) -> Credentials:
+    """Return where a library's key pair comes from."""
+    if settings.credentials_dir is not None:
+        return FileCredentials(settings.credentials_dir)
+    if settings.api_key is None or settings.secret_key is None:
+        raise AssertionError("settings were validated to hold a key pair")
+    api_key, secret_key = (
+        settings.api_key.get_secret_value(),
+        settings.secret_key.get_secret_value(),
+    )
+    return FixedCredentials(KeyPair(MaskedText(api_key), MaskedText(secret_key), f"pair {api_key}"))
