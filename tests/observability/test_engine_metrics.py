@@ -54,7 +54,7 @@ def test_parts_of_a_call_are_timed(engine: Engine, caller: Caller) -> None:
     before = _samples(engine)
     caller.call("add", image=jpeg(1), brief="x")
     after = _samples(engine)
-    for stage in ("decode", "embed", "process_wait", "sql", "connection_wait"):
+    for stage in ("decode", "embed", "copy", "process_wait", "sql", "connection_wait"):
         for what, least in (("count", 1), ("sum", 1e-6)):
             name = (f"{PREFIX}stage_seconds_{what}", stage)
             assert after[name] - before.get(name, 0) >= least, name

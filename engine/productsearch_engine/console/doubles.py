@@ -32,7 +32,7 @@ from productsearch_engine.store.gallery import Stored
 from productsearch_engine.store.journal import Values
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.statements import ClassFilter
-from productsearch_engine.workers.describe import Wanted
+from productsearch_engine.workers.describe import Task, Wanted
 
 Kind = Literal["image", "product"]
 
@@ -139,7 +139,7 @@ class Doubles:
             copy = await self._rooms.in_thread(gallery.copy, visit.library, image.sign)
             if copy is None:
                 return None
-            wanted = Wanted(embedding=visit.library.embedding, mark=True)
+            wanted = Wanted(embedding=visit.library.embedding, task=Task.MARK)
             described = await self._rooms.workers.describe(
                 wanted, copy, caller=-visit.app_id, large=False
             )

@@ -18,7 +18,7 @@ from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit
 from productsearch_engine.limits import THUMBNAILS_AT_ONCE, THUMBNAILS_BYTES_MAX
 from productsearch_engine.store import signs
-from productsearch_engine.workers.describe import Wanted
+from productsearch_engine.workers.describe import Task, Wanted
 
 _Key = tuple[int, bytes]
 
@@ -100,7 +100,7 @@ class Media:
         return await self._rooms.in_thread(gallery.copy, visit.library, sign)
 
     async def _made(self, visit: Visit, copy: bytes) -> bytes:
-        wanted = Wanted(embedding=visit.library.embedding, thumbnail=True)
+        wanted = Wanted(embedding=visit.library.embedding, task=Task.SHRINK)
         # A caller of its own: the calls of the same app do not wait behind a page.
         described = await self._rooms.workers.describe(
             wanted, copy, caller=-visit.app_id, large=False

@@ -19,7 +19,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.limits import SUBJECTS_KNOWN_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.queries import Query
-from productsearch_engine.workers.describe import Described, Wanted
+from productsearch_engine.workers.describe import Described, Task, Wanted
 
 WHOLE = Box(0, 0, 1, 1)
 SIDES = ("left", "top", "width", "height")
@@ -64,7 +64,7 @@ class Parts:
 
     async def described(self, visit: Visit, copy: bytes, region: Box | None) -> Described:
         """Return vector and subject of a small copy, or of a part of it. Raises Refusal."""
-        wanted = Wanted(embedding=visit.library.embedding, of_copy=True, region=region)
+        wanted = Wanted(embedding=visit.library.embedding, task=Task.DESCRIBE_COPY, region=region)
         try:
             return await self._rooms.workers.describe(
                 wanted, copy, caller=-visit.app_id, large=False

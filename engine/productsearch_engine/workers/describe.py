@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Self
 
 import numpy as np
@@ -18,24 +19,32 @@ from productsearch_engine.embedding.interface import Box, Embedding, Vector
 from productsearch_engine.images.image_file import ImageFile
 
 
+class Task(StrEnum):
+    """What is to be made of the content: of an image, or of a small copy that a library keeps."""
+
+    DESCRIBE = "describe"
+    """Of an image: its vector by an embedding, and perhaps a small copy."""
+    DESCRIBE_COPY = "describe_copy"
+    """Of a small copy, or a part of it: vector and subject."""
+    SHRINK = "shrink"
+    """Of a small copy: a smaller one."""
+    MARK = "mark"
+    """Of a small copy: its mark (``images.mark``)."""
+    COMPARE = "compare"
+    """Of an image: how it agrees with small copies of others (``second_look``)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be made of an image: its vector by an embedding, and perhaps a small copy."""
+    """A task for a worker process."""
 
+    task: Task = Task.DESCRIBE
     embedding: str
     """The name, as a library stores it."""
     copy: bool = False
     """Whether the library keeps a small copy."""
     region: Box | None = None
     """Where the product is, if the caller said so."""
-    thumbnail: bool = False
-    """The content is a small copy, and only a smaller one of it is wanted."""
-    of_copy: bool = False
-    """The content is a small copy, and vector and subject of that are wanted."""
-    mark: bool = False
-    """The content is a small copy, and only its mark (``images.mark``) is wanted."""
-    second_look: bool = False
-    """Compare it with small copies of others instead (``second_look``)."""
 
     def part(self) -> bytes:
         """Return the byte string that ``of_part`` takes."""
@@ -45,8 +54,8 @@ class Wanted:
     def of_part(cls, part: bytes) -> Self:
         """Return what ``part`` was made of. Raises ValueError, TypeError."""
         members = json.loads(part)
-        region = members.pop("region")
-        return cls(**members, region=None if region is None else Box(*region))
+        region, task = members.pop("region"), Task(members.pop("task"))
+        return cls(**members, task=task, region=None if region is None else Box(*region))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +75,8 @@ class Described:
     """Where the product is, if the embedding looks for it."""
     decode_s: float = field(default=0.0, compare=False)
     embed_s: float = field(default=0.0, compare=False)
-    """Seconds that the process took to make its pixels, and of these its vector."""
+    copy_s: float = field(default=0.0, compare=False)
+    """Seconds that the process took to make its pixels, of these its vector, and the small copy."""
 
     @property
     def vector(self) -> Vector:
@@ -82,6 +92,7 @@ class Described:
             "subject": self.subject,
             "decode_s": self.decode_s,
             "embed_s": self.embed_s,
+            "copy_s": self.copy_s,
         }
         return [json.dumps(facts).encode(), self.embedding, self.kept or b""]
 
@@ -109,15 +120,17 @@ def describe(
     decoded_s = time.perf_counter()
     vector, subject = embedding.describe([pixels], [region])[0]
     embedded_s = time.perf_counter()
+    kept = image.small_copy() if copy else None
     return Described(
         kind=image.structure.kind,
         width=image.structure.width,
         height=image.structure.height,
         embedding=vector.astype("<f4").tobytes(),
-        kept=image.small_copy() if copy else None,
+        kept=kept,
         subject=subject,
         decode_s=decoded_s - began_s,
         embed_s=embedded_s - decoded_s,
+        copy_s=time.perf_counter() - embedded_s if copy else 0.0,
     )
 
 

@@ -32,7 +32,7 @@ from productsearch_engine.limits import (
     WORKER_PAUSE_S,
     WORKER_START_S,
 )
-from productsearch_engine.workers.describe import Described, Wanted
+from productsearch_engine.workers.describe import Described, Task, Wanted
 from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.worker import Ready, Worker, WorkerDiedError
 
@@ -98,11 +98,16 @@ class Workers:
         described = await self._done(wanted, content, (), caller=caller, large=large)
         if not isinstance(described, Described):
             raise TypeError("a description was asked for")
-        work_s = described.decode_s + described.embed_s
-        self._stage("decode", described.decode_s)
-        self._stage("embed", described.embed_s)
-        self._stage("process_wait", max(0.0, time.perf_counter() - began_s - work_s))
+        if wanted.task is Task.DESCRIBE:
+            self._tell_stages(described, time.perf_counter() - began_s)
         return described
+
+    def _tell_stages(self, described: Described, seconds: float) -> None:
+        work = {"decode": described.decode_s, "embed": described.embed_s, "copy": described.copy_s}
+        for stage, taken_s in work.items():
+            if taken_s:
+                self._stage(stage, taken_s)
+        self._stage("process_wait", max(0.0, seconds - sum(work.values())))
 
     async def agreeing(
         self,
@@ -114,7 +119,7 @@ class Workers:
         large: bool,
     ) -> list[int]:
         """Return how many corners an image shares with each small copy; raise as ``describe``."""
-        wanted = replace(wanted, second_look=True)
+        wanted = replace(wanted, task=Task.COMPARE)
         counts = await self._done(wanted, content, copies, caller=caller, large=large)
         if not isinstance(counts, bytes) or len(counts) != 2 * len(copies):
             raise TypeError("a comparison was asked for")

@@ -26,7 +26,15 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError, load
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
-from productsearch_engine.workers.describe import Wanted, describe, describe_copy, mark, shrink
+from productsearch_engine.workers.describe import (
+    Described,
+    Task,
+    Wanted,
+    describe,
+    describe_copy,
+    mark,
+    shrink,
+)
 from productsearch_engine.workers.second_look import agreeing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -62,22 +70,12 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
     question, content, *copies = parts
     try:
         wanted = Wanted.of_part(question)
-        if wanted.thumbnail:
-            _bound_time(cpu_s)
-            return [b"described", *shrink(content).parts()]
-        if wanted.mark:
-            _bound_time(cpu_s)
-            return [b"described", *mark(content).parts()]
-        if wanted.second_look:
-            _bound_time(cpu_s)
-            return [b"compared", agreeing(content, wanted.region, copies)]
-        embedding = _embedding(wanted.embedding, bytes_max)
+        embeds = wanted.task in (Task.DESCRIBE, Task.DESCRIBE_COPY)
+        embedding = _embedding(wanted.embedding, bytes_max) if embeds else None
         _bound_time(cpu_s)
-        if wanted.of_copy:
-            of_copy = describe_copy(content, embedding, wanted.region)
-            return [b"described", *of_copy.parts()]
-        described = describe(content, embedding, copy=wanted.copy, region=wanted.region)
-        return [b"described", *described.parts()]
+        if wanted.task is Task.COMPARE:
+            return [b"compared", agreeing(content, wanted.region, copies)]
+        return [b"described", *_described(wanted, content, embedding).parts()]
     except UnknownEmbeddingError as error:
         return [b"unknown", str(error).encode()]
     except ImageError as error:
@@ -86,6 +84,18 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
         return [b"refused", ImageSizeError.__name__.encode()]
     except Exception:  # noqa: BLE001 - the engine logs it as a fault of its own
         return [b"failed", traceback.format_exc()[-4000:].encode()]
+
+
+def _described(wanted: Wanted, content: bytes, embedding: Embedding | None) -> Described:
+    if wanted.task is Task.SHRINK:
+        return shrink(content)
+    if wanted.task is Task.MARK:
+        return mark(content)
+    if embedding is None:
+        raise ValueError(f"{wanted.task} needs an embedding")
+    if wanted.task is Task.DESCRIBE_COPY:
+        return describe_copy(content, embedding, wanted.region)
+    return describe(content, embedding, copy=wanted.copy, region=wanted.region)
 
 
 @cache
