@@ -75,6 +75,10 @@ RECEIVING_MAX: Final = 8
 large it is shows only when it is there."""
 RECEIVE_TIMEOUT_S: Final = 15.0
 """From its turn to the end of a call's message."""
+RECEIVE_SURE_S: Final = 2.0
+"""Of that, what it has even if a caller that receives nothing waits for a turn."""
+RECEIVE_PATIENCE_S: Final = 0.5
+"""After this a caller that waits for its first turn asks for one, again and again."""
 FIELDS_MAX: Final = 1000
 """Of one message and those inside it; none has more than twenty that mean something."""
 FIELDS_UNCOUNTED_BYTES: Final = 16 * 1024

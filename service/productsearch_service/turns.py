@@ -40,6 +40,10 @@ class Turns:
         """Calls that wait."""
         return self._waiting_max - self._room_to_wait
 
+    def holds(self, caller: str) -> bool:
+        """Return whether a caller has a place."""
+        return caller in self._held
+
     @asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
         """Hold a place, waiting for it; raise ServerOverloaded if too many do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,13 @@ _OWN_CONNECTION: Final = ("grpc.use_local_subchannel_pool", 1)
 _READY_S: Final = 30.0
 
 
-def policy_file(folder: Path) -> Path:
-    """Write a policy with all CALLERS and return its path."""
+def policy_file(folder: Path, *others: str) -> Path:
+    """Write a policy with all CALLERS and ``others``, who may do all; return its path."""
     lines = []
-    for name in CALLERS:
+    for name in (*CALLERS, *others):
         digest = hashlib.sha256(name.encode()).hexdigest()
         lines += [f"[callers.{name}]", f'token_sha256 = ["{digest}"]']
-    lines += ["[[rules]]", 'callers = ["one", "two", "three"]']
+    lines += ["[[rules]]", f"callers = {json.dumps(['one', 'two', 'three', *others])}"]
     lines += ["[[rules]]", 'callers = ["reader"]', 'methods = ["SearchImages"]']
     path = folder / "policy.toml"
     path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -115,6 +115,38 @@ def test_the_places_come_back(facade_of: ServerFactory) -> None:
         assert {"OK"} == searched(running, "one")
 
 
+def test_silent_callers_hold_up_no_other_however_many_they_are(
+    server: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve callers with silent calls each has a turn no longer than is sure to it."""
+    monkeypatch.setattr(limits, "RECEIVE_SURE_S", 0.3)
+    monkeypatch.setattr(limits, "RECEIVE_PATIENCE_S", 0.1)
+    crowd = [f"crowd-{number}" for number in range(12)]
+    running = server(policy_file=policy_file(tmp_path, *crowd), receive_timeout_s=60)
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = [call for name in crowd for call in silence.unary("SearchImages", name, 8)]
+        until(lambda: held(running) == (limits.RECEIVING_MAX, 96 - limits.RECEIVING_MAX, 0))
+        assert {"OK"} == searched(running, "reader", 5)
+        ended = counted([call for call in calls if call.done()])
+        assert {"SERVER_OVERLOADED"} == ended.keys()
+
+
+def test_a_turn_ends_early_for_another_caller_alone(
+    facade_of: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller's own calls that wait end none of its messages, however slow those are."""
+    monkeypatch.setattr(limits, "RECEIVE_SURE_S", 0.1)
+    monkeypatch.setattr(limits, "RECEIVE_PATIENCE_S", 0.1)
+    running = facade_of(receive_timeout_s=60)
+    with connected(running) as channel, Silence(channel) as silence:
+        calls = silence.unary("SearchImages", "one", 2 * HALF)
+        until(lambda: held(running) == (HALF, HALF, 0))
+        time.sleep(0.5)
+        assert (HALF, HALF, 0) == held(running)
+        assert {"OK"} == searched(running, "two", 2)
+        assert not any(call.done() for call in calls)
+
+
 def test_a_deadline_ends_the_wait_for_the_message(facade_of: ServerFactory) -> None:
     """A silent call with a deadline gives its place back then, and its waiting ones do too."""
     running = facade_of()

@@ -7,8 +7,8 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
@@ -20,7 +20,7 @@ from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
-from productsearch_service.time_limit import TimeLimit
+from productsearch_service.time_limit import Alarm, TimeLimit
 from productsearch_service.turns import Turns
 
 Value = TypeVar("Value")
@@ -29,10 +29,16 @@ _WAIT_SHARE: Final = 0.5
 """Of the time for a message: how long a call waits for its turn. What a caller began and left is
 gone within the time for one message."""
 _BUSY: Final = "this replica receives as many requests as it may"
+_GAVE_WAY: Final = "this message was long in coming, and another caller waited for its turn"
 
 
 class Messages:
-    """The messages that are received, and the calls that wait for that."""
+    """The messages that are received, and the calls that wait for that.
+
+    A turn is sure for a while. Then it ends for a caller that has none and waits: of the callers
+    that have the most, the oldest. So those who say nothing hold up nobody for long, however many
+    callers they are, and where nobody waits a slow one has all its time.
+    """
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -47,17 +53,13 @@ class Messages:
         """
         caller = context.caller.name
         if not self._turns.take_now(caller):
-            began_s = time.monotonic()
-            try:
-                await self._within(timeout_s * _WAIT_SHARE, context, self._turns.take(caller))
-            except TimeoutError:
-                raise self._why(context, lambda: overloaded(_BUSY)) from None
-            finally:
-                context.trail.place_s += time.monotonic() - began_s
+            await self._wait(caller, context, timeout_s * _WAIT_SHARE)
+        receipt = _Receipt(caller, min(timeout_s, context.deadline.remaining_s()))
         try:
-            content = await self._within(timeout_s, context, grpc_context.read())
+            content = await self._within(receipt, grpc_context.read())
         except TimeoutError:
-            raise self._why(context, lambda: late(timeout_s)) from None
+            ended = overloaded(_GAVE_WAY) if receipt.gave_way else late(timeout_s)
+            raise self._why(context, ended) from None
         finally:
             self._turns.give(caller)
         if content is grpc.aio.EOF:
@@ -70,8 +72,33 @@ class Messages:
         for limit in self._limits:
             limit.allow(0)
 
-    async def _within(self, seconds: float, context: CallContext, work: Awaitable[Value]) -> Value:
+    async def _wait(self, caller: str, context: CallContext, seconds: float) -> None:
         limit = TimeLimit(min(seconds, context.deadline.remaining_s()))
+        impatience = _Impatience(self, caller)
+        impatience.set(limits.RECEIVE_PATIENCE_S)
+        began_s = time.monotonic()
+        try:
+            await self._within(limit, self._turns.take(caller))
+        except TimeoutError:
+            raise self._why(context, overloaded(_BUSY)) from None
+        finally:
+            impatience.cancel()
+            context.trail.place_s += time.monotonic() - began_s
+
+    def make_way_for(self, caller: str) -> None:
+        """End the turn that was long enough, if there is one and ``caller`` has none."""
+        receipts = [each for each in self._limits if isinstance(each, _Receipt)]
+        if self._turns.holds(caller) or any(each.gave_way for each in receipts):
+            return
+        sure_s = time.monotonic() - limits.RECEIVE_SURE_S
+        held = Counter(each.caller for each in receipts)
+        long = [each for each in receipts if each.began_s <= sure_s]
+        if long:
+            longest = max(long, key=lambda each: (held[each.caller], -each.began_s))
+            longest.gave_way = True
+            longest.allow(0)
+
+    async def _within(self, limit: TimeLimit, work: Awaitable[Value]) -> Value:
         self._limits.add(limit)
         try:
             with limit:
@@ -79,7 +106,7 @@ class Messages:
         finally:
             self._limits.discard(limit)
 
-    def _why(self, context: CallContext, otherwise: Callable[[], ServiceError]) -> ServiceError:
+    def _why(self, context: CallContext, otherwise: ServiceError) -> ServiceError:
         """Return why a call's time was over."""
         if self._over:
             return stopping()
@@ -87,7 +114,34 @@ class Messages:
             context.deadline.require()
         except DeadlineTooShort as error:
             return error
-        return otherwise()
+        return otherwise
+
+
+class _Receipt(TimeLimit):
+    """The time of a message that is being received."""
+
+    __slots__ = ("began_s", "caller", "gave_way")
+
+    def __init__(self, caller: str, seconds: float) -> None:
+        super().__init__(seconds)
+        self.caller = caller
+        self.began_s = time.monotonic()
+        self.gave_way = False
+
+
+class _Impatience(Alarm):
+    """Asks, as often as it rings, for the turn of somebody else."""
+
+    __slots__ = ("_caller", "_messages")
+
+    def __init__(self, messages: Messages, caller: str) -> None:
+        self._messages = messages
+        self._caller = caller
+
+    def ring(self) -> None:
+        """Ask for it."""
+        self.set(limits.RECEIVE_PATIENCE_S)
+        self._messages.make_way_for(self._caller)
 
 
 class Places:
