@@ -73,8 +73,8 @@ DEADLINE_MIN_S: Final = CALL_MIN_S + DEADLINE_SHAVE_S
 RECEIVING_MAX: Final = 8
 """Messages of unary calls that are received at the same time, each as large as one may be: how
 large it is shows only when it is there."""
-RECEIVE_TIMEOUT_S: Final = 15.0
-"""From its turn to the end of a call's message."""
+RECEIVE_TIMEOUT_S: Final = 12.0
+"""From its turn to the end of a call's message: the places of silent calls are back within 15 s."""
 RECEIVE_SURE_S: Final = 2.0
 """Of that, what it has even if a caller that receives nothing waits for a turn."""
 RECEIVE_PATIENCE_S: Final = 0.5

@@ -125,7 +125,9 @@ def test_silent_callers_hold_up_no_other_however_many_they_are(
     running = server(policy_file=policy_file(tmp_path, *crowd), receive_timeout_s=60)
     with connected(running) as channel, Silence(channel) as silence:
         calls = [call for name in crowd for call in silence.unary("SearchImages", name, 8)]
-        until(lambda: held(running) == (limits.RECEIVING_MAX, 96 - limits.RECEIVING_MAX, 0))
+        until(
+            lambda: limits.RECEIVING_MAX == held(running)[0] and held(running)[1] > len(calls) / 2
+        )
         assert {"OK"} == searched(running, "reader", 5)
         ended = counted([call for call in calls if call.done()])
         assert {"SERVER_OVERLOADED"} == ended.keys()
