@@ -80,18 +80,29 @@ def run(requests: int, images: int, seed: int = SEED) -> list[Measure]:
         ProcessPoolExecutor(_SENDERS, mp_context=spawn) as senders,
     ):
         caller = Caller(engine.url, *engine.create_library("fuzzed"))
+        quick = Caller(engine.url, *engine.create_library("quick", "--embedding", "classic"))
         for number in range(4):
-            assert not code_of(caller.call("add", image=jpeg(number), brief="x"))
-        assert not code_of(caller.call("search", image=jpeg(1)))
+            for each in (caller, quick):
+                assert not code_of(each.call("add", image=jpeg(number), brief="x"))
+                assert not code_of(each.call("search", image=jpeg(1)))
         resting = psutil.Process(engine.pid).num_fds()
         workers = {one.pid for one in family(engine.pid)}
-        batch = Batch(url=engine.url, token=caller.token, host=host, seed=seed, first=0, count=0)
+        batch = Batch(
+            url=engine.url,
+            token=caller.token,
+            quick_token=quick.token,
+            host=host,
+            seed=seed,
+            first=0,
+            count=0,
+        )
         calls = _sent(senders, send_calls, batch, requests, engine, "requests")
         files = _sent(senders, send_images, batch, images, engine, "images")
         alive = not code_of(caller.call("search", image=jpeg(1)))
         died = len(workers - {one.pid for one in family(engine.pid)})
         descriptors = psutil.Process(engine.pid).num_fds() - resting
         caller.close()
+        quick.close()
         log = engine.log()
     print("\n".join(["the log:", *log.splitlines()[:_LINES_MAX]]), flush=True)
     return [
