@@ -146,6 +146,9 @@ ANSWER_HEAD_BYTES_MAX = 512 << 10
 """What a host may say before its content, and again beside and behind it: interim answers, the
 sizes of chunks, trailers."""
 
+ANSWER_FIELDS_MAX = 1000
+"""Lines of the head of a host's answer."""
+
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16
@@ -154,6 +157,9 @@ DOWNLOADS_MAX = 16
 SIGN_ATTEMPTS_MAX = 16
 DATABASE_WAIT_S = 2.0
 """Longest wait for a connection of the pool."""
+
+DATABASE_AGAIN_S = 0.2
+"""Between two tries of the pool for a connection."""
 
 DATABASE_CONNECT_S = 2
 """Longest time for a new connection; psycopg takes no less."""

@@ -10,7 +10,7 @@ import importlib.util
 import subprocess
 import sys
 
-_MODULES = ("silence", "images", "upstream", "names")
+_MODULES = ("silence", "images", "upstream", "names", "engine", "engine_images")
 
 
 def main() -> int:

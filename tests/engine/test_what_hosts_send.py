@@ -47,8 +47,9 @@ def says() -> Iterator[Says]:
 
 
 def ok(content: bytes, *fields: str, status: str = "200 OK", before: str = "") -> bytes:
-    """Return an answer with a length."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *fields, "", ""]
+    """Return an answer with a length, which leaves out ``after`` at its end."""
+    length = len(content.removesuffix(b"after"))
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *fields, "", ""]
     return before.encode() + "\r\n".join(lines).encode() + content
 
 
@@ -106,21 +107,74 @@ def test_what_cannot_be_unpacked(
         Downloader(allow_private=True).download(url)
 
 
+HEADS = {
+    "103": ok(IMAGE, before="HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload\r\n\r\n"),
+    "102, 100": ok(IMAGE, before="HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"),
+    "203": ok(IMAGE, status="203 Non-Authoritative Information"),
+    "two locations": ok(b"", "Location: /image.jpg", "Location: /other.jpg", status="302 Found"),
+    "backslash": ok(b"", "Location: /\\HERE/image.jpg", status="302 Found"),
+    "backslashes": ok(b"", "Location: http:\\\\HERE\\image.jpg", status="302 Found"),
+    "900 fields": ok(IMAGE + b"after", *(f"X-Field-{n}: {n}" for n in range(900))),
+    "a cookie of 70 KB": ok(IMAGE + b"after", "Set-Cookie: a=" + "x" * 70_000),
+    "cookies of 240 KB": ok(IMAGE + b"after", *["Set-Cookie: a=" + "x" * 4000] * 60),
+    "4 KB of location": ok(b"", "Location: /image.jpg#" + "x" * 4000, status="302 Found"),
+    "a line without a colon": ok(IMAGE + b"after", "nonsense", "\xff\xfe"),
+    "folded": ok(IMAGE + b"after", "X-Long: a", " b", "Content-Encoding:", "  identity"),
+    "a blank before the colon": ok(IMAGE + b"after", "Content-Encoding : identity"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads(name: str, says: Says) -> None:
+    """Announcements, a proxy's own status, redirects and long heads, as browsers read them."""
+    assert IMAGE == Downloader(allow_private=True).download(says(HEADS[name]))
+
+
+def in_chunks(content: bytes, coding: str, *fields: str) -> bytes:
+    """Return an answer in chunks of 1,000 bytes."""
+    lines = ["HTTP/1.1 200 OK", f"Transfer-Encoding: {coding}", *fields, "", ""]
+    pieces = [content[at : at + 1000] for at in range(0, len(content), 1000)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return "\r\n".join(lines).encode() + chunks + b"0\r\n\r\n"
+
+
+CODINGS = {
+    "chunked": in_chunks(IMAGE, "Chunked"),
+    "gzip, chunked": in_chunks(packed(IMAGE, 31), "gzip, chunked"),
+    "of two fields": in_chunks(packed(IMAGE, 31), "gzip", "Transfer-Encoding: chunked"),
+    "deflate, chunked": in_chunks(packed(IMAGE, -15), "deflate,chunked"),
+    "identity, chunked": in_chunks(IMAGE, "identity, chunked"),
+    "beside a length": in_chunks(IMAGE, "chunked", "Content-Length: 7"),
+    "both packed": in_chunks(
+        packed(packed(IMAGE, 15), 31), "gzip, chunked", "Content-Encoding: deflate"
+    ),
+    "gzip alone": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + packed(IMAGE, 31),
+    "identity alone": ok(IMAGE + b"after", "Transfer-Encoding: identity"),
+}
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_transfer_codings(name: str, says: Says) -> None:
+    """A transfer coding is taken off whatever else the host has packed."""
+    assert IMAGE == Downloader(allow_private=True).download(says(CODINGS[name]))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        ok(IMAGE, before="HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload\r\n\r\n"),
-        ok(IMAGE, before="HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"),
-        ok(IMAGE, status="203 Non-Authoritative Information"),
-        ok(b"", "Location: /image.jpg", "Location: /other.jpg", status="302 Found"),
-        ok(b"", "Location: /\\HERE/image.jpg", status="302 Found"),
-        ok(b"", "Location: http:\\\\HERE\\image.jpg", status="302 Found"),
+        ok(IMAGE, *(f"X-Field-{n}: {n}" for n in range(1001))),
+        ok(IMAGE, "Set-Cookie: a=" + "x" * (600 << 10)),
+        ok(IMAGE)[:30],
+        b"",
+        in_chunks(IMAGE, "br, chunked"),
+        in_chunks(packed(IMAGE, 31), "gzip, chunked")[:-400],
     ],
-    ids=["103", "102, 100", "203", "two locations", "backslash", "backslashes"],
+    ids=["fields", "bytes", "half a head", "nothing", "br, chunked", "cut"],
 )
-def test_heads(answer: bytes, says: Says) -> None:
-    """Announcements, a proxy's own status, and redirects as browsers follow them."""
-    assert IMAGE == Downloader(allow_private=True).download(says(answer))
+def test_what_is_no_answer(answer: bytes, says: Says) -> None:
+    """Bounds hold over the head, and a head or content that is cut is none."""
+    with pytest.raises(UrlRefusedError):
+        Downloader(allow_private=True).download(says(answer))
 
 
 def test_announcements_without_end(says: Says) -> None:

@@ -162,7 +162,7 @@ class Wire:
 
 
 def _judged(status: int, body: bytes) -> str:
-    if status in (400, 401, 404, 405):
+    if status in (307, 400, 401, 404, 405):  # 307: / leads to the console
         return f"HTTP {status}"
     if status != 200:
         return f"WRONG: HTTP {status} {body[:100]!r}"

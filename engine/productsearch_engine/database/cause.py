@@ -32,6 +32,8 @@ _BY_WORDS = {
     "pg_hba.conf": _BY_STATE["28000"],
     "does not exist": "the user or the database does not exist: correct DATABASE",
     "too many clients": _BY_STATE["53300"],
+    "too many connections": _BY_STATE["53300"],  # of one role, or for one database
+    "connection slots are reserved": _BY_STATE["53300"],
     "starting up": _BY_STATE["57P03"],
     "certificate": "its TLS certificate is not accepted: see sslmode and sslrootcert in DATABASE",
 }

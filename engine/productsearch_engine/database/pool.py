@@ -11,7 +11,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -19,9 +19,11 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.database import migrate
 from productsearch_engine.database.bounded import BoundedConnection
+from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.postgres import Embedded
 from productsearch_engine.database.watch import Watch
 from productsearch_engine.limits import (
+    DATABASE_AGAIN_S,
     DATABASE_CONNECT_S,
     DATABASE_WAIT_S,
     EF_SEARCH,
@@ -58,6 +60,35 @@ class DatabaseDownError(psycopg.OperationalError):
     """The database does not answer anybody at the moment."""
 
 
+class SoughtConnection(BoundedConnection):
+    """A connection that is sought until there is one.
+
+    The pauses of a pool double, and go on when the database has connections again.
+    """
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
+        """Return a connection that was given to ``prepare``, a function of one connection.
+
+        ``is_sought`` is a function that is told of each failure, waits, and returns whether to try
+        again. Both are parameters beside psycopg's. Raises psycopg.Error once it is sought no more.
+        """
+        prepare, is_sought = parameters.pop("prepare"), parameters.pop("is_sought")
+        while True:
+            try:
+                connection = super().connect(conninfo, **parameters)
+                try:
+                    prepare(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+            except psycopg.Error as error:
+                if not is_sought(error):
+                    raise
+            else:
+                return connection
+
+
 class WatchedPool(ConnectionPool[BoundedConnection]):
     """A pool that hands out no connection while the database does not answer.
 
@@ -70,16 +101,18 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
         """Is told the seconds of each wait for a connection, and of its use."""
         super().__init__(
             dsn,
-            connection_class=BoundedConnection,
-            kwargs={"autocommit": True, "connect_timeout": DATABASE_CONNECT_S},
+            connection_class=SoughtConnection,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": DATABASE_CONNECT_S,
+                "prepare": self._prepare,
+                "is_sought": self._is_sought,
+            },
             min_size=1,
             max_size=connections,
             open=False,
-            configure=self._configure,
             check=_check,
             timeout=DATABASE_WAIT_S,
-            # The pause between tries doubles; a short series notices a restart sooner.
-            reconnect_timeout=DATABASE_WAIT_S,
             name="engine",
         )
 
@@ -110,7 +143,16 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
             if lent_s > asked_s:
                 self.stage("sql", time.perf_counter() - lent_s)
 
-    def _configure(self, connection: BoundedConnection) -> None:
+    def _is_sought(self, error: psycopg.Error) -> bool:
+        """Wait until the next try for a connection; return false when the pool is closed."""
+        if not self.watch.is_down:
+            _log.warning("no connection: %s", cause_of(error, str(self.conninfo)))
+        time.sleep(DATABASE_AGAIN_S)
+        while self.watch.is_down and not self.closed:
+            time.sleep(DATABASE_AGAIN_S)
+        return not self.closed
+
+    def _prepare(self, connection: BoundedConnection) -> None:
         _watched(connection, self.watch)
         connection.execute(_SESSION)
         connection.execute(_QUIET)

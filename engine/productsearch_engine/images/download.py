@@ -79,7 +79,7 @@ class Downloader:
                     raise UrlRefusedError
                 if not isinstance(response, BoundedAnswer):
                     raise TypeError("the connection has another class of answers")
-                return decoded(response.content(), response.getheader("Content-Encoding", ""))
+                return decoded(response.content(), response.encodings)
 
     @contextmanager
     def _connected(
