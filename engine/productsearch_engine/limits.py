@@ -251,6 +251,18 @@ DOUBLES_NEIGHBOURS = 4
 MARKS_KNOWN_MAX = 8192
 """Stored images of which the console remembers the mark, 768 bytes each."""
 
+LIBRARY_PAGE_DAYS = 90
+"""Days whose adds and searches a library's page shows; counts of searches are kept so long."""
+
+SEARCH_COUNTS_WRITTEN_S = 10.0
+"""How often an engine writes its counts of searches."""
+
+SEARCH_COUNTS_MAX = 10_000
+"""Libraries and hours whose counts wait in memory to be written."""
+
+COMPARED_RANKS = 20
+"""Hits of each of two searches that the console shows side by side."""
+
 GROW_MAX = 10_000_000
 """Images by which a library grows at once in the console."""
 

@@ -34,6 +34,7 @@ class Shop:
     caller: Caller
     editor: Person
     looker: Person
+    looker_name: str
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -102,7 +103,10 @@ def _shop(engine: Engine, pool: ConnectionPool[Any], capacity: int) -> Shop:
         assert 303 == people[-1].sign_in(user, PASSWORD).status_code
     assert keys.secret_key
     caller = Caller(engine.url, keys.api_key, keys.secret_key)
-    return Shop(name=name, caller=caller, editor=people[0], looker=people[1])
+    editor, looker = people
+    return Shop(
+        name=name, caller=caller, editor=editor, looker=looker, looker_name=f"look-{number}"
+    )
 
 
 def _dimensions() -> int:

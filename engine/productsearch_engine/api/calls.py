@@ -35,6 +35,7 @@ from productsearch_engine.store.images import (
     NewImage,
 )
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.statements import Key
 from productsearch_engine.workers.describe import Described, Wanted
 from productsearch_engine.workers.pool import Workers
@@ -75,10 +76,12 @@ class Calls:
         workers: Workers,
         threads: Executor,
         watch: Watch,
+        searches: SearchCounts,
         rerank: bool = False,
     ):
         self._rerank = rerank
         self._watch = watch
+        self._searches = searches
         self._libraries = libraries
         self._stored = stored
         self._workers = workers
@@ -143,6 +146,7 @@ class Calls:
                 )
                 if reach:
                     found = await self._looked_again(app_id, library, image, request, found)
+                self._searches.count(library.id)
                 return _found(found, request, described)
             case Update():
                 return await self._in_thread(self._update, app_id, request, download)

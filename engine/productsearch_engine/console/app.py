@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from productsearch_engine.api import bodies
 from productsearch_engine.api.error_mapping import api_error
-from productsearch_engine.console import assets, forms, language, origin, pages, passwords
+from productsearch_engine.console import assets, forms, language, origin, pages
 from productsearch_engine.console.add import Add
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
+from productsearch_engine.console.compare import Compare
 from productsearch_engine.console.doubles import Doubles
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
@@ -33,9 +34,10 @@ from productsearch_engine.console.pins import PinsPage
 from productsearch_engine.console.refusal import Refusal, of_api_error
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
-from productsearch_engine.console.session import Session, Sessions
+from productsearch_engine.console.session import Sessions
 from productsearch_engine.console.sign_in import SignIn
 from productsearch_engine.console.visit import Visit, here, safe, to
+from productsearch_engine.console.visitors import Visitors
 from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX
 from productsearch_engine.store.users import Role
 
@@ -55,11 +57,13 @@ class Console:
         self._rooms = rooms
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
+        self._visitors = Visitors(rooms, self._sessions)
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
         self._bulk = Bulk(rooms)
         self._parts = Parts(rooms)
         self._search = SearchPage(rooms, self._parts)
+        self._compare = Compare(rooms, self._parts, self._visitors)
         self._pins = PinsPage(rooms, self._parts)
         self._doubles = Doubles(rooms)
         self._library = LibraryPage(rooms)
@@ -86,6 +90,9 @@ class Console:
             _route("/console/search", look(self._search.show)),
             _route("/console/search", change(self._search.ask, "look"), "POST"),
             _route("/console/search/part", change(self._search.ask_part, "look"), "POST"),
+            _route("/console/compare", look(self._compare.show)),
+            _route("/console/compare/library", change(self._beside, "look"), "POST"),
+            _route("/console/compare/leave", change(self._leave, "look"), "POST"),
             _route("/console/pins", look(self._pins.show)),
             _route("/console/pins", change(self._pins.add), "POST"),
             _route("/console/pins/remove", change(self._pins.remove), "POST"),
@@ -101,6 +108,7 @@ class Console:
             _route("/console/changes", look(self._changes.show)),
             _route("/console/undo", change(self._changes.undo), "POST"),
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
+            _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
             _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
@@ -125,7 +133,7 @@ class Console:
             if session is None:
                 return _to_sign_in(request)
             async with self._rooms.api.admitted(session.app_id, 0):
-                visit = await self._visit(request, session)
+                visit = await self._visitors.visit(request, session)
                 if visit is None:
                     return _to_sign_in(request)
                 _require(visit, role)
@@ -144,7 +152,7 @@ class Console:
                 raise Refusal(403, "origin")
             size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
             async with self._rooms.api.admitted(session.app_id, size):
-                visit = await self._visit(request, session)
+                visit = await self._visitors.visit(request, session)
                 if visit is None:
                     return _to_sign_in(request)
                 form = await forms.read(request, self._rooms.threads)
@@ -156,35 +164,25 @@ class Console:
 
         return self._open(answer)
 
-    async def _visit(self, request: Request, session: Session) -> Visit | None:
-        """Return who somebody is, None if they have to sign in again."""
-        role = await self._role(session)
-        if role is None:
-            return None
-        of_app = self._rooms.stores.libraries.of_app
-        _, library = await self._rooms.in_thread(of_app, session.app_id)
-        if library is None:
-            return None
-        return Visit(
-            request=request,
-            language=language.of_request(request),
-            app_id=session.app_id,
-            library=library,
-            who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
-            role=role,
-            token=self._sessions.token(session.nonce),
+    async def _beside(self, visit: Visit, form: forms.Form) -> Response:
+        """Let somebody look at another library, too, by a name and a password of that one."""
+        known = await self._sign_in.known(visit.request, form)
+        response = to(safe(form.one("back"), "/console/compare"))
+        self._sessions.begin_beside(
+            visit.request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
         )
+        return response
 
-    async def _role(self, session: Session) -> Role | None:
-        if session.is_of_keys:
-            find = self._rooms.stores.libraries.secret_digest
-            digest = await self._rooms.in_thread(find, session.app_id)
-            same = digest is not None and passwords.stamp_of_keys(digest) == session.stamp
-            return "edit" if same else None
-        user = await self._rooms.in_thread(self._rooms.stores.users.find, session.name)
-        if user is None or user.app_id != session.app_id:
-            return None
-        return user.role if passwords.stamp(user.password_hash) == session.stamp else None
+    async def _leave(self, _visit: Visit, form: forms.Form) -> Response:
+        response = to(safe(form.one("back"), "/console/compare"))
+        self._sessions.end_beside(response)
+        return response
+
+    async def _beside_thumbnail(self, visit: Visit) -> Response:
+        other = await self._visitors.beside(visit.request)
+        if other is None:
+            raise Refusal(404, "gone")
+        return await self._media.thumbnail(other)
 
     async def _sign_out(self, _visit: Visit, _form: forms.Form) -> Response:
         response = to("/console/sign-in")

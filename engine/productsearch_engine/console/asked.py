@@ -1,6 +1,7 @@
 """What a search of the console is asked with, as fields of an address or a form.
 
-``like`` is a stored image, ``query`` an image, or a part of one, that was sent; the others filter.
+``like`` is a stored image; ``query`` an image, or a part of one, that was sent; ``url`` where that
+came from; the others filter.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from productsearch_engine.store.statements import ClassFilter
 
 FILTERS = ("class_id1", "class_id2", "any", "least")
 SOURCES = ("query", "like")
+CARRIED = (*FILTERS, "url")
+"""What an address of results says beside its source."""
 
 
 async def query_of(rooms: Rooms, library: Library, asked: Mapping[str, str]) -> Query | None:
@@ -50,5 +53,5 @@ def class_filter(asked: Mapping[str, str]) -> ClassFilter:
 
 
 def chosen(asked: Mapping[str, str], *names: str) -> dict[str, str]:
-    """Return those of the fields that are there: by default the filters."""
-    return {name: asked[name] for name in names or FILTERS if asked.get(name)}
+    """Return those of the fields that are there: by default all but the source."""
+    return {name: asked[name] for name in names or CARRIED if asked.get(name)}

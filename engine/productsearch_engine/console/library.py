@@ -18,10 +18,10 @@ from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, to
-from productsearch_engine.limits import GROW_MAX, LIBRARY_PAGE_REMEMBERED_S
+from productsearch_engine.limits import GROW_MAX, LIBRARY_PAGE_DAYS, LIBRARY_PAGE_REMEMBERED_S
 from productsearch_engine.store.gallery import Selection, Stored, place_of
 from productsearch_engine.store.libraries import Library
-from productsearch_engine.store.overview import DAYS, Overview
+from productsearch_engine.store.overview import Overview
 
 _EXPORTED_AT_ONCE = 1000
 _LIBRARIES_MAX = 256
@@ -49,7 +49,12 @@ class LibraryPage:
         return to("/console/library")
 
     async def rotate(self, visit: Visit, form: Form) -> Response:
-        """Give the library's app another secret key, and show it this once."""
+        """Give the library's app another secret key, and show it this once.
+
+        Only to who has the present one: a user who edits images gets no key of services.
+        """
+        if not visit.by_keys:
+            raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
         rotate = self._rooms.stores.libraries.rotate
@@ -81,17 +86,20 @@ class LibraryPage:
 
     async def _page(self, visit: Visit, secret_key: str | None = None) -> Response:
         overview = await self._overview(visit.library)
-        adds = _by_day(overview, datetime.now(UTC).date())
+        today = datetime.now(UTC).date()
+        adds, searches = _by_day(overview.adds, today), _by_day(overview.searches, today)
         return pages.page(
             visit,
             "library.html",
             section="library",
             overview=overview,
             adds=adds,
-            added=sum(count for _, count in adds),
-            chart=json.dumps([[day.isoformat() for day, _ in adds], [n for _, n in adds]]),
+            searches=searches,
+            total=lambda counted: sum(count for _, count in counted),
+            chart=_chart,
             sized=_sized,
             secret_key=secret_key,
+            by_keys=visit.by_keys,
             grow_max=GROW_MAX,
         )
 
@@ -119,11 +127,15 @@ def _line(image: Stored) -> str:
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
-def _by_day(overview: Overview, today: date) -> list[tuple[date, int]]:
-    """Return the count of each of the last days, also of those without an add."""
-    known = dict(overview.adds)
-    days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+def _by_day(counted: list[tuple[date, int]], today: date) -> list[tuple[date, int]]:
+    """Return the count of each of the last days, also of those without one."""
+    known = dict(counted)
+    days = [today - timedelta(days=back) for back in range(LIBRARY_PAGE_DAYS - 1, -1, -1)]
     return [(day, known.get(day, 0)) for day in days]
+
+
+def _chart(counted: list[tuple[date, int]]) -> str:
+    return json.dumps([[day.isoformat() for day, _ in counted], [count for _, count in counted]])
 
 
 def _sized(size: int) -> str:

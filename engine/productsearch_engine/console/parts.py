@@ -62,9 +62,15 @@ class Parts:
             self._subjects.popitem(last=False)
         return described.subject
 
-    async def described(self, visit: Visit, copy: bytes, region: Box | None) -> Described:
-        """Return vector and subject of a small copy, or of a part of it. Raises Refusal."""
-        wanted = Wanted(embedding=visit.library.embedding, task=Task.DESCRIBE_COPY, region=region)
+    async def described(
+        self, visit: Visit, copy: bytes, region: Box | None, embedding: str | None = None
+    ) -> Described:
+        """Return vector and subject of a small copy, or of a part of it. Raises Refusal.
+
+        ``embedding``: another one than the library's.
+        """
+        embedding = embedding or visit.library.embedding
+        wanted = Wanted(embedding=embedding, task=Task.DESCRIBE_COPY, region=region)
         try:
             return await self._rooms.workers.describe(
                 wanted, copy, caller=-visit.app_id, large=False

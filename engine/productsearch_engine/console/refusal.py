@@ -112,6 +112,8 @@ def _other(key: str, _: Translate) -> str:
             return _("This form did not come from a page of the console. Nothing was changed.")
         case "role":
             return _("You may look at this library, and not change it.")
+        case "keys":
+            return _("Only who signed in with the key pair may make a new secret key.")
         case "nothing_selected":
             return _("No image is selected.")
         case "selection":
@@ -122,6 +124,10 @@ def _other(key: str, _: Translate) -> str:
             return _("Nothing was undone: the images were changed again since.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
+        case "no_copy":
+            return _("The library keeps no copy of this image to search with by another embedding.")
+        case "second":
+            return _("The library has no second embedding any more.")
         case "part":
             return _(
                 "A part has a left and a top edge, a width and a height, in percent of the image."

@@ -21,6 +21,8 @@ from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
+from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import Workers
 
@@ -40,6 +42,8 @@ class Stores:
     queries: Queries
     pins: Pins
     overviews: Overviews
+    reembeddings: Reembeddings
+    second_search: SecondSearch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ the calls and the store.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +25,7 @@ from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CONSOLE_PAGE, DOWNLOAD_BYTES_MAX, URL_BYTES_MAX
 from productsearch_engine.store import signs
+from productsearch_engine.store.images import Hit
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.queries import Query
 from productsearch_engine.store.statements import ClassFilter
@@ -55,7 +56,7 @@ class SearchPage:
             async with self._rooms.api.admitted(visit.app_id, DOWNLOAD_BYTES_MAX):
                 content = await self._rooms.api.download(visit.app_id, url)
                 source = parameters.Source(url=url)
-                return await self._results(visit, source, content, fields)
+                return await self._results(visit, source, content, {**fields, "url": url})
 
         return downloaded
 
@@ -75,12 +76,12 @@ class SearchPage:
         return to("/console/search?" + urlencode({"query": key.hex(), **fields}))
 
     def _refused(self, visit: Visit, form: Form, key: str) -> Response:
-        fields = {name: form.one(name) for name in (*asked.FILTERS, "url")}
+        fields = {name: form.one(name) for name in asked.CARRIED}
         return self._page(visit, fields, 400, refused=key)
 
     async def ask_part(self, visit: Visit, form: Form) -> Response:
         """Take a part of what was searched with and go to the page of its results."""
-        fields = {name: form.one(name) for name in (*asked.SOURCES, *asked.FILTERS, *SIDES)}
+        fields = {name: form.one(name) for name in (*asked.SOURCES, *asked.CARRIED, *SIDES)}
         query = await asked.query_of(self._rooms, visit.library, fields)
         copy = None if query is None else await self._parts.copy(visit, fields)
         if query is None or copy is None:
@@ -98,7 +99,7 @@ class SearchPage:
         cards, more = await self._found(visit, query, asked.class_filter(fields), start)
         least = _least(fields)
         shown = [each for each in cards if (each.score or 0) >= least]
-        same: dict[str, object] = {**asked.chosen(fields, *asked.FILTERS, *asked.SOURCES)}
+        same: dict[str, object] = {**asked.chosen(fields, *asked.CARRIED, *asked.SOURCES)}
         # Scores fall: below the line nothing follows.
         more = more and len(shown) == len(cards)
         following = urlencode({**same, "start": start + CONSOLE_PAGE}) if more else None
@@ -142,28 +143,22 @@ class SearchPage:
             CONSOLE_PAGE,
             query.digest,
         )
-        scored = dict(zip((hit.sign for hit in hits), calls.scores(library, hits), strict=True))
-        same = {hit.sign for hit in hits if hit.same}
-        find = self._rooms.stores.gallery.find
-        images = await self._rooms.in_thread(find, library, [*scored])
-        images.sort(key=lambda image: -scored[image.sign])
-        calibrated = is_calibrated(library)
-        cards = []
-        for image in images:
-            score = scored[image.sign]
-            word = "image" if image.sign in same else _word(score) if calibrated else None
-            cards.append(card(image, score, word))
-        return cards, more
+        return await cards_of(self._rooms, library, hits), more
 
     def _page(
         self, visit: Visit, fields: dict[str, str], status: int = 200, **values: Any
     ) -> Response:
-        names = (*asked.FILTERS, "url", *asked.SOURCES)
-        entered = {name: fields.get(name, "") for name in names}
-        region = values.get("region")
+        entered = {name: fields.get(name, "") for name in (*asked.CARRIED, *asked.SOURCES)}
+        called = snippets.Search(
+            url=entered["url"],
+            classes=asked.class_filter(fields),
+            least=_least(fields),
+            region=values.get("region"),
+        )
         common: dict[str, Any] = {
             "section": "search",
             "entered": entered,
+            "address": asked.chosen(fields, *asked.CARRIED, *asked.SOURCES),
             "refused": None,
             "cards": [],
             "hidden": 0,
@@ -176,7 +171,8 @@ class SearchPage:
             "lines": {"same": SAME, "similar": SIMILAR},
             "part": None,
             "region": None,
-            "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), entered, region),
+            "target": snippets.TARGET,
+            "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), called),
         }
         return pages.page(visit, "search.html", status, **(common | values))
 
@@ -186,6 +182,21 @@ def is_calibrated(library: Library) -> bool:
     if library.calibration is not None:
         return True
     return type(load(library.embedding)).calibrate is not Embedding.calibrate
+
+
+async def cards_of(rooms: Rooms, library: Library, hits: Sequence[Hit]) -> list[Card]:
+    """Return the hits of a search as cards, the best first; without those deleted since."""
+    scored = dict(zip((hit.sign for hit in hits), calls.scores(library, hits), strict=True))
+    same = {hit.sign for hit in hits if hit.same}
+    images = await rooms.in_thread(rooms.stores.gallery.find, library, [*scored])
+    images.sort(key=lambda image: -scored[image.sign])
+    calibrated = is_calibrated(library)
+    cards = []
+    for image in images:
+        score = scored[image.sign]
+        word = "image" if image.sign in same else _word(score) if calibrated else None
+        cards.append(card(image, score, word))
+    return cards
 
 
 def _word(score: float) -> str:

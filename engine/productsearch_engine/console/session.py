@@ -21,6 +21,7 @@ from productsearch_engine.limits import SESSION_S
 # Part of what is signed, so that a signature made for another purpose is no session.
 _PURPOSE = b"productsearch-engine console 1"
 _SESSION = "productsearch_console"
+_BESIDE = "productsearch_console_beside"
 _NONCE = "productsearch_console_form"
 
 
@@ -46,14 +47,25 @@ class Sessions:
 
     def __init__(self, key: bytes):
         self._key = hmac.new(key, _PURPOSE, hashlib.sha256).digest()
-        self._serializer = URLSafeTimedSerializer(
-            self._key, salt="session", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        # A salt each: no cookie of one kind is one of the other.
+        self._serializers = {
+            cookie: URLSafeTimedSerializer(
+                self._key, salt=salt, signer_kwargs={"digest_method": hashlib.sha256}
+            )
+            for cookie, salt in ((_SESSION, "session"), (_BESIDE, "beside"))
+        }
 
     def read(self, request: Request) -> Session | None:
         """Return the session of a request, None if there is none that is valid."""
+        return self._read(request, _SESSION)
+
+    def beside(self, request: Request) -> Session | None:
+        """Return the session of the other library that somebody compares with."""
+        return self._read(request, _BESIDE)
+
+    def _read(self, request: Request, cookie: str) -> Session | None:
         try:
-            members = self._serializer.loads(request.cookies[_SESSION], max_age=SESSION_S)
+            members = self._serializers[cookie].loads(request.cookies[cookie], max_age=SESSION_S)
             return Session(**members)
         except (KeyError, BadSignature, TypeError):
             return None
@@ -63,12 +75,28 @@ class Sessions:
     ) -> None:
         """Give a new session to who gets the response."""
         session = Session(app_id=app_id, name=name, stamp=stamp, nonce=secrets.token_urlsafe(16))
-        _set(request, response, _SESSION, self._serializer.dumps(asdict(session)))
+        self._begin(request, response, _SESSION, session)
+        self.end_beside(response)
         response.delete_cookie(_NONCE, path="/console")
 
+    def begin_beside(
+        self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
+    ) -> None:
+        """Give a session of another library to compare with; no form is sent in it."""
+        session = Session(app_id=app_id, name=name, stamp=stamp, nonce="")
+        self._begin(request, response, _BESIDE, session)
+
+    def _begin(self, request: Request, response: Response, cookie: str, session: Session) -> None:
+        _set(request, response, cookie, str(self._serializers[cookie].dumps(asdict(session))))
+
     def end(self, response: Response) -> None:
-        """Take the session away."""
+        """Take the session away, and the one beside it."""
         response.delete_cookie(_SESSION, path="/console")
+        self.end_beside(response)
+
+    def end_beside(self, response: Response) -> None:
+        """Take the session of the other library away."""
+        response.delete_cookie(_BESIDE, path="/console")
 
     def nonce(self, request: Request) -> str:
         """Return the nonce of somebody who has not signed in, a new one if there is none."""

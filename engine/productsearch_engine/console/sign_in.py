@@ -30,7 +30,9 @@ from productsearch_engine.store.libraries import UnknownClientError, WrongSecret
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class Known:
+    """Somebody whose password, or secret key, matches."""
+
     app_id: int
     name: str
     stamp: str
@@ -68,24 +70,33 @@ class SignIn:
             nonce, form.one("token")
         ):
             return self._form(request, back, name, "origin", 403)
-        address = f"address {address_of(request)}"
-        named = f"name {name.casefold()}"
-        if not self._attempts.take(address, SIGN_IN_TRIES):
-            return self._form(request, back, name, "tries", 429)
-        if not self._attempts.take(named, SIGN_IN_NAME_TRIES):
-            return self._form(request, back, name, "tries", 429)
-        known = await self._known(name, form.one("password"))
-        if known is None:
-            return self._form(request, back, name, "sign_in", 401)
-        self._attempts.give_back(address)
-        self._attempts.give_back(named)
+        try:
+            known = await self.known(request, form)
+        except Refusal as refused:
+            return self._form(request, back, name, refused.key, refused.status)
         response = to(back)
         self._sessions.begin(
             request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
         )
         return response
 
-    async def _known(self, name: str, password: str) -> _Known | None:
+    async def known(self, request: Request, form: forms.Form) -> Known:
+        """Return whose name and password a form has. Raises Refusal, also after many tries."""
+        name = form.one("name").strip()[:PASSWORD_BYTES_MAX]
+        address = f"address {address_of(request)}"
+        named = f"name {name.casefold()}"
+        if not self._attempts.take(address, SIGN_IN_TRIES):
+            raise Refusal(429, "tries")
+        if not self._attempts.take(named, SIGN_IN_NAME_TRIES):
+            raise Refusal(429, "tries")
+        known = await self._matching(name, form.one("password"))
+        if known is None:
+            raise Refusal(401, "sign_in")
+        self._attempts.give_back(address)
+        self._attempts.give_back(named)
+        return known
+
+    async def _matching(self, name: str, password: str) -> Known | None:
         if len(password.encode()) > PASSWORD_BYTES_MAX:
             return None
         user = await self._rooms.in_thread(self._rooms.stores.users.find, name)
@@ -95,14 +106,14 @@ class SignIn:
         if user is not None and stored is not None:
             if not right:
                 return None
-            return _Known(app_id=user.app_id, name=user.name, stamp=passwords.stamp(stored))
+            return Known(app_id=user.app_id, name=user.name, stamp=passwords.stamp(stored))
         with suppress(UnknownClientError, WrongSecretError):
             authenticate = self._rooms.stores.libraries.authenticate
             app_id = await self._rooms.in_thread(authenticate, name, password)
             find = self._rooms.stores.libraries.secret_digest
             digest = await self._rooms.in_thread(find, app_id)
             stamp = passwords.stamp_of_keys(digest or b"")
-            return _Known(app_id=app_id, name=name, stamp=stamp)
+            return Known(app_id=app_id, name=name, stamp=stamp)
         return None
 
     def _form(

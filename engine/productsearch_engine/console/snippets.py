@@ -1,83 +1,92 @@
-"""The search of a page as a call to copy: curl and Python.
+"""The search of a page as a call to copy: gRPC by grpcurl, Python, Go, Java and curl.
 
-Knows the REST contract and the client. A secret is never in it: the reader puts in their own.
+Knows the REST contract and the clients; the calls themselves are in ``templates/calls``. A secret
+is never in one: the reader puts in their own.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from productsearch_engine.console.view import class_id
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from productsearch_engine.embedding.interface import Box
+from productsearch_engine.limits import CONSOLE_PAGE
+from productsearch_engine.store.statements import ClassFilter
 
-_SIDES = ("left", "top", "width", "height")
+TARGET = "127.0.0.1:50051"
+"""Where the service of ``make run`` listens."""
+
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/search"
+_SIDES = ("left", "top", "width", "height")
+_NAMES: Mapping[str, str] = {
+    "gRPC": "grpcurl",
+    "Python": "python",
+    "Go": "go",
+    "Java": "java",
+    "curl": "curl",
+}
+
+# What is rendered is text: the page escapes it.
+_templates = Environment(
+    loader=PackageLoader("productsearch_engine.console", "templates/calls"),
+    autoescape=False,  # noqa: S701
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=False,
+)
 
 
-def of(base_url: str, entered: Mapping[str, str], region: Box | None = None) -> dict[str, str]:
-    """Return the texts by their name."""
-    numbers = {
-        name: number
-        for name in ("class_id1", "class_id2")
-        if (number := class_id(entered[name], lenient=True)) is not None
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a page searches with; without ``url`` the reader's own file stands for the image."""
+
+    url: str = ""
+    classes: ClassFilter
+    least: float = 0.0
+    region: Box | None = None
+
+
+def of(base_url: str, search: Search) -> dict[str, str]:
+    """Return the texts by what is shown above them."""
+    numbers = {"class_id1": search.classes.class_id1, "class_id2": search.classes.class_id2}
+    classes = {name: number for name, number in numbers.items() if number is not None}
+    either = len(classes) == 2 and search.classes.any_class
+    sides = [] if search.region is None else [f"{each:.4g}" for each in search.region]
+    # A line end in a string would be the end of a line of code.
+    url = search.url if search.url.isprintable() else ""
+    values = {
+        "base_url": base_url,
+        "path": _PATH,
+        "target": TARGET,
+        "count": CONSOLE_PAGE,
+        "url": url,
+        "classes": classes,
+        "either": either,
+        "least": f"{search.least:g}" if search.least else "",
+        "region": dict(zip(_SIDES, sides, strict=bool(sides))),
+        "quoted": shlex.quote,
+        "string": lambda text: json.dumps(text, ensure_ascii=False),
+        "request": _json(classes, search, url, either=either),
     }
-    either = len(numbers) == 2 and entered["any"] == "1"
-    return {
-        "curl": _curl(base_url, entered["url"], numbers, region, either=either),
-        "Python": _python(entered["url"], entered["least"], numbers, region, either=either),
+    return {name: _templates.get_template(file).render(values) for name, file in _NAMES.items()}
+
+
+def _json(classes: Mapping[str, int], search: Search, url: str, *, either: bool) -> str:
+    """Return the request of the gRPC call; for a file ``&`` stands for its content."""
+    fields: dict[str, object] = {
+        "image": {"url": url} if url else {"content": "&", "fit": True},
+        "page_size": CONSOLE_PAGE,
     }
-
-
-def _curl(
-    base_url: str, url: str, numbers: Mapping[str, int], region: Box | None, *, either: bool
-) -> str:
-    fields = [f"--data-urlencode {shlex.quote(f'url={url}')}"] if url else []
-    if not url:
-        fields.append('--data-urlencode "image=$(base64 -w0 photo.jpg)"')
-    fields += [f"-d {name}={number}" for name, number in numbers.items()]
-    if either:
-        fields.append("-d tag_logic=1")
-    if region is not None:
-        fields.append("-d region=" + ",".join(f"{each:.4g}" for each in region))
-    base = shlex.quote(base_url)
-    lines = [
-        f"TOKEN=$(curl -s {base}/oauth/2.0/token -d grant_type=client_credentials \\",
-        '    -d client_id="$API_KEY" -d client_secret="$SECRET_KEY" | jq -r .access_token)',
-        f'curl -s "{base_url}{_PATH}?access_token=$TOKEN" \\',
-        *(f"    {field} \\" for field in fields[:-1]),
-        f"    {fields[-1]}",
-    ]
-    return "\n".join(lines)
-
-
-def _python(
-    url: str, least: str, numbers: Mapping[str, int], region: Box | None, *, either: bool
-) -> str:
-    image = f"ImageSource(url={url!r})" if url else 'image_from_file("photo.jpg", fit=True)'
-    fields = [f"image={image}"]
-    if numbers:
-        inner = [f"{name}={number}" for name, number in numbers.items()]
-        if either:
-            inner.append("operator=ClassFilter.OPERATOR_OR")
-        fields.append(f"class_filter=ClassFilter({', '.join(inner)})")
-    if least.replace(".", "", 1).isdecimal() and float(least):
-        fields.append(f"min_score={float(least)}")
-    if region is not None:
-        sides = ", ".join(f"{name}={each:.4g}" for name, each in zip(_SIDES, region, strict=True))
-        fields.append(f"region=Region({sides})")
-    names = ["ImageSource"] if url else ["image_from_file"]
-    names += ["ClassFilter"] if numbers else []
-    names += [] if region is None else ["Region"]
-    names += ["ProductSearchStub", "SearchImagesRequest", "connect"]
-    lines = [
-        f"from productsearch.v1 import {', '.join(sorted(names))}",
-        "",
-        'with connect("127.0.0.1:50051") as channel:',
-        "    found = ProductSearchStub(channel).SearchImages(SearchImagesRequest(",
-        *(f"        {field}," for field in fields),
-        "    ))",
-        "for hit in found.results:",
-        '    print(f"{hit.score:.3f}", hit.cont_sign, hit.brief)',
-    ]
-    return "\n".join(lines)
+    if classes:
+        fields["class_filter"] = {**classes, **({"operator": "OPERATOR_OR"} if either else {})}
+    if search.least:
+        fields["min_score"] = search.least
+    if search.region is not None:
+        rounded = [float(f"{each:.4g}") for each in search.region]
+        fields["region"] = dict(zip(_SIDES, rounded, strict=True))
+    return json.dumps(fields, ensure_ascii=False)

@@ -27,6 +27,8 @@ class Visit:
     library: Library
     who: str
     role: Role
+    by_keys: bool
+    """Whether they signed in with the library's key pair."""
     token: str
     """What a form of this session has to carry."""
 

@@ -28,6 +28,7 @@ from productsearch_engine.server import listener
 from productsearch_engine.server.database_states import looking
 from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
+from productsearch_engine.server.search_counting import counting
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.gallery import Gallery
@@ -38,6 +39,8 @@ from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.search_counts import SearchCounts
+from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import started
 
@@ -62,6 +65,7 @@ def serve(settings: Settings) -> None:
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
+        counting(searches := SearchCounts(pool)),
         looking(pool) as states,
     ):
         pool.stage = metrics.stage
@@ -74,6 +78,7 @@ def serve(settings: Settings) -> None:
             workers=workers,
             threads=threads,
             watch=pool.watch,
+            searches=searches,
             rerank=settings.rerank,
         )
         api = Api(
@@ -94,6 +99,8 @@ def serve(settings: Settings) -> None:
             queries=Queries(pool),
             pins=Pins(pool),
             overviews=Overviews(pool),
+            reembeddings=Reembeddings(pool),
+            second_search=SecondSearch(pool),
         )
         rooms = Rooms(api=api, calls=calls, workers=workers, threads=threads, stores=stores)
         console = Console(rooms, key)

@@ -9,11 +9,10 @@ from typing import Any, LiteralString
 from psycopg import errors, sql
 from psycopg_pool import ConnectionPool
 
+from productsearch_engine.limits import LIBRARY_PAGE_DAYS
 from productsearch_engine.store import statements, tables
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
-
-DAYS = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,10 @@ class Overview:
     second: Second | None
     members: list[Member]
     adds: list[tuple[date, int]]
-    """Images by the day of their adding, in UTC, of the last ``DAYS`` days; days without are not
-    there. Deleted images do not count."""
+    """Images by the day of their adding, in UTC, of the last ``LIBRARY_PAGE_DAYS`` days; days
+    without are not there. Deleted images do not count."""
+    searches: list[tuple[date, int]]
+    """Searches by calls, by day in the same way; the last seconds' are not there yet."""
 
 
 class Overviews:
@@ -75,7 +76,10 @@ class Overviews:
                     )
                 members = connection.execute(_MEMBERS, [library.id]).fetchall()
                 adds = connection.execute(
-                    statements.composed(_ADDS, library), {"days": DAYS}
+                    statements.composed(_ADDS, library), {"days": LIBRARY_PAGE_DAYS}
+                ).fetchall()
+                searches = connection.execute(
+                    _SEARCHES, {"library": library.id, "days": LIBRARY_PAGE_DAYS}
                 ).fetchall()
         except errors.UndefinedTable:
             raise LibraryGoneError from None
@@ -90,6 +94,7 @@ class Overviews:
             second=second,
             members=[Member(name=row[0], role=row[1], since=row[2]) for row in members],
             adds=[(row[0], int(row[1])) for row in adds],
+            searches=[(row[0], int(row[1])) for row in searches],
         )
 
 
@@ -110,5 +115,11 @@ _MEMBERS: LiteralString = (
 _ADDS: LiteralString = (
     "select (created_at at time zone 'UTC')::date, count(*) from {images}"
     " where created_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'"
+    " - make_interval(days => %(days)s - 1) group by 1 order by 1"
+)
+_SEARCHES: LiteralString = (
+    "select (hour at time zone 'UTC')::date, sum(count) from searches"
+    " where library_id = %(library)s and"
+    " hour >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'"
     " - make_interval(days => %(days)s - 1) group by 1 order by 1"
 )

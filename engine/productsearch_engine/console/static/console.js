@@ -306,13 +306,13 @@ function chart(place) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     plot = new uPlot({
       width: place.clientWidth,
-      height: 200,
+      height: 176,
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "UTC"),
-      axes: [{ ...axis, space: 80, grid: { show: false }, values: (_, ticks) => ticks.map((each) => new Date(each * 1000).toLocaleDateString(root.lang, { month: "short", day: "numeric", timeZone: "UTC" })) },
+      axes: [{ ...axis, size: 28, space: 80, grid: { show: false }, values: (_, ticks) => ticks.map((each) => new Date(each * 1000).toLocaleDateString(root.lang, { month: "short", day: "numeric", timeZone: "UTC" })) },
         { ...axis, size: 64, values: (_, ticks) => ticks.map((each) => (Number.isInteger(each) ? each.toLocaleString(root.lang) : "")) }],
-      scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
+      scales: { x: { range: (_, least, most) => [least - 43_200, most + 43_200] }, y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
       series: [{}, { stroke: colour("--accent"), fill: colour("--accent"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 32], align: 0 }), points: { show: false } }],
     }, [times, counts], place);
   };

@@ -1,0 +1,45 @@
+"""Writes the counts of searches every few seconds, and once more at the end.
+
+Knows when. ``store.search_counts`` knows what.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from productsearch_engine.limits import SEARCH_COUNTS_WRITTEN_S
+from productsearch_engine.store.search_counts import SearchCounts
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def counting(counts: SearchCounts, every_s: float = SEARCH_COUNTS_WRITTEN_S) -> Iterator[None]:
+    """Write again and again until the context ends."""
+    stopped = threading.Event()
+
+    def write() -> None:
+        try:
+            counts.write()
+        except (psycopg.Error, PoolTimeout) as error:
+            # The text of the error can hold the connection string.
+            _log.warning("counts of searches were not written: %s", type(error).__name__)
+
+    def run() -> None:
+        while not stopped.wait(every_s):
+            write()
+
+    thread = threading.Thread(target=run, name="search counts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        write()
