@@ -13,7 +13,8 @@ resolve clients/python/pyproject.toml --all-extras service/pyproject.toml engine
 # What `make demo` and `make run` need, and what builds it: the same versions as above.
 resolve clients/python/pyproject.toml --extra cli --extra images service/pyproject.toml \
   engine/pyproject.toml --group build --constraint requirements-dev.lock -o requirements-run.lock
-resolve service/pyproject.toml -o service/requirements.lock
-resolve engine/pyproject.toml -o engine/requirements.lock
+# The images can send traces.
+resolve service/pyproject.toml --extra traces -o service/requirements.lock
+resolve engine/pyproject.toml --extra traces -o engine/requirements.lock
 resolve --group build -o requirements-build.lock
 resolve --group generate -o protos/requirements.lock

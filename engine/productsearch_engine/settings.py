@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,9 @@ FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embeddi
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
 _ONNX = "onnx:"
+_COLLECTOR = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 
-_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images", "rerank")
+_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images", "rerank", "traces_endpoint")
 
 
 class SettingsError(Exception):
@@ -50,6 +52,8 @@ class Settings:
     rerank: bool
     """Whether searches that do not say get a second look."""
     log_level: str
+    traces_endpoint: str
+    """Where spans of calls go: the URL of a collector, by OTLP over HTTP; empty: nowhere."""
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
@@ -82,6 +86,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         rerank=_boolean("rerank", values, wrong),
         log_level=_level(values, wrong),
+        traces_endpoint=_collector(values.get("traces_endpoint", ""), wrong),
     )
     if wrong:
         raise SettingsError("\n".join(wrong))
@@ -128,6 +133,12 @@ def _number(name: str, values: Mapping[str, str], wrong: list[str], default: int
         wrong.append(f"{name}: not a number from 1 to {most}: {text!r}")
         return 1
     return int(text)
+
+
+def _collector(url: str, wrong: list[str]) -> str:
+    if url and not _COLLECTOR.fullmatch(url):
+        wrong.append("traces_endpoint: not http://host:port/v1/traces, without user and query")
+    return url
 
 
 def _level(values: Mapping[str, str], wrong: list[str]) -> str:

@@ -26,6 +26,7 @@ from productsearch_service.errors import (
     UpstreamUnavailable,
 )
 from productsearch_service.time_limit import Alarm, TimeLimit
+from productsearch_service.traces import Trace
 
 Value = TypeVar("Value")
 
@@ -109,6 +110,8 @@ class Trail:
     not_sent: bool = False
     """A breaker refused the call: it says nothing new of the upstream."""
     items: Counter[tuple[str, str]] | None = None
+    trace: Trace | None = None
+    """None: there are no traces."""
 
     @property
     def kept_away(self) -> bool:
@@ -144,14 +147,17 @@ class CallContext:
     trail: Trail = field(default_factory=Trail)
 
     @classmethod
-    def begin(cls, caller: Caller, time_remaining_s: float | None) -> CallContext:
+    def begin(
+        cls, caller: Caller, time_remaining_s: float | None, trail: Trail | None = None
+    ) -> CallContext:
         """Return the context of a call whose caller waits that long (None: without end).
 
         A little time is kept back, so that the answer arrives before the caller's patience ends.
         """
         if time_remaining_s is None:
-            return cls(caller, Deadline())
-        return cls(caller, Deadline.after(time_remaining_s - limits.DEADLINE_SHAVE_S))
+            return cls(caller, Deadline(), trail=trail or Trail())
+        deadline = Deadline.after(time_remaining_s - limits.DEADLINE_SHAVE_S)
+        return cls(caller, deadline, trail=trail or Trail())
 
     async def give_way(self) -> None:
         """Let other calls have the event loop, unless that could cost this one its answer."""

@@ -147,6 +147,8 @@ AUDIT_TOLD_EVERY: Final = 1000
 AUDIT_CLOSE_S: Final = 5.0
 CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
+TRACE_PARTS_MAX: Final = 128
+"""Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
 CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0

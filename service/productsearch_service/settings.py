@@ -15,6 +15,8 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -50,6 +52,7 @@ _PORT_MAX: Final = 65535
 _PORT_DIGITS: Final = 5
 
 _NEAR: Final = 0.7
+_EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 _FIELD: Final = re.compile(r'field "(\w+)"')
 
 _log = logging.getLogger(__name__)
@@ -89,6 +92,20 @@ def _address(value: str) -> str:
     return value
 
 
+def _collector(value: str) -> str:
+    """Check the URL of a collector; its user and password would be logged, so it has none."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    if not sound or parts.username or parts.password or parts.query:
+        raise ValueError("must be http://host:port/v1/traces, without a user and a query")
+    with suppress(ModuleNotFoundError):
+        if find_spec(_EXPORTER) is not None:
+            return value
+    raise ValueError("needs OpenTelemetry: pip install 'productsearch-service[traces]'")
+
+
 def _warns_of_no_effect(advice: str) -> AfterValidator:
     """Return a validator that warns whoever still gives a setting that does nothing any more."""
 
@@ -119,6 +136,8 @@ class LibrarySettings(BaseModel):
     upstream: Literal["vendor", "engine"] = "vendor"
     """What answers there. Only the engine takes ``region`` and ``rerank``: the vendor's cloud would
     ignore them and answer as if they had not been sent, so for it they are FIELD_INVALID."""
+    send_trace: bool | None = None
+    """Send ``traceparent`` there, the trace that a call belongs to; None: to the engine only."""
     credentials_dir: DirectoryPath | None = None
     """Directory with the files api_key and secret_key."""
     api_key: SecretStr | None = None
@@ -252,6 +271,13 @@ class Settings(BaseSettings):
     """Also count RPCs under the metric names of the release before. Read for one release."""
     access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of successful RPCs that get an access line; each failed one gets its line."""
+
+    traces_endpoint: Annotated[str, AfterValidator(_collector)] = ""
+    """Where traces go: the URL of a collector that takes OTLP over HTTP, such as
+    http://127.0.0.1:4318/v1/traces; empty: there are none. Needs the extra ``traces``."""
+    traces_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of RPCs without a trace of their caller's that is recorded; the others do as the
+    caller's trace says."""
 
     @classmethod
     def settings_customise_sources(

@@ -22,7 +22,7 @@ LINES = (
     {"workers"},
     {"images", "store", "database"},
     {"embedding"},
-    {"settings", "limits", "metrics", "logs"},
+    {"settings", "limits", "metrics", "logs", "traces"},
 )
 LINE_OF = {folder: line for line, folders in enumerate(LINES) for folder in folders}
 
@@ -40,6 +40,7 @@ HOMES = {
     "onnxruntime": {"embedding"},
     "matplotlib": {"evaluation"},
     "prometheus_client": {"metrics", "server"},
+    "opentelemetry": {"server"},
     "pgvector": {"store", "database"},
     # Above store and database only for their errors and the type of the pool.
     "psycopg": {"store", "database", "api", "server", "cli"},

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from productsearch_engine import traces
 from productsearch_engine.api import bodies, codes, forms
 from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens
@@ -42,6 +43,7 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.traces import Export
 
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -62,8 +64,11 @@ class Api:
         downloader: Downloader,
         metrics: Metrics,
         threads: Executor,
+        export: Export | None = None,
     ):
+        """``export`` gets each call that its caller records; None: no spans are sent."""
         self._calls = calls
+        self._export = export
         self._tokens = tokens
         self._downloader = downloader
         self._threads = threads
@@ -96,6 +101,8 @@ class Api:
         if method not in READERS or request.method != "POST":
             method = "other"
         log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
+        header = request.headers.get(traces.HEADER)
+        trace = traces.begin(header, exports=self._export is not None)
         try:
             response = JSONResponse({"log_id": log_id, **await self._answer(request, method)})
             code = 0
@@ -104,7 +111,11 @@ class Api:
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
             response, code = JSONResponse(refusal.answer(log_id)), refusal.code
-        self._access_log.record(method, code, log_id, began_s)
+        trace_id = trace.trace_id if trace is not None else "-"
+        self._access_log.record(method, code, log_id, began_s, trace_id)
+        if trace is not None and trace.recorded and self._export is not None:
+            trace.ended(method, code, log_id)
+            self._export(trace)
         return response
 
     async def _answer(self, request: Request, method: str) -> Mapping[str, object]:

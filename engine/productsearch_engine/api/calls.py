@@ -15,6 +15,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
+from productsearch_engine import traces
 from productsearch_engine.api import codes, second_look
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
@@ -209,7 +210,8 @@ class Calls:
         *arguments: _Arguments.args,
         **_: _Arguments.kwargs,
     ) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        work = traces.carried(function)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _library(self, app_id: int) -> Library:
         library, until_s = self._library_of_app.get(app_id, (None, 0.0))

@@ -97,7 +97,7 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
 
     def __init__(self, dsn: str, watch: Watch, connections: int):
         self.watch = watch
-        self.stage: Callable[[str, float], None] = lambda *_: None
+        self.stage: Callable[[str, float], object] = lambda *_: None
         """Is told the seconds of each wait for a connection, and of its use."""
         super().__init__(
             dsn,

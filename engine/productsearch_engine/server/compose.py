@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from productsearch_engine import traces
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
@@ -30,7 +33,7 @@ from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.search_counting import counting
 from productsearch_engine.server.signing_key import read_signing_key
-from productsearch_engine.settings import Settings
+from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -42,6 +45,7 @@ from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
+from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
@@ -59,16 +63,22 @@ def serve(settings: Settings) -> None:
     if settings.database and settings.signing_key_file.parent == settings.data:
         _log.warning("the signing key is this host's own; replicas need one signing_key_file")
     metrics = Metrics()
+
+    def stage(name: str, seconds: float, ago_s: float = 0.0) -> None:
+        metrics.stage(name, seconds)
+        traces.stage(name, seconds, ago_s)
+
     with (
+        _exporting(settings.traces_endpoint) as export,
         listener.listening(settings.host, settings.port) as listening,
-        started(settings.embedding, settings.decoders, metrics.stage) as workers,
+        started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
         counting(searches := SearchCounts(pool)),
         looking(pool) as states,
     ):
-        pool.stage = metrics.stage
+        pool.stage = stage
         metrics.registry.register(states)
         libraries, stored = Libraries(pool), Images(pool)
         _log_unknown(libraries)
@@ -88,6 +98,7 @@ def serve(settings: Settings) -> None:
             downloader=Downloader(allow_private=settings.allow_private_urls),
             metrics=metrics,
             threads=threads,
+            export=export,
         )
         operations = Operations(pool.watch, metrics)
         stores = Stores(
@@ -106,6 +117,25 @@ def serve(settings: Settings) -> None:
         console = Console(rooms, key)
         routes = [*api.routes(), *operations.routes(), *console.routes(), Route("/", _to_console)]
         listener.run(Starlette(routes=routes), listening)
+
+
+@contextmanager
+def _exporting(endpoint: str) -> Iterator[Export | None]:
+    """Yield what sends a call's spans to a collector; None without one. Raises SettingsError."""
+    if not endpoint:
+        yield None
+        return
+    try:
+        from productsearch_engine.server.spans import Spans
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "traces_endpoint: needs OpenTelemetry: pip install 'productsearch-engine[traces]'"
+        ) from None
+    spans = Spans.to(endpoint)
+    try:
+        yield spans.export
+    finally:
+        spans.close()
 
 
 async def _to_console(_request: Request) -> Response:

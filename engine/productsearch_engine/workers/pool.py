@@ -42,18 +42,19 @@ _log = logging.getLogger(__name__)
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGABRT, -signal.SIGFPE)
 
 
+Stage = Callable[[str, float, float], None]
+
+
 class WorkersUnavailableError(Exception):
     """The image was not looked at, through no fault of its own."""
 
 
 @contextmanager
-def started(
-    embedding: str, processes: int, stage: Callable[[str, float], None] = lambda *_: None
-) -> Iterator[Workers]:
+def started(embedding: str, processes: int, stage: Stage = lambda *_: None) -> Iterator[Workers]:
     """Yield workers of which the first is ready; all end with the context.
 
-    ``processes`` are those for ordinary images; ``stage`` is told the seconds of each part of a
-    description. Raises UnknownEmbeddingError,
+    ``processes`` are those for ordinary images; ``stage`` is told of each part of a description:
+    its name, its seconds, and how many seconds ago it ended. Raises UnknownEmbeddingError,
     ChildProcessError, TimeoutError.
     """
     first = Worker(embedding, cpu_s=JOB_CPU_S, nice=0)
@@ -74,7 +75,7 @@ class Workers:
         first: Worker,
         ready: Ready,
         processes: int,
-        stage: Callable[[str, float], None] = lambda *_: None,
+        stage: Stage = lambda *_: None,
     ):
         self._stage = stage
         self.embedding = ready
@@ -104,10 +105,12 @@ class Workers:
 
     def _tell_stages(self, described: Described, seconds: float) -> None:
         work = {"decode": described.decode_s, "embed": described.embed_s, "copy": described.copy_s}
+        left_s = sum(work.values())
+        self._stage("process_wait", max(0.0, seconds - left_s), left_s)
         for stage, taken_s in work.items():
+            left_s -= taken_s
             if taken_s:
-                self._stage(stage, taken_s)
-        self._stage("process_wait", max(0.0, seconds - sum(work.values())))
+                self._stage(stage, taken_s, left_s)
 
     async def agreeing(
         self,

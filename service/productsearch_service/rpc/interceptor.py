@@ -41,12 +41,14 @@ from productsearch_service.errors import (
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
+from productsearch_service.redaction import redact_name
 from productsearch_service.rpc import wire_format
 from productsearch_service.rpc.access_record import AccessLog, Ending
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
 from productsearch_service.rpc.streams import Stream
+from productsearch_service.traces import Tracer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -82,6 +84,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     counters: RpcCounters
     receive_timeout_s: float = limits.RECEIVE_TIMEOUT_S
     access_log: AccessLog = field(default_factory=AccessLog)
+    tracer: Tracer | None = None
     _wrapped: dict[str, Handler] = field(default_factory=dict)
 
     async def intercept_service(
@@ -130,6 +133,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             content = await self.admission.messages.receive(
                 context, grpc_context, self.receive_timeout_s
             )
+            if context.trail.trace is not None:
+                context.trail.trace.part("receive", context.trail.trace.began_s)
             context.trail.bytes_in = len(content)
             self._hold_place(call.caller, len(content))
             request = _decoded(decode, content)
@@ -145,7 +150,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         # gRPC's own error lives as long as its call, and longer, with the frame that it passes:
         # that one knows no message.
         async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> bytes:
-            call = _Call(method, self.counters, self.access_log)
+            call = self._call(method, grpc_context)
             try:
                 answer = await answered(call, grpc_context)
             except asyncio.CancelledError:
@@ -177,7 +182,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         encode: Encoder,
     ) -> Callable[..., AsyncIterator[bytes]]:
         async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> AsyncIterator[bytes]:
-            call = _Call(method, self.counters, self.access_log)
+            call = self._call(method, grpc_context)
             stream = None
             try:
                 context = self._begin(call, grpc_context)
@@ -206,14 +211,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         return wrapped
 
+    def _call(self, method: str, grpc_context: Any) -> _Call:
+        call = _Call(method, self.counters, self.access_log)
+        if self.tracer is not None:
+            call.trail.trace = self.tracer.begin(grpc_context.invocation_metadata())
+        return call
+
     def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
         self.admission.check()
         call.caller = self.identification.caller(grpc_context)
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method)
-        context = CallContext.begin(call.caller, grpc_context.time_remaining())
-        call.trail = context.trail
-        return context
+        return CallContext.begin(call.caller, grpc_context.time_remaining(), call.trail)
 
     def _allow(self, call: _Call, library: str) -> None:
         name = self.libraries.name(library)
@@ -312,3 +321,16 @@ class _Call:
         if reason:
             self._counters.failed(method, reason, ending.blame, kept_away=trail.kept_away)
         self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)
+        if trail.trace is not None and trail.trace.recorded:
+            trail.trace.end(method, ending.code, self._attributes(ending))
+
+    def _attributes(self, ending: Ending) -> dict[str, str | int]:
+        return {
+            "caller": redact_name(self.caller.name),
+            "library": redact_name(self.library_told),
+            "reason": ending.reason,
+            "blame": ending.blame,
+            "attempts": self.trail.attempts,
+            "log_id": str(ending.log_id or self.trail.log_id),  # it may have 64 bits
+            "bytes_in": self.trail.bytes_in,
+        }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -191,6 +192,7 @@ async def encode(image: Image, encoder: FormEncoder, context: CallContext) -> No
     if not image.content:
         return
     found = _Findings()
+    began_s = time.monotonic()
     try:
         image.form_value = await encoder.form_value(
             image.content, fits=image.fits, caller=context.caller.name
@@ -198,6 +200,9 @@ async def encode(image: Image, encoder: FormEncoder, context: CallContext) -> No
         image.content = b""
     except (Unreadable, SizeInvalid) as wrong:
         _refuse(image, wrong, found)
+    finally:
+        if context.trail.trace is not None:
+            context.trail.trace.part("fit and encode" if image.fits else "encode", began_s)
     found.finish()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -38,6 +38,10 @@ from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
 from productsearch_service.server.reload import Reloadable, watch
 from productsearch_service.settings import Settings
+from productsearch_service.traces import Tracer
+
+if TYPE_CHECKING:
+    from productsearch_service.observability.traces import Spans
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +103,7 @@ class Server:
         self._reload = watch(reloadable, settings.tls_poll_s)
         self._admission = Admission(stream_silence_s=settings.bulk_silence_s)
         self._images = FormEncoder()
+        self._spans = _spans(settings)
         self._server = self._grpc_server()
         self._admin: grpc.Server | None = None
         self._metrics: MetricsServer | None = None
@@ -155,6 +160,8 @@ class Server:
         self._images.close()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop(0).wait)
         if self._metrics is not None:
@@ -187,6 +194,7 @@ class Server:
             self._counters.rpcs,
             settings.receive_timeout_s,
             AccessLog(settings.access_log_successes),
+            Tracer(settings.traces_share, self._spans.export) if self._spans else None,
         )
         options = [
             *_OPTIONS,
@@ -254,6 +262,14 @@ class _ByName:
 
     def add_registered_method_handlers(self, *_: object) -> None:
         """Do nothing; the generic handlers have the same methods."""
+
+
+def _spans(settings: Settings) -> Spans | None:
+    if not settings.traces_endpoint:
+        return None
+    from productsearch_service.observability.traces import Spans  # needs the extra
+
+    return Spans.to(settings.traces_endpoint)
 
 
 def _audit(settings: Settings) -> Audit | None:

@@ -52,7 +52,9 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         breaker_open_s=settings.breaker_open_s,
         breaker_open_max_s=settings.breaker_open_max_s,
     )
-    exchange = Exchange(transport, tokens, pacer, counters, bounds, where)
+    is_engine = settings.upstream == "engine"
+    sends_trace = is_engine if settings.send_trace is None else settings.send_trace
+    exchange = Exchange(transport, tokens, pacer, counters, bounds, where, sends_trace)
     search_cache = SearchCache(
         ttl_s=settings.search_cache_ttl_s, bytes_max=settings.search_cache_bytes
     )
@@ -70,7 +72,7 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         search_cache,
         rotation.start,
         close,
-        is_engine=settings.upstream == "engine",
+        is_engine=is_engine,
     )
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote, quote_plus
 
-from productsearch_service import limits
+from productsearch_service import limits, traces
 from productsearch_service.call_context import CallContext, Deadline, Trail
 from productsearch_service.counters import LibraryCounters
 from productsearch_service.errors import (
@@ -107,6 +107,8 @@ class Exchange:
     bounds: ExchangeLimits = ExchangeLimits()
     where: str = ""
     """The library and its URL, as lines of the log name them."""
+    sends_trace: bool = False
+    """Whether the upstream learns the trace that a call belongs to."""
 
     def __post_init__(self) -> None:
         self._budget = RetryBudget()
@@ -149,7 +151,7 @@ class Exchange:
                 reconnected = True
                 attempt += 1
             elif outcome.action is Action.BACK_OFF and await self._backed_off(
-                attempt, deadline, outcome.wait_at_least_s, time.monotonic() - began_s
+                attempt, deadline, outcome.wait_at_least_s, began_s, context.trail
             ):
                 attempt += 1
                 self.counters.retry()
@@ -179,15 +181,19 @@ class Exchange:
         )
 
     async def _backed_off(
-        self, attempt: int, deadline: Deadline, at_least_s: float, took_s: float
+        self, attempt: int, deadline: Deadline, at_least_s: float, began_s: float, trail: Trail
     ) -> bool:
         """Wait before another attempt; False: there is none to be made."""
+        failed_s = time.monotonic()
+        took_s = failed_s - began_s
         wait_s = wait_before_retry(
             attempt, self.bounds.attempts_max, deadline, at_least_s=at_least_s, took_s=took_s
         )
         if wait_s is None or not self._budget.spend(self._calls):
             return False
         await asyncio.sleep(wait_s)
+        if trail.trace is not None:
+            trail.trace.part("wait retry", failed_s)
         return True
 
     async def _attempt(
@@ -248,7 +254,7 @@ class Exchange:
             trail.attempts += 1
             sent = Sent(call.fields, context, time.monotonic(), probes)
             try:
-                answer = await self._post(call, token, body, context.caller.name, deadline)
+                answer = await self._post(call, token, body, context, deadline)
             except (TransportFailure, UpstreamProtocol) as failure:
                 gates.learn_failure(failure, sent)
                 raise
@@ -275,6 +281,8 @@ class Exchange:
             return await self.tokens.get(deadline)
         finally:
             trail.token_s += time.monotonic() - began_s
+            if trail.trace is not None:
+                trail.trace.part("wait token", began_s)
 
     async def _slot(self, method: str, context: CallContext, deadline: Deadline) -> None:
         began_s = time.monotonic()
@@ -284,25 +292,33 @@ class Exchange:
         finally:
             context.trail.in_queue = False
             context.trail.quota_s += time.monotonic() - began_s
+            if context.trail.trace is not None:
+                context.trail.trace.part("wait quota", began_s)
 
     async def _post(
         self,
         call: Call[Value],
         token: Token,
         body: tuple[bytes, ...],
-        caller: str,
+        context: CallContext,
         deadline: Deadline,
     ) -> Answer:
         method, outcome = call.method, _UNREACHABLE
         began_s = time.monotonic()
+        span_id, headers, trace = 0, None, context.trail.trace
+        if trace is not None:
+            span_id, parent = trace.outgoing()
+            headers = {traces.HEADER: parent} if self.sends_trace else None
         try:
-            answer = _read(
-                *await self.transport.post(_PATH + method, _query(token), body, deadline)
-            )
+            told = await self.transport.post(_PATH + method, _query(token), body, deadline, headers)
+            told_s = time.monotonic()
+            answer = _read(*told)
+            if trace is not None:
+                trace.part("parse", told_s)
             # How slow or quick an image's host is says nothing of how long others wait.
             if not answer.failed and "url" not in call.fields:
                 took_s = time.monotonic() - began_s
-                self.pacer.answered(caller, took_s, is_search=method == "search")
+                self.pacer.answered(context.caller.name, took_s, is_search=method == "search")
             outcome = codes.error_of(answer.words).reason if answer.failed else _OK
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason
@@ -312,6 +328,8 @@ class Exchange:
             raise
         finally:
             self.counters.post(method, outcome, time.monotonic() - began_s)
+            if trace is not None:
+                trace.part(f"upstream {method}", began_s, span_id=span_id, outcome=outcome)
         return answer
 
 

@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -125,14 +125,19 @@ class Transport:
         return f"Transport({self._base_url!r})"
 
     async def post(
-        self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
+        self,
+        path: str,
+        query: MaskedText,
+        body: Sequence[bytes],
+        deadline: Deadline,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, MaskedBytes, float]:
         """POST a form, given in parts; return HTTP status, body, and the seconds of Retry-After.
 
         Status and body are whatever they are; no Retry-After is 0. Raises TransportFailure where no
         whole answer came before the deadline.
         """
-        outcome = await self._send(path, query, body, deadline)
+        outcome = await self._send(path, query, body, deadline, headers)
         # Raised here, where no foreign exception is being handled: it would be kept as the context
         # of ours, and its text holds the URL. The traceback of a cancellation holds it too.
         if outcome is None:
@@ -142,7 +147,12 @@ class Transport:
         return outcome
 
     async def _send(
-        self, path: str, query: MaskedText, body: Sequence[bytes], deadline: Deadline
+        self,
+        path: str,
+        query: MaskedText,
+        body: Sequence[bytes],
+        deadline: Deadline,
+        headers: Mapping[str, str] | None,
     ) -> tuple[int, MaskedBytes, float] | TransportFailure | None:
         """Return the answer or the failure; None if the call was cancelled."""
         length = sum(map(len, body))
@@ -153,7 +163,9 @@ class Transport:
             url = URL(f"{self._base_url}{path}{query}", encoded=True)
             form = _Form(body, length, progress)
             with progress.limit:
-                async with session.post(url, data=form, allow_redirects=False) as response:
+                async with session.post(
+                    url, data=form, headers=headers, allow_redirects=False
+                ) as response:
                     progress.answered = True
                     content = await _read(response)
         except asyncio.CancelledError:

@@ -1,0 +1,123 @@
+"""W3C trace context, and what a recorded RPC remembers of the times of its parts.
+
+Spans are made of it once the RPC has ended (``observability.traces``): a part costs its RPC two
+times and an entry of a list. Knows neither gRPC nor OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from productsearch_service import limits
+
+HEADER: Final = "traceparent"
+_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_VERSION: Final = "00"
+_NO_VERSION: Final = "ff"
+_SAMPLED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an RPC: seconds of the monotonic clock; ``outcome`` of a request, else empty."""
+
+    name: str
+    began_s: float
+    ended_s: float
+    span_id: int
+    outcome: str = ""
+
+
+class Trace:
+    """One RPC in its trace. Only a ``recorded`` one keeps parts, and those up to a bound."""
+
+    __slots__ = (
+        "_export",
+        "attributes",
+        "began_at_s",
+        "began_s",
+        "code",
+        "ended_s",
+        "left_out",
+        "method",
+        "parent_id",
+        "parts",
+        "recorded",
+        "span_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        trace_id: str,
+        parent_id: int,
+        *,
+        recorded: bool,
+        export: Callable[[Trace], None],
+    ) -> None:
+        """``trace_id``: 32 hexadecimal digits. ``parent_id``: the caller's span; 0: none."""
+        self.trace_id, self.parent_id, self.recorded = trace_id, parent_id, recorded
+        self.span_id = _new_id()
+        self.began_s, self.began_at_s = time.monotonic(), time.time()
+        self.ended_s = self.began_s
+        self.parts: list[Part] = []
+        self.left_out = 0
+        """Parts over the bound."""
+        self.method = self.code = ""
+        self.attributes: Mapping[str, str | int] = {}
+        self._export = export
+
+    def part(self, name: str, began_s: float, *, span_id: int = 0, outcome: str = "") -> None:
+        """Keep a part that ends now."""
+        if not self.recorded:
+            return
+        if len(self.parts) >= limits.TRACE_PARTS_MAX:
+            self.left_out += 1
+            return
+        self.parts.append(Part(name, began_s, time.monotonic(), span_id or _new_id(), outcome))
+
+    def outgoing(self) -> tuple[int, str]:
+        """Return the id of a new span, and the header that makes it the parent of what follows."""
+        span_id = _new_id() if self.recorded else self.span_id
+        return span_id, f"{_VERSION}-{self.trace_id}-{span_id:016x}-{self.recorded:02x}"
+
+    def end(self, method: str, code: str, attributes: Mapping[str, str | int]) -> None:
+        """Export the RPC, which ends now."""
+        self.ended_s = time.monotonic()
+        self.method, self.code, self.attributes = method, code, attributes
+        self._export(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracer:
+    """Begins traces. The caller says whether its trace is recorded.
+
+    Of RPCs without a trace the share ``share`` (0 to 1) is recorded; ``export`` gets each one.
+    """
+
+    share: float
+    export: Callable[[Trace], None]
+
+    def begin(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Trace:
+        """Return the trace of an RPC that has begun, from its metadata."""
+        for name, value in metadata or ():
+            if name == HEADER and isinstance(value, str) and (found := _FORM.fullmatch(value)):
+                version, trace_id, parent_id, flags, more = found.groups()
+                known = version != _NO_VERSION and not (version == _VERSION and more)
+                if known and int(trace_id, 16) and int(parent_id, 16):
+                    recorded = bool(int(flags, 16) & _SAMPLED)
+                    return Trace(
+                        trace_id, int(parent_id, 16), recorded=recorded, export=self.export
+                    )
+        recorded = random.random() < self.share  # noqa: S311 - no secret
+        trace_id = f"{random.getrandbits(128) or 1:032x}"
+        return Trace(trace_id, 0, recorded=recorded, export=self.export)
+
+
+def _new_id() -> int:
+    return random.getrandbits(64) or 1
