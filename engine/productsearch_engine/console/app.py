@@ -161,8 +161,9 @@ class Console:
         role = await self._role(session)
         if role is None:
             return None
-        of_app = self._rooms.stores.libraries.of_app
-        _, library = await self._rooms.in_thread(of_app, session.app_id)
+        find = self._rooms.stores.libraries.app
+        app = await self._rooms.in_thread(find, session.app_id)
+        library = app.library if app else None
         if library is None:
             return None
         return Visit(

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from productsearch_engine.api.app import Api
+from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.console.app import Console
@@ -37,6 +38,7 @@ from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
+from productsearch_engine.store.quotas import Quotas
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import started
@@ -68,8 +70,9 @@ def serve(settings: Settings) -> None:
         metrics.registry.register(states)
         libraries, stored = Libraries(pool), Images(pool)
         _log_unknown(libraries)
+        apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
         calls = Calls(
-            libraries=libraries,
+            apps=apps,
             stored=stored,
             workers=workers,
             threads=threads,
@@ -78,6 +81,7 @@ def serve(settings: Settings) -> None:
         )
         api = Api(
             libraries=libraries,
+            apps=apps,
             calls=calls,
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),
