@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 from productsearch_engine import library_commands, logs, settings
+from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
 from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.migrate import SchemaTooNewError
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     reembed.add_arguments(changing)
     changing.set_defaults(run=reembed.run)
+    bulk.add_commands(commands.add_parser, plain)
     return parser
 
 
