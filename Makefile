@@ -34,7 +34,7 @@ test-slow: $(installed) ## what takes longer: rolling restarts, durability, bala
 
 # Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
 # they fail if one is short.
-soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-reembed fuzz
+soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-reembed soak-import fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
@@ -57,6 +57,10 @@ fuzz: $(installed) ## mutated answers, requests, images: for every reader, and f
 
 soak-reembed: $(installed) ## another embedding for 20,000 images that are in use, with a kill
 	$(bin)/python -u -m tests.soak.reembed
+
+VECTORS ?= 1000000
+soak-import: $(installed) ## a million vectors imported, killed ten times, exported, compared; VECTORS=50000
+	$(bin)/python -u -m tests.soak.bulk_import $(VECTORS)
 
 .PHONY: evaluate
 evaluate: $(installed) ## the embeddings beside baselines, on shop photographs and drawn images

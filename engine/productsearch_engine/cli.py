@@ -7,29 +7,27 @@ for a command that was refused or failed, 2 for wrong usage or settings.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
 
-from productsearch_engine import logs, settings
+from productsearch_engine import library_commands, logs, settings
+from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
 from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.migrate import SchemaTooNewError
-from productsearch_engine.database.pool import open_pool
 from productsearch_engine.database.postgres import is_begun
 from productsearch_engine.database.programs import EmbeddedError
-from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import CAPACITY_DEFAULT, DOCTOR_CHECK_S
+from productsearch_engine.limits import DOCTOR_CHECK_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
-from productsearch_engine.store.libraries import Libraries, LibraryError, UnknownLibraryError
+from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,61 +100,6 @@ def _serve(chosen: Settings, _options: argparse.Namespace) -> None:
     serve(chosen)
 
 
-def _create(chosen: Settings, options: argparse.Namespace) -> None:
-    embedding = load(chosen.embedding)
-    with open_pool(chosen, 1) as pool:
-        made = Libraries(pool).create(
-            options.name,
-            capacity=options.capacity,
-            embedding=embedding.name,
-            dimensions=embedding.dimensions,
-            api_key=options.api_key,
-            keep_images=chosen.keep_images,
-        )
-    if options.json:
-        print(json.dumps({"name": options.name, **asdict(made)}))
-        return
-    print(f"library     {options.name}\nAPI key     {made.api_key}")
-    print(f"secret key  {made.secret_key or '(as before)'}")
-    if made.secret_key:
-        print("The secret key is shown this once; only a digest of it is stored.")
-
-
-def _grow(chosen: Settings, options: argparse.Namespace) -> None:
-    with open_pool(chosen, 1) as pool:
-        library = Libraries(pool).grow(options.name, options.by)
-    print(f"{library.name}: room for {library.capacity} images, {library.image_count} stored")
-
-
-def _keep(chosen: Settings, options: argparse.Namespace) -> None:
-    with open_pool(chosen, 1) as pool:
-        Libraries(pool).keep_images(options.name, options.keep == "on")
-    kept = "a small copy of each image added from now on" if options.keep == "on" else "no copies"
-    print(f"{options.name}: keeps {kept}")
-
-
-def _list(chosen: Settings, options: argparse.Namespace) -> None:
-    with open_pool(chosen, 1) as pool:
-        libraries = Libraries(pool).list()
-    if options.json:
-        print(json.dumps([asdict(library) for library in libraries]))
-        return
-    print(f"{'LIBRARY':24} {'IMAGES':>10} {'CAPACITY':>10}  {'EMBEDDING':12} API KEY")
-    for library in libraries:
-        print(
-            f"{library.name:24} {library.image_count:10} {library.capacity:10}"
-            f"  {library.embedding:12} {library.api_key}"
-        )
-
-
-def _delete(chosen: Settings, options: argparse.Namespace) -> None:
-    if not options.yes:
-        raise LibraryError(f"this deletes every image of {options.name!r}: confirm with --yes")
-    with open_pool(chosen, 1) as pool:
-        Libraries(pool).delete(options.name)
-    print(f"library {options.name} deleted; its key pair remains")
-
-
 def _parser() -> argparse.ArgumentParser:
     plain = argparse.ArgumentParser(add_help=False)
     plain.add_argument("--data", metavar="FOLDER", help="data directory")
@@ -170,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))
-    library = commands.add_parser("library", help="create, grow, list and delete libraries")
-    _add_library_actions(library, common)
+    library = commands.add_parser("library", help="create, list, change and delete libraries")
+    library_commands.add_actions(library, common)
     users = commands.add_parser("user", help="let people sign in to the console")
     people.add_actions(users, plain)
     erasing = commands.add_parser(
@@ -195,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     reembed.add_arguments(changing)
     changing.set_defaults(run=reembed.run)
+    bulk.add_commands(commands.add_parser, plain)
     return parser
 
 
@@ -209,36 +153,3 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         help="let url fields name private, loopback and link-local addresses",
     )
     serve.set_defaults(run=_serve, makes_data=True)
-
-
-def _add_library_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    actions = library.add_subparsers(required=True, metavar="ACTION")
-    create = actions.add_parser("create", parents=[common], help="create one and its key pair")
-    create.add_argument("name")
-    create.add_argument("--capacity", type=_positive, default=CAPACITY_DEFAULT, help="images")
-    create.add_argument("--api-key", help="reuse the key pair of a deleted library")
-    create.add_argument("--json", action="store_true")
-    create.set_defaults(run=_create, makes_data=True)
-    grow = actions.add_parser("grow", parents=[common], help="raise the capacity")
-    grow.add_argument("name")
-    grow.add_argument("--by", type=_positive, default=CAPACITY_DEFAULT, help="images")
-    grow.set_defaults(run=_grow)
-    keep = actions.add_parser(
-        "keep-images", parents=[common], help="keep small copies of images, or drop them"
-    )
-    keep.add_argument("name")
-    keep.add_argument("keep", choices=("on", "off"))
-    keep.set_defaults(run=_keep)
-    listing = actions.add_parser("list", parents=[common], help="show all")
-    listing.add_argument("--json", action="store_true")
-    listing.set_defaults(run=_list)
-    delete = actions.add_parser("delete", parents=[common], help="drop one with its images")
-    delete.add_argument("name")
-    delete.add_argument("--yes", action="store_true")
-    delete.set_defaults(run=_delete)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 10**12:
-        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
-    return int(text)

@@ -81,8 +81,11 @@ EMBEDDED_SIDE_PX_MIN = 256
 KEPT_SIDE_PX = 512
 """Longest side of the small copy of an image that a library keeps."""
 
-LIBRARY_REMEMBERED_S = 5.0
-"""How long an engine goes by what it knows of a library: its settings, and what a score means."""
+LIBRARY_REMEMBERED_S = 0.9
+"""How long an engine goes by what it knows of an app and its library: settings, key, quota."""
+
+QPS_REFUSAL_REMEMBERED_S = 0.02
+"""For so long after a call beyond an app's calls per second further ones are refused unasked."""
 
 REEMBEDDING_KEPT_S = 86_400
 """How long a library's embedding before can be taken back; then its vectors are dropped."""
@@ -288,3 +291,20 @@ library; else the whole library is read, which costs less for each of them."""
 CLASS_COUNT_REMEMBERED_S = 60.0
 CLASS_COUNTS_MAX = 4096
 """Classes whose number of images an engine remembers."""
+
+COPY_BYTES_MAX = 1 << 20
+"""Longest small copy of an image that an import takes."""
+
+EXPORT_FILE_ROWS = 100_000
+"""Images of one file, if an export fills a folder."""
+
+IMPORT_LINE_BYTES_MAX = 4 << 20
+IMPORT_BATCH_ROWS = 2000
+IMPORT_BATCH_BYTES = 16 << 20
+"""Rows that are loaded in one transaction, and bytes of their vectors and copies."""
+
+INDEX_REBUILT_SHARE = 1.0
+"""An import of more rows than so many for each stored image drops the index and builds it anew."""
+
+INDEX_REBUILT_ROWS_MIN = 5000
+"""An import of fewer rows leaves the index as it is."""

@@ -16,7 +16,7 @@ PACKAGE = "productsearch_engine"
 LINES = (
     {"__main__"},
     {"cli"},
-    {"server", "reembed"},
+    {"server", "reembed", "library_commands", "bulk"},
     {"console"},
     {"api", "evaluation"},
     {"workers"},

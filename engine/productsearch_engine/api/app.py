@@ -22,6 +22,7 @@ from starlette.routing import Route
 from productsearch_engine import traces
 from productsearch_engine.api import bodies, codes, forms
 from productsearch_engine.api.access_log import AccessLog
+from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import CallerGoneError, Calls
 from productsearch_engine.api.codes import ApiError
@@ -59,6 +60,7 @@ class Api:
         self,
         *,
         libraries: Libraries,
+        apps: Apps,
         calls: Calls,
         tokens: Tokens,
         downloader: Downloader,
@@ -67,6 +69,7 @@ class Api:
         export: Export | None = None,
     ):
         """``export`` gets each call that its caller records; None: no spans are sent."""
+        self._apps = apps
         self._calls = calls
         self._export = export
         self._tokens = tokens
@@ -126,8 +129,9 @@ class Api:
             # An official SDK signs once it was refused a token. After this code the Java SDK
             # asks for a token again.
             raise ApiError(codes.SIGNATURE)
-        app_id = self._tokens.app_of(query.get("access_token", ""))
-        with self._in_flight.counted(app_id):
+        session = self._tokens.session(query.get("access_token", ""))
+        with self._in_flight.counted(session.app_id):
+            app_id = await self._apps.admit(session)
             size = bodies.announced(request, BODY_BYTES_MAX)
             is_small = size <= _INLINE_BYTES_MAX
             async with nullcontext() if is_small else _in_turn(self._memory, app_id, size):

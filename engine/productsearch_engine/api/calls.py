@@ -8,7 +8,6 @@ them codes. Does not know HTTP, forms or tokens.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -17,6 +16,7 @@ import numpy as np
 
 from productsearch_engine import traces
 from productsearch_engine.api import codes, second_look
+from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
@@ -25,7 +25,7 @@ from productsearch_engine.embedding.calibration import calibrated
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.image_file import ImageFile
-from productsearch_engine.limits import LIBRARY_REMEMBERED_S, SECOND_LOOK_MAX
+from productsearch_engine.limits import SECOND_LOOK_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import (
     DuplicateError,
@@ -35,7 +35,7 @@ from productsearch_engine.store.images import (
     LibraryGoneError,
     NewImage,
 )
-from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.statements import Key
 from productsearch_engine.workers.describe import Described, Wanted
@@ -72,7 +72,7 @@ class Calls:
     def __init__(
         self,
         *,
-        libraries: Libraries,
+        apps: Apps,
         stored: Images,
         workers: Workers,
         threads: Executor,
@@ -83,11 +83,10 @@ class Calls:
         self._rerank = rerank
         self._watch = watch
         self._searches = searches
-        self._libraries = libraries
+        self._apps = apps
         self._stored = stored
         self._workers = workers
         self._threads = threads
-        self._library_of_app: dict[int, tuple[Library, float]] = {}
 
     async def answer(
         self,
@@ -111,7 +110,7 @@ class Calls:
         except LibraryGoneError:
             # Since it was remembered, the library was deleted, and perhaps created again, or
             # it was given another embedding.
-            self._library_of_app.pop(app_id, None)
+            self._apps.forget(app_id)
             return await self._do(app_id, request, download, is_gone)
 
     async def describe(
@@ -213,19 +212,10 @@ class Calls:
         work = traces.carried(function)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def _library(self, app_id: int) -> Library:
-        library, until_s = self._library_of_app.get(app_id, (None, 0.0))
-        if library is None or until_s < time.monotonic():
-            exists, library = self._libraries.of_app(app_id)
-            if library is None:
-                raise ApiError(codes.NOT_INITIALIZED if exists else codes.APP_UNKNOWN)
-            self._library_of_app[app_id] = library, time.monotonic() + LIBRARY_REMEMBERED_S
-        return library
-
     def _any(
         self, app_id: int, source: Source, download: bytes | None
     ) -> tuple[Library, ImageFile]:
-        return self._library(app_id), _image(source, download)
+        return self._apps.library(app_id), _image(source, download)
 
     def _find(
         self, app_id: int, source: Source, download: bytes | None
@@ -279,7 +269,7 @@ class Calls:
 
     def _update(self, app_id: int, request: Update, download: bytes | None) -> Answer:
         updated = self._stored.update(
-            self._library(app_id),
+            self._apps.library(app_id),
             _key(request.source, download),
             brief=request.brief,
             class_id1=request.class_id1,
@@ -290,7 +280,7 @@ class Calls:
         return {}
 
     def _delete(self, app_id: int, request: Delete, download: bytes | None) -> Answer:
-        if not self._stored.delete(self._library(app_id), _key(request.source, download)):
+        if not self._stored.delete(self._apps.library(app_id), _key(request.source, download)):
             raise ApiError(codes.ITEM_UNKNOWN)
         return {}
 

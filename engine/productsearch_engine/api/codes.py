@@ -11,6 +11,9 @@ UNAVAILABLE = 2
 UNSUPPORTED_METHOD = 3
 REQUEST_LIMIT = 4
 SIGNATURE = 14
+DAILY_LIMIT = 17
+QPS_LIMIT = 18
+TOTAL_LIMIT = 19
 TOKEN_MALFORMED = 100
 TOKEN_INVALID = 110
 TOKEN_EXPIRED = 111
@@ -41,6 +44,9 @@ MESSAGES = {
     UNSUPPORTED_METHOD: "Unsupported openapi method",
     REQUEST_LIMIT: "Open api request limit reached",
     SIGNATURE: "IAM Certification failed",
+    DAILY_LIMIT: "Open api daily request limit reached",
+    QPS_LIMIT: "Open api qps request limit reached",
+    TOTAL_LIMIT: "Open api total request limit reached",
     TOKEN_MALFORMED: "Invalid parameter",
     TOKEN_INVALID: "Access token invalid or no longer valid",
     TOKEN_EXPIRED: "Access token expired",

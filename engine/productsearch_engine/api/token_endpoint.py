@@ -65,15 +65,15 @@ class TokenEndpoint:
         if fields.get("grant_type") != "client_credentials":
             return _refusal(400, "unsupported_grant_type", "only client_credentials is supported")
         try:
-            app_id = await self._app_of(fields)
+            app_id, key_number = await self._app_of(fields)
         except UnknownClientError:
             return _refusal(401, "invalid_client", "unknown client id")
         except WrongSecretError:
             return _refusal(401, "invalid_client", "Client authentication failed")
-        return JSONResponse(token_answer(self._tokens.issue(app_id)))
+        return JSONResponse(token_answer(self._tokens.issue(app_id, key_number)))
 
-    async def _app_of(self, fields: dict[str, str]) -> int:
-        """Return the app of the key pair in ``fields``. Raises ApiError 4 if too many ask."""
+    async def _app_of(self, fields: dict[str, str]) -> tuple[int, int]:
+        """Return app and number of the key pair. Raises ApiError 4 if too many ask."""
         if self._in_flight >= TOKEN_CALLS_MAX:
             raise ApiError(codes.REQUEST_LIMIT)
         self._in_flight += 1

@@ -109,7 +109,7 @@ class SignIn:
             return Known(app_id=user.app_id, name=user.name, stamp=passwords.stamp(stored))
         with suppress(UnknownClientError, WrongSecretError):
             authenticate = self._rooms.stores.libraries.authenticate
-            app_id = await self._rooms.in_thread(authenticate, name, password)
+            app_id, _ = await self._rooms.in_thread(authenticate, name, password)
             find = self._rooms.stores.libraries.secret_digest
             digest = await self._rooms.in_thread(find, app_id)
             stamp = passwords.stamp_of_keys(digest or b"")

@@ -27,8 +27,8 @@ class Visitors:
         role = await self._role(session)
         if role is None:
             return None
-        of_app = self._rooms.stores.libraries.of_app
-        _, library = await self._rooms.in_thread(of_app, session.app_id)
+        app = await self._rooms.in_thread(self._rooms.stores.libraries.app, session.app_id)
+        library = app.library if app else None
         if library is None:
             return None
         return Visit(

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from productsearch_engine import traces
 from productsearch_engine.api.app import Api
+from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.console.app import Console
@@ -41,6 +42,7 @@ from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
+from productsearch_engine.store.quotas import Quotas
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
@@ -82,8 +84,9 @@ def serve(settings: Settings) -> None:
         metrics.registry.register(states)
         libraries, stored = Libraries(pool), Images(pool)
         _log_unknown(libraries)
+        apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
         calls = Calls(
-            libraries=libraries,
+            apps=apps,
             stored=stored,
             workers=workers,
             threads=threads,
@@ -93,6 +96,7 @@ def serve(settings: Settings) -> None:
         )
         api = Api(
             libraries=libraries,
+            apps=apps,
             calls=calls,
             tokens=tokens,
             downloader=Downloader(allow_private=settings.allow_private_urls),

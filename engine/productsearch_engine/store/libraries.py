@@ -1,16 +1,13 @@
-"""Apps (credential pairs) and libraries: creating, growing, listing, deleting, finding.
+"""Apps (credential pairs) and libraries: creating, growing, renaming, listing, deleting, finding.
 
-Secret keys are stored only as digests. A library's own tables (``store.tables``) are created and
+A library's own tables (``store.tables``) are created and
 dropped with it. Does not know images.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
-import secrets
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -19,9 +16,9 @@ from psycopg import Connection, errors, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.store import tables
+from productsearch_engine.store import key_pairs, tables
+from productsearch_engine.store.key_pairs import Credentials
 
-_ALPHABET = string.ascii_letters + string.digits
 _NAMES_SHOWN = 10
 _API_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -54,15 +51,13 @@ class Library:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credentials:
-    """A key pair, as long as the vendor's. ``secret_key`` is None for an existing pair: only its
-    digest is stored."""
+class App:
+    """A credential pair as calls need to know it."""
 
-    api_key: str
-    secret_key: str | None
-
-    def __repr__(self) -> str:
-        return f"Credentials(api_key={self.api_key!r}, secret_key=…)"
+    key_number: int
+    """How often its secret key was changed."""
+    has_quota: bool
+    library: Library | None
 
 
 class LibraryError(Exception):
@@ -93,6 +88,12 @@ def unknown(connection: Connection[Any], name: str) -> UnknownLibraryError:
     return UnknownLibraryError(name, [str(row[0]) for row in rows])
 
 
+def check_name(name: str) -> None:
+    """Raise LibraryError for what is no name of a library."""
+    if not name.isprintable() or not 1 <= len(name) <= 64 or name != name.strip():
+        raise LibraryError("a library's name is 1 to 64 printable characters")
+
+
 class Libraries:
     """The apps and libraries of one database."""
 
@@ -113,11 +114,10 @@ class Libraries:
 
         Raises LibraryError.
         """
-        if not name.isprintable() or not 1 <= len(name) <= 64 or name != name.strip():
-            raise LibraryError("a library's name is 1 to 64 printable characters")
+        check_name(name)
         with self._pool.connection() as connection, connection.transaction():
             if api_key is None:
-                app_id, credentials = _new_app(connection)
+                app_id, credentials = key_pairs.new_app(connection)
             else:
                 app_id, credentials = (
                     _app(connection, api_key),
@@ -150,13 +150,43 @@ class Libraries:
         return self.named(name)
 
     def rotate(self, app_id: int) -> str:
-        """Give an app another secret key and return it; the old one is refused from then on."""
-        secret_key = _new_secret()
+        """Give an app another secret key and return it.
+
+        The old one is refused from then on, and so are its tokens: by each engine as soon as it
+        looks at the app again (``limits.LIBRARY_REMEMBERED_S``).
+        """
+        secret_key = key_pairs.new_secret()
         with self._pool.connection() as connection:
             connection.execute(
-                "update apps set secret_digest = %s where id = %s", [_digest(secret_key), app_id]
+                "update apps set secret_digest = %s where id = %s",
+                [key_pairs.digest(secret_key), app_id],
             )
         return secret_key
+
+    def rotate_named(self, name: str) -> Credentials:
+        """Give the app of a library another secret key. Raises LibraryError."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "select a.id, a.api_key from libraries l join apps a on a.id = l.app_id"
+                " where l.name = %s",
+                [name],
+            ).fetchone()
+            if row is None:
+                raise unknown(connection, name)
+        return Credentials(api_key=row[1], secret_key=self.rotate(row[0]))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a library another name; calls know it by its key pair. Raises LibraryError."""
+        check_name(new)
+        with self._pool.connection() as connection:
+            try:
+                done = connection.execute(
+                    "update libraries set name = %s where name = %s", [new, name]
+                )
+            except errors.UniqueViolation:
+                raise LibraryError(f"library {new!r} exists") from None
+            if not done.rowcount:
+                raise unknown(connection, name)
 
     def secret_digest(self, app_id: int) -> bytes | None:
         """Return the digest of an app's secret key, None if there is no such app."""
@@ -165,6 +195,19 @@ class Libraries:
                 "select secret_digest from apps where id = %s", [app_id]
             ).fetchone()
         return None if row is None else bytes(row[0])
+
+    def secret_digest_of_key(self, api_key: str) -> bytes:
+        """Return the digest of the secret key of an API key. Raises LibraryError."""
+        with self._pool.connection() as connection:
+            return self.secret_digest(_app(connection, api_key)) or b""
+
+    def adopt(self, api_key: str, secret_digest: bytes) -> None:
+        """Let a key pair of another database count in this one, too."""
+        with self._pool.connection() as connection:
+            connection.execute(
+                "insert into apps (api_key, secret_digest) values (%s, %s) on conflict do nothing",
+                [api_key, secret_digest],
+            )
 
     def keep_images(self, name: str, keep: bool) -> None:
         """Keep a small copy of each image that is added from now on, or of none, dropping those
@@ -226,34 +269,47 @@ class Libraries:
             rows = connection.execute(f"{_SELECT} order by l.name").fetchall()
         return [_library(row) for row in rows]
 
-    def of_app(self, app_id: int) -> tuple[bool, Library | None]:
-        """Return whether the app exists, and its library if it has one."""
+    def app(self, app_id: int) -> App | None:
+        """Return what calls need to know of an app, None if there is no such app."""
         with self._pool.connection() as connection:
             row = connection.execute(f"{_SELECT_APP} where a.id = %s", [app_id]).fetchone()
-        return row is not None, None if row is None or row[0] is None else _library(row)
+        if row is None:
+            return None
+        *library, key_number, has_quota = row
+        return App(
+            key_number=key_number,
+            has_quota=has_quota,
+            library=None if library[0] is None else _library(tuple(library)),
+        )
 
-    def authenticate(self, api_key: str, secret_key: str) -> int:
-        """Return the app id of a key pair. Raises UnknownClientError, WrongSecretError."""
+    def authenticate(self, api_key: str, secret_key: str) -> tuple[int, int]:
+        """Return the app id of a key pair, and how often its secret key was changed.
+
+        Raises UnknownClientError, WrongSecretError.
+        """
         if not _API_KEY.fullmatch(api_key):
             # PostgreSQL refuses some texts, such as those with a NUL, instead of not finding them.
             raise UnknownClientError
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select id, secret_digest from apps where api_key = %s", [api_key]
+                "select id, secret_digest, key_number from apps where api_key = %s", [api_key]
             ).fetchone()
         if row is None:
             raise UnknownClientError
-        if not hmac.compare_digest(bytes(row[1]), _digest(secret_key)):
+        if not hmac.compare_digest(bytes(row[1]), key_pairs.digest(secret_key)):
             raise WrongSecretError
-        return int(row[0])
+        return int(row[0]), int(row[2])
 
 
 _COLUMNS: LiteralString = (
     "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions,"
-    " l.generation, l.keep_images, l.calibration from "
+    " l.generation, l.keep_images, l.calibration"
 )
-_SELECT: LiteralString = _COLUMNS + "libraries l join apps a on a.id = l.app_id"
-_SELECT_APP: LiteralString = _COLUMNS + "apps a left join libraries l on a.id = l.app_id"
+_SELECT: LiteralString = _COLUMNS + " from libraries l join apps a on a.id = l.app_id"
+_SELECT_APP: LiteralString = (
+    _COLUMNS + ", a.key_number, q.app_id is not null from apps a"
+    " left join libraries l on a.id = l.app_id left join quotas q on q.app_id = a.id"
+)
 
 
 def _library(row: tuple[Any, ...]) -> Library:
@@ -271,26 +327,8 @@ def _library(row: tuple[Any, ...]) -> Library:
     )
 
 
-def _new_app(connection: Any) -> tuple[int, Credentials]:
-    api_key = "".join(secrets.choice(_ALPHABET) for _ in range(24))
-    secret_key = _new_secret()
-    (app_id,) = connection.execute(
-        "insert into apps (api_key, secret_digest) values (%s, %s) returning id",
-        [api_key, _digest(secret_key)],
-    ).fetchone()
-    return int(app_id), Credentials(api_key=api_key, secret_key=secret_key)
-
-
-def _new_secret() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(32))
-
-
 def _app(connection: Any, api_key: str) -> int:
     row = connection.execute("select id from apps where api_key = %s", [api_key]).fetchone()
     if row is None:
         raise LibraryError(f"no API key {api_key}")
     return int(row[0])
-
-
-def _digest(secret_key: str) -> bytes:
-    return hashlib.sha256(secret_key.encode()).digest()

@@ -30,7 +30,7 @@ from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembedding_statements import composed
 
 _LOCK = 7_201_190_003
-"""With the library's id: one process at a time changes its embedding."""
+"""With the library's id: one process at a time changes its embedding, or loads it in bulk."""
 
 _BUILDING: tuple[LiteralString, ...] = (
     "set statement_timeout = 0",
@@ -88,15 +88,16 @@ class Reembeddings:
 
     @contextmanager
     def alone(self, library: Library) -> Iterator[None]:
-        """Hold the right to change a library's embedding. Raises LibraryError if another has it.
+        """Hold the right to change all of a library: its embedding, or its images in bulk.
 
-        The database takes it back when this process ends, also when it is killed.
+        Raises LibraryError if another process has it. The database takes it back when
+        this process ends, also when it is killed.
         """
         with self._pool.connection() as connection:
             key = _key(library.id)
             row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
             if not row or not row[0]:
-                raise LibraryError(f"another reembed of {library.name!r} is running")
+                raise LibraryError(f"another reembed or import of {library.name!r} is running")
             try:
                 yield
             finally:

@@ -1,0 +1,14 @@
+"""What a libpq connection string says."""
+
+from __future__ import annotations
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+
+def has_password(dsn: str) -> bool:
+    """Return whether a connection string holds a password; one that cannot be read has none."""
+    try:
+        return bool(conninfo_to_dict(dsn).get("password"))
+    except ProgrammingError:
+        return False

@@ -1,0 +1,110 @@
+"""The index of a library's vectors while much is loaded: dropped before, built again after.
+
+What was dropped is written down in the same transaction, so that it is built again also after a
+crash. Works by what PostgreSQL tells of indexes, whatever table has them. Knows indexes. Does not
+know rows.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import Connection, errors, sql
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine.store.bulk_rows import unbounded
+from productsearch_engine.store.libraries import Library
+
+
+@dataclass(frozen=True)
+class Building:
+    """How many of the vectors an index under construction has."""
+
+    done: int
+    total: int
+
+
+class BulkIndex:
+    """The indexes of vectors of one database's libraries."""
+
+    def __init__(self, pool: ConnectionPool[Any]):
+        self._pool = pool
+
+    def drop(self, library: Library) -> None:
+        """Drop the index until ``build``: searches without a filter read the library meanwhile."""
+        with self._pool.connection() as connection, connection.transaction():
+            for name, definition, valid in _indexes(connection, library):
+                if valid:
+                    connection.execute(
+                        "insert into dropped_indexes values (%s, %s) on conflict do nothing",
+                        [library.id, definition],
+                    )
+                connection.execute(f"drop index {name}".encode())
+
+    def is_dropped(self, library: Library) -> bool:
+        """Return whether an index waits to be built again."""
+        with self._pool.connection() as connection:
+            return bool(_dropped(connection, library))
+
+    def build(self, library: Library, helpers: int) -> None:
+        """Build what was dropped, while the library is used; ``helpers``: processes beside one."""
+        with self._pool.connection() as connection, unbounded(connection):
+            connection.execute(
+                "select set_config('max_parallel_maintenance_workers', %s, false)", [str(helpers)]
+            )
+            for definition in _dropped(connection, library):
+                for name, _, valid in _indexes(connection, library):
+                    if not valid:  # what a process that was killed has left
+                        connection.execute(f"drop index concurrently if exists {name}".encode())
+                text = definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
+                # The library has another table by now, or the index is there.
+                with suppress(errors.UndefinedTable, errors.DuplicateTable):
+                    connection.execute(text.encode())
+                connection.execute(
+                    "delete from dropped_indexes where library_id = %s and definition = %s",
+                    [library.id, definition],
+                )
+            connection.execute("reset max_parallel_maintenance_workers")
+
+    def analyze(self, library: Library) -> None:
+        """Let PostgreSQL look at a library's tables: their rows are not those of before."""
+        with self._pool.connection() as connection, unbounded(connection):
+            for (name,) in connection.execute(_TABLES, _names(library)).fetchall():
+                connection.execute(sql.SQL("analyze {}").format(sql.Identifier(name)))
+
+    def building(self) -> Building | None:
+        """Return how far the index that is built at the moment has come."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "select greatest(tuples_done, blocks_done),"
+                " case when tuples_total > 0 then tuples_total else blocks_total end"
+                " from pg_stat_progress_create_index where datname = current_database()"
+            ).fetchone()
+        return Building(*row) if row and row[1] else None
+
+
+def _names(library: Library) -> dict[str, Any]:
+    suffix = f"_{library.generation}" if library.generation else ""
+    return {"names": [f"images_{library.id}{suffix}", f"nearest_{library.id}"]}
+
+
+def _indexes(connection: Connection[Any], library: Library) -> list[tuple[str, str, bool]]:
+    return connection.execute(_INDEXES, _names(library)).fetchall()
+
+
+def _dropped(connection: Connection[Any], library: Library) -> list[str]:
+    rows = connection.execute(
+        "select definition from dropped_indexes where library_id = %s", [library.id]
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+_TABLES: LiteralString = "select relname from pg_class where relname = any(%(names)s)"
+_INDEXES: LiteralString = """
+select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), i.indisvalid
+from pg_index i join pg_class t on t.oid = i.indrelid join pg_class c on c.oid = i.indexrelid
+    join pg_am a on a.oid = c.relam
+where t.relname = any(%(names)s) and a.amname = 'hnsw'
+"""

@@ -1,0 +1,270 @@
+"""Libraries in and out: equal on both sides, whole after an end at any point, never overfull."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from psycopg_pool import ConnectionPool
+
+from demo.processes import Engine, ServerError
+from productsearch_engine import settings
+from productsearch_engine.bulk import indexing
+from productsearch_engine.bulk.embedding import Describer
+from productsearch_engine.bulk.exporting import export
+from productsearch_engine.bulk.importing import Importer
+from productsearch_engine.bulk.lines import RowError
+from productsearch_engine.bulk.source import Source
+from productsearch_engine.cli import main
+from productsearch_engine.store import signs
+from productsearch_engine.store.bulk_index import BulkIndex
+from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.images import Images, LibraryFullError, NewImage
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from tests.engine.bulk_library import counted, library, rows, stored, write
+from tests.engine.calling import Caller, signs_of
+from tests.engine.databases import connected
+from tests.engine.image_files import jpeg
+from tests.engine.test_libraries import listed
+
+Pool = ConnectionPool[Any]
+
+
+def _no_images() -> Describer:
+    raise AssertionError("no row brings an image")
+
+
+def importer(
+    pool: Pool, to: Library, rejected: Callable[[RowError], None] | None = None
+) -> Importer:
+    """Return an importer of rows with vectors."""
+    return Importer(BulkRows(pool), to, describer=_no_images, rejected=rejected)
+
+
+def _nothing(_: Progress) -> None:
+    pass
+
+
+def test_a_library_comes_back_equal(pool: Pool, tmp_path: Path) -> None:
+    """Signs, digests, briefs, classes, times, vectors, copies and regions, to the last bit."""
+    one, other = library(pool), library(pool)
+    made = sorted(rows(300), key=lambda row: row.sign)
+    BulkRows(pool).load(one, made)
+    assert made == stored(pool, one)
+    assert 300 == counted(pool, one)
+    assert 300 == export(BulkRows(pool), Libraries(pool).named(one.name), tmp_path / "a.ndjson")
+    source = Source.of(tmp_path / "a.ndjson")
+    done = importer(pool, other).load(source, _nothing)
+    assert (300, 300, 0, 0) == (done.rows_read, done.added, done.duplicates, done.rejected)
+    assert made == stored(pool, other)
+    assert 300 == counted(pool, other)
+    (tmp_path / "parts").mkdir()
+    export(BulkRows(pool), other, tmp_path / "parts", file_rows=100)
+    assert 3 == len([*(tmp_path / "parts").iterdir()])
+
+
+@pytest.mark.parametrize("ends_after", range(6))
+def test_an_import_that_ended_goes_on(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_after: int
+) -> None:
+    """Wherever it ended, each row is there once at the end, and counted once."""
+    monkeypatch.setattr("productsearch_engine.bulk.importing.IMPORT_BATCH_ROWS", 10)
+    to, made = library(pool), list(rows(45, seed=ends_after))
+    source = Source.of(write(tmp_path / "a.ndjson", [*made, made[3]]))
+    told = 0
+
+    def end(_: Progress) -> None:
+        nonlocal told
+        if told == ends_after:
+            raise KeyboardInterrupt
+        told += 1
+
+    with pytest.raises(KeyboardInterrupt):
+        importer(pool, to).load(source, end)
+    assert 10 * ends_after == len(stored(pool, to)) or ends_after == 5
+    began: list[int] = []
+    done = importer(pool, to).load(source, lambda now: began.append(now.rows_read))
+    assert min(10 * ends_after, 46) == began[0]
+    assert (46, 45, 1) == (done.rows_read, done.added, done.duplicates)
+    assert sorted(made, key=lambda row: row.sign) == stored(pool, to)
+    assert 45 == counted(pool, to)
+    BulkRows(pool).forget(to, source.identity)
+    again = importer(pool, to).load(source, _nothing)
+    assert (46, 0, 46) == (again.rows_read, again.added, again.duplicates)
+
+
+def test_a_full_library_takes_no_more(pool: Pool, tmp_path: Path) -> None:
+    """The rows that there is room for, in the order of the file; the rest once it has grown."""
+    to, made = library(pool, capacity=10), list(rows(25))
+    source = Source.of(write(tmp_path / "a.ndjson", [made[0], *made]))
+    for room in (10, 12):
+        with pytest.raises(LibraryError, match=rf"is full; {room + 1} rows.*library grow"):
+            importer(pool, to).load(source, _nothing)
+        assert {row.sign for row in made[:room]} == {row.sign for row in stored(pool, to)}
+        assert room == counted(pool, to)
+        Libraries(pool).grow(to.name, 2)
+    Libraries(pool).grow(to.name, 100)
+    done = importer(pool, to).load(source, _nothing)
+    assert (26, 25, 1) == (done.rows_read, done.added, done.duplicates)
+    assert 25 == counted(pool, to) == len(stored(pool, to))
+
+
+def test_adds_beside_a_load_never_overfill(pool: Pool) -> None:
+    """Whoever is quicker: capacity is kept to exactly, and the count is that of the rows."""
+    to = library(pool, capacity=200)
+    images = Images(pool)
+
+    def add(number: int) -> bool:
+        digest = number.to_bytes(32, "big")
+        vector = np.ones(16, np.float32) / 4
+        new = NewImage(digest=digest, brief=b"", class_id1=None, class_id2=None, embedding=vector)
+        try:
+            images.add(to, new)
+        except LibraryFullError:
+            return False
+        return True
+
+    def load(seed: int) -> int:
+        return sum(
+            BulkRows(pool).load(to, list(rows(30, seed=10 * seed + part))).added
+            for part in range(4)
+        )
+
+    with ThreadPoolExecutor(6) as threads:
+        loaded = [threads.submit(load, seed) for seed in range(2)]
+        added = sum(threads.map(add, range(120)))
+        total = added + sum(each.result() for each in loaded)
+    assert 200 == total == counted(pool, to) == len(stored(pool, to))
+
+
+def test_a_taken_sign_is_derived_anew(pool: Pool) -> None:
+    """Of two images with one sign both are stored, also if they come together."""
+    to = library(pool)
+    first, second, third = rows(3)
+    second, third = replace(second, sign=first.sign), replace(third, sign=first.sign)
+    BulkRows(pool).load(to, [first])
+    assert 2 == BulkRows(pool).load(to, [second, third]).added
+    found = {row.digest: row.sign for row in stored(pool, to)}
+    expected = {first.digest: first.sign} | {
+        each.digest: signs.derive(each.digest, 1) for each in (second, third)
+    }
+    assert expected == found
+
+
+def test_a_wrong_row_ends_an_import_or_is_left_out(pool: Pool, tmp_path: Path) -> None:
+    """The rows before it are stored; with permission all others are, and it is named."""
+    to, made = library(pool), list(rows(20))
+    file = write(tmp_path / "a.ndjson", made)
+    lines = file.read_text().split("\n")
+    lines[8] = '{"brief": 3}'
+    file.write_text("\n".join(lines))
+    source = Source.of(file)
+    with pytest.raises(LibraryError, match=r"a\.ndjson: row 8: field digest: it is missing"):
+        importer(pool, to).load(source, _nothing)
+    assert 7 == len(stored(pool, to)) == counted(pool, to)
+    wrong: list[RowError] = []
+    done = importer(pool, to, wrong.append).load(source, _nothing)
+    assert [8] == [each.row for each in wrong]
+    assert (20, 19, 0, 1) == (done.rows_read, done.added, done.duplicates, done.rejected)
+
+
+def test_the_index_is_dropped_and_comes_back(
+    pool: Pool, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where much is loaded; after a kill the next import builds it, whatever it loads."""
+    monkeypatch.setattr(indexing, "INDEX_REBUILT_ROWS_MIN", 10)
+    chosen = settings.load({}, {"data": str(engine.data)})
+    to = library(pool)
+    index = BulkIndex(pool)
+    with indexing.indexing(chosen, pool, to, rows=9):
+        assert not index.is_dropped(to)
+    before = _indexes(engine, to)
+    assert 1 == len(before)
+    with indexing.indexing(chosen, pool, to, rows=10):
+        assert index.is_dropped(to)
+        assert not _indexes(engine, to)
+        BulkRows(pool).load(to, list(rows(50)))
+    assert before == _indexes(engine, to)
+    index.drop(to)  # and then it is killed
+    index.drop(to)
+    with indexing.indexing(chosen, pool, to, rows=1):
+        assert index.is_dropped(to)
+    assert not index.is_dropped(to)
+    assert before == _indexes(engine, to)
+
+
+def _indexes(engine: Engine, of: Library) -> list[tuple[Any, ...]]:
+    with connected(engine) as connection:
+        return connection.execute(
+            "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = indexrelid"
+            " join pg_am a on a.oid = c.relam join pg_class t on t.oid = i.indrelid"
+            " where a.amname = 'hnsw' and (t.relname = any(%s))",
+            [[f"images_{of.id}", f"nearest_{of.id}"]],
+        ).fetchall()
+
+
+@pytest.mark.slow
+def test_images_are_embedded_as_adds_are(engine: Engine, caller: Caller, tmp_path: Path) -> None:
+    """A row may bring an image file instead of a vector; what is wrong with one is told."""
+    name = listed(engine, caller)["name"]
+    for number in (1, 2):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(number))
+    (tmp_path / "3.jpg").write_bytes(b"no image")
+    sign = caller.call("add", image=jpeg(1), brief="added")["cont_sign"]
+    list_of = [
+        {"brief": f"nr {number}", "image": f"{number}.jpg", "class_id1": 5} for number in (1, 2, 3)
+    ]
+    file = tmp_path / "list.ndjson"
+    lines = [json.dumps(row) + "\n" for row in [*list_of, {"brief": "", "image": "../x"}]]
+    file.write_text("".join(lines))
+    with pytest.raises(ServerError, match=r"row 3: field image: 3\.jpg: no JPEG, PNG or BMP"):
+        engine.command("import", str(file), "--library", name)
+    told = engine.command("import", str(file), "--library", name, "--skip-wrong")
+    assert "4 rows, 1 added, 1 duplicates, 2 rejected" in told
+    found = caller.call("search", image=jpeg(2), class_id1="5")
+    assert [(1, "nr 2")] == [(hit["score"], hit["brief"]) for hit in found["result"]]
+    assert sign in signs_of(caller.call("search", image=jpeg(1)))
+
+
+@pytest.mark.slow
+def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
+    """The library is there with its key pair; repeated, what was there is counted."""
+    name = listed(engine, caller)["name"]
+    for seed in range(3):
+        caller.call("add", image=jpeg(seed), brief=f"nr {seed}")
+    with connected(engine) as connection:
+        connection.execute("create database elsewhere")
+        host = connection.info.host
+    dsn = f"host={host} user=postgres dbname=elsewhere"
+    assert "3 images, 3 added" in engine.command("copy", name, "--to", dsn)
+    caller.call("add", image=jpeg(3), brief="nr 3")
+    assert "4 images, 1 added, 3 were there" in engine.command("copy", name, "--to", dsn)
+    environment = {"PRODUCTSEARCH_ENGINE_DATABASE": dsn}
+    environment["PRODUCTSEARCH_ENGINE_SIGNING_KEY_FILE"] = str(engine.data / "signing.key")
+    with Engine(environment=environment) as second:
+        moved = Caller(second.url, caller.api_key, caller.secret_key)
+        for seed in range(4):
+            answers = [each.call("search", image=jpeg(seed)) for each in (caller, moved)]
+            assert answers[0]["result"] == answers[1]["result"]
+        moved.close()
+    with pytest.raises(ServerError, match="has a password"):
+        engine.command("copy", name, "--to", f"{dsn} password=secret")
+
+
+def test_vectors_of_another_embedding_are_refused(
+    engine: Engine, pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They mean nothing in this library; the way to change them is told."""
+    file = write(tmp_path / "a.ndjson", list(rows(1)))
+    to = library(pool, dimensions=8)
+    options = ["--library", to.name, "--data", str(engine.data)]
+    assert 1 == main(["import", str(file), *options])
+    assert "vectors of classic-1 (16 numbers)" in capsys.readouterr().err
+    assert 1 == main(["import", str(tmp_path / "b"), *options])
+    assert "No such file" in capsys.readouterr().err
