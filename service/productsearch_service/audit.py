@@ -133,8 +133,9 @@ class Audit:
         except FileNotFoundError:
             here = False
         if not here:
+            file = _open(self._path)  # while this fails the old one stays
             self._file.close()
-            self._file = self._path.open("ab", buffering=0)
+            self._file = file
 
 
 def _members(write: Write) -> dict[str, str | int]:
@@ -154,10 +155,21 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _open(path: Path) -> IO[bytes]:
+    """Open a file to append to, for its owner alone; raise OSError."""
+    file = path.open("ab", buffering=0)
+    try:
+        # Of what was opened, whatever has its name now.
+        os.chmod(file.fileno(), 0o600)  # noqa: PTH101
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
 def _opened(path: Path) -> tuple[IO[bytes], int, str]:
     """Return the file, opened to append to, and number and digest of its last whole line."""
-    file = path.open("ab", buffering=0)
-    os.chmod(file.fileno(), 0o600)  # noqa: PTH101 - of what was opened, whatever has its name now
+    file = _open(path)
     with path.open("rb") as read:
         read.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         tail = read.read().decode("utf-8", "replace")

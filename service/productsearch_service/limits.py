@@ -140,6 +140,10 @@ ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+LOG_CHARS_WAITING_MAX: Final = 4_000_000
+"""Of lines that wait to be written to the log; further ones are lost, and counted."""
+LOG_FLUSH_S: Final = 1.0
+"""How long the end of the process waits for them."""
 AUDIT_WAITING_MAX: Final = 100_000
 """Writes that wait for their line of the audit stream; further ones are lost, and counted."""
 AUDIT_TOLD_EVERY: Final = 1000

@@ -46,11 +46,14 @@ _SEARCHED_CHARS: Final = 512
 """Of each secret: pieces of the rest are not looked for."""
 _LETTERS: Final = (string.ascii_letters + string.digits).encode()
 _NO_LETTERS: Final = bytes({*range(256)}.difference(_LETTERS))
-_ESCAPE: Final = re.compile(r"\\+(?:u\{?(?:00)?|x)([0-9a-fA-F]{2})\}?")
+_ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u\{?(?:00)?|x)([0-9a-fA-F]{2})\}?")
+"""Begins with the first backslash of a row, and takes them all: else a row costs its square."""
 LIKE_ESCAPES: Final = re.compile(r"%[0-9a-fA-F]{2}|&[#a-zA-Z0-9]+;|\\[ux]")
 """Text with one of these may spell letters otherwise."""
 _ESCAPED_MAX: Final = 3
 """How often text may have been escaped."""
+_ESCAPED_CHARS_MAX: Final = 16_384
+"""Longer text with escapes is not read: a brief has 256 bytes."""
 
 _lock = threading.Lock()
 _in_use: dict[str, str] = {}
@@ -111,7 +114,14 @@ def hides_secret(text: str) -> bool:
     """
     plain = text
     for _ in range(_ESCAPED_MAX):
-        plain = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), unquote(html.unescape(plain)))
+        before = plain
+        try:
+            plain = unquote(html.unescape(before))
+        except ValueError:  # a number of thousands of digits
+            return True
+        plain = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), plain)
+        if plain == before:
+            break
     letters = _letters(plain)
     pieces = _pieces(_spellings)
     ends = range(_PIECE_CHARS, len(letters) + 1)
@@ -129,7 +139,9 @@ def echoes_secret(text: str) -> bool:
     for start in range(0, len(letters) - _PIECE_CHARS + 1, _PIECE_CHARS):
         if letters[start : start + _PIECE_CHARS] in pieces:
             return True
-    return LIKE_ESCAPES.search(text) is not None and hides_secret(text)
+    if LIKE_ESCAPES.search(text) is None:
+        return False
+    return len(text) > _ESCAPED_CHARS_MAX or hides_secret(text)
 
 
 def _letters(text: str) -> bytes:

@@ -83,7 +83,11 @@ class Health:
         """Return the server of the admin port; it has no port and no reflection yet."""
         server = grpc.server(
             ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="admin"),
-            options=(("grpc.so_reuseport", 0),),
+            options=(
+                ("grpc.so_reuseport", 0),
+                # The health service keeps every name that was ever watched.
+                ("grpc.max_receive_message_length", limits.BYSTANDER_BYTES_MAX),
+            ),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.in_threads, server)
         channelz.add_channelz_servicer(server)

@@ -7,12 +7,14 @@ logs, at any level, passes the redaction before it is written.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
+import os
 import sys
+import threading
 from typing import Final
 
+from productsearch_service import limits
 from productsearch_service.redaction import redact
 from productsearch_service.rpc.access_record import AccessRecord
 
@@ -39,36 +41,83 @@ class RedactingFormatter(logging.Formatter):
         return self._time
 
 
-class BatchingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic in its types alone
-    """Writes to stderr; lines that the event loop logs in a hundredth of a second leave together.
+class BatchingHandler(logging.Handler):
+    """Writes to stderr in a thread of its own: whoever reads it may stop, and the disk may be full.
 
-    A write for each line would be the dearest part of a small call. Warnings and errors are
-    written at once.
+    Lines that the event loop logs in a hundredth of a second leave together, because a write for
+    each would be the dearest part of a small call. Warnings and errors leave at once. Nobody waits
+    for a write; what does not leave is lost, and a later line says how much.
     """
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
         super().__init__()
+        self._descriptor = sys.stderr.fileno()  # its buffer would hold a lock when the process ends
+        self._lines: list[str] = []
+        self._chars = self._lost = 0
+        self._changed = threading.Condition()
+        self._due = self._writing = False
+        threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or keep its line for a moment."""
+        """Have a record written."""
         try:
             loop = asyncio.get_running_loop() if record.levelno < logging.WARNING else None
         except RuntimeError:  # a thread, or no loop yet
             loop = None
-        self._lines.append(self.format(record))
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - whoever logs goes on, whatever is wrong with the record
+            line = f"{record.levelname} {record.name} a message of this module cannot be formatted"
+        with self._changed:
+            if self._chars + len(line) > limits.LOG_CHARS_WAITING_MAX:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            self._chars += len(line)
+            first = len(self._lines) == 1
         if loop is None:
-            self.flush()
-        elif len(self._lines) == 1:
-            loop.call_later(_KEPT_S, self.flush)
+            self._begin()
+        elif first:
+            loop.call_later(_KEPT_S, self._begin)
 
     def flush(self) -> None:
-        """Write what was kept."""
-        with self.lock or contextlib.nullcontext():
-            lines, self._lines = self._lines, []
-            if lines:
-                self.stream.write("\n".join(lines) + self.terminator)
-            super().flush()
+        """Wait until all is written, but not for long."""
+        self._begin()
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._lines or self._writing), limits.LOG_FLUSH_S)
+
+    def _begin(self) -> None:
+        with self._changed:
+            self._due = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._due)
+                lines, self._lines = self._lines, []
+                lost, self._lost = self._lost, 0
+                self._due, self._writing, self._chars = False, bool(lines), 0
+            if lost:
+                lines.insert(0, self._told_lost(lost))
+            if lines and not self._is_written("\n".join(lines) + "\n"):
+                with self._changed:
+                    self._lost += lost + len(lines) - bool(lost)
+
+    def _is_written(self, text: str) -> bool:
+        try:
+            left = memoryview(text.encode("utf-8", "replace"))
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:  # a full disk, no reader
+            return False
+        return True
+
+    def _told_lost(self, lost: int) -> str:
+        told = "%d lines were lost: they could not be written"
+        return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, told, (lost,), None))
 
 
 class JsonFormatter(RedactingFormatter):
