@@ -29,6 +29,7 @@ MEASURES: Final = (
     "crowd",
     "memory",
     "mixed",
+    "observability",
     "engine",
 )
 ON_REQUEST: Final = ("go",)

@@ -47,11 +47,11 @@ def upstream(*, tls: bool = False, delay_ms: float = 0) -> Iterator[tuple[str, P
 
 
 class _FacadeOf(Facade):
-    """The facade of another checkout, by that checkout's interpreter."""
+    """The facade of another checkout, by that checkout's interpreter, or one that was changed."""
 
-    def __init__(self, python: Path, *arguments: Any, **options: Any) -> None:
+    def __init__(self, python: Path, module: str, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._command = [str(python), "-m", "productsearch_service"]
+        self._command = [str(python), "-m", module]
 
 
 @contextmanager
@@ -60,11 +60,12 @@ def facade(
     bundle: Path | None,
     *,
     python: Path = Path(sys.executable),
+    module: str = "productsearch_service",
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Facade]:
     """Start the facade as in production: credential files, a policy, an access log.
 
-    ``settings`` are variables of its environment beside these.
+    ``module`` is what runs; ``settings`` are variables of its environment beside these.
     """
     with tempfile.TemporaryDirectory(prefix="productsearch-bench-") as name:
         data = Path(name)
@@ -79,7 +80,7 @@ def facade(
             environment["PRODUCTSEARCH_LIBRARIES__DEFAULT__CA_BUNDLE"] = str(bundle)
         pairs = {"default": ("the-api-key", "the-secret-key")}
         with _FacadeOf(
-            python, data, upstream_url, pairs, environment=environment, upstream=""
+            python, module, data, upstream_url, pairs, environment=environment, upstream=""
         ) as running:
             yield running
 

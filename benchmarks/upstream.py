@@ -23,6 +23,7 @@ _ANSWERS: Final = {
     f'"result":[{_HITS}]}}',
     b"update": '{"log_id":1234567890123456789}',
     b"delete": '{"log_id":1234567890123456789}',
+    b"traces": "{}",  # as a collector
     b"token": '{"access_token":"24.0123456789abcdef0123456789abcdef.2592000.1900000000.282335-1",'
     '"expires_in":2592000,"scope":"public brain_all_scope"}',
 }

@@ -277,13 +277,17 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ),
             ),
             Panel(
-                "Days that certificates have left",
+                "Days that certificates and key pairs have left",
                 "d",
-                "Those in use. A new file is in use within tls_poll_s.",
+                "Certificates in use, and key pairs with a day set in key_pair_ends.",
                 (
                     (
                         _now("min", "productsearch_certificate_days_left", "what", where=_HERE),
                         "{{what}}",
+                    ),
+                    (
+                        _now("min", "productsearch_key_pair_days_left", "library"),
+                        "key pair {{library}}",
                     ),
                 ),
             ),

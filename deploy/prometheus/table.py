@@ -225,6 +225,20 @@ ALERTS: Final = (
         says="{{ $labels.what }} ends in {{ $value | humanize }} days",
     ),
     Alert(
+        name="KeyPairEnds",
+        expr="min by (library) (productsearch_key_pair_days_left) < 14",
+        lasts="<5m>",
+        severity="ticket",
+        says="the key pair of library {{ $labels.library }} ends in {{ $value | humanize }} days",
+    ),
+    Alert(
+        name="AuditLinesLost",
+        expr=_grown('productsearch_audit_lines_total{outcome="lost"}', "instance"),
+        lasts="<0m>",
+        severity="page",
+        says="{{ $labels.instance }} lost lines of the audit stream: its disk does not keep up",
+    ),
+    Alert(
         name="FileBroken",
         expr="max by (what) (productsearch_files_broken) == 1",
         lasts="<5m>",

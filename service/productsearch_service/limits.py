@@ -154,7 +154,7 @@ CALLER_LABELS_MAX: Final = 100
 TRACE_PARTS_MAX: Final = 128
 """Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
 CERTIFICATE_DAYS_FEW: Final = 14
-"""A certificate that ends sooner is warned of."""
+"""A certificate or a key pair that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
 READINESS_POLL_S: Final = 0.5

@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -143,6 +144,8 @@ class LibrarySettings(BaseModel):
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     """The pair itself, for trying out; files are for everything else."""
+    key_pair_ends: date | None = None
+    """The day, such as 2027-01-31, from which the key pair is not to be used any more."""
     credentials_poll_s: Annotated[float, Field(gt=0)] = limits.CREDENTIALS_POLL_S
     """Seconds between two looks for a new pair in credentials_dir."""
     ca_bundle: FilePath | None = None
@@ -392,6 +395,9 @@ _SENTENCES: Final = {
     "path_not_directory": "must be the path of a directory that exists",
     "ip_any_network": "must be an IP network without host bits, such as 10.0.0.0/8",
     "finite_number": "must be a finite number",
+    "date_from_datetime_parsing": "must be a day such as 2027-01-31",
+    "date_from_datetime_inexact": "must be a day such as 2027-01-31",
+    "date_parsing": "must be a day such as 2027-01-31",
 }
 _KINDS: Final = {
     "int": "a whole number",
@@ -401,6 +407,7 @@ _KINDS: Final = {
     "path": "a path",
     "tuple": "a list",
     "dict": "a table",
+    "date": "a day such as 2027-01-31",
     "model": "a table",
 }
 """What a value must be, by the first word of pydantic's name for the problem."""

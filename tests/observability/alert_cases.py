@@ -107,6 +107,18 @@ CASES: Final[dict[str, Case]] = {
         _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
         _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
     ),
+    "KeyPairEnds": Case(
+        _state("productsearch_key_pair_days_left", "13", library="l"),
+        _state("productsearch_key_pair_days_left", "15", library="l")
+        | _state("productsearch_key_pair_age_days", "400", library="l"),
+    ),
+    "AuditLinesLost": Case(
+        {'productsearch_audit_lines_total{instance="a",outcome="lost"}': f"0x140 3x{STEPS - 140}"},
+        {
+            'productsearch_audit_lines_total{instance="a",outcome="lost"}': f"3x{STEPS}",
+            'productsearch_audit_lines_total{instance="a",outcome="written"}': f"0+9x{STEPS}",
+        },
+    ),
     "FileBroken": _on("productsearch_files_broken", what="policy_file"),
     "ReplicaUnreachable": Case(
         _state("productsearch_ready", "0")

@@ -175,6 +175,7 @@ def _set_up() -> Iterator[Stage]:
             {"default": keys},
             environment={
                 "PRODUCTSEARCH_LIBRARIES__DEFAULT__QUOTA_QPS": str(_QUOTA_QPS),
+                "PRODUCTSEARCH_LIBRARIES__DEFAULT__KEY_PAIR_ENDS": "2099-01-01",
                 "PRODUCTSEARCH_POLICY_FILE": str(write_policy(folder)),
                 "PRODUCTSEARCH_DRAIN_DELAY_S": "0",
                 "PRODUCTSEARCH_LOG_FORMAT": "json",

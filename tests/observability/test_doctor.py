@@ -234,6 +234,21 @@ def test_settings_that_are_hardly_meant(
     assert found == _not_well(doctor(**changes))
 
 
+@pytest.mark.parametrize(
+    ("days", "state"), [(-1, "broken"), (0, "broken"), (10, "warning"), (20, "ok"), (None, "ok")]
+)
+def test_a_key_pair_near_its_end(days: int | None, state: str, doctor: Doctor) -> None:
+    """Its day is past, near or far; without one its age is told."""
+    ends = (
+        None
+        if days is None
+        else datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days)
+    )
+    found = doctor({"key_pair_ends": ends})["upstream.key_end"]
+    assert state == found.state
+    assert "written 0 days ago" in found.evidence
+
+
 def test_files_that_others_can_read(doctor: Doctor, key_pair: Path) -> None:
     """The secret's mode; an empty one is broken."""
     (key_pair / "secret_key").chmod(0o644)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +192,26 @@ def test_days_of_certificates_and_the_token(facade: Facade, tmp_path: Path) -> N
     assert limits.RETRY_BUDGET_MAX == _value(
         server, "productsearch_retry_budget", library="default"
     )
+
+
+def test_days_of_the_key_pair(facade: Facade, tmp_path: Path) -> None:
+    """Its age by its files, and the days to the one that is set; without either there is none."""
+    (tmp_path / "api_key").write_text("an-api-key")
+    (tmp_path / "secret_key").write_text("a-secret-key")
+    written = time.time() - 3 * 86_400
+    for name, at_s in (("api_key", written - 86_400), ("secret_key", written)):
+        os.utime(tmp_path / name, (at_s, at_s))
+    ends = datetime.now(UTC).date() + timedelta(days=10)
+    pair = {"credentials_dir": tmp_path, "api_key": None, "secret_key": None}
+    server = facade(pair | {"key_pair_ends": ends})
+    age = _value(server, "productsearch_key_pair_age_days", library="default")
+    assert age == pytest.approx(3, abs=0.1)
+    left = _value(server, "productsearch_key_pair_days_left", library="default")
+    assert left is not None
+    assert 9 <= left <= 10
+    plain = facade()
+    for name in ("age_days", "days_left"):
+        assert _value(plain, f"productsearch_key_pair_{name}", library="default") is None
 
 
 def test_cached_searches_are_counted(facade: Facade) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -23,6 +23,8 @@ from productsearch_service.observability.liveness import Liveness
 from productsearch_service.observability.readiness import Readiness
 from productsearch_service.settings import host_and_port
 
+_LOOK_S: Final = 0.05
+"""Between two looks whether the port is to be closed; a stop waits for one."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,9 @@ class MetricsServer(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Begin to serve, in threads of its own."""
-        threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, args=(_LOOK_S,), name="metrics", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Close the port; what is being answered goes on."""

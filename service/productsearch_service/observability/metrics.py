@@ -65,6 +65,8 @@ class ServiceStates(Collector):
     in_flight: Mapping[str, Callable[[], tuple[int, int]]]
     broken_files: Mapping[str, Callable[[], bool]]
     certificate_days: Callable[[], Mapping[str, float]] = dict
+    key_pair_days: Callable[[], Mapping[str, tuple[float | None, float | None]]] = dict
+    """Of each library the age of its key pair and the days it has left; None: not known."""
     audit: Audit | None = None
 
     def register(self, registry: CollectorRegistry) -> None:
@@ -104,13 +106,19 @@ class ServiceStates(Collector):
         days = _gauge("certificate_days_left", "Until a certificate in use ends.", "what")
         for what, left in self.certificate_days().items():
             days.add_metric([what], left)
+        age = _gauge("key_pair_age_days", "Since the key pair's files were written.", "library")
+        ends = _gauge("key_pair_days_left", "Until the day set in key_pair_ends.", "library")
+        for library, known in self.key_pair_days().items():
+            for family, value in zip((age, ends), known, strict=True):
+                if value is not None:
+                    family.add_metric([library], value)
         audited = CounterMetricFamily(
             f"{PREFIX}audit_lines", "Lines of the audit stream, or lost.", labels=["outcome"]
         )
         if self.audit is not None:
             audited.add_metric(["written"], self.audit.written)
             audited.add_metric(["lost"], self.audit.lost)
-        yield from (broken, days, audited)
+        yield from (broken, days, age, ends, audited)
 
     def _calls(self) -> Iterator[Metric]:
         calls = _gauge("rpcs_in_flight", "RPCs under way.", "kind")

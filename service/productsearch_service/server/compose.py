@@ -32,6 +32,7 @@ from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
 from productsearch_service.server.certificates import CertificateFiles, Pem, days_left, warn_of_end
 from productsearch_service.server.drain import drain
+from productsearch_service.server.key_pairs import all_days
 from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
@@ -122,6 +123,7 @@ class Server:
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
                 certificate_days=self._certificate_days,
+                key_pair_days=lambda: all_days(settings.libraries),
                 audit=self._audit,
             ).register(counters.registry)
         self.port = self.admin_port = self.metrics_port = 0

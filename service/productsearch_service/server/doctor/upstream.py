@@ -23,6 +23,7 @@ from productsearch_service.counters import Counters
 from productsearch_service.errors import ImageUnreadable, QuotaExhausted, RateLimited, ServiceError
 from productsearch_service.images import form_encoding
 from productsearch_service.library.commands import Image, Search
+from productsearch_service.server import key_pairs
 from productsearch_service.server.doctor.callers import closed_to_others
 from productsearch_service.server.doctor.finding import (
     Check,
@@ -51,6 +52,7 @@ def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[C
         works: dict[str, Work] = {
             "upstream.url": partial(_url, library),
             "upstream.key_pair": partial(_key_pair, library),
+            "upstream.key_end": partial(_key_end, library),
             "upstream.key_mode": partial(_key_mode, library.credentials_dir),
             "upstream.resolve": partial(_resolve, library),
             "upstream.connect": partial(_connect, library, wait_s),
@@ -92,6 +94,20 @@ def _key_pair(library: LibrarySettings) -> Finding:
             "put it into files and set credentials_dir",
         )
     return ok(f"{library.credentials_dir} holds a pair")
+
+
+def _key_end(library: LibrarySettings) -> Finding:
+    age, left = key_pairs.age_days(library), key_pairs.days_left(library)
+    told = "its age is not known" if age is None else f"its files were written {age:.0f} days ago"
+    if left is None:
+        return ok(f"{told}; key_pair_ends is not set")
+    if left < 0:
+        remedy = "make a new key pair at the upstream, put it in place, and set its key_pair_ends"
+        return broken(f"was to be used until {library.key_pair_ends}; {told}", remedy)
+    if left < limits.CERTIFICATE_DAYS_FEW:
+        remedy = "make a new key pair at the upstream and put it in place"
+        return warning(f"ends in {left:.0f} days; {told}", remedy)
+    return ok(f"ends in {left:.0f} days; {told}")
 
 
 def _key_mode(directory: Path | None) -> Finding:
