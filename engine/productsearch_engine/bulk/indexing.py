@@ -18,7 +18,7 @@ from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import INDEX_REBUILT_ROWS_MIN, INDEX_REBUILT_SHARE
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.reembeddings import Reembeddings
 
 _WAIT_S = 10.0
@@ -64,13 +64,11 @@ def _build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
     built = threading.Event()
 
     def watch() -> None:
-        bar: Bar | None = None
+        total = Libraries(pool).named(library.name).image_count
+        bar = Bar(f"index of {library.name}", total)
         while not built.wait(1):
-            if found := index.building():
-                bar = bar or Bar(f"index of {library.name}", found.total)
-                bar(min(found.done, found.total - 1))
-        if bar:
-            bar.end()
+            bar(min(index.built(library), total - 1))
+        bar.end()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

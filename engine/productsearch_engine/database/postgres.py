@@ -177,6 +177,20 @@ class Embedded:
                 if time.monotonic() - began > _START_RETRY_S:
                     raise
                 time.sleep(0.2)
+        self._wait_for_recovery(began + _START_S)
+
+    def _wait_for_recovery(self, ends_s: float) -> None:
+        """Wait until a recovery to a point in time is over; pg_ctl does not. Raises EmbeddedError.
+
+        PostgreSQL removes the file that asks for it when it accepts changes.
+        """
+        while (self._cluster / "recovery.signal").exists():
+            if self._state() == "gone" or time.monotonic() > ends_s:
+                raise EmbeddedError(
+                    f"the recovery to a point in time did not end: {self._cluster}/server.log says"
+                    " why; recovery_target_action has to be promote"
+                )
+            time.sleep(0.2)
 
     def _configure(self) -> None:
         """Write the settings for this machine to a file that ``postgresql.conf`` includes."""
@@ -202,12 +216,15 @@ class Embedded:
         """Remove a dead server's lock files if its process id now belongs to something else.
 
         PostgreSQL notices when no process has the id. It mistakes a zombie, or another program
-        with the id, for a running server; after a container restarts, ids are often reused.
+        with the id, for a running server; after a container restarts, ids are often reused. A base
+        backup has a copy of the socket's lock file, which names the server that it was made of.
         """
         for file in (self._cluster / "postmaster.pid", self._socket_folder / f"{_SOCKET}.lock"):
             with suppress(OSError, ValueError, IndexError):
-                number = int(file.read_text().splitlines()[0])
-                if processes.exists(number) and not processes.is_postgres(number):
+                number, folder, *_ = file.read_text().splitlines()
+                is_copied = file.suffix == ".lock" and folder != str(self._cluster)
+                exists = processes.exists(int(number))
+                if exists and (is_copied or not processes.is_postgres(int(number))):
                     file.unlink()
 
     def _accepts_connections(self) -> bool:

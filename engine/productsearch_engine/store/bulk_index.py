@@ -8,7 +8,6 @@ know rows.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors, sql
@@ -16,14 +15,6 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.store.bulk_rows import unbounded
 from productsearch_engine.store.libraries import Library
-
-
-@dataclass(frozen=True)
-class Building:
-    """How many of the vectors an index under construction has."""
-
-    done: int
-    total: int
 
 
 class BulkIndex:
@@ -74,15 +65,16 @@ class BulkIndex:
             for (name,) in connection.execute(_TABLES, _names(library)).fetchall():
                 connection.execute(sql.SQL("analyze {}").format(sql.Identifier(name)))
 
-    def building(self) -> Building | None:
-        """Return how far the index that is built at the moment has come."""
+    def built(self, library: Library) -> int:
+        """Return how many vectors an index of the library that is being built has."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select greatest(tuples_done, blocks_done),"
-                " case when tuples_total > 0 then tuples_total else blocks_total end"
-                " from pg_stat_progress_create_index where datname = current_database()"
+                "select tuples_done from pg_stat_progress_create_index p"
+                " join pg_class c on c.oid = p.relid where datname = current_database()"
+                " and c.relname = any(%(names)s)",
+                _names(library),
             ).fetchone()
-        return Building(*row) if row and row[1] else None
+        return int(row[0]) if row else 0
 
 
 def _names(library: Library) -> dict[str, Any]:
