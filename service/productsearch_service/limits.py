@@ -25,6 +25,8 @@ FIT_BYTES_MAX: Final = 20 * 1024 * 1024
 RECEIVE_BYTES_MAX: Final = FIT_BYTES_MAX + 1024 * 1024
 """Largest gRPC message: above any image, so that one that is a little too large gets our own error.
 gRPC has one such limit for all methods and callers, and refuses what is above it by itself."""
+FRAME_BYTES_MAX: Final = 1024 * 1024
+"""Of a message, as clients are told; HTTP/2's own default is 16 KB."""
 LARGE_BYTES: Final = 6 * 1024 * 1024
 """Above it an image is large, and its call needs one of the places for such."""
 LARGE_CALLS_MAX: Final = 8

@@ -16,11 +16,15 @@ class Alarm:
 
     __slots__ = ("_alarms", "at_s")
 
-    def set(self, seconds: float) -> None:
-        """Let it ring that many seconds from now."""
-        self.at_s = time.monotonic() + seconds
-        loop = asyncio.get_running_loop()
+    def set(self, seconds: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Let it ring that many seconds from now, in ``loop`` or the running one."""
+        loop = loop or asyncio.get_running_loop()
         self._alarms = _Alarms.by_loop.get(loop) or _Alarms(loop)
+        self.set_again(seconds)
+
+    def set_again(self, seconds: float) -> None:
+        """Let one that was set before ring that many seconds from now."""
+        self.at_s = time.monotonic() + seconds
         self._alarms.add(self)
 
     def cancel(self) -> None:
@@ -88,11 +92,12 @@ class TimeLimit(Alarm):
         """Whether the time is up."""
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise AssertionError("only a task can be ended")
         self._task, self._cancelling = task, task.cancelling()
-        self.set(self._seconds)
+        self.set(self._seconds, loop)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -104,13 +109,13 @@ class TimeLimit(Alarm):
     def allow(self, seconds: float) -> None:
         """Let it end that many seconds from now."""
         if not self.expired:
-            self.set(seconds)
+            self.set_again(seconds)
 
     def ring(self) -> None:
         """End what is awaited."""
         margin_s, self._margin_s = self._margin_s, 0.0
         if margin_s:
-            self.set(margin_s)
+            self.set_again(margin_s)
         else:
             self.expired = True
             self._task.cancel()

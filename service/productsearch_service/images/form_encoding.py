@@ -21,6 +21,8 @@ from productsearch_service.turns import Turns
 _BLOCK_BYTES: Final = 3 * 65_536
 """Encoded at a time; between two blocks the event loop serves others. A multiple of three: then
 blocks of base64 join without padding."""
+_AT_ONCE_BYTES: Final = 2 * _BLOCK_BYTES
+"""An image up to this size is encoded at once: turns would cost it more than they give others."""
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 
 
@@ -47,7 +49,7 @@ class FormEncoder:
         if fits:
             content = await self.pool.fit(content, caller)
             check(content)
-        if len(content) <= _BLOCK_BYTES:
+        if len(content) <= _AT_ONCE_BYTES:
             return (_escaped(content),)
         parts = []
         async with self._large.turn(caller):

@@ -55,6 +55,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     # A large window would let the transport buffer messages before anyone asks for them.
     ("grpc.http2.bdp_probe", 0),
+    # An image comes in few frames: each one is parsed, and copied, by itself.
+    ("grpc.http2.max_frame_size", limits.FRAME_BYTES_MAX),
     # gRPC decompresses a message before anybody is asked: kilobytes would become RECEIVE_BYTES_MAX.
     # Images do not get smaller. 1: the bit of the algorithm "identity".
     ("grpc.compression_enabled_algorithms_bitset", 1),

@@ -37,7 +37,7 @@ _HEADERS: Final = {
 }
 _SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
 """A body up to this size leaves together with the head."""
-_PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
+_PIECE_BYTES: Final = 4 * limits.SENT_WHOLE_BYTES
 """A larger body leaves in pieces of this size; each one that the system takes is progress."""
 
 
@@ -333,14 +333,19 @@ class _Form(aiohttp.Payload):
         if self._progress.small:
             await writer.write(b"".join(self._parts))
             return
+        written = 0
         for number, part in enumerate(self._parts, start=1):
             # The last part may arrive whatever becomes of this call: what was taken is flushed.
             self._progress.sent = number == len(self._parts)
             view = memoryview(part)
             for start in range(0, len(view), _PIECE_BYTES):
-                await writer.write(view[start : start + _PIECE_BYTES])
-                self._progress.has_sent_piece()
-                await asyncio.sleep(0)
+                piece = view[start : start + _PIECE_BYTES]
+                await writer.write(piece)
+                written += len(piece)
+                if written >= _PIECE_BYTES:
+                    written = 0
+                    self._progress.has_sent_piece()
+                    await asyncio.sleep(0)
         self._progress.has_sent_all()
 
 
