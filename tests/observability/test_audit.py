@@ -271,3 +271,19 @@ def test_a_file_that_cannot_be_opened_stops_the_start(
     """With the setting's name, and no traceback."""
     with pytest.raises(Exception, match=r"audit_file: .*: Is a directory"):
         server(audit_file=tmp_path)
+
+
+def test_a_folder_that_is_away_for_a_moment(tmp_path: Path) -> None:
+    """What could not be written is counted, and the chain goes on, for the owner alone."""
+    folder, away = tmp_path / "logs", tmp_path / "away"
+    folder.mkdir()
+    audit = Audit(folder / "audit")
+    folder.rename(away)
+    audit.record(WRITE)
+    _until(lambda: audit.lost == 1)
+    folder.mkdir()
+    audit.record(WRITE)
+    audit.close()
+    lost, written = _lines(folder / "audit")
+    assert (1, "CREATED") == (lost["lost"], written["result"])
+    assert 0o600 == (folder / "audit").stat().st_mode & 0o777

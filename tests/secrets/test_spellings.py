@@ -160,3 +160,22 @@ def test_any_text_is_looked_through(text: str) -> None:
     """Entities without an end, lone surrogates, anything: no exception."""
     assert not hides_secret(text)
     assert not hides_secret(text + "&#" + "\ud800" + "\\u00")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_hidden"),
+    [
+        ("\\" * 900_000, False),
+        ("\\u" + "\\" * 900_000, True),
+        ("&a;" * 300_000, True),
+        ("&#" + "1" * 5_000 + ";", True),
+    ],
+)
+def test_text_that_is_long_to_read_is_not_read(text: str, is_hidden: bool) -> None:
+    """A row of backslashes costs its length, and what is too long for a brief is masked."""
+    assert is_hidden == echoes_secret(text)
+
+
+def test_a_long_row_of_backslashes_in_a_message_costs_its_length() -> None:
+    """Read backwards from each one it would take minutes."""
+    assert not hides_secret("\\" * 300_000)
