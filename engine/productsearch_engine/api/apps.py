@@ -65,8 +65,9 @@ class Apps:
         self._known.pop(app_id, None)
 
     def _fresh(self, app_id: int) -> App | None:
+        """Return what is remembered; an app without a library may have one at any moment."""
         app, until_s = self._known.get(app_id, (None, 0.0))
-        return app if time.monotonic() < until_s else None
+        return app if app and app.library and time.monotonic() < until_s else None
 
     def _look(self, session: Session) -> App:
         # Of calls that came together the first has looked for all.
