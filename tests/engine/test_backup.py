@@ -32,7 +32,7 @@ def source(template: Template) -> Iterator[Engine]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that PostgreSQL's account can write, which as root is another one."""
-    for each in (tmp_path, *tmp_path.parents[:2]):
+    for each in (tmp_path, *tmp_path.parents[:3]):
         each.chmod(0o755)
     made = tmp_path / "backup"
     made.mkdir(mode=0o700)

@@ -29,8 +29,6 @@ class Batch:
 
     url: str
     token: str
-    quick_token: str
-    """Of a library whose embedding takes a tenth of the time: nine of ten requests are its."""
     host: str
     seed: int
     first: int
@@ -45,10 +43,9 @@ def send_calls(batch: Batch) -> tuple[Counter[str], list[str]]:
     """Send calls that are nearly right, and a third of any kind; return outcomes and examples."""
 
     def made(chance: random.Random) -> tuple[bytes, bool]:
-        token = _token(chance, batch)
         if chance.random() < 0.3:
-            return request(chance, token), False
-        return call(chance, token, batch.host)
+            return request(chance, batch.token), False
+        return call(chance, batch.token, batch.host)
 
     return _send(batch, made)
 
@@ -59,14 +56,9 @@ def send_images(batch: Batch) -> tuple[Counter[str], list[str]]:
     def made(chance: random.Random) -> tuple[bytes, bool]:
         kinds = _files()
         kind = chance.choice([*kinds])
-        file = damage(kind, kinds[kind], chance)
-        return image_call(chance, _token(chance, batch), file), True
+        return image_call(chance, batch.token, damage(kind, kinds[kind], chance)), True
 
     return _send(batch, made)
-
-
-def _token(chance: random.Random, batch: Batch) -> str:
-    return batch.token if chance.random() < 0.1 else batch.quick_token
 
 
 @cache
@@ -99,7 +91,6 @@ def _send(
             outcomes[outcome] += 1
             if outcome.startswith("WRONG") and len(wrong) < _EXAMPLES_MAX:
                 shown = sent.replace(batch.token.encode(), b"TOKEN")
-                shown = shown.replace(batch.quick_token.encode(), b"TOKEN")
                 wrong.append(f"{number}: {outcome}: {shown[:400]!r}")
         wire.close()
 

@@ -71,10 +71,7 @@ class Seen:
 
 
 def run(requests: int, images: int, seed: int = SEED) -> list[Measure]:
-    """Send so many requests, and then so many images, to an engine of the run's own.
-
-    Both can be 0: two runs at once take less time than one, if there are cores for them.
-    """
+    """Send so many requests, and then so many images, to an engine of the run's own."""
     print(f"seed {seed}", flush=True)
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -83,32 +80,25 @@ def run(requests: int, images: int, seed: int = SEED) -> list[Measure]:
         ProcessPoolExecutor(_SENDERS, mp_context=spawn) as senders,
     ):
         caller = Caller(engine.url, *engine.create_library("fuzzed"))
-        quick = Caller(engine.url, *engine.create_library("quick", "--embedding", "classic"))
         for number in range(4):
-            for each in (caller, quick):
-                assert not code_of(each.call("add", image=jpeg(number), brief="x"))
-                assert not code_of(each.call("search", image=jpeg(1)))
+            assert not code_of(caller.call("add", image=jpeg(number), brief="x"))
+        assert not code_of(caller.call("search", image=jpeg(1)))
         resting = psutil.Process(engine.pid).num_fds()
         workers = {one.pid for one in family(engine.pid)}
-        batch = Batch(
-            url=engine.url,
-            token=caller.token,
-            quick_token=quick.token,
-            host=host,
-            seed=seed,
-            first=0,
-            count=0,
-        )
+        batch = Batch(url=engine.url, token=caller.token, host=host, seed=seed, first=0, count=0)
         calls = _sent(senders, send_calls, batch, requests, engine, "requests")
         files = _sent(senders, send_images, batch, images, engine, "images")
         alive = not code_of(caller.call("search", image=jpeg(1)))
         died = len(workers - {one.pid for one in family(engine.pid)})
         descriptors = psutil.Process(engine.pid).num_fds() - resting
         caller.close()
-        quick.close()
         log = engine.log()
     print("\n".join(["the log:", *log.splitlines()[:_LINES_MAX]]), flush=True)
-    measures = [
+    return [
+        *_measures("requests", requests, calls),
+        *_measures("images", images, files),
+        at_least("engine: different outcomes of requests", len(calls.outcomes), _CODES_MIN),
+        at_least("engine: images read", files.outcomes["code 0"], images // 50),
         equal("engine: worker processes that died", died, 0),
         equal("engine: tracebacks in the log", log.count("Traceback"), 0),
         equal("engine: faults in the log", log.count("internal error"), 0),
@@ -116,15 +106,6 @@ def run(requests: int, images: int, seed: int = SEED) -> list[Measure]:
         at_most("engine: more descriptors than before", descriptors, _DESCRIPTORS_MORE_MAX),
         equal("engine: answers as before", alive, 1),
     ]
-    if requests:
-        measures += _measures("requests", requests, calls)
-        kinds = len(calls.outcomes)
-        measures.append(at_least("engine: different outcomes of requests", kinds, _CODES_MIN))
-    if images:
-        measures += _measures("images", images, files)
-        read = files.outcomes["code 0"]
-        measures.append(at_least("engine: images read", read, images // 50))
-    return measures
 
 
 def _sent(
