@@ -27,11 +27,12 @@ def _run(count: int, stderr: int) -> subprocess.Popen[str]:
 def test_a_reader_that_stops_holds_up_nobody() -> None:
     """More lines than pipe and memory may hold are logged, and the process ends by itself."""
     reading, writing = os.pipe()
+    process = _run(6_000, writing)
     try:
-        process = _run(6_000, writing)
         out, _ = process.communicate(timeout=60)
         assert ("done\n", 0) == (out, process.returncode)
     finally:
+        process.kill()
         os.close(reading)
         os.close(writing)
 

@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.traces import Trace, Tracer
+from tests.calls.silent import policy_file, token_of
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.observability.collector import Collector, Seen
@@ -218,6 +220,19 @@ def test_a_failed_call(traced: Start, collector: Collector, upstream: FakeUpstre
     )
     names = [span.name for span in collector.spans() if span.parent == root.own]
     assert (3, 2) == (names.count("upstream search"), names.count("wait retry"))
+
+
+def test_a_stranger_makes_no_spans(traced: Start, collector: Collector, tmp_path: Path) -> None:
+    """A trace of a call that is refused before its caller is known is not recorded."""
+    stub = traced(policy_file=policy_file(tmp_path))
+    for _ in range(5):
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.SearchImages(SEARCH, metadata=parent()[2])
+        assert grpc.StatusCode.UNAUTHENTICATED == refused.value.code()
+    stub.SearchImages(SEARCH, metadata=token_of("one"))
+    root = collector.wait_for(METHOD + "SearchImages")[METHOD + "SearchImages"]
+    assert "one" == root.attributes["productsearch.caller"]
+    assert 1 == [span.name for span in collector.spans()].count(METHOD + "SearchImages")
 
 
 def test_nothing_that_is_secret_or_the_callers(

@@ -321,7 +321,8 @@ class _Call:
         if reason:
             self._counters.failed(method, reason, ending.blame, kept_away=trail.kept_away)
         self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)
-        if trail.trace is not None and trail.trace.recorded:
+        # A stranger's word does not make spans: its calls would push those of others out.
+        if trail.trace is not None and trail.trace.recorded and self.caller is not NOBODY:
             trail.trace.end(method, ending.code, self._attributes(ending))
 
     def _attributes(self, ending: Ending) -> dict[str, str | int]:

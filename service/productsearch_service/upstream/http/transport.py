@@ -37,7 +37,7 @@ _HEADERS: Final = {
 }
 _SMALL_BYTES: Final = limits.SENT_WHOLE_BYTES
 """A body up to this size leaves together with the head."""
-_PIECE_BYTES: Final = 4 * limits.SENT_WHOLE_BYTES
+_PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
 """A larger body leaves in pieces of this size; each one that the system takes is progress."""
 
 
