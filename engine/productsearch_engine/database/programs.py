@@ -72,7 +72,8 @@ class Programs:
             self._folder = _copied(self._folder, data)
 
     def _may_enter(self, folder: Path) -> bool:
-        return self._execute("test", "-x", str(folder)).returncode == 0
+        # 1 is its answer; a program that was ended, or did not start, says nothing of the folder.
+        return self._execute("test", "-x", str(folder)).returncode != 1
 
     def _runs(self) -> bool:
         """Return whether the account can run the programs, with the libraries that they load."""
