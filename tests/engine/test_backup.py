@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -32,8 +33,10 @@ def source(template: Template) -> Iterator[Engine]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that PostgreSQL's account can write, which as root is another one."""
-    for each in (tmp_path, *tmp_path.parents[:3]):
-        each.chmod(0o755)
+    # pytest makes its own folders for its user alone; what is above them belongs to others.
+    own = [each for each in tmp_path.parents if Path(gettempdir()) in each.parents]
+    for each in (tmp_path, *own):
+        each.chmod(each.stat().st_mode | 0o011)
     made = tmp_path / "backup"
     made.mkdir(mode=0o700)
     Programs(tmp_path / "log").give(made)
