@@ -121,21 +121,16 @@ class _Peak:
         return (self._most - self._first) / _MB
 
 
-def _compared(
-    case: str, idle: dict[str, Any], now: dict[str, Any], *, p99_max: float | None = 2
-) -> list[Measure]:
-    """Return what the searcher saw; without ``p99_max`` its time is printed alone.
-
-    gRPC puts a large message together on the event loop: others wait for that, however small.
-    """
+def _compared(case: str, idle: dict[str, Any], now: dict[str, Any]) -> list[Measure]:
     failed = {told: count for told, count in now["outcomes"].items() if told != "OK"}
     if failed:
         print(f"  {case}: searcher was told {failed}")
     idle_s, now_s = (_at(each["search_s"], 0.99) for each in (idle, now))
     print(f"  {case}: {len(now['search_s'])} searches, p99 {now_s:.4f} s, idle {idle_s:.4f} s")
-    found = [equal(f"{case}: others' searches that failed", sum(failed.values()), 0)]
-    if p99_max is not None:
-        found.append(at_most(f"{case}: others' p99 / idle", now_s / idle_s, p99_max))
+    found = [
+        equal(f"{case}: others' searches that failed", sum(failed.values()), 0),
+        at_most(f"{case}: others' p99 / idle", now_s / idle_s, 2),
+    ]
     if now["health_s"]:
         median_s = _at(now["health_s"], 0.5)
         found.append(at_most(f"{case}: health, median s", median_s, _HEALTH_MEDIAN_S))
@@ -164,12 +159,7 @@ def run(size: Size) -> list[Measure]:
 
 
 def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
-    def watched(
-        case: str,
-        *arguments: str,
-        act: Callable[[Any], None] | None = None,
-        p99_max: float | None = 2,
-    ) -> Any:
+    def watched(case: str, *arguments: str, act: Callable[[Any], None] | None = None) -> Any:
         nonlocal grown_mb, back_s
         print(case, flush=True)
         until(lambda: not _held(facade), "nothing is under way")
@@ -188,7 +178,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
             if act is not None:
                 os.kill(process.pid, signal.SIGKILL)
         grown_mb = peak.grown_mb
-        return _compared(case, idle, beside.told(), p99_max=p99_max)
+        return _compared(case, idle, beside.told())
 
     grown_mb = back_s = 0.0
     peak = _Peak(facade.pid)
@@ -226,12 +216,12 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
 
     name = "88 messages of 21 MiB less one byte"
     send = f"--send={limits.RECEIVE_BYTES_MAX - 1}"
-    found += watched(name, _SEARCH, "--count=88", send, "--token=one", p99_max=None)
+    found += watched(name, _SEARCH, "--count=88", send, "--token=one")
     found.append(at_most(f"{name}: memory grown MB", grown_mb, 300))
 
     name = "16 bulk streams of 5.8 MB items"
     bulk = ("--bulk", f"--send={_IMAGE_BYTES}", "--items=12")
-    found += watched(name, _BULK, "--count=16", *bulk, "--token=one", p99_max=None)
+    found += watched(name, _BULK, "--count=16", *bulk, "--token=one")
     found.append(at_most(f"{name}: memory grown MB", grown_mb, 400))
     return found
 
