@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 import io
 import random
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from productsearch_engine.api import parameters
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.images.errors import (
@@ -213,6 +215,18 @@ def test_only_what_is_needed_is_decoded() -> None:
     needed = ImageFile.checked(file).needed
     assert len(needed) < len(encoded(draw(1), "PNG")) + 100
     assert close(draw(1).transpose(Image.Transpose.ROTATE_270), ImageFile.checked(file).pixels())
+
+
+def test_one_copy_is_in_memory() -> None:
+    """A call that waits for a worker has its image once: no text beside it, no second file."""
+    file = encoded(draw(1, (400, 300)), "PNG")
+    source = parameters.Source(image=base64.b64encode(file))
+    content = source.content()
+    assert file == content
+    assert b"" == source.image
+    assert source.content() is content
+    image = ImageFile.checked(content)
+    assert image.needed is content
 
 
 def test_animated_png_is_its_first_image() -> None:

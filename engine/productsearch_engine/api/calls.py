@@ -18,7 +18,6 @@ from productsearch_engine import traces
 from productsearch_engine.api import codes, second_look
 from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.codes import ApiError
-from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.api.parameters import Add, Delete, Request, Search, Source, Update
 from productsearch_engine.database.watch import Watch
 from productsearch_engine.embedding.calibration import calibrated
@@ -315,10 +314,11 @@ def scores(library: Library, hits: Sequence[Hit]) -> list[float]:
 
 
 def _image(source: Source, download: bytes | None) -> ImageFile:
-    if source.image is not None:
-        return ImageFile.checked(decode_base64(source.image))
-    assert download is not None  # noqa: S101 - app downloads every url before it calls
-    return ImageFile.checked(download)
+    content = source.content()
+    if content is None:
+        content = download
+    assert content is not None  # noqa: S101 - app downloads every url before it calls
+    return ImageFile.checked(content)
 
 
 def _key(source: Source, download: bytes | None) -> Key:

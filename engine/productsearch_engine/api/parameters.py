@@ -13,6 +13,7 @@ from typing import TypeAlias
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError, missing
 from productsearch_engine.api.forms import Fields
+from productsearch_engine.api.image_field import decode_base64
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
@@ -29,15 +30,27 @@ from productsearch_engine.store.statements import ClassFilter
 _REGION_BYTES_MAX = 128
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Source:
     """The image that a call is about: exactly one of the three is set."""
 
     image: bytes | None = field(default=None, repr=False)
-    """The base64 text, not checked yet."""
+    """The base64 text, not checked yet; empty once it was decoded."""
     url: str | None = None
     signs: tuple[int, ...] = ()
     """Only update (one) and delete (up to 100) take signs."""
+    _content: bytes | None = field(default=None, init=False, repr=False)
+
+    def content(self) -> bytes | None:
+        """Return the image that was sent, if one was, and keep it instead of its text.
+
+        Many calls may wait for a worker, each with all that it has in memory. Raises ApiError
+        216200 to 216203.
+        """
+        if self.image is not None and self._content is None:
+            self._content = decode_base64(self.image)
+            self.image = b""
+        return self._content
 
 
 @dataclass(frozen=True, kw_only=True)

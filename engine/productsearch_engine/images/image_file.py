@@ -71,6 +71,8 @@ class ImageFile:
     @property
     def needed(self) -> bytes:
         """The file without what its pixels and its orientation do not depend on."""
+        if sum(part.stop - part.start for part in self.structure.needed) == len(self.content):
+            return self.content  # all of it, in its order: a copy would take as much memory again
         return b"".join(self.content[part] for part in self.structure.needed)
 
     def pixels(self) -> Pixels:
