@@ -123,6 +123,8 @@ OVERLOAD_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
 DRAIN_REFUSAL_S: Final = 1.0
 """After the drain delay: how long calls that still come are told SERVER_DRAINING."""
+DRAIN_READ_S: Final = 0.25
+"""Between a bulk stream's last result and SERVER_DRAINING: its caller reads and sends no more."""
 BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import grpc
 import pytest
@@ -311,6 +312,32 @@ def test_a_drain_ends_the_stream_and_loses_no_answer(upstream: FakeUpstream) -> 
     sent_on = [call.body.rpartition(b"brief=")[2].decode() for call in upstream.calls]
     assert sorted(sent_on) == sorted(keys)
     assert limits.BULK_AT_ONCE <= len(keys) < 20
+
+
+def test_a_drained_stream_ends_when_its_results_were_read(
+    server: ServerFactory, upstream: FakeUpstream
+) -> None:
+    """gRPC closes the connection with its last call. A caller that sends for each result it reads
+    would then meet a reset, and its transport would throw away what it has not read.
+    """
+    running = server(drain_delay_s=0, drain_grace_s=20)
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        sender = Sender()
+        sender.put(item("1"))
+        stream = v1.ProductSearchStub(channel).BulkAddImages(iter(sender))
+        assert "1" == next(stream).result.key
+        with mock.patch.object(limits, "DRAIN_READ_S", 1):
+            stopping = threading.Thread(target=running.stop)
+            stopping.start()
+            _until(lambda: running.service._admission._draining)
+            sender.put(item("2"))
+            time.sleep(0.2)
+            assert not stream.done()
+            with pytest.raises(grpc.RpcError) as ended:
+                next(stream)
+        assert R.SERVER_DRAINING == v1.reason_of(ended.value)
+        sender.put(None)
+        stopping.join(20)
 
 
 def test_a_cancelled_stream_leaves_nothing_behind(

@@ -201,6 +201,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
+                if isinstance(error, ServerDraining):
+                    await _until_read()
             else:
                 call.ended(_OK)
                 return
@@ -254,6 +256,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 self._allow(call, request.settings.library)
             yield request, size_bytes
             del request
+
+
+async def _until_read() -> None:
+    """Let a caller read the last results of its stream before the stream ends.
+
+    gRPC closes a stopping server's connection with its last call. A caller that still sends, for
+    the results that it reads, then meets a reset, and its transport may throw away what it has not
+    read: results, and the reason.
+    """
+    await asyncio.sleep(limits.DRAIN_READ_S)
 
 
 def _decoded_if_few_fields(method: str, decode: Decoder, content: bytes) -> Any:
