@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from demo.processes import Engine
 from productsearch.v1 import ProductSearchStub, connect
+from productsearch_engine import settings as engine_settings
+from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.load import DEFAULT, load
+from productsearch_engine.store.libraries import Libraries
 from productsearch_service.settings import Settings
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream
@@ -105,9 +109,25 @@ def over_engine(engine: Engine, facade: FacadeFactory) -> ProductSearchStub:
 
 def library_of(engine: Engine, *options: str) -> dict[str, str]:
     """Create a library in the engine (`library create` options) and return its settings."""
-    api_key, secret_key = engine.create_library(f"facade-{next(_numbers)}", *options)
+    name = f"facade-{next(_numbers)}"
+    api_key, secret_key = engine.create_library(name, *options) if options else _made(engine, name)
     pair = {"api_key": api_key, "secret_key": secret_key}
     return {"base_url": engine.url, "upstream": "engine", **pair}
+
+
+def _made(engine: Engine, name: str) -> tuple[str, str]:
+    """Do what `library create` does, without starting Python for every test."""
+    embedding = load(DEFAULT)
+    with open_pool(engine_settings.load({}, {"data": str(engine.data)}), 1) as pool:
+        made = Libraries(pool).create(
+            name,
+            capacity=500_000,
+            embedding=embedding.name,
+            dimensions=embedding.dimensions,
+            api_key=None,
+        )
+    assert made.secret_key
+    return made.api_key, made.secret_key
 
 
 @pytest.fixture

@@ -45,7 +45,12 @@ def _now(over: str, metric: str, *by: str, where: str = _LIBRARY) -> str:
     return f"{over} by ({', '.join(by)}) ({metric}{{{where}}})"
 
 
+_TOKENS: Final = (
+    f"sum by (library, outcome) (productsearch_token_refreshes_total{{{{{_LIBRARY}}}}}{{}})"
+)
 _STAGES: Final = f"{_ENGINE}stage_seconds"
+_FACADES: Final = '{envoy_cluster_name="facades"}'
+_I: Final = "$__rate_interval"
 
 ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
     (
@@ -270,8 +275,9 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 "In an hour, by outcome: ok, or why there was none.",
                 (
                     (
-                        "sum by (library, outcome) (increase("
-                        f"productsearch_token_refreshes_total{{{_LIBRARY}}}[1h]))",
+                        # increase() does not see the first one, for which the series is made.
+                        f"clamp_min({_TOKENS.format('')} - ({_TOKENS.format(' offset 1h')}"
+                        f" or {_TOKENS.format('')} * 0), 0)",
                         "{{library}} {{outcome}}",
                     ),
                 ),
@@ -448,28 +454,48 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 "short",
                 "Of how many; ejected ones failed too often in a row.",
                 (
-                    ('envoy_cluster_membership_healthy{envoy_cluster_name="facades"}', "healthy"),
-                    ('envoy_cluster_membership_total{envoy_cluster_name="facades"}', "all"),
+                    (f"min(envoy_cluster_membership_healthy{_FACADES})", "healthy"),
+                    (f"max(envoy_cluster_membership_total{_FACADES})", "all"),
+                    (f"max(envoy_cluster_outlier_detection_ejections_active{_FACADES})", "ejected"),
+                ),
+            ),
+            Panel(
+                "Calls of the gateway, retries, refused",
+                "reqps",
+                "Handed to facades; repeated: what no facade had begun; refused by the rate "
+                "limit. Its log names the caller of a refused call: flags=RL.",
+                (
+                    (f"sum(rate(envoy_cluster_upstream_rq_total{_FACADES}[{_I}]))", "calls"),
+                    (f"sum(rate(envoy_cluster_upstream_rq_retry{_FACADES}[{_I}]))", "retries"),
+                    (f"sum(rate(envoy_http_local_rate_limit_rate_limited[{_I}]))", "refused"),
+                ),
+            ),
+            Panel(
+                "Connections from the gateway to the facades that fail",
+                "reqps",
+                "Refused or timed out, and closed with calls under way. Facades that are ready and "
+                "cannot be reached: address, port, network policy.",
+                (
                     (
-                        "envoy_cluster_outlier_detection_ejections_active"
-                        '{envoy_cluster_name="facades"}',
-                        "ejected",
+                        f"sum(rate(envoy_cluster_upstream_cx_connect_fail{_FACADES}[{_I}]))",
+                        "failed",
+                    ),
+                    (
+                        "sum(rate(envoy_cluster_upstream_cx_destroy_with_active_rq"
+                        f"{_FACADES}[{_I}]))",
+                        "broken",
                     ),
                 ),
             ),
             Panel(
-                "Retries, calls refused by the rate limit",
-                "reqps",
-                "Envoy repeats only what a facade has not begun.",
+                "Time of a call, from the gateway to a facade and back",
+                "s",
+                "99 of 100 calls are quicker. Far above the time of a search: the way between.",
                 (
                     (
-                        'rate(envoy_cluster_upstream_rq_retry{envoy_cluster_name="facades"}'
-                        "[$__rate_interval])",
-                        "retries",
-                    ),
-                    (
-                        "rate(envoy_http_local_rate_limit_rate_limited[$__rate_interval])",
-                        "refused",
+                        "histogram_quantile(0.99, sum by (le) (rate("
+                        f"envoy_cluster_upstream_rq_time_bucket{_FACADES}[{_I}]))) / 1000",
+                        "99 %",
                     ),
                 ),
             ),

@@ -110,6 +110,11 @@ _KEY_SHARED: Final = (
     "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
     " / productsearch_quota_limit) < 0.85"
 )
+_FACADES: Final = '{envoy_cluster_name="facades"}'
+_CUT_OFF: Final = (
+    f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
+    " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
+)
 _SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 
 ALERTS: Final = (
@@ -258,6 +263,27 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="page",
         says="{{ $labels.instance }} does not answer Prometheus",
+    ),
+    Alert(
+        name="GatewayGone",
+        expr='up{job="gateway"} == 0',
+        lasts="<5m>",
+        severity="page",
+        says="{{ $labels.instance }} does not answer Prometheus",
+    ),
+    Alert(
+        name="GatewayCutOff",
+        expr=_CUT_OFF,
+        lasts="<5m>",
+        severity="page",
+        says="the gateway reaches no facade, and facades are ready",
+    ),
+    Alert(
+        name="GatewayRefuses",
+        expr="sum by (instance) (rate(envoy_http_local_rate_limit_rate_limited[<5m>])) > 0.1",
+        lasts="<5m>",
+        severity="ticket",
+        says="a caller calls more often than the gateway {{ $labels.instance }} lets it",
     ),
     Alert(
         name="EngineGone",

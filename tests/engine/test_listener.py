@@ -121,11 +121,14 @@ with listener.listening("127.0.0.1", 0) as listening:
     failing = Failing(fileno=listening.detach())
     listener.run(app, failing)
 """
-TROUBLES = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENETDOWN", "EINVAL", "EIO")
 GONE = ("ECONNABORTED", "EPROTO")
+NAMES = ("EMFILE", "EIO", "ECONNABORTED")
+MORE = ("ENFILE", "ENOBUFS", "ENOMEM", "ENETDOWN", "EINVAL", "EPROTO")
 
 
-@pytest.mark.parametrize("name", [*TROUBLES, *GONE])
+@pytest.mark.parametrize(
+    "name", [*NAMES, *(pytest.param(each, marks=pytest.mark.slow) for each in MORE)]
+)
 def test_whatever_accept_says(name: str) -> None:
     """After ten failures in a row of any kind the next caller is served; the log has a line a
     second at most, and none of clients that have gone.

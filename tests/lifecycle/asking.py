@@ -6,10 +6,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-
-from demo.facade import Facade
+from typing import Protocol
 
 _PATIENCE_S = 30.0
+
+
+class Running(Protocol):
+    """A service whose metrics port can be asked: a process, or a server in this one."""
+
+    @property
+    def metrics(self) -> str:
+        """Address of metrics and probes by HTTP."""
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -20,7 +27,7 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def http(process: Facade, path: str) -> tuple[int, str]:
+def http(process: Running, path: str) -> tuple[int, str]:
     """Return status and body of a path at the metrics port."""
     return http_at(process.metrics, path)
 
@@ -35,12 +42,12 @@ def http_at(address: str, path: str, timeout_s: float = _PATIENCE_S) -> tuple[in
             return refused.code, refused.read().decode()
 
 
-def until_ready(process: Facade) -> None:
+def until_ready(process: Running) -> None:
     """Wait until the service says that it is ready."""
     until(lambda: http(process, "/readyz")[0] == 200, "ready")
 
 
-def metrics(process: Facade) -> dict[str, float]:
+def metrics(process: Running) -> dict[str, float]:
     """Return all samples by name with labels, as they are written."""
     lines = http(process, "/metrics")[1].splitlines()
     pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))

@@ -16,6 +16,7 @@ from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import FakeUpstream, error
 from tests.lifecycle.asking import http, metrics, until, until_ready
+from tests.lifecycle.replica import Replica, replica_of
 from tests.pictures import jpeg
 
 QUICK = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0", "PRODUCTSEARCH_DRAIN_GRACE_S": "1"}
@@ -23,10 +24,22 @@ SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
 SERVICE = "productsearch.v1.ProductSearch"
 
 
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facade]:
+    """Return a running service in front of a fake upstream, ready; its log is shared."""
+    folder = tmp_path_factory.mktemp("facade")
+    with (
+        FakeUpstream() as upstream,
+        Facade(folder, upstream.url, {"default": ("k", "s")}, environment=QUICK) as running,
+    ):
+        until_ready(running)
+        yield running
+
+
 @pytest.fixture
-def process(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Facade]:
-    """Return a running service in front of the fake upstream, ready."""
-    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=QUICK) as running:
+def replica(upstream: FakeUpstream) -> Iterator[Replica]:
+    """Return a service whose metrics nobody else has changed, ready."""
+    with replica_of(upstream) as running:
         until_ready(running)
         yield running
 
@@ -55,15 +68,11 @@ def test_reflection_and_channelz_are_for_the_admin_port(process: Facade) -> None
     assert grpc.StatusCode.UNIMPLEMENTED == hidden.value.code()
 
 
-def test_reflection_can_be_turned_on_for_the_service(
-    upstream: FakeUpstream, tmp_path: Path
-) -> None:
+def test_reflection_can_be_turned_on_for_the_service(upstream: FakeUpstream) -> None:
     """With the setting it lists the service there too, and channelz still not."""
-    open_to_see = QUICK | {"PRODUCTSEARCH_REFLECTION": "true"}
-    pair = {"default": ("k", "s")}
-    with Facade(tmp_path, upstream.url, pair, environment=open_to_see) as process:
-        assert SERVICE in _services(process.url)
-        assert "grpc.channelz.v1.Channelz" not in _services(process.url)
+    with replica_of(upstream, reflection=True) as open_to_see:
+        assert SERVICE in _services(open_to_see.url)
+        assert "grpc.channelz.v1.Channelz" not in _services(open_to_see.url)
 
 
 def test_both_ports_can_be_turned_off(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -81,10 +90,10 @@ def test_both_ports_can_be_turned_off(upstream: FakeUpstream, tmp_path: Path) ->
             watch.cancel()
 
 
-def test_metrics_count_what_happened(process: Facade, upstream: FakeUpstream) -> None:
+def test_metrics_count_what_happened(replica: Replica, upstream: FakeUpstream) -> None:
     """RPCs by method, code and reason; the upstream's calls; the token; build and process."""
     upstream.then("search", error(216630), error(282003))
-    with v1.connect(process.url) as channel:
+    with v1.connect(replica.url) as channel:
         stub = v1.ProductSearchStub(channel)
         with pytest.raises(grpc.RpcError):
             stub.SearchImages(SEARCH)  # tried again after 216630, and then refused
@@ -92,7 +101,7 @@ def test_metrics_count_what_happened(process: Facade, upstream: FakeUpstream) ->
         for made_up in ("made-up", "made-up\nhere"):
             with pytest.raises(grpc.RpcError):
                 stub.SearchImages(v1.SearchImagesRequest(image=SEARCH.image, library=made_up))
-    found = metrics(process)
+    found = metrics(replica)
     method = 'rpc_method="productsearch.v1.ProductSearch/SearchImages",rpc_status_code='
     calls = "rpc_server_call_duration_seconds_count"
     assert 1 == found[f'{calls}{{{method}"OK"}}']
@@ -101,7 +110,7 @@ def test_metrics_count_what_happened(process: Facade, upstream: FakeUpstream) ->
     assert 1 == found[f"productsearch_errors_total{{{bad}}}"]
     unknown = 'caller="other",code="NOT_FOUND",library="unknown"'
     assert 2 == found[f"productsearch_caller_rpcs_total{{{unknown}}}"]
-    assert "made-up" not in http(process, "/metrics")[1]
+    assert "made-up" not in http(replica, "/metrics")[1]
     search = 'library="default",method="search",outcome='
     calls = "productsearch_upstream_calls_total"
     assert 1 == found[f'{calls}{{{search}"OK"}}']
@@ -123,12 +132,13 @@ def test_a_library_that_is_made_up_cannot_forge_a_line_of_the_log(process: Facad
     forged = v1.SearchImagesRequest(image=SEARCH.image, library="x code=OK\nrpc=AddImage")
     with v1.connect(process.url) as channel, pytest.raises(grpc.RpcError):
         v1.ProductSearchStub(channel).SearchImages(forged)
-    until(lambda: '"rpc":' in process.log(), "the line of the call")  # may come after the answer
-    lines = [line for line in process.log().splitlines() if '"rpc":' in line]
+    until(lambda: "nrpc=AddImage" in process.log(), "the line of the call")  # it may come late
+    lines = [line for line in process.log().splitlines() if "nrpc=AddImage" in line]
     told = [json.loads(line) for line in lines]
     assert [("SearchImages", "'x code=OK\\nrpc=AddImage'")] == [
         (line["rpc"], line["library"]) for line in told
     ]
+    assert not any(line.startswith("rpc=") for line in process.log().splitlines())
 
 
 def test_other_paths_are_not_found(process: Facade) -> None:

@@ -29,6 +29,7 @@ SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 QUICK = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0.5", "PRODUCTSEARCH_DRAIN_GRACE_S": "5"}
+AT_ONCE = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0", "PRODUCTSEARCH_DRAIN_GRACE_S": "5"}
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_a_port_that_is_taken_stops_the_start(upstream: FakeUpstream) -> None:
 
 def test_the_environment_wins_over_the_file(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A library's upstream from a variable is used instead of the file's."""
-    over = QUICK | {"PRODUCTSEARCH_LIBRARIES__DEFAULT__BASE_URL": upstream.url}
+    over = AT_ONCE | {"PRODUCTSEARCH_LIBRARIES__DEFAULT__BASE_URL": upstream.url}
     wrong_url = "http://127.0.0.1:9"
     with (
         Facade(tmp_path, wrong_url, {"default": ("k", "s")}, environment=over) as process,
@@ -342,7 +343,7 @@ def test_a_signal_that_another_thread_takes_stops_too(
     upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """The system may hand SIGTERM to any thread: the main one, asleep, must notice all the same."""
-    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=QUICK) as process:
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=AT_ONCE) as process:
         others = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
         others.remove(process.pid)
         os.kill(max(others), signal.SIGTERM)  # to the process, that thread first
@@ -353,7 +354,7 @@ def test_settings_without_an_effect_are_read_and_told(
     upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """Settings of the last release that do nothing now do not stop the start; the log tells."""
-    old = QUICK | {
+    old = AT_ONCE | {
         "PRODUCTSEARCH_ONE_CORE": "true",
         "PRODUCTSEARCH_LIBRARIES__DEFAULT__SEARCH_CACHE_ENTRIES": "1024",
     }

@@ -5,48 +5,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
-from demo.facade import Facade
 from productsearch_service import limits
+from productsearch_service.observability import reachability
 from productsearch_service.observability.reachability import Reachability
 from tests.fakes.upstream import FakeUpstream
 from tests.lifecycle.asking import http, until, until_ready
+from tests.lifecycle.replica import Replica, replica_of
 
 CONNECTIONS = 4
 SILENT_PORT_PATIENCE_S = 0.2
 
 
+Serve = Callable[..., Replica]
+
+
 @pytest.fixture
-def process(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Facade]:
-    """Return a service that takes few connections, ready."""
-    environment = {
-        "PRODUCTSEARCH_CONNECTIONS_MAX": str(CONNECTIONS),
-        "PRODUCTSEARCH_DRAIN_DELAY_S": "0",
-    }
-    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=environment) as it:
-        until_ready(it)
-        yield it
+def serve(upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Return a function that starts a service which looks at its own port all the time, ready."""
+    monkeypatch.setattr(limits, "REACHABILITY_POLL_S", 0.05)
+    monkeypatch.setattr(limits, "REACHABILITY_TIMEOUT_S", 1.0)
+    with contextlib.ExitStack() as running:
+
+        def start(**settings: Any) -> Replica:
+            replica = running.enter_context(replica_of(upstream, **settings))
+            until_ready(replica)
+            return replica
+
+        yield start
 
 
-def test_a_replica_without_room_for_a_connection_is_not_ready(process: Facade) -> None:
+def test_a_replica_without_room_for_a_connection_is_not_ready(serve: Serve) -> None:
     """All connections are taken: /readyz says so, /livez does not; ready once there is room."""
-    host, _, port = process.url.rpartition(":")
+    replica = serve(connections_max=CONNECTIONS)
+    host, _, port = replica.url.rpartition(":")
     with contextlib.ExitStack() as lines:
         for _ in range(CONNECTIONS + 1):
             line = socket.create_connection((host, int(port)))
             line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
             lines.enter_context(line)
-        until(lambda: http(process, "/readyz")[0] == 503, "not ready")
-        why = http(process, "/readyz")[1]
+        until(lambda: http(replica, "/readyz")[0] == 503, "not ready")
+        why = http(replica, "/readyz")[1]
         assert f"listen: a call to its own port {port} is not answered" in why
-        assert 200 == http(process, "/livez")[0]
-    until_ready(process)
+        assert 200 == http(replica, "/livez")[0]
+    until_ready(replica)
 
 
 @pytest.mark.asyncio
@@ -69,9 +77,9 @@ async def test_a_port_that_accepts_and_says_nothing_is_not_reached(
             await watching.stop()
 
 
-@pytest.mark.parametrize("client_ca", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("client_ca", [False, True])
 def test_a_port_with_tls_is_reached_without_a_certificate(
-    client_ca: bool, upstream: FakeUpstream, tmp_path: Path
+    client_ca: bool, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where callers must show one, so a replica with mutual TLS stays ready."""
     authority = trustme.CA()
@@ -79,11 +87,16 @@ def test_a_port_with_tls_is_reached_without_a_certificate(
     issued = authority.issue_cert("localhost")
     issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    files = {"TLS_CERT_FILE": "cert.pem", "TLS_KEY_FILE": "key.pem"}
-    files |= {"TLS_CLIENT_CA_FILE": "ca.pem"} if client_ca else {}
-    environment = {f"PRODUCTSEARCH_{name}": str(tmp_path / file) for name, file in files.items()}
-    environment["PRODUCTSEARCH_DRAIN_DELAY_S"] = "0"
-    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=environment) as it:
-        until_ready(it)
-        time.sleep(limits.REACHABILITY_POLL_S * (limits.REACHABILITY_FAILURES + 1))
-        assert 200 == http(it, "/readyz")[0]
+    looks = []
+    look = reachability._reached_by_tls
+
+    def counted(host: str, port: int) -> bool:
+        looks.append(look(host, port))
+        return looks[-1]
+
+    monkeypatch.setattr(reachability, "_reached_by_tls", counted)
+    files = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"}
+    files |= {"tls_client_ca_file": "ca.pem"} if client_ca else {}
+    serve(**{name: tmp_path / file for name, file in files.items()})
+    until(lambda: len(looks) > limits.REACHABILITY_FAILURES, "looked often enough to complain")
+    assert {True} == {*looks}

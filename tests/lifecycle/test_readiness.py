@@ -14,40 +14,33 @@ from demo.facade import Facade
 from productsearch import v1
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.lifecycle.asking import http, metrics, until, until_ready
+from tests.lifecycle.replica import Replica, replica_of
 from tests.pictures import jpeg
 
 SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 NO_TOKEN = Fault(status=401, body=b'{"error": "invalid_client"}')
-QUICK = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0.5", "PRODUCTSEARCH_DRAIN_GRACE_S": "5"}
-PAIR = ("k", "s")
 
-Start = Callable[..., Facade]
+
+Start = Callable[..., Replica]
 
 
 @pytest.fixture
-def start(upstream: FakeUpstream, tmp_path: Path) -> Iterator[Start]:
+def start(upstream: FakeUpstream) -> Iterator[Start]:
     """Return a function that starts a service with these libraries in front of the fake."""
     with contextlib.ExitStack() as running:
-
-        def enter(*libraries: str, **environment: str) -> Facade:
-            pairs = dict.fromkeys(libraries or ("default",), PAIR)
-            settings = QUICK | {f"PRODUCTSEARCH_{name}": v for name, v in environment.items()}
-            facade = Facade(tmp_path, upstream.url, pairs, environment=settings)
-            return running.enter_context(facade)
-
-        yield enter
+        yield lambda *libraries: running.enter_context(replica_of(upstream, *libraries))
 
 
-def health(process: Facade, name: str = "", port: str = "") -> int:
+def health(process: Replica | Facade, name: str = "", port: str = "") -> int:
     """Return what the admin port (or another one) says of a name."""
     with grpc.insecure_channel(port or process.admin) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         return int(stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status)
 
 
-def says(process: Facade) -> tuple[int, int, int]:
+def says(process: Replica | Facade) -> tuple[int, int, int]:
     """Return readiness by gRPC at both ports and by HTTP."""
     service = "productsearch.v1.ProductSearch"
     return health(process), health(process, service, process.url), http(process, "/readyz")[0]
@@ -148,7 +141,7 @@ def test_an_exhausted_quota_never_takes_it_out(
         assert [] == [change for change in _rest(watch) if change.status != SERVING]
 
 
-def looks(process: Facade) -> float:
+def looks(process: Replica) -> float:
     """Return how often readiness was looked at."""
     return metrics(process)["productsearch_readiness_looks_total"]
 
@@ -179,14 +172,15 @@ def test_one_library_that_fails_does_not_take_the_others_out(
         assert 1 == len(stub.SearchImages(shoes).results)
 
 
-def test_a_stop_is_not_ready_and_alive(start: Start) -> None:
+def test_a_stop_is_not_ready_and_alive(upstream: FakeUpstream, tmp_path: Path) -> None:
     """During the drain delay health, probes and metrics go on answering."""
-    process = start(DRAIN_DELAY_S="300")
-    until_ready(process)
-    process.send_signal()
-    until(lambda: http(process, "/readyz") == (503, "stopping\n"), "not ready")
-    assert NOT_READY == says(process)
-    assert SERVING == health(process, "liveness")
-    assert 0 == metrics(process)["productsearch_ready"]
-    process.send_signal()
-    assert 0 == process.wait()
+    slow = {"PRODUCTSEARCH_DRAIN_DELAY_S": "300"}
+    with Facade(tmp_path, upstream.url, {"default": ("k", "s")}, environment=slow) as process:
+        until_ready(process)
+        process.send_signal()
+        until(lambda: http(process, "/readyz") == (503, "stopping\n"), "not ready")
+        assert NOT_READY == says(process)
+        assert SERVING == health(process, "liveness")
+        assert 0 == metrics(process)["productsearch_ready"]
+        process.send_signal()
+        assert 0 == process.wait()

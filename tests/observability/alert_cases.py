@@ -70,6 +70,15 @@ def _sql(mean_s: float) -> Series:
     return {start.format("sum"): f"0+{10 * mean_s}x{STEPS}", start.format("count"): f"0+10x{STEPS}"}
 
 
+def _facades(healthy: str, ready: str) -> Series:
+    """What the gateway sees of the facades, and what they say of themselves."""
+    name = "envoy_cluster_membership_healthy"
+    return _state(name, healthy, envoy_cluster_name="facades") | {
+        'productsearch_ready{instance="f"}': ready
+    }
+
+
+_REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
 CASES: Final[dict[str, Case]] = {
@@ -127,6 +136,16 @@ CASES: Final[dict[str, Case]] = {
         | _state("productsearch_library_ready", "0", library="l"),
     ),
     "ReplicaGone": Case(_state("up", "0", job="facade"), _state("up", "1", job="facade")),
+    "GatewayGone": Case(_state("up", "0", job="gateway"), _state("up", "1", job="gateway")),
+    "GatewayCutOff": Case(
+        _facades("0", f"1x{STEPS}"),
+        # The upstream is down: a facade is ready for seconds, and the gateway sees little of it.
+        _facades("0", "0 0 1 0 " * (STEPS // 4))
+        | {'productsearch_library_ready{instance="f",library="l"}': f"0x{STEPS}"},
+    ),
+    "GatewayRefuses": Case(
+        {_REFUSED_AT_GATEWAY: f"0+6x{STEPS}"}, {_REFUSED_AT_GATEWAY: f"0+1x{STEPS}"}
+    ),
     "EngineGone": Case(_state("up", "0", job="engine"), _state("up", "0", job="other")),
     "EngineDatabaseDown": Case(
         _state("productsearch_engine_database_up", "0"),

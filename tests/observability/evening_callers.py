@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 import time
@@ -16,39 +15,54 @@ import grpc
 
 from demo.facade import Facade
 from productsearch import v1
-from tests.identity.authority import Authority, ServerFiles
+from tests.identity.authority import Authority, Issued, ServerFiles
+from tests.mesh.gateway import Certificates
 from tests.observability.evening_prometheus import Prometheus
 from tests.pictures import jpeg
 
 _NAMES = ("catalogue", "shop", "greedy", "stranger")
 _PAUSE_S = 1.0
 _PATIENCE_S = 10.0
+_ALONE = [("grpc.use_local_subchannel_pool", 1)]
 
 
-def tokens() -> dict[str, str]:
-    """Return the callers' bearer tokens by name."""
-    return {name: f"a-token-of-{name}-for-the-evening" for name in _NAMES}
+def identity(name: str) -> str:
+    """Return what the certificate of a caller says."""
+    return f"spiffe://productsearch.example/{name}"
 
 
 def write_policy(folder: Path) -> Path:
     """Write the policy of the evening: all but the stranger may do everything."""
-    lines = []
-    for name, token in tokens().items():
-        if name != "stranger":
-            digest = hashlib.sha256(token.encode()).hexdigest()
-            lines += [f"[callers.{name}]", f'token_sha256 = ["{digest}"]']
-    lines += ["[[rules]]", 'callers = ["catalogue", "shop", "greedy"]']
+    known = [identity(name) for name in _NAMES if name != "stranger"]
+    # Who is not listed is `other` in the metrics, and takes nobody's quota by name.
+    listed = "".join(f'[callers."{each}"]\n' for each in known)
     path = folder / "policy.toml"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(f"{listed}[[rules]]\ncallers = {known}\n")
     return path
 
 
-class Load:
-    """A context in which two callers search, add, delete, send batches and streams."""
+def write_certificates(folder: Path) -> Certificates:
+    """Write the gateway's certificate and those of the callers, of one authority."""
+    folder.mkdir()
+    authority = Authority()
+    _write(folder, "tls", authority.issue(dns=["localhost"], ips=["127.0.0.1"]))
+    for name in _NAMES:
+        _write(folder, name, authority.issue(uris=[identity(name)]))
+    (folder / "ca.crt").write_bytes(authority.pem)
+    return Certificates(folder)
 
-    def __init__(self, facade: Facade, bearers: dict[str, str]) -> None:
-        self._facade = facade
-        self._tokens = bearers
+
+def _write(folder: Path, name: str, issued: Issued) -> None:
+    (folder / f"{name}.crt").write_bytes(issued.certificate)
+    (folder / f"{name}.key").write_bytes(issued.key)
+
+
+class Load:
+    """A context in which two callers search, add and send streams, through the gateway."""
+
+    def __init__(self, gateway: str, certificates: Certificates) -> None:
+        self._gateway = gateway
+        self._certificates = certificates
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._images = [v1.ImageSource(content=jpeg(number)) for number in range(20)]
@@ -73,7 +87,7 @@ class Load:
     def greedy(self) -> Iterator[None]:
         """One caller asks for far more than the quota, with little patience."""
         with self._during(
-            *[lambda over: self._repeat("greedy", over, self._search, 6.0, 0.1)] * 44
+            *[lambda over: self._repeat("greedy", over, self._search, 6.0, 0.5)] * 44
         ):
             yield
 
@@ -81,6 +95,14 @@ class Load:
     def poison(self) -> Iterator[None]:
         """One caller sends what is no image, one by one and as a stream."""
         with self._during(lambda over: self._repeat("greedy", over, self._poisonous, 5.0, 0.1)):
+            yield
+
+    @contextmanager
+    def flood(self) -> Iterator[None]:
+        """One caller asks more often than the gateway lets anybody, and for nothing that exists."""
+        with self._during(
+            *[lambda over: self._repeat("greedy", over, self._misspelt, 5.0, 0.02)] * 6
+        ):
             yield
 
     @contextmanager
@@ -145,7 +167,8 @@ class Load:
     ) -> None:
         number = 0
         while not over.is_set():
-            with v1.connect(self._facade.url, token=self._tokens[name], tls=False) as channel:
+            credentials = self._certificates.credentials(name)
+            with v1.connect(self._gateway, credentials=credentials, options=_ALONE) as channel:
                 stub = v1.ProductSearchStub(channel)
                 while not over.is_set():
                     number += 1
@@ -154,7 +177,7 @@ class Load:
                     except grpc.RpcError as problem:
                         if problem.code() == grpc.StatusCode.UNAVAILABLE:
                             time.sleep(0.2)
-                            break  # the facade may have another port now
+                            break  # a new connection: gRPC waits longer and longer for an old one
                     time.sleep(pause_s)
 
     def _search(self, stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
@@ -181,3 +204,7 @@ class Load:
     def _poisonous(self, stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
         image = v1.ImageSource(content=b"no image %d" % number)
         stub.SearchImages(v1.SearchImagesRequest(image=image), timeout=patience_s)
+
+    def _misspelt(self, stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
+        ref = v1.ImageRef(cont_sign=f"no signature {number}")
+        stub.DeleteImage(v1.DeleteImageRequest(image_ref=ref), timeout=patience_s)

@@ -20,8 +20,16 @@ _CONFIGURATION = {
     "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"},
     "rule_files": ["alerts.yml"],
     "scrape_configs": [
-        {"job_name": job, "file_sd_configs": [{"files": [f"{job}.json"], "refresh_interval": "1s"}]}
-        for job in ("facade", "engine")
+        {
+            "job_name": job,
+            "metrics_path": path,
+            "file_sd_configs": [{"files": [f"{job}.json"], "refresh_interval": "1s"}],
+        }
+        for job, path in (
+            ("facade", "/metrics"),
+            ("engine", "/metrics"),
+            ("gateway", "/stats/prometheus"),
+        )
     ],
 }
 
@@ -39,7 +47,7 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(json.dumps(_CONFIGURATION))
         self._began_s = time.time()
         self._targets: dict[str, list[str]] = {}
-        self.targets(facade=[], engine=[])
+        self.targets(facade=[], engine=[], gateway=[])
 
     def __enter__(self) -> Self:
         program = shutil.which("prometheus")
@@ -93,13 +101,21 @@ class Prometheus:
 
     def ever_had_data(self, query: str) -> bool:
         """Return whether a query gives anything at any time since the start."""
-        asked = {"query": query, "start": self._began_s, "end": time.time(), "step": 5}
+        asked: dict[str, str | float] = {
+            "query": query,
+            "start": self._began_s,
+            "end": time.time(),
+            "step": 5,
+        }
         answer = requests.get(f"{self.url}/api/v1/query_range", params=asked, timeout=60)
         return bool(answer.json()["data"]["result"])
 
-    def query(self, query: str) -> list[dict[str, Any]]:
-        """Return what a query gives now."""
-        answer = requests.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=30)
+    def query(self, query: str, at_s: float | None = None) -> list[dict[str, Any]]:
+        """Return what a query gives now, or at a time of the clock."""
+        asked: dict[str, str | float] = {"query": query}
+        if at_s is not None:
+            asked["time"] = at_s
+        answer = requests.get(f"{self.url}/api/v1/query", params=asked, timeout=30)
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
 from tests.fakes.upstream import FakeUpstream, Fault
 from tests.soak.secret_pieces import Secrets
 
+_FAULTS = (None, Fault(kind="cut"), Fault(kind="close"), Fault(status=500))
 _METHODS = ("token", "add", "search", "update", "delete")
 """Of the script: one that answers, one that speaks no TLS, one that is not there."""
 _TRACED = """
@@ -26,7 +28,7 @@ from tests.soak.ears import Ears
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import SINK, traced
 
-url, first = sys.argv[1:]
+first, *urls = sys.argv[1:]
 secrets = Secrets.of(1)
 ears = Ears(Pieces(secrets))
 told = {}
@@ -46,12 +48,13 @@ async def calls():
         settings = LibrarySettings(**settings, **keys)
         return build_library(settings, 1, Counters().library("default"))
 
-    library = library_at(url)
+    libraries = [library_at(url) for url in urls]
     if first == "service":
         stack.enter_context(traced(ears))
     small, large = (Image(form_encoding.encode(bytes(size))) for size in (100, 900_000))
-    refused = url.rpartition(":")[0] + ":9"
-    for at in (library, library_at(url.replace("http:", "https:")), library_at(refused)):
+    refused = "http://127.0.0.1:9"
+    others = (library_at(urls[0].replace("http:", "https:")), library_at(refused))
+    for at in (*libraries, *others):
         for image in (small, large):
             for call, command in (
                 (at.add, Add(image, "b")),
@@ -64,8 +67,8 @@ async def calls():
         await at.close()
 
 async def control():
-    requests.get(url + "/control", timeout=10)
-    async with aiohttp.ClientSession() as session, session.get(url + "/control"):
+    requests.get(urls[0] + "/control", timeout=10)
+    async with aiohttp.ClientSession() as session, session.get(urls[0] + "/control"):
         pass
 
 with ExitStack() as stack:
@@ -81,24 +84,27 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize("fault", [None, Fault(kind="cut"), Fault(kind="close"), Fault(status=500)])
 @pytest.mark.parametrize("first", ["service", "tracing"])
-def test_spans_tell_no_secret(first: str, fault: Fault | None, upstream: FakeUpstream) -> None:
+def test_spans_tell_no_secret(first: str) -> None:
     """The four calls make no spans, whether they succeed or fail, and whether tracing of aiohttp,
     requests and urllib3 starts before or after the service is loaded, and the token calls neither.
     The metrics hold no token, key or secret. Other code of the process is traced.
     """
     token = Secrets.of(1).tokens[0]
-    upstream.always("token", {"access_token": token, "expires_in": 2_592_000})
-    if fault is not None:
-        for method in ("add", "search", "update", "delete"):
-            upstream.always(method, fault)
-    command = [sys.executable, "-c", _TRACED, upstream.url, first]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    with ExitStack() as stack:
+        upstreams = [stack.enter_context(FakeUpstream()) for _ in _FAULTS]
+        for upstream, fault in zip(upstreams, _FAULTS, strict=True):
+            upstream.always("token", {"access_token": token, "expires_in": 2_592_000})
+            for method in _METHODS[1:] if fault else ():
+                upstream.always(method, fault)
+        urls = [upstream.url for upstream in upstreams]
+        command = [sys.executable, "-c", _TRACED, first, *urls]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert 0 == done.returncode, done.stderr
     told = json.loads(done.stdout)
     assert (0, []) == (told["spans"], told["heard"])
     assert told["spans of others"] >= 2
-    arrived = {request.method for request in upstream.received if request.method in _METHODS}
-    assert {*_METHODS} == arrived
-    assert {token} == {call.token for call in upstream.calls if call.method in _METHODS[1:]}
+    for upstream in upstreams:
+        arrived = {request.method for request in upstream.received if request.method in _METHODS}
+        assert {*_METHODS} == arrived
+        assert {token} == {call.token for call in upstream.calls if call.method in _METHODS[1:]}

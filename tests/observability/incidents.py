@@ -1,0 +1,194 @@
+"""The decision table: what the dashboard's panels show in each incident, and whose fault it is.
+
+``docs/operating.md`` has the same table in words. A sign is read from the queries of one panel, so
+that whoever looks at the dashboard can read it too. An incident is named by the signs that are
+there, those that may be, and by the absence of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.grafana.panels import ROWS
+
+Series = Sequence[tuple[Mapping[str, str], float]]
+"""What a query gives at one time: labels and value."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a panel shows: its queries' series by legend, now and some minutes ago."""
+
+    now: Mapping[str, Series]
+    before: Mapping[str, Series]
+
+    def most(self, legend: str, **labels: str) -> float:
+        """Return the largest value of a query among series with these labels; none: -1."""
+        found = (
+            value
+            for series, value in self.now[legend]
+            if all(series.get(name) == wanted for name, wanted in labels.items())
+        )
+        return max((value for value in found if value == value), default=-1.0)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Something that a panel shows, in words and as a rule."""
+
+    panel: str
+    says: str
+    is_there: Callable[[Shown], bool]
+
+
+def _blames(who: str) -> Sign:
+    def is_there(shown: Shown) -> bool:
+        by_blame = {
+            labels["blame"]: value
+            for labels, value in shown.now["{{blame}}"]
+            if labels["blame"] != "none" and value > 0.3
+        }
+        return bool(by_blame) and who == max(by_blame, key=lambda each: by_blame[each])
+
+    return Sign("Errors by blame", f"`{who}` highest", is_there)
+
+
+def _one_takes_most(shown: Shown) -> bool:
+    asked: dict[str, float] = {}
+    for labels, value in shown.now["{{caller}} {{outcome}}"]:
+        asked[labels["caller"]] = asked.get(labels["caller"], 0.0) + value
+    refused = shown.most("{{caller}} {{outcome}}", outcome="refused")
+    return refused > 0.3 and max(asked.values()) > 0.7 * sum(asked.values())
+
+
+def _token_refused(shown: Shown) -> bool:
+    outcome = "UPSTREAM_CREDENTIALS_REJECTED"
+    return shown.most("{{library}} {{outcome}}", outcome=outcome) > 0
+
+
+def _line_ended(shown: Shown) -> bool:
+    legend = "{{instance}}"
+    before, now = (
+        {labels["instance"] for labels, _ in of[legend]} for of in (shown.before, shown.now)
+    )
+    return bool(before - now)
+
+
+SLOW: Final = Sign("Time of a search", "99 % above 2.5 s", lambda shown: _slow(shown) > 2.5)
+CALLER: Final = _blames("caller")
+FACADE: Final = _blames("facade")
+QUOTA: Final = _blames("quota")
+UPSTREAM: Final = _blames("upstream")
+UPSTREAM_SLOW: Final = Sign(
+    "Time of the upstream and of the queue, mean",
+    "`upstream` above 1 s",
+    lambda shown: shown.most("upstream {{library}}") > 1,
+)
+OPEN: Final = Sign(
+    "Circuit breaker, and calls that it refused",
+    "`open` at 1",
+    lambda shown: shown.most("open {{library}}") == 1,
+)
+RATE_LOW: Final = Sign(
+    "Limit, rate and use",
+    "`rate` far below `limit`",
+    lambda shown: 0 <= shown.most("rate {{library}}") < 0.85 * shown.most("limit {{library}}"),
+)
+ONE_TAKES_MOST: Final = Sign(
+    "Slots by caller", "one caller has most, and some are `refused`", _one_takes_most
+)
+SQL_SLOW: Final = Sign(
+    "Parts of a call, mean",
+    "`sql` above 0.5 s",
+    lambda shown: shown.most("{{stage}}", stage="sql") > 0.5,
+)
+TOKEN_REFUSED: Final = Sign(
+    "Requests for a token", "`UPSTREAM_CREDENTIALS_REJECTED`", _token_refused
+)
+DAYS_FEW: Final = Sign(
+    "Days that certificates and key pairs have left",
+    "a line below 14",
+    lambda shown: any(0 <= value < 14 for series in shown.now.values() for _, value in series),
+)
+REPLICA_ENDED: Final = Sign("Memory of the facades", "a replica's line ends", _line_ended)
+GATEWAY_SEES_FEWER: Final = Sign(
+    "Facades that get calls",
+    "`healthy` below `all`",
+    lambda shown: 0 <= shown.most("healthy") < shown.most("all"),
+)
+GATEWAY_SILENT: Final = Sign(
+    "Facades that get calls", "no lines", lambda shown: shown.most("all") < 0
+)
+GATEWAY_REFUSES: Final = Sign(
+    "Calls of the gateway, retries, refused",
+    "`refused` above 0",
+    lambda shown: shown.most("refused") > 0.3,
+)
+NOT_READY: Final = Sign(
+    "Ready, broken files",
+    "a library at 0",
+    lambda shown: 0 in [value for _, value in shown.now["{{library}}"]],
+)
+
+
+def _slow(shown: Shown) -> float:
+    return shown.most("99 % {{rpc_method}}")
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A row: the signs that are there, those that may be; all others are not."""
+
+    name: str
+    signs: tuple[Sign, ...]
+    perhaps: tuple[Sign, ...] = ()
+
+
+_BLAMES: Final = (CALLER, FACADE, QUOTA, UPSTREAM)
+_LATE: Final = (SLOW, UPSTREAM_SLOW)
+
+INCIDENTS: Final = (
+    Incident("upstream slow", (SLOW, UPSTREAM_SLOW), _BLAMES),
+    Incident("database slow", (SQL_SLOW,), (*_LATE, *_BLAMES)),
+    Incident("upstream down", (OPEN,), (UPSTREAM, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)),
+    Incident(
+        "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
+    ),
+    Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, SLOW)),
+    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), (SLOW,)),
+    Incident("bad input", (CALLER,)),
+    Incident("flood", (GATEWAY_REFUSES,), (CALLER,)),
+    Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
+    Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),
+    Incident("gateway cut off", (GATEWAY_SEES_FEWER,)),
+    Incident("gateway gone", (GATEWAY_SILENT,)),
+)
+
+SIGNS: Final = tuple(
+    dict.fromkeys(sign for each in INCIDENTS for sign in (*each.signs, *each.perhaps))
+)
+
+
+def row(incident: Incident) -> str:
+    """Return how the row on the page begins: the incident, its signs, and panels that may move."""
+    signs = "; ".join(f"*{sign.panel}*: {sign.says}" for sign in incident.signs)
+    named = {sign.panel for sign in incident.signs}
+    perhaps = dict.fromkeys(each.panel for each in incident.perhaps if each.panel not in named)
+    return f"| {incident.name} | {signs} | {'; '.join(f'*{each}*' for each in perhaps)} |"
+
+
+def queries(panel: str) -> Mapping[str, str]:
+    """Return the expressions of a panel by legend."""
+    (found,) = (each for _, panels in ROWS for each in panels if each.title == panel)
+    return {legend: expression for expression, legend in found.queries}
+
+
+def fitting(there: frozenset[Sign]) -> list[str]:
+    """Return the incidents that fit what the panels show."""
+    return [
+        each.name
+        for each in INCIDENTS
+        if there.issuperset(each.signs) and there <= {*each.signs, *each.perhaps}
+    ]
