@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from productsearch_engine import embedding
+from productsearch_engine.embedding.calibration import SAME
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
 from productsearch_engine.evaluation import baselines, measure, protocols, reliability, table
@@ -40,9 +41,6 @@ MILLISECONDS_MAX = 60.0
 MEGABYTES_MAX = 20.0
 CALIBRATION_ERROR_MAX = 0.05
 CALLED_SAME_MAX = 0.05
-SAME = 0.9
-"""The score from which docs/embeddings.md calls two images the same product."""
-
 SAME_COSINE_MIN = 0.9999
 STORED, SEARCHED = 1000, 200
 

@@ -150,6 +150,25 @@ def test_what_is_no_image_is_named(
     assert "style1-blue-main.jpg: not an image" in capsys.readouterr().err
 
 
+def test_a_protocol_can_be_chosen(
+    shop: Path, evaluate: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only it is searched, only its pins are checked; one that there is not is told with those that
+    there are."""
+    file = tmp_path / "pins.json"
+    assert 0 == evaluate(shop, "--pin", str(file))
+    capsys.readouterr()
+    assert 0 == evaluate(shop, "--protocol", "view", "--check-pins", str(file))
+    printed = capsys.readouterr().out
+    assert "view " in printed
+    assert "any " not in printed
+    kept = [pin for pin in json.loads(file.read_text())["pins"] if pin["protocol"] == "view"]
+    assert f"{len(kept)} of {len(kept)} pinned searches hold" in printed
+    assert 1 == evaluate(shop, "--protocol", "catalogue")
+    assert "'catalogue' is not among" in (said := capsys.readouterr().err)
+    assert "any, colour, view" in said
+
+
 def test_an_unknown_embedding_is_told(
     shop: Path, evaluate: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

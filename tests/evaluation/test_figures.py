@@ -53,7 +53,7 @@ def test_a_fitted_score_is_worth_what_it_says() -> None:
     chance = np.random.RandomState(5)
     cosine = chance.uniform(size=6000)
     right = chance.uniform(size=6000) < cosine**4
-    knots = reliability.isotonic(cosine[::2], right[::2])
+    knots = reliability.isotonic(cosine[::2], right[::2], np.ones(3000))
     assert np.all(np.diff(knots[0]) > 0)
     assert np.all(np.diff(knots[1]) >= 0)
     scores = np.interp(cosine[1::2], *knots)

@@ -19,9 +19,10 @@ from productsearch_engine.console.card import Card, card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.search import SAME, is_calibrated
+from productsearch_engine.console.search import is_calibrated
 from productsearch_engine.console.view import View
 from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.embedding.calibration import SIMILAR
 from productsearch_engine.limits import (
     DOUBLES_LOOKED_AT,
     DOUBLES_NEIGHBOURS,
@@ -85,7 +86,7 @@ class Doubles:
             Pair(cards=(card(each.newer), card(each.older)), score=each.score)
             for each in near
             if await self._same_image(visit, each) == (kind == "image")
-            and (kind == "image" or each.score >= SAME)
+            and (kind == "image" or each.score >= SIMILAR)
         ]
         base = View().at(None)
         return pages.page(
@@ -94,7 +95,7 @@ class Doubles:
             section="doubles",
             kind=kind,
             calibrated=calibrated,
-            line=SAME,
+            line=SIMILAR,
             pairs=pairs,
             looked_at=len(images),
             next=f"{base.after(images[-1])}&kind={kind}" if more else None,
@@ -117,7 +118,7 @@ class Doubles:
             near = {
                 hit.sign: (score, hit.cosine)
                 for hit, score in zip(hits, scores, strict=True)
-                if not hit.same and (hit.cosine >= _COSINE_MIN or score >= SAME)
+                if not hit.same and (hit.cosine >= _COSINE_MIN or score >= SIMILAR)
             }
             for older in stores.gallery.find(library, [*near]):
                 if (older.created_at, older.sign) < (newer.created_at, newer.sign):

@@ -21,6 +21,7 @@ from productsearch_engine.console.parts import SIDES, WHOLE, Parts, box_of, perc
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.embedding.calibration import SAME, SIMILAR
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CONSOLE_PAGE, DOWNLOAD_BYTES_MAX, URL_BYTES_MAX
@@ -29,9 +30,6 @@ from productsearch_engine.store.images import Hit
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.queries import Query
 from productsearch_engine.store.statements import ClassFilter
-
-SAME, SIMILAR = 0.5, 0.2
-"""Scores are chances that two images show the same product: from these on they have a word."""
 
 
 class SearchPage:

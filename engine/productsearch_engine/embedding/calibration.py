@@ -15,6 +15,10 @@ import numpy as np
 
 from productsearch_engine.embedding.interface import Cosines, Scores
 
+SAME, SIMILAR = 0.9, 0.5
+"""The scores from which two images are called *same* and *similar*; below is *none*. The console,
+the evaluation and docs/embeddings.md have the words from here."""
+
 
 class Calibration:
     """A rising function through some knots, flat outside of them."""

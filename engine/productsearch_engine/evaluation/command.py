@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import DEFAULT, load
 from productsearch_engine.evaluation.dataset import UNDERSTOOD, DatasetError, Item, read
@@ -50,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check-pins", type=Path, metavar="FILE", help="fail if one of these searches got lost"
     )
     parser.add_argument(
+        "--protocol",
+        action="append",
+        dest="protocols",
+        metavar="NAME",
+        help="search by this one of any, colour, view, catalogue; several times for several"
+        " (default: all that the labels allow)",
+    )
+    parser.add_argument(
         "--calibrate",
         metavar="LIBRARY",
         help="let the scores of this library mean what these images say",
@@ -68,6 +74,8 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     offered = protocols.offered(items)
     if not offered:
         raise DatasetError(f"{options.source}: no product with at least two images")
+    if options.protocols:
+        offered = protocols.chosen(offered, options.protocols)
     names = options.measured or list(COMPARED)
     if options.calibrate:
         names = [_embedding_of(chosen, options.calibrate), *names]
@@ -89,9 +97,9 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         pins.write(options.pin, kept)
         print(f"{len(kept)} searches with {embedded[0].name} are pinned in {options.pin}")
     if options.calibrate:
-        _calibrate(chosen, options.calibrate, embedded[0].name, items, first[0])
+        _calibrate(chosen, options.calibrate, embedded[0].name, items, first)
     if options.check_pins:
-        _check_pins(items, first, options.check_pins)
+        _check_pins(items, first, options.check_pins, options.protocols)
 
 
 def _named(name: str) -> Embedding:
@@ -116,23 +124,35 @@ def _embedding_of(chosen: Settings, library: str) -> str:
 
 
 def _calibrate(
-    chosen: Settings, library: str, embedding: str, items: Sequence[Item], result: Result
+    chosen: Settings,
+    library: str,
+    embedding: str,
+    items: Sequence[Item],
+    results: Sequence[Result],
 ) -> None:
     from productsearch_engine.evaluation import calibrate
 
-    products = np.array([items[i].product for i in result.protocol.queries])
-    cosines, scores, error = calibrate.fit(result, products)
+    fitted = calibrate.fit(items, results)
     with open_pool(chosen, 1) as pool:
-        fitted = Calibration(tuple(cosines), tuple(scores))
-        Libraries(pool).calibrate(library, embedding, fitted)
-    print(f"{library}: scores are calibrated on {len(products)} searches;")
-    print(f"their error is {error:.3f} on products that were not used")
+        knots = Calibration(tuple(fitted.cosines), tuple(fitted.scores))
+        Libraries(pool).calibrate(library, embedding, knots)
+    searches = sum(len(result.protocol.queries) for result in results)
+    print(
+        f"{library}: scores are calibrated on {searches} searches; on products that were not used"
+    )
+    for protocol, error in fitted.errors.items():
+        print(f"the error of {protocol} is {error:.3f}")
 
 
-def _check_pins(items: Sequence[Item], results: Sequence[Result], file: Path) -> None:
+def _check_pins(
+    items: Sequence[Item],
+    results: Sequence[Result],
+    file: Path,
+    protocols: Sequence[str] | None,
+) -> None:
     from productsearch_engine.evaluation import pins
 
-    kept = pins.read(file)
+    kept = [pin for pin in pins.read(file) if protocols is None or pin.protocol in protocols]
     lost = pins.lost(items, results, kept, file.resolve().parent)
     print(f"{len(kept) - len(lost)} of {len(kept)} pinned searches hold")
     for pin in lost:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from productsearch_engine.evaluation.dataset import CATALOGUE, FRONT, Item
+from productsearch_engine.evaluation.dataset import CATALOGUE, FRONT, DatasetError, Item
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ def offered(items: Sequence[Item]) -> list[Protocol]:
         _protocol("catalogue", items, photographs, catalogue),
     ]
     return [protocol for protocol in made if len(protocol.queries)]
+
+
+def chosen(protocols: Sequence[Protocol], names: Sequence[str]) -> list[Protocol]:
+    """Return the protocols with these names. Raises DatasetError for one that there is not."""
+    there = {protocol.name: protocol for protocol in protocols}
+    for name in names:
+        if name not in there:
+            raise DatasetError(
+                f"protocol: {name!r} is not among those that the labels allow: {', '.join(there)}"
+            )
+    return [protocol for protocol in protocols if protocol.name in names]
 
 
 def _one_colour_each(items: Sequence[Item], fronts: Sequence[int]) -> list[int]:

@@ -74,17 +74,18 @@ def curve(scores: Floats, right: NDArray[np.bool_]) -> Curve:
     return Curve(mean, share, count[there])
 
 
-def isotonic(cosine: Floats, right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def isotonic(cosine: Floats, right: NDArray[np.bool_], weight: Floats) -> tuple[Floats, Floats]:
     """Fit the rising function from cosine to the share of right hits.
 
-    Returns its knots, (cosines, scores), for ``numpy.interp``. The pool-adjacent-violators
-    algorithm (Ayer et al., 1955). A block's share gets half a right and half a wrong hit more
-    (Jeffreys), so that no score says that error is impossible.
+    weight: how much each hit counts, 1 on average. Returns the function's knots, (cosines,
+    scores), for ``numpy.interp``. The pool-adjacent-violators algorithm (Ayer et al., 1955). A
+    block's share gets half a right and half a wrong hit more (Jeffreys), so that no score says
+    that error is impossible.
     """
     order = np.argsort(cosine, kind="stable")
-    blocks: list[list[float]] = []  # right hits, hits, sum of cosines
-    for x, y in zip(cosine[order], right[order], strict=True):
-        blocks.append([float(y), 1.0, float(x)])
+    blocks: list[list[float]] = []  # right hits, hits, sum of cosines, each with its weight
+    for x, y, w in zip(cosine[order], right[order], weight[order], strict=True):
+        blocks.append([float(y * w), float(w), float(x * w)])
         while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
