@@ -180,8 +180,10 @@ SEND_STALL_TIMEOUT_S: Final = 10.0
 """Longest time without progress while a request is sent."""
 READ_TIMEOUT_S: Final = 30.0
 """From the end of the request to the end of the answer."""
-HEADER_BYTES_MAX: Final = 65_536
+HEADER_BYTES_MAX: Final = 8 * 1024
 """Of one line of an answer's head."""
+FRAMING_BYTES_MAX: Final = 16 * 1024
+"""Of all heads of an answer, and of what frames its body beyond the body's own length."""
 UNSENT_KEPT_S: Final = 30.0
 """How long the system tries to send what an upstream does not take."""
 SENT_WHOLE_BYTES: Final = 64 * 1024

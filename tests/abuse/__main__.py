@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_MODULES = ("silence", "images", "upstream", "engine", "engine_images")
+_MODULES = ("silence", "images", "upstream", "framing", "engine", "engine_images")
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ GRPC = {"rpc", "server", "observability"}
 PROTOS = {"rpc", "server"}
 """``server`` registers the servicer; nothing else of it knows a message."""
 HTTP = {
-    "aiohttp": {"upstream/http/transport.py"},
+    "aiohttp": {"upstream/http/transport.py", "upstream/http/answer.py"},
     "yarl": {"upstream/http/transport.py"},
     "http.server": {"observability/http.py"},
 }

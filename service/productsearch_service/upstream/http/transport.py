@@ -11,13 +11,11 @@ import asyncio
 import errno
 import socket
 import ssl
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 from weakref import WeakSet
 
 import aiohttp
@@ -27,6 +25,7 @@ from yarl import URL
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
 from productsearch_service.time_limit import TimeLimit
+from productsearch_service.upstream.http.answer import Incoming, read, retry_after_s
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
@@ -42,7 +41,6 @@ _PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
 
 
 UNCONNECTED: Final = "cannot be connected to"
-_RETRY_AFTER_S_MAX: Final = 300.0
 _OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What a replica lacks that cannot open a socket."""
 
@@ -167,7 +165,7 @@ class Transport:
                     url, data=form, headers=headers, allow_redirects=False
                 ) as response:
                     progress.answered = True
-                    content = await _read(response)
+                    content = await read(response, progress.incoming)
         except asyncio.CancelledError:
             return None
         except TimeoutError:
@@ -183,9 +181,9 @@ class Transport:
             self._requests[session] -= 1
             if session is not self._session:
                 await self._left(session)
-        if isinstance(content, TransportFailure):
-            return content
-        return response.status, content, _retry_after_s(response)
+        if not isinstance(content, MaskedBytes):
+            return TransportFailure(content, maybe_done=True)
+        return response.status, content, retry_after_s(response)
 
     def _open(self) -> aiohttp.ClientSession:
         """Make the session with the first request: a service that cannot start leaves none open."""
@@ -257,13 +255,17 @@ class _Progress:
         """Whether the upstream may have got the whole request."""
         self.answered = False
         """Whether the head of the answer has come."""
+        self.incoming: Incoming | None = None
+        """What comes on its connection."""
 
     def allow(self, seconds: float) -> None:
         """Let the timer end after ``seconds``, or at the deadline if that is earlier."""
         self.limit.allow(min(seconds, self._deadline.remaining_s()))
 
-    def has_connection(self, connection: asyncio.BaseTransport | None) -> None:
+    def has_connection(self, connection: asyncio.WriteTransport | None) -> None:
         """Note that the request has its connection; a small one leaves in one piece."""
+        if connection is not None:
+            self.incoming = _incoming(cast(asyncio.Transport, connection))
         unused = self._transport.unused
         opened = connection.get_extra_info("socket") if connection is not None else None
         descriptor = opened.fileno() if opened is not None else -1
@@ -294,6 +296,9 @@ class _Progress:
             return TransportFailure("failed TLS verification", maybe_done=False)
         if isinstance(error, aiohttp.ClientConnectorError) and error.errno in _OURS:
             return TransportFailure("can open no connection", maybe_done=False, is_ours=True)
+        if self.incoming is not None and self.incoming.is_excessive:
+            what = "sent more heads and framing than an answer has"
+            return TransportFailure(what, maybe_done=True)
         if self.answered:
             return TransportFailure("broke off while it answered", maybe_done=True)
         ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
@@ -349,34 +354,12 @@ class _Form(aiohttp.Payload):
         self._progress.has_sent_all()
 
 
-async def _read(response: aiohttp.ClientResponse) -> MaskedBytes | TransportFailure:
-    """Return the body of an answer, however it is framed."""
-    body = MaskedBytes(await response.content.readany())
-    if not response.content.at_eof():
-        pieces, length = [body], len(body)
-        while piece := MaskedBytes(await response.content.readany()):
-            pieces.append(piece)
-            length += len(piece)
-            if length > limits.ANSWER_BYTES_MAX:
-                break
-        body = MaskedBytes(b"".join(pieces))
-    if len(body) > limits.ANSWER_BYTES_MAX:
-        return TransportFailure("answered too much", maybe_done=True)
-    framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
-    if not framed and not body.rstrip().endswith(b"}"):
-        # Only the end of the connection ended it: cut in the head or body, for all we know.
-        return TransportFailure("broke off while it answered", maybe_done=True)
-    return body
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float:
-    """Return the seconds of ``Retry-After``, a number or a date, within reason; 0: none."""
-    told = response.headers.get("Retry-After")
-    if told is None:
-        return 0.0
-    if told.isascii() and told.isdigit():
-        return min(float(told[:9]), _RETRY_AFTER_S_MAX)
-    with suppress(ValueError, TypeError, OverflowError):
-        wait_s = parsedate_to_datetime(told).timestamp() - time.time()
-        return min(max(wait_s, 0.0), _RETRY_AFTER_S_MAX)
-    return 0.0
+def _incoming(connection: asyncio.Transport) -> Incoming:
+    """Return what comes on a connection, with all the room that one answer has."""
+    receiver = connection.get_protocol()
+    if isinstance(receiver, Incoming):
+        receiver.room = limits.FRAMING_BYTES_MAX
+        return receiver
+    incoming = Incoming(cast(asyncio.Protocol, receiver), connection)
+    connection.set_protocol(incoming)
+    return incoming
