@@ -62,8 +62,10 @@ class Trace:
     ) -> None:
         """``trace_id``: 32 hexadecimal digits. ``parent_id``: the caller's span; 0: none."""
         self.trace_id, self.parent_id, self.recorded = trace_id, parent_id, recorded
-        self.span_id = _new_id()
-        self.began_s, self.began_at_s = time.monotonic(), time.time()
+        self.span_id = _new_id() if recorded else 0
+        """Of a trace that is not recorded: none; nobody is told of it."""
+        self.began_s = time.monotonic()
+        self.began_at_s = time.time() if recorded else 0.0
         self.ended_s = self.began_s
         self.parts: list[Part] = []
         self.left_out = 0
@@ -81,10 +83,13 @@ class Trace:
             return
         self.parts.append(Part(name, began_s, time.monotonic(), span_id or _new_id(), outcome))
 
-    def outgoing(self) -> tuple[int, str]:
-        """Return the id of a new span, and the header that makes it the parent of what follows."""
-        span_id = _new_id() if self.recorded else self.span_id
-        return span_id, f"{_VERSION}-{self.trace_id}-{span_id:016x}-{self.recorded:02x}"
+    def new_span(self) -> int:
+        """Return the id of a new span; 0 if the RPC is not recorded."""
+        return _new_id() if self.recorded else 0
+
+    def header(self, span_id: int) -> str:
+        """Return the header that makes a span the parent of what follows; 0: one not kept."""
+        return f"{_VERSION}-{self.trace_id}-{span_id or _new_id():016x}-{self.recorded:02x}"
 
     def end(self, method: str, code: str, attributes: Mapping[str, str | int]) -> None:
         """Export the RPC, which ends now."""

@@ -46,6 +46,7 @@ from tests.soak.hostile_faults import CASES, FAULTS, RARE
 from tests.soak.hostile_upstream import STALL_S
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import traced
+from tests.soak.written import Written, everything_written
 
 _STUB_SHARE: Final = 0.1
 _CANCELLED_SHARE: Final = 0.03
@@ -64,7 +65,8 @@ class Attack:
 
     def __init__(self, url: str, seed: int, size: int) -> None:
         self.secrets = Secrets.of(seed)
-        self.ears = Ears(Pieces(self.secrets))
+        self._pieces = Pieces(self.secrets)
+        self.ears = Ears(self._pieces)
         self.failures: Counter[str] = Counter()
         self._url = url
         self._seed = seed
@@ -82,7 +84,9 @@ class Attack:
             runner.run(self._beneath_grpc())
             # What asyncio says of tasks that nobody waited for it says when they are collected.
             gc.collect()
-        self._over_grpc()
+        with everything_written() as written:
+            self._over_grpc(written)
+            written.hear(self._pieces, self.ears)
         gc.collect()
         self.ears.flush()
 
@@ -158,7 +162,7 @@ class Attack:
         used[fault, place] = (_CALLS_OF_A_LIBRARY - 1, library, issuer)
         return library, issuer
 
-    def _over_grpc(self) -> None:
+    def _over_grpc(self, written: Written) -> None:
         """Let calls fail through the whole service, in each of its libraries in turn."""
         libraries = {
             f"{fault}.{place}": self._settings(fault, place).model_dump()
@@ -173,6 +177,7 @@ class Attack:
             default_library=next(iter(libraries)),
             drain_delay_s=0,
             drain_grace_s=1,
+            **written.settings(),
         )
         for text in (repr(settings), str(settings), settings.model_dump_json()):
             self.ears.hear("repr", "Settings", text)

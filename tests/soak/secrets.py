@@ -5,9 +5,10 @@ every logger at DEBUG and tracing switched on. What is listened to: status messa
 trailers; the text of each exception that surfaces, of its causes and contexts, and all local
 variables of their frames, those of cancelled calls too; log records before their redaction, and
 what the event loop is told of tasks that nobody waited for; reprs of what holds a secret; spans of
-aiohttp, requests and urllib3; metrics; stdout and stderr of the process, which has the product's
-log handlers; and a facade started as in production, with its command line. Heard must be: no 12
-characters in a row of any token, API key or secret key, in any spelling.
+aiohttp, requests and urllib3, and the service's own; the audit stream; metrics; stdout and stderr
+of the process, which has the product's log handlers; and a facade started as in production, with
+its command line. Heard must be: no 12 characters in a row of any token, API key or secret key, in
+any spelling.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.soak.hostile_upstream import HostileUpstream
 from tests.soak.measures import Measure, at_least, equal, report
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.traces import SINK
+from tests.soak.written import AUDIT, SPANS, Written, everything_written
 
 FULL: Final = 100_000
 SEED: Final = 20261123
@@ -63,7 +65,9 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             attack = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err)
             try:
-                in_production = _facade_process(folder, upstream, secrets, ears)
+                with everything_written() as written:
+                    in_production = _facade_process(folder, upstream, secrets, ears, written)
+                    written.hear(pieces, ears)
                 assert attack.wait(3600) == 0, (folder / "stderr").read_text("utf-8")[-3000:]
             finally:
                 attack.kill()
@@ -87,6 +91,8 @@ def run(size: int, *, seed: int = SEED) -> list[Measure]:
             at_least("kinds of fault and place", len(upstream.served), len(CASES)),
             at_least("texts listened to", sum(ears.texts.values()), size * 5),
             at_least("spans listened to", ears.texts[SINK], 2),
+            at_least("spans of calls listened to", ears.texts[SPANS], size * 0.1),
+            at_least("audit lines listened to", ears.texts[AUDIT], size * 0.05),
             equal("answers about metrics", ears.texts["metrics"], 8),
             equal("redirects followed", upstream.trapped, 0),
             *_per_sink(ears),
@@ -97,21 +103,27 @@ def _per_sink(ears: Ears) -> Iterator[Measure]:
     sinks = (
         *("status", "trailers", "exception text", "exception attribute", "local variable"),
         *("event loop", "log record", "repr", "stdout", "stderr", "log", "cmdline", "metrics"),
-        SINK,
+        *(SINK, SPANS, AUDIT),
     )
     for sink in sinks:
         count = sum(n for (heard_in, _), n in ears.heard.items() if heard_in == sink)
         yield equal(f"secrets in: {sink}", count, 0)
 
 
-def _facade_process(folder: Path, upstream: HostileUpstream, secrets: Secrets, ears: Ears) -> int:
+def _facade_process(
+    folder: Path, upstream: HostileUpstream, secrets: Secrets, ears: Ears, written: Written
+) -> int:
     """Let calls fail in a facade started as in production; return how many did."""
     pair = (secrets.api_key, secrets.secret_key)
     facade = Facade(
         folder / "facade",
         f"{upstream.url}/any/any",
         {f"library{number}": pair for number in range(16)} | {"default": pair},
-        environment={"PRODUCTSEARCH_LOG_LEVEL": "DEBUG", "PRODUCTSEARCH_DRAIN_DELAY_S": "0"},
+        environment={
+            "PRODUCTSEARCH_LOG_LEVEL": "DEBUG",
+            "PRODUCTSEARCH_DRAIN_DELAY_S": "0",
+            **written.environment(),
+        },
     )
     with facade:
         ears.hear("cmdline", "facade", Path(f"/proc/{facade.pid}/cmdline").read_text())

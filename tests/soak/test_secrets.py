@@ -15,12 +15,15 @@ import aiohttp
 import pytest
 import requests
 
+from productsearch_service.observability.traces import Spans
+from productsearch_service.traces import Trace
 from tests.fakes.upstream import PATH, FakeUpstream, Fault
 from tests.soak.ears import Ears, Records, hear_loop
 from tests.soak.measures import assert_kept
 from tests.soak.secret_pieces import Pieces, Secrets
 from tests.soak.secrets import FULL, SEED, run
 from tests.soak.traces import SINK, traced
+from tests.soak.written import AUDIT, SPANS, everything_written
 
 SIZE = FULL // 10
 SECRETS = Secrets.of(SEED)
@@ -86,6 +89,23 @@ def test_the_ears_hear_spans(upstream: FakeUpstream, ask: Callable[[str], None])
         ask(f"{upstream.url}/?access_token={SECRETS.tokens[0]}")
     ears.flush()
     assert {(SINK, "span POST: token, plain")} == {*ears.heard}
+
+
+def test_the_ears_hear_what_a_facade_writes_of_its_calls() -> None:
+    """A token in a span of its own, or in its audit stream, is heard."""
+    pieces = Pieces(SECRETS)
+    ears = Ears(pieces)
+    leak = f"url {SECRETS.tokens[0]}"
+    with everything_written() as written:
+        spans = Spans.to(written.collector.url)
+        trace = Trace("1" * 32, 0, recorded=True, export=spans.export)
+        trace.end("AddImage", "OK", {"leak": leak})
+        spans.close()
+        written.audit_file.write_text(f"one\n{leak}\n")
+        written.hear(pieces, ears)
+    ears.flush()
+    assert {SPANS, AUDIT} == {sink for sink, _ in ears.heard}
+    assert (1, 2) == (ears.texts[SPANS], ears.texts[AUDIT])
 
 
 def test_the_ears_hear_what_the_event_loop_tells() -> None:

@@ -307,8 +307,8 @@ class Exchange:
         began_s = time.monotonic()
         span_id, headers, trace = 0, None, context.trail.trace
         if trace is not None:
-            span_id, parent = trace.outgoing()
-            headers = {traces.HEADER: parent} if self.sends_trace else None
+            span_id = trace.new_span()
+            headers = {traces.HEADER: trace.header(span_id)} if self.sends_trace else None
         try:
             told = await self.transport.post(_PATH + method, _query(token), body, deadline, headers)
             told_s = time.monotonic()
