@@ -104,11 +104,13 @@ test-cli: $(installed) ## the command line, then imports that are killed and mov
 	$(bin)/python -u -m tests.soak.imports
 	$(bin)/python -u -m tests.soak.cli_start
 
+MINUTES ?= 10
 .PHONY: test-console
-test-console: $(installed) ## the console in a real browser: axe, keys, content policy (Debian's chromium)
+test-console: $(installed) ## the console in a real browser: axe, keys, content policy, scroll (chromium)
 	$(bin)/python -m pytest tests/console
 	$(bin)/python -u -m tests.console.browser
 	$(bin)/python -u -m tests.console.pages_at_scale
+	$(bin)/python -u -m tests.console.endless_scroll $(MINUTES)
 
 .PHONY: test-mesh
 test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifests, official tools (Go)

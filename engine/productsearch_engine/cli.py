@@ -117,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     library_commands.add_actions(library, common)
     users = commands.add_parser("user", help="let people sign in to the console")
     people.add_actions(users, plain)
+    undoing = commands.add_parser(
+        "undo", parents=[plain], help="take back a change that the console made in the last day"
+    )
+    people.add_undo(undoing)
     erasing = commands.add_parser(
         "purge", parents=[plain], help="erase images everywhere, without undo"
     )

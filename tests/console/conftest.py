@@ -50,6 +50,11 @@ class Shop:
             assert 2 == answer["error_code"], answer  # a busy machine: callers try again
         raise AssertionError(answer)
 
+    def close(self) -> None:
+        """Close the connections of its people."""
+        for each in (self.caller, self.editor, self.looker):
+            each.close()
+
 
 @pytest.fixture(scope="session")
 def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
@@ -61,10 +66,9 @@ def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
 @pytest.fixture(scope="session")
 def shared_shop(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Shop]:
     """A library that tests share: for what is refused."""
-    made = _shop(engine, pool, 500_000)
+    made = made_shop(engine, pool)
     yield made
-    for each in (made.caller, made.editor, made.looker):
-        each.close()
+    made.close()
 
 
 @pytest.fixture
@@ -73,13 +77,12 @@ def new_shop(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[Callable[...
     made: list[Shop] = []
 
     def make(capacity: int = 500_000) -> Shop:
-        made.append(_shop(engine, pool, capacity))
+        made.append(made_shop(engine, pool, capacity))
         return made[-1]
 
     yield make
     for shop in made:
-        for each in (shop.caller, shop.editor, shop.looker):
-            each.close()
+        shop.close()
 
 
 @pytest.fixture
@@ -88,7 +91,8 @@ def shop(new_shop: Callable[..., Shop]) -> Shop:
     return new_shop()
 
 
-def _shop(engine: Engine, pool: ConnectionPool[Any], capacity: int) -> Shop:
+def made_shop(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000) -> Shop:
+    """Make a library with its people; whoever made it closes it."""
     number = next(_numbers)
     name = f"shop-{number}"
     # What ``library create`` and ``user add`` do, without starting Python for every test.

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from psycopg_pool import ConnectionPool
 
-from demo.processes import Engine
+from demo.processes import Engine, ServerError
 from tests.console.conftest import Shop
 from tests.console.person import change_of, signs_of
 from tests.engine.image_files import jpeg
@@ -131,6 +132,40 @@ def test_values_are_checked(shop: Shop, pool: ConnectionPool[Any]) -> None:
         assert rule in answer.text
         assert fields["brief"] in answer.text
     assert [b"kept"] == [row[2] for row in rows(pool, shop)]
+
+
+def test_broken_json_is_told(shop: Shop) -> None:
+    """A brief that begins like JSON and is none is stored as it is, and the page says so."""
+    warning = re.compile(r"<small [^>]*data-json[^>]*>")
+    sign = shop.add(jpeg(1), "text")
+    for brief, broken in (
+        ('{"sku": "1"}', False),
+        ('{"sku": "1"', True),
+        ("[1, 2,]", True),
+        ("a {b", False),
+        ("[" * 250, True),
+    ):
+        version = VERSION.findall(shop.editor.get(f"/console/images/{sign}").text)[0]
+        edited = {"brief": brief, "version": version}
+        saved = shop.editor.send(f"/console/images/{sign}", edited)
+        (found,) = warning.findall(shop.editor.get(saved.headers["location"]).text)
+        assert broken == ("hidden" not in found), brief
+
+
+@pytest.mark.slow
+def test_undo_by_command(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """The command lists what can be undone, and undoes a change by its number, once."""
+    sign = shop.add(jpeg(1), "kept")
+    before = rows(pool, shop)
+    change = change_of(shop.editor.send("/console/delete", {"sign": sign}))
+    (line,) = engine.command("undo", shop.name).splitlines()[1:]
+    assert [change, "delete", "1"] == [line.split()[each] for each in (0, 3, 4)]
+    assert "1 of 1 images are as before" in engine.command("undo", shop.name, change)
+    assert before == rows(pool, shop)
+    assert 1 == len(engine.command("undo", shop.name).splitlines())
+    with pytest.raises(ServerError, match="no such change"):
+        engine.command("undo", shop.name, change)
+    assert "a command" in shop.looker.get("/console/changes").text
 
 
 def test_purge(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:

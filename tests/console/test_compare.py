@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
 from productsearch_engine.console.compare import Join, joined
+from productsearch_engine.store.users import Users
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
 from tests.engine.image_files import jpeg
@@ -58,7 +61,9 @@ def test_two_libraries(new_shop: Shops) -> None:
     assert 404 == person.get(f"/console/beside/{only}.webp").status_code
 
 
-def test_the_other_library_asks_for_a_password(shared_shop: Shop, engine: Engine) -> None:
+def test_the_other_library_asks_for_a_password(
+    shared_shop: Shop, new_shop: Shops, engine: Engine, pool: ConnectionPool[Any]
+) -> None:
     """A wrong one is refused and counts; the access ends with its user, and with signing out."""
     person = Person(engine.url)
     assert 303 == person.sign_in(*shared_shop.keys).status_code
@@ -67,14 +72,12 @@ def test_the_other_library_asks_for_a_password(shared_shop: Shop, engine: Engine
         assert (401 if n < 10 else 429) == refused.status_code
     other = Person(engine.url)
     assert 303 == other.sign_in(*shared_shop.keys).status_code
-    engine.create_library("beside")
-    password = engine.command("user", "add", "beside-1", "--library", "beside", "--role", "edit")
-    word = re.findall(r"password +(\S+)", password)[0]
-    fields = {"name": "beside-1", "password": word}
+    beside = new_shop()
+    fields = {"name": beside.looker_name, "password": PASSWORD}
     assert 303 == other.send("/console/compare/library", fields).status_code
-    assert "Leave beside" in other.get("/console/compare").text
-    engine.command("user", "remove", "beside-1")
-    assert "Leave beside" not in other.get("/console/compare").text
+    assert f"Leave {beside.name}" in other.get("/console/compare").text
+    Users(pool).remove(beside.looker_name)
+    assert f"Leave {beside.name}" not in other.get("/console/compare").text
 
 
 def test_one_kind_of_session_is_not_the_other(shared_shop: Shop, engine: Engine) -> None:

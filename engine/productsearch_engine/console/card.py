@@ -56,5 +56,16 @@ def _pairs(brief: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, _plain(value)) for name, value in members.items())
 
 
+def is_broken_json(brief: str) -> bool:
+    """Return whether a brief begins as JSON's objects and lists do, and is not JSON."""
+    if not brief.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(brief)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from productsearch_engine.console import notice, pages
-from productsearch_engine.console.card import card
+from productsearch_engine.console.card import card, is_broken_json
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
@@ -113,6 +113,7 @@ class ImagePage:
             status,
             section="images",
             card=card(image),
+            is_broken_json=is_broken_json,
             view=view,
             mine=mine,
             refused=refused,

@@ -1,4 +1,4 @@
-"""The commands ``user add``, ``user remove`` and ``user list``, and ``purge``.
+"""The commands ``user add``, ``user remove`` and ``user list``, ``undo`` and ``purge``.
 
 Knows arguments and what is printed. Does not know HTTP.
 """
@@ -8,12 +8,19 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from datetime import UTC
 
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.limits import PASSWORD_BYTES_MAX
 from productsearch_engine.settings import Settings
 from productsearch_engine.store import signs
-from productsearch_engine.store.journal import Journal
+from productsearch_engine.store.images import LibraryFullError
+from productsearch_engine.store.journal import (
+    Author,
+    ChangedSinceError,
+    Journal,
+    NothingToUndoError,
+)
 from productsearch_engine.store.libraries import Libraries, LibraryError
 from productsearch_engine.store.users import Users
 
@@ -45,6 +52,15 @@ def add_purge(purge: argparse.ArgumentParser) -> None:
     purge.add_argument("name", help="the library")
     purge.add_argument("cont_sign", nargs="+", help="the images, as uint32,uint32")
     purge.set_defaults(run=_purge)
+
+
+def add_undo(undo: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``undo``."""
+    undo.add_argument("name", help="the library")
+    undo.add_argument(
+        "change", nargs="?", type=int, help="its number; without one those of a day are listed"
+    )
+    undo.set_defaults(run=_undo)
 
 
 def _add(chosen: Settings, options: argparse.Namespace) -> None:
@@ -80,6 +96,28 @@ def _list(chosen: Settings, _options: argparse.Namespace) -> None:
     print(f"{'LIBRARY':24} {'ROLE':6} NAME")
     for user in users:
         print(f"{user.library:24} {user.role:6} {user.name}")
+
+
+def _undo(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        library, journal = Libraries(pool).named(options.name), Journal(pool)
+        if options.change is None:
+            print(f"{'CHANGE':>10} {'WHEN (UTC)':19} {'KIND':6} {'IMAGES':>6} WHO")
+            for each in journal.last(library):
+                if each.undoable:
+                    when = each.changed_at.astimezone(UTC).isoformat(" ", "seconds")[:19]
+                    print(f"{each.id:10} {when} {each.kind:6} {each.image_count:6} {each.who}")
+            return
+        try:
+            author = Author(name="a command", address="")
+            restored, wanted = journal.undo(library, options.change, author)
+        except NothingToUndoError:
+            raise LibraryError(f"{options.name!r} has no such change to undo") from None
+        except ChangedSinceError:
+            raise LibraryError("all of its images were changed or added again since") from None
+        except LibraryFullError:
+            raise LibraryError(f"{options.name!r} is full: grow it, then undo again") from None
+    print(f"{options.name}: {restored} of {wanted} images are as before")
 
 
 def _purge(chosen: Settings, options: argparse.Namespace) -> None:

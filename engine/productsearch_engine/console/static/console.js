@@ -19,11 +19,23 @@ function fade(notice) {
   setTimeout(() => notice.remove(), 30_000);
 }
 
-// Bytes that a brief has left.
+function isBrokenJson(text) {
+  if (!/^\s*[{[]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+// Bytes that a brief has left, and whether it is the JSON that it begins to be.
 function countBytes(field) {
   const shown = one("[data-left]", field.closest("label"));
   const most = Number(field.dataset.bytes);
+  const warning = one("[data-json]", field.closest("label"));
   const count = () => {
+    if (warning) warning.hidden = !isBrokenJson(field.value);
     const left = most - new TextEncoder().encode(field.value).length;
     shown.textContent = `(${left})`;
     field.setAttribute("aria-invalid", String(left < 0));
@@ -270,29 +282,91 @@ async function queue(form) {
   for (const field of all("input[type=file]", form)) field.value = "";
 }
 
-// Further pages while scrolling, up to 600 images; then by the link, so the tab stays small.
+// Further pages while scrolling, forwards and back. Pages far from sight are taken out, so the tab
+// stays small; while images are selected none is, and loading ends at the bound instead.
 const CARDS_MAX = 600;
 
-function scrollOn(link) {
+function scrollOn(pager) {
+  const grid = one("[data-grid]");
+  const [back, on] = [one("[data-back]"), one("[data-more]", pager)];
+  if (!on) return;
+  const pageOf = (found, here, cards) => {
+    const [prev, next] = ["prev", "next"].map((rel) => one(`.pager a[rel=${rel}]`, found)?.getAttribute("href"));
+    return { cards, here, prev, next };
+  };
+  const pages = [pageOf(document, location.href, all("[data-card]", grid))];
+  // The column of the first card: the others keep theirs when cards before them come or go.
+  let offset = 0;
+  const shift = (by) => {
+    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+    for (const page of pages.slice(0, 2)) page.cards[0].style.gridColumnStart = "";
+    offset = (((offset + by) % columns) + columns) % columns;
+    if (offset) pages[0].cards[0].style.gridColumnStart = offset + 1;
+  };
+  // What is in sight stays there. Most browsers see to that, but not at the very top.
+  const steadily = (change) => {
+    const seen = scrollY < 1 || !CSS.supports("overflow-anchor", "auto")
+      ? all("[data-card]", grid).find((each) => each.getBoundingClientRect().bottom > 0) : null;
+    const top = seen?.getBoundingClientRect().top;
+    change();
+    if (seen?.isConnected) scrollBy(0, seen.getBoundingClientRect().top - top);
+  };
+  const forwards = (page, full) => {
+    grid.append(...page.cards);
+    pages.push(page);
+    if (!full) return;
+    const { cards } = pages.shift();
+    for (const each of cards) each.remove();
+    shift(cards.length);
+  };
+  const backwards = (page, full) => {
+    grid.prepend(...page.cards);
+    pages.unshift(page);
+    shift(-page.cards.length);
+    if (full) for (const each of pages.pop().cards) each.remove();
+  };
+  const show = () => {
+    for (const [link, href] of [[back, pages[0].prev], [on, pages.at(-1).next]]) {
+      link.hidden = !href;
+      if (href) link.setAttribute("href", href);
+    }
+    // The address is that of the page in sight, for whoever goes on from here and comes back.
+    const inSight = pages.findLast((page) => page.cards[0].getBoundingClientRect().top < innerHeight / 2);
+    history.replaceState(history.state, "", (inSight ?? pages[0]).here);
+    document.dispatchEvent(new CustomEvent("console:more"));
+  };
   let loading = false;
-  const seen = new IntersectionObserver(async (entries) => {
-    if (loading || !entries.some((each) => each.isIntersecting) || all("[data-card]").length >= CARDS_MAX) return;
+  const load = async (link) => {
+    const full = pages.reduce((sum, page) => sum + page.cards.length, 0) >= CARDS_MAX;
+    if (loading || link.hidden || (full && one("[data-pick]:checked"))) return;
     loading = true;
     const answer = await fetch(link.href).catch(() => null);
     if (answer?.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const cards = all("[data-card]", page).map((each) => document.importNode(each, true));
-      one("[data-grid]").append(...cards);
-      const next = one("[data-more]", page);
-      if (next) link.href = next.href;
-      else link.remove();
-      document.dispatchEvent(new CustomEvent("console:more"));
+      const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const cards = all("[data-card]", found).map((each) => document.importNode(each, true));
+      const page = pageOf(found, link.href, cards);
+      if (cards.length) steadily(() => (link === on ? forwards : backwards)(page, full));
+      else if (link === on) pages.at(-1).next = null;
+      else pages[0].prev = null;
+      show();
     }
     loading = false;
-    seen.unobserve(link);
-    if (link.isConnected) seen.observe(link);
+    // Seen anew: a link that stays in sight is not reported twice.
+    for (const each of [back, on]) {
+      seen.unobserve(each);
+      seen.observe(each);
+    }
+  };
+  const seen = new IntersectionObserver((entries) => {
+    for (const each of entries) if (each.isIntersecting) load(each.target);
   }, { rootMargin: "800px" });
-  seen.observe(link);
+  addEventListener("resize", () => shift(-offset));
+  one("a[rel=prev]", pager)?.remove();
+  if (pages[0].prev) back.setAttribute("href", pages[0].prev);
+  back.hidden = !pages[0].prev;
+  seen.observe(on);
+  // Whoever comes by an address in the middle sees that page first.
+  addEventListener("scroll", () => seen.observe(back), { once: true });
 }
 
 // The adds of the last days, in the page's own colours; the table below has the same numbers.
@@ -328,7 +402,7 @@ all("[data-bytes]").forEach(countBytes);
 all("[data-selection]").forEach(select);
 all("[data-drop]").forEach(drop);
 all("[data-part]").forEach(part);
-all("[data-more]").forEach(scrollOn);
+all("[data-pages]").forEach(scrollOn);
 document.addEventListener("keydown", press);
 for (const field of all("[data-sends]"))
   field.addEventListener("change", () => {
