@@ -9,22 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Box, Pixels
+from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.local_features import Corners
 from productsearch_engine.embedding.region import cut
 from productsearch_engine.images.image_file import ImageFile
-from productsearch_engine.images.small_copy import read_kept
 
 
 def agreeing(content: bytes, region: Box | None, copies: Sequence[bytes]) -> bytes:
     """Return how many corners of an image each copy shares with it: uint16, little endian.
 
-    copies: WebP, empty for an image without one. Raises ImageError.
+    copies: WebP, empty for an image without one; one that cannot be read agrees with nothing.
+    Raises ImageError.
     """
-    searched = _corners(ImageFile.checked(content).pixels(), region)
-    counts = [searched.agreeing(_corners(read_kept(copy))) if copy else 0 for copy in copies]
+    image = ImageFile.checked(content).pixels()
+    searched = Corners(cut(image, region) if region else image)
+    found = [Corners.of_copy(copy) for copy in copies]
+    counts = [0 if each is None else searched.agreeing(each) for each in found]
     return np.array(counts, "<u2").tobytes()
-
-
-def _corners(image: Pixels, region: Box | None = None) -> Corners:
-    return Corners(cut(image, region) if region else image)
