@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.store import tables
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
+from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.reembeddings import Copy, Other, Reembeddings
+from productsearch_engine.store.second_search import SecondSearch
+from productsearch_engine.store.statements import ClassFilter
 from tests.engine.databases import connected
 
 BEFORE, AFTER = 4, 8
@@ -223,6 +227,36 @@ def test_images_added_late_are_not_lost(pool: WatchedPool) -> None:
     assert [5, 0] == unmatched(pool, f"images_{shop.id}_1", f"nearest_{shop.id}")
     assert [5, 0] == unmatched(pool, second(shop), f"{second(shop)}_nearest")
     assert 0 == count(pool, "select count(*) from late_images where library_id = %s", shop.id)
+
+
+def test_the_second_embedding_is_searched_by_prefixes(pool: WatchedPool) -> None:
+    """A large library finds candidates by them, a small one and a filter compare every image."""
+    shop = library(pool, "second-search", 30)
+    change, other = filled(pool, shop)
+    change.switch(other, lambda *_: None)
+    switched = Libraries(pool).named("second-search")
+    before = Reembeddings(pool).other(switched)
+    assert before is not None
+    assert ("four-1", True) == (before.embedding, before.has_nearest)
+    everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+    query = np.random.default_rng(3).normal(size=BEFORE).astype(np.float32)
+
+    def found(borders: Borders, classes: ClassFilter = everything) -> list[tuple[int, float]]:
+        searching = SecondSearch(pool, borders)
+        hits = searching.hits(switched, before, query, classes, digest(3), 40)
+        assert [hit.sign for hit in hits if hit.same] in ([hits[0].sign], [])
+        return [(hit.sign, hit.cosine) for hit in hits]
+
+    large, small = Borders(exact_images=0), Borders()
+    exact = found(small)
+    assert (30, exact) == (len(exact), found(large))
+    with pool.connection() as connection:
+        connection.execute(
+            f"delete from {second(shop)}_nearest where sign = %s".encode(), [exact[0][0]]
+        )
+        connection.execute(f"update {second(shop)} set class_id1 = 1".encode())
+    assert (exact, exact[1:]) == (found(small), found(large))
+    assert exact == found(large, replace(everything, class_id1=1))
 
 
 def test_another_embedding_looks_at_the_same_region(pool: WatchedPool) -> None:

@@ -68,6 +68,10 @@ class Other:
     dimensions: int
     served_until: datetime | None
     """When it stopped serving; None if it has not served yet."""
+    has_nearest: bool = False
+    """Whether candidates can be found by prefixes of its vectors."""
+    axes: str | None = None
+    """Of these prefixes; None: they are the whole vectors."""
 
 
 class BusyError(Exception):
@@ -101,8 +105,10 @@ class Reembeddings:
         """Return the library's second embedding, if it has one."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select embedding, dimensions, served_until from reembeddings"
-                " where library_id = %s",
+                "select r.embedding, r.dimensions, r.served_until,"
+                " coalesce(r.nearest_generation = l.generation, false), r.nearest_axes"
+                " from reembeddings r join libraries l on l.id = r.library_id"
+                " where r.library_id = %s",
                 [library.id],
             ).fetchone()
         return None if row is None else Other(*row)
