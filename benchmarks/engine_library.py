@@ -7,28 +7,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from benchmarks.engine_vectors import DIMENSIONS, EMBEDDING, Drawn
+from productsearch_engine.limits import IMPORT_BATCH_ROWS
 from productsearch_engine.store import tables
 from productsearch_engine.store.bulk_index import BulkIndex
+from productsearch_engine.store.bulk_rows import BulkRows, Row
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Libraries, Library
 
 WRITERS: Final = 8
 _BRIEF: Final = b'{"sku": "%012d", "title": "a product with a name of usual length"}'
-_COLUMNS: Final = ("int8", "int8", "bytea", "bytea", "int4", "int4", "halfvec")
-_COPY: LiteralString = (
-    "copy {} (library_id, sign, digest, brief, class_id1, class_id2, embedding)"
-    " from stdin (format binary)"
-)
 _ADDS_FROM: Final = 1 << 40
 """Signs of images that are added one by one; those that are copied have lower ones."""
 
@@ -48,23 +43,17 @@ def filled(pool: ConnectionPool[Any], drawn: Drawn) -> Filled:
     name = f"bench-{len(drawn.vectors)}"
     libraries.create(name, capacity=10**9, embedding=EMBEDDING, dimensions=DIMENSIONS, api_key=None)
     library = libraries.named(name)
-    table = tables.images(library.id)
     index.drop(library)
+    rows, bulk = list(_rows(drawn)), BulkRows(pool)
     began_s = time.perf_counter()
+    for first in range(0, len(rows), IMPORT_BATCH_ROWS):
+        bulk.load(library, rows[first : first + IMPORT_BATCH_ROWS])
+    loaded_s = time.perf_counter() - began_s
+    index.build(library, helpers=0)
+    built_s = time.perf_counter() - began_s - loaded_s
     with _long(pool) as connection:
-        with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(table)) as copy:
-            copy.set_types(_COLUMNS)
-            for row in _rows(library, drawn):
-                copy.write_row(row)
-        connection.execute(
-            "update libraries set image_count = %s where id = %s",
-            [len(drawn.vectors), library.id],
-        )
-        loaded_s = time.perf_counter() - began_s
-        index.build(library, helpers=0)
-        built_s = time.perf_counter() - began_s - loaded_s
-        for each in (table, tables.nearest(library.id)):
-            connection.execute(sql.SQL("vacuum (analyze) {}").format(each))
+        for table in (tables.images(library.id), tables.nearest(library.id)):
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(table))
     return Filled(libraries.named(name), loaded_s, built_s)
 
 
@@ -142,16 +131,19 @@ def _a_second(work: Callable[[int], None], count: int) -> float:
     return count / (time.perf_counter() - began_s)
 
 
-def _rows(library: Library, drawn: Drawn) -> Iterator[tuple[object, ...]]:
+def _rows(drawn: Drawn) -> Iterator[Row]:
     for sign, vector in enumerate(drawn.vectors):
-        yield (
-            library.id,
-            sign,
-            sign.to_bytes(32),
-            _BRIEF % sign,
-            int(drawn.at_random[sign]),
-            int(drawn.alike[sign]),
-            HalfVector(vector),
+        yield Row(
+            sign=sign,
+            digest=sign.to_bytes(32),
+            brief=_BRIEF % sign,
+            class_id1=int(drawn.at_random[sign]),
+            class_id2=int(drawn.alike[sign]),
+            vector=vector.astype("<f2").tobytes(),
+            created_at=None,
+            updated_at=None,
+            copy=None,
+            region=None,
         )
 
 
@@ -159,5 +151,4 @@ def _rows(library: Library, drawn: Drawn) -> Iterator[tuple[object, ...]]:
 def _long(pool: ConnectionPool[Any]) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection of its own without limits of time, with the pool's address."""
     with psycopg.connect(str(pool.conninfo), autocommit=True) as connection:
-        register_vector(connection)
         yield connection

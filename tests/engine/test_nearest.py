@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from productsearch_engine.embedding import prefix_axes
 from productsearch_engine.embedding.interface import Vectors
 from productsearch_engine.server.nearest_tables import completing
 from productsearch_engine.store import nearest_builds, tables
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders
+from tests.engine.bulk_library import rows
 from tests.engine.databases import connected
 from tests.engine.test_store import EVERY, image, library, vector
 
@@ -114,12 +117,18 @@ def test_nothing_is_lost_while_it_is_carried_over(
             if seed % 3 == 0:
                 assert 1 == Images(pool).delete(shop, [sign])
 
+    def load() -> None:
+        for seed in range(10_000):
+            if stopped.is_set():
+                return
+            assert 9 == BulkRows(pool).load(shop, list(rows(9, seed, plain=True))).added
+
     def forget() -> None:
         for sign in signs[::2]:
             assert 1 == Images(pool).delete(shop, [sign])
 
     writers = [threading.Thread(target=write, args=(first,)) for first in (20_000, 40_000)]
-    writers.append(threading.Thread(target=forget))
+    writers += [threading.Thread(target=work) for work in (forget, load)]
     for writer in writers:
         writer.start()
     try:
@@ -149,7 +158,8 @@ def test_what_was_stopped_is_taken_up_again(
     while done < COUNT - 7:
         NearestBuilds(pool).build(shop, has_done_more)
         assert not Libraries(pool).named("stopped").nearest
-        assert done < len(prefixes(pool, shop)) <= done + 7
+        # None, if the connection of the build before has not let go of the library yet.
+        assert done <= len(prefixes(pool, shop)) <= done + 7
         done = len(prefixes(pool, shop))
     NearestBuilds(pool).look()
     assert Libraries(pool).named("stopped").nearest
@@ -227,6 +237,36 @@ def test_prefixes_are_turned_to_the_axes(
     stored = prefixes(pool, shop)
     found = np.array([stored[sign] for sign in range(len(vectors))])
     assert np.abs(found - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [pytest.param("compact-1", id="given"), pytest.param("others", id="by the trigger")],
+)
+def test_a_load_makes_the_same_prefixes(
+    pool: ConnectionPool[Any], turned: tuple[Library, Vectors], axes: str
+) -> None:
+    """Whoever computes them; signs that are taken are derived anew in both tables."""
+    known, name = Libraries(pool), f"loaded-{axes}"
+    known.create(name, capacity=10**6, embedding="compact-1", dimensions=512, api_key=None)
+    shop = known.named(name)
+    with pool.connection() as connection:
+        connection.execute(
+            "insert into axes select 'others', number + 1, axis from axes where name = 'compact-1'"
+            " on conflict do nothing"
+        )
+        connection.execute("update libraries set nearest_axes = %s where id = %s", [axes, shop.id])
+    first, *others = rows(30, 1, 512, plain=True)
+    others[0] = replace(others[0], sign=first.sign)
+    assert 30 == BulkRows(pool).load(shop, [first, *others]).added
+    stored, made = wholes(pool, shop), prefixes(pool, shop)
+    rotation = prefix_axes.of("compact-1")
+    assert rotation is not None
+    assert 30 == len(stored)
+    assert stored.keys() == made.keys()
+    for sign, whole in stored.items():
+        expected = rotation.rows.astype(np.float32) @ np.array(whole, np.float32)
+        assert np.abs(expected - made[sign]).max() < 2e-3
 
 
 def test_candidates_are_ranked_by_the_whole_vector(

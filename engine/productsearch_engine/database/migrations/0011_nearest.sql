@@ -48,8 +48,10 @@ begin
 end
 $$;
 
+-- Who loads many rows writes their prefixes itself, all at once, and says so.
 create trigger images_nearest after insert on images
-    for each row execute function note_nearest();
+    for each row when (coalesce(current_setting('productsearch.prefixes', true), '') <> 'given')
+    execute function note_nearest();
 
 create or replace function forget_image() returns trigger language plpgsql as $$
 declare
