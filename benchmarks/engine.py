@@ -31,6 +31,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.store import tables
+from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import ClassFilter
@@ -139,13 +140,7 @@ def _filled(pool: ConnectionPool[Any]) -> Library:
         if library.image_count >= _STORED:
             return library
         connection.execute("set statement_timeout = 0")
-        rows = connection.execute(
-            "select indexname, indexdef from pg_indexes where tablename = %s"
-            " and indexdef like '%%hnsw%%'",
-            [f"images_{library.id}"],
-        ).fetchall()
-        for name, _ in rows:
-            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
+        BulkIndex(pool).drop(library)
         connection.execute(sql.SQL("delete from {}").format(table))
         copied = sql.SQL(
             "copy {} (library_id, sign, digest, brief, embedding) from stdin (format binary)"
@@ -155,14 +150,11 @@ def _filled(pool: ConnectionPool[Any]) -> Library:
             for sign, vector in enumerate(_vectors(library.embedding)):
                 row = (library.id, sign, sign.to_bytes(32), b"brief %d" % sign, HalfVector(vector))
                 copy.write_row(row)
-        connection.execute("set maintenance_work_mem = '1GB'")
-        connection.execute("set max_parallel_maintenance_workers = 2")
-        for _, definition in rows:
-            connection.execute(definition.encode())
+        BulkIndex(pool).build(library, helpers=1)
         connection.execute(
             "update libraries set image_count = %s where id = %s", [_STORED, library.id]
         )
-        connection.execute(sql.SQL("analyze {}").format(table))
+        BulkIndex(pool).analyze(library)
     return library
 
 

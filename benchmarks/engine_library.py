@@ -6,72 +6,69 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final, LiteralString
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
-from benchmarks.engine_vectors import DIMENSIONS, Drawn
+from benchmarks.engine_vectors import DIMENSIONS, EMBEDDING, Drawn
+from productsearch_engine.limits import IMPORT_BATCH_ROWS
 from productsearch_engine.store import tables
+from productsearch_engine.store.bulk_index import BulkIndex
+from productsearch_engine.store.bulk_rows import BulkRows, Row
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Libraries, Library
 
 WRITERS: Final = 8
 _BRIEF: Final = b'{"sku": "%012d", "title": "a product with a name of usual length"}'
-_COLUMNS: Final = ("int8", "int8", "bytea", "bytea", "int4", "int4", "halfvec")
-_COPY: LiteralString = (
-    "copy {} (library_id, sign, digest, brief, class_id1, class_id2, embedding)"
-    " from stdin (format binary)"
-)
 _ADDS_FROM: Final = 1 << 40
 """Signs of images that are added one by one; those that are copied have lower ones."""
 
 
-def filled(pool: ConnectionPool[Any], drawn: Drawn) -> tuple[Library, float]:
-    """Return a new library with all vectors, sign n for the n-th, and the index's build seconds."""
-    libraries = Libraries(pool)
+@dataclass(frozen=True)
+class Filled:
+    """A library with its images, and the seconds that the rows and then the index took."""
+
+    library: Library
+    loaded_s: float
+    built_s: float
+
+
+def filled(pool: ConnectionPool[Any], drawn: Drawn) -> Filled:
+    """Return a new library with all vectors, sign n for the n-th."""
+    libraries, index = Libraries(pool), BulkIndex(pool)
     name = f"bench-{len(drawn.vectors)}"
-    libraries.create(name, capacity=10**9, embedding="drawn", dimensions=DIMENSIONS, api_key=None)
+    libraries.create(name, capacity=10**9, embedding=EMBEDDING, dimensions=DIMENSIONS, api_key=None)
     library = libraries.named(name)
-    table = tables.images(library.id)
+    index.drop(library)
+    rows, bulk = list(_rows(drawn)), BulkRows(pool)
+    began_s = time.perf_counter()
+    for first in range(0, len(rows), IMPORT_BATCH_ROWS):
+        bulk.load(library, rows[first : first + IMPORT_BATCH_ROWS])
+    loaded_s = time.perf_counter() - began_s
+    index.build(library, helpers=0)
+    built_s = time.perf_counter() - began_s - loaded_s
     with _long(pool) as connection:
-        indexes = connection.execute(
-            "select indexname, indexdef from pg_indexes where tablename = %s"
-            " and indexdef like '%%hnsw%%'",
-            [f"images_{library.id}"],
-        ).fetchall()
-        for index, _ in indexes:
-            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(index)))
-        with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(table)) as copy:
-            copy.set_types(_COLUMNS)
-            for row in _rows(library, drawn):
-                copy.write_row(row)
-        connection.execute(
-            "update libraries set image_count = %s where id = %s",
-            [len(drawn.vectors), library.id],
-        )
-        began_s = time.perf_counter()
-        for _, definition in indexes:
-            connection.execute(definition.encode())
-        built_s = time.perf_counter() - began_s
-        connection.execute(sql.SQL("vacuum (analyze) {}").format(table))
-    return libraries.named(name), built_s
+        for table in (tables.images(library.id), tables.nearest(library.id)):
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(table))
+    return Filled(libraries.named(name), loaded_s, built_s)
 
 
 def sizes(pool: ConnectionPool[Any], library: Library) -> dict[str, int]:
-    """Return the bytes of the table with all its indexes, and of the index of the vectors."""
-    name = tables.images(library.id, library.generation).as_string(None)
+    """Return the bytes of the tables with all their indexes, and of the index of the vectors."""
+    images, nearest = tables.images(library.id, library.generation), tables.nearest(library.id)
+    names = [table.as_string(None) for table in (images, nearest)]
     with pool.connection() as connection:
         row = connection.execute(
-            "select pg_total_relation_size(%s::regclass), coalesce(sum(pg_relation_size(c.oid)), 0)"
+            "select (select sum(pg_total_relation_size(name::regclass))"
+            " from unnest(%(names)s::text[]) name), coalesce(sum(pg_relation_size(c.oid)), 0)"
             " from pg_index i join pg_class c on c.oid = i.indexrelid"
             " join pg_am a on a.oid = c.relam"
-            " where i.indrelid = %s::regclass and a.amname = 'hnsw'",
-            [name, name],
+            " where i.indrelid = any(%(names)s::regclass[]) and a.amname = 'hnsw'",
+            {"names": names},
         ).fetchone()
     assert row is not None
     return {"all": int(row[0]), "index": int(row[1])}
@@ -134,16 +131,19 @@ def _a_second(work: Callable[[int], None], count: int) -> float:
     return count / (time.perf_counter() - began_s)
 
 
-def _rows(library: Library, drawn: Drawn) -> Iterator[tuple[object, ...]]:
+def _rows(drawn: Drawn) -> Iterator[Row]:
     for sign, vector in enumerate(drawn.vectors):
-        yield (
-            library.id,
-            sign,
-            sign.to_bytes(32),
-            _BRIEF % sign,
-            int(drawn.at_random[sign]),
-            int(drawn.alike[sign]),
-            HalfVector(vector),
+        yield Row(
+            sign=sign,
+            digest=sign.to_bytes(32),
+            brief=_BRIEF % sign,
+            class_id1=int(drawn.at_random[sign]),
+            class_id2=int(drawn.alike[sign]),
+            vector=vector.astype("<f2").tobytes(),
+            created_at=None,
+            updated_at=None,
+            copy=None,
+            region=None,
         )
 
 
@@ -151,6 +151,4 @@ def _rows(library: Library, drawn: Drawn) -> Iterator[tuple[object, ...]]:
 def _long(pool: ConnectionPool[Any]) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection of its own without limits of time, with the pool's address."""
     with psycopg.connect(str(pool.conninfo), autocommit=True) as connection:
-        connection.execute("set maintenance_work_mem = '1GB'")
-        register_vector(connection)
         yield connection

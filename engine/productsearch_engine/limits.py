@@ -281,6 +281,23 @@ PIN_RANK_MAX = 100
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
 
+CANDIDATES = 2 * (WINDOW + 1)
+"""Images that are found by the prefixes of their vectors, and ranked by the whole vectors."""
+
+FIRST_RANKS = 350
+FIRST_CANDIDATES = 2 * FIRST_RANKS
+"""The first ranks are decided among the first candidates alone, whatever page is asked for: a page
+that ends there costs no more, and all pages agree."""
+
+OLD_INDEX_KEPT_S = 3_600.0
+"""How long the index that engines of the version before use stays after this one has its own."""
+
+NEAREST_LOOK_S = 60.0
+"""How often a running engine looks for libraries whose vectors are not in tables of their own."""
+
+NEAREST_BATCH = 2_000
+"""Images whose prefixes are made in one transaction."""
+
 EXACT_IMAGES = 20_000
 """A library of no more images is compared one by one: as quick as the index, and exact."""
 

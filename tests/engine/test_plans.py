@@ -282,7 +282,13 @@ def test_postgresql_has_no_choice(
 ) -> None:
     """Each plan's statement uses its own index and no other, however attractive others are."""
     library, vectors, _ = large
-    values = {"embedding": half(vectors[0]), "digest": b"", "start": 0, "count": 10}
+    values = {
+        "embedding": half(vectors[0]),
+        "digest": b"",
+        "start": 0,
+        "count": 10,
+        "candidates": 700,
+    }
     values |= {"class_id1": chosen.class_id1, "class_id2": chosen.class_id2}
     with pool.connection() as connection, connection.transaction():
         attractive = "sort" if plan is Plan.NEAREST else "seqscan"

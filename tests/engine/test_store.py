@@ -151,7 +151,7 @@ def test_search_by_index(indexed_pool: ConnectionPool[Any]) -> None:
             " from unnest(%s::bigint[], %s::text[]) as given (sign, embedding)",
             [shop.id, list(vectors), [str(each.tolist()) for each in vectors.values()]],
         )
-        connection.execute(f"analyze images_{shop.id}")
+        connection.execute(f"analyze images_{shop.id}, nearest_{shop.id}")
     query = vector(4000)
     exact = sorted(vectors, key=lambda sign: -float(vectors[sign] @ query))
 
@@ -179,7 +179,7 @@ def _index_scans(pool: ConnectionPool[Any], shop: Library) -> int:
         connection.execute("select pg_stat_force_next_flush()")
         row = connection.execute(
             "select idx_scan from pg_stat_user_indexes where indexrelname = %s",
-            [f"images_{shop.id}_nearest"],
+            [f"nearest_{shop.id}_prefix_idx"],
         ).fetchone()
     assert row is not None
     return int(row[0])

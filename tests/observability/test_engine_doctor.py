@@ -90,8 +90,9 @@ def _changed(engine: Engine, change: str, back: str) -> Iterator[None]:
 
 
 LIBRARY = "where name = 'for-the-doctor'"
-NEAREST = """(select ('images_' || id || '_nearest')::regclass from libraries
-    where name = 'for-the-doctor')"""
+NEAREST = """(select i.indexrelid from libraries l join pg_index i
+    on i.indrelid = ('nearest_' || l.id)::regclass and not i.indisprimary
+    where l.name = 'for-the-doctor')"""
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,9 @@ def test_there_and_back(own_engine: Engine) -> None:
         assert rows(own_engine, "select to_regclass(%s) is null", f"reembedding_{number}")[0][0]
         own_engine.command("library", "delete", "there", "--yes")
         tables = "select count(*) from pg_class where relname ~ %s"
-        assert 0 == rows(own_engine, tables, f"^(images|kept|reembedding)_{number}(_|$)")[0][0]
+        assert (
+            0 == rows(own_engine, tables, f"^(images|nearest|kept|reembedding)_{number}(_|$)")[0][0]
+        )
 
 
 @pytest.mark.slow

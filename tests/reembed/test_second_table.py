@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.store import tables
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
+from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.reembeddings import Copy, Other, Reembeddings
+from productsearch_engine.store.second_search import SecondSearch
+from productsearch_engine.store.statements import ClassFilter
 from tests.engine.databases import connected
 
 BEFORE, AFTER = 4, 8
@@ -97,7 +101,7 @@ def filled(pool: WatchedPool, of: Library, to: Eight | None = None) -> tuple[Cha
 
 
 def second(of: Library) -> str:
-    return tables.reembedding(of.id).as_string(None)
+    return tables.reembedding(of.id).as_string(None).strip('"')
 
 
 def count(pool: WatchedPool, statement: str, *values: Any) -> int:
@@ -111,10 +115,22 @@ def indexes(pool: WatchedPool, of: Library, valid: bool) -> int:
         pool,
         "select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid"
         " join pg_am a on a.oid = c.relam"
-        f" where i.indrelid = '{second(of)}'::regclass and a.amname = 'hnsw'"
+        f" where i.indrelid = '{second(of)}_nearest'::regclass and a.amname = 'hnsw'"
         " and i.indisvalid = %s",
         valid,
     )
+
+
+def unmatched(pool: WatchedPool, images: str, nearest: str) -> list[int]:
+    """Return how many images have a prefix, and how many images or prefixes have no counterpart."""
+    joined = f"from {images} i full join {nearest} n on n.sign = i.sign and n.prefix = i.embedding"
+    return [
+        count(pool, f"select count(*) {joined} where {condition}")
+        for condition in (
+            "n.sign is not null and i.sign is not null",
+            "n.sign is null or i.sign is null",
+        )
+    ]
 
 
 def embedded(copies: Sequence[Copy]) -> Vectors:
@@ -130,8 +146,10 @@ def test_nobody_waits_for_the_index(engine: Engine, pool: WatchedPool) -> None:
     stored.store(shop, "eight-1", signs, embedded(stored.copies(shop, None, 9)))
     with connected(engine) as writer:
         writer.execute("begin")
-        writer.execute(f"update {second(shop)} set brief = 'x' where sign = %s", [signs[0]])
-        building = threading.Thread(target=stored.index, args=(shop, AFTER))
+        writer.execute(
+            f"update {second(shop)}_nearest set prefix = prefix where sign = %s", [signs[0]]
+        )
+        building = threading.Thread(target=stored.index, args=(shop, "eight-1", AFTER))
         building.start()
         waiting = (
             "select count(*) from pg_stat_activity"
@@ -154,13 +172,13 @@ def test_an_index_that_was_left_half_made_is_made_again(engine: Engine, pool: Wa
     stored.store(shop, "eight-1", [copy.sign for copy in copies], embedded(copies))
     with connected(engine) as writer, connected(engine) as killed:
         writer.execute("begin")
-        writer.execute(f"update {second(shop)} set brief = 'x'")
+        writer.execute(f"update {second(shop)}_nearest set prefix = prefix")
         killed.execute("set statement_timeout = '300ms'")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            tables.complete_nearest(killed, tables.reembedding(shop.id), AFTER)
+            tables.complete_nearest(killed, tables.reembedding_nearest(shop.id))
         writer.execute("rollback")
     assert (0, 1) == (indexes(pool, shop, True), indexes(pool, shop, False))
-    stored.index(shop, AFTER)
+    stored.index(shop, "eight-1", AFTER)
     assert (1, 0) == (indexes(pool, shop, True), indexes(pool, shop, False))
 
 
@@ -203,7 +221,42 @@ def test_images_added_late_are_not_lost(pool: WatchedPool) -> None:
     assert stored.switch(shop, other, embedded, 2)
     assert "eight-1" == Libraries(pool).named("late").embedding
     assert 6 == count(pool, f"select count(*) from images_{shop.id}_1")
+    assert [6, 0] == unmatched(pool, f"images_{shop.id}_1", f"nearest_{shop.id}")
+    assert [6, 0] == unmatched(pool, second(shop), f"{second(shop)}_nearest")
+    Images(pool).delete(Libraries(pool).named("late"), digest(0))
+    assert [5, 0] == unmatched(pool, f"images_{shop.id}_1", f"nearest_{shop.id}")
+    assert [5, 0] == unmatched(pool, second(shop), f"{second(shop)}_nearest")
     assert 0 == count(pool, "select count(*) from late_images where library_id = %s", shop.id)
+
+
+def test_the_second_embedding_is_searched_by_prefixes(pool: WatchedPool) -> None:
+    """A large library finds candidates by them, a small one and a filter compare every image."""
+    shop = library(pool, "second-search", 30)
+    change, other = filled(pool, shop)
+    change.switch(other, lambda *_: None)
+    switched = Libraries(pool).named("second-search")
+    before = Reembeddings(pool).other(switched)
+    assert before is not None
+    assert ("four-1", True) == (before.embedding, before.has_nearest)
+    everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+    query = np.random.default_rng(3).normal(size=BEFORE).astype(np.float32)
+
+    def found(borders: Borders, classes: ClassFilter = everything) -> list[tuple[int, float]]:
+        searching = SecondSearch(pool, borders)
+        hits = searching.hits(switched, before, query, classes, digest(3), 40)
+        assert [hit.sign for hit in hits if hit.same] in ([hits[0].sign], [])
+        return [(hit.sign, hit.cosine) for hit in hits]
+
+    large, small = Borders(exact_images=0), Borders()
+    exact = found(small)
+    assert (30, exact) == (len(exact), found(large))
+    with pool.connection() as connection:
+        connection.execute(
+            f"delete from {second(shop)}_nearest where sign = %s".encode(), [exact[0][0]]
+        )
+        connection.execute(f"update {second(shop)} set class_id1 = 1".encode())
+    assert (exact, exact[1:]) == (found(small), found(large))
+    assert exact == found(large, replace(everything, class_id1=1))
 
 
 def test_another_embedding_looks_at_the_same_region(pool: WatchedPool) -> None:

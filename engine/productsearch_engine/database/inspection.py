@@ -32,7 +32,7 @@ _INDEXES = """
 select i.indexrelid::regclass::text, i.indisvalid, a.amname = 'hnsw', pg_relation_size(c.oid)
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
 join pg_class t on t.oid = i.indrelid
-where t.relname ~ '^(images|kept|reembedding)(_|$)' and c.relkind = 'i'
+where t.relname ~ '^(images|nearest|kept|reembedding)(_|$)' and c.relkind = 'i'
 """
 _DEAD = """
 select relname, n_live_tup, n_dead_tup from pg_stat_user_tables where n_dead_tup > 10000
@@ -42,8 +42,8 @@ select l.name, l.image_count, l.capacity, l.embedding,
     exists (
         select from pg_index i join pg_class c on c.oid = i.indexrelid
         join pg_am a on a.oid = c.relam and a.amname = 'hnsw'
-        where i.indisvalid and i.indrelid = to_regclass(
-            'images_' || l.id || case when l.generation > 0 then '_' || l.generation else '' end)
+        where i.indisvalid and i.indrelid in (to_regclass('nearest_' || l.id), to_regclass(
+            'images_' || l.id || case when l.generation > 0 then '_' || l.generation else '' end))
     )
 from libraries l order by l.name
 """

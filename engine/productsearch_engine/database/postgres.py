@@ -182,15 +182,28 @@ class Embedded:
     def _wait_for_recovery(self, ends_s: float) -> None:
         """Wait until a recovery to a point in time is over; pg_ctl does not. Raises EmbeddedError.
 
-        PostgreSQL removes the file that asks for it when it accepts changes.
+        PostgreSQL removes the file that asks for it, and lets nobody in before the next checkpoint.
         """
-        while (self._cluster / "recovery.signal").exists():
+        asking = self._cluster / "recovery.signal"
+        if not asking.exists():
+            return
+        while asking.exists() or not self._takes_changes():
             if self._state() == "gone" or time.monotonic() > ends_s:
                 raise EmbeddedError(
                     f"the recovery to a point in time did not end: {self._cluster}/server.log says"
                     " why; recovery_target_action has to be promote"
                 )
             time.sleep(0.2)
+
+    def _takes_changes(self) -> bool:
+        try:
+            with BoundedConnection.connect(
+                self._dsn(), autocommit=True, connect_timeout=DATABASE_CONNECT_S
+            ) as connection:
+                connection.limit_s = DATABASE_CONNECT_S
+                return connection.execute("select pg_is_in_recovery()").fetchone() == (False,)
+        except psycopg.Error:
+            return False
 
     def _configure(self) -> None:
         """Write the settings for this machine to a file that ``postgresql.conf`` includes."""

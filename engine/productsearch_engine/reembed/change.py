@@ -83,7 +83,7 @@ class Change:
             self._pass(left.images, progress)
             passed = True
         self._room.require(self._library.image_count, self._to.dimensions)
-        self._reembeddings.index(self._library, self._to.dimensions)
+        self._reembeddings.index(self._library, self._to.name, self._to.dimensions)
 
     def _patiently(self, begin: Callable[[], None]) -> None:
         end_s = time.monotonic() + _SWITCH_S

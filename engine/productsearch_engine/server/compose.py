@@ -30,6 +30,7 @@ from productsearch_engine.images.download import Downloader
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
 from productsearch_engine.server.database_states import looking
+from productsearch_engine.server.nearest_tables import completing
 from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.search_counting import counting
@@ -39,6 +40,7 @@ from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
@@ -77,6 +79,7 @@ def serve(settings: Settings) -> None:
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
+        completing(NearestBuilds(pool)),
         counting(searches := SearchCounts(pool)),
         looking(pool) as states,
     ):

@@ -46,8 +46,9 @@ class BulkIndex:
                 "select set_config('max_parallel_maintenance_workers', %s, false)", [str(helpers)]
             )
             for definition in _dropped(connection, library):
-                for name, _, valid in _indexes(connection, library):
-                    if not valid:  # what a process that was killed has left
+                for name, found, valid in _indexes(connection, library):
+                    # What a process that was killed has left, not what another one is building.
+                    if not valid and found == definition:
                         connection.execute(f"drop index concurrently if exists {name}".encode())
                 text = definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
                 # The library has another table by now, or the index is there.

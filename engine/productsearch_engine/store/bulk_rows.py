@@ -2,7 +2,7 @@
 
 A batch of rows is loaded in one transaction together with the count of images and with how far the
 import has come: after a crash all of it is there, or nothing. Rows go into the library's table of
-images; what else is kept of them is the work of its triggers.
+images and into that of prefixes; what else is kept of them is the work of triggers.
 
 Knows tables. Does not know files.
 """
@@ -22,7 +22,8 @@ from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
-from productsearch_engine.store import signs, statements, tables
+from productsearch_engine.store import bulk_prefixes, signs, statements, tables
+from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
@@ -182,10 +183,12 @@ class BulkRows:
         progress: Sequence[Progress],
     ) -> Loaded:
         with connection.transaction():
+            turned = bulk_prefixes.give(connection, library)
             connection.execute(_INCOMING)
-            _copy(connection, rows)
+            _copy(connection, rows, turned)
             room = _room(connection, library)
-            added = _insert(connection, library, room)
+            insert = _insertion(library, given=turned is not None)
+            added = _inserted(connection, insert, room)
             left = _left(connection, library)
             attempt = 1
             while left and added < room and attempt < SIGN_ATTEMPTS_MAX:
@@ -195,7 +198,7 @@ class BulkRows:
                     connection.execute(
                         "update incoming set sign = %s where place = %s", [sign, place]
                     )
-                added += _insert(connection, library, room - added)
+                added += _inserted(connection, insert, room - added)
                 left, attempt = _left(connection, library), attempt + 1
             taken = min(left, default=len(rows))
             connection.execute(
@@ -231,17 +234,18 @@ def unbounded(connection: Connection[Any]) -> Iterator[None]:
             connection.execute("reset client_connection_check_interval")
 
 
-def _copy(connection: Connection[Any], rows: Sequence[Row]) -> None:
+def _copy(connection: Connection[Any], rows: Sequence[Row], turned: Turned | None) -> None:
+    prefixes = turned.prefixes([row.vector for row in rows]) if turned else [None] * len(rows)
     with (
         connection.cursor() as cursor,
         cursor.copy("copy incoming from stdin (format binary)") as copy,
     ):
         copy.set_types(_TYPES)
-        for place, row in enumerate(rows):
+        for place, (row, prefix) in enumerate(zip(rows, prefixes, strict=True)):
             copy.write_row(
                 (
                     *(place, row.sign, row.digest, row.brief, row.class_id1, row.class_id2),
-                    HalfVector(np.frombuffer(row.vector, "<f2")),
+                    *(HalfVector(np.frombuffer(row.vector, "<f2")), prefix),
                     *(row.created_at, row.updated_at, row.copy),
                     None if row.region is None else list(row.region),
                 )
@@ -257,10 +261,14 @@ def _room(connection: Connection[Any], library: Library) -> int:
     return int(row[0])
 
 
-def _insert(connection: Connection[Any], library: Library, room: int) -> int:
+def _insertion(library: Library, *, given: bool) -> bytes:
     kept = _INSERT_KEPT if library.keep_images else ""
-    text = statements.composed(_INSERT.replace("KEPT", kept), library)
-    row = connection.execute(text, {"room": room}).fetchone()
+    near = bulk_prefixes.INSERT if given else ""
+    return statements.composed(_INSERT.replace("KEPT", kept).replace("NEAR", near), library)
+
+
+def _inserted(connection: Connection[Any], insert: bytes, room: int) -> int:
+    row = connection.execute(insert, {"room": room}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -329,11 +337,12 @@ _STORED: LiteralString = (
 _INCOMING: LiteralString = """
 create temporary table incoming (
     place int, sign bigint, digest bytea, brief bytea, class_id1 int, class_id2 int,
-    embedding halfvec, created_at timestamptz, updated_at timestamptz, webp bytea, region float8[]
+    embedding halfvec, prefix halfvec, created_at timestamptz, updated_at timestamptz,
+    webp bytea, region float8[]
 ) on commit drop
 """
 _TYPES = (
-    *("int4", "int8", "bytea", "bytea", "int4", "int4", "halfvec"),
+    *("int4", "int8", "bytea", "bytea", "int4", "int4", "halfvec", "halfvec"),
     *("timestamptz", "timestamptz", "bytea", "float8[]"),
 )
 
@@ -354,7 +363,7 @@ added as (
         coalesce(created_at, now()), coalesce(updated_at, created_at, now())
     from fitting order by digest
     on conflict do nothing returning sign, digest
-)KEPT
+)KEPTNEAR
 select count(*) from added
 """
 _INSERT_KEPT: LiteralString = """,

@@ -30,7 +30,17 @@ def exchange(
         ),
     ):
         connection.execute(statement)
+    _exchange_nearest(connection, library.id)
     _note(connection, library, embedding, dimensions)
+
+
+def _exchange_nearest(connection: Connection[Any], library_id: int) -> None:
+    """Exchange the tables of prefixes, as far as they are there."""
+    serving, second = tables.nearest(library_id), tables.reembedding_nearest(library_id)
+    aside = sql.Identifier(f"nearest_{library_id}_aside")
+    rename = sql.SQL("alter table if exists {} rename to {}")
+    for before, after in ((serving, aside), (second, serving), (aside, second)):
+        connection.execute(rename.format(before, after))
 
 
 def _note(connection: Connection[Any], library: Library, embedding: str, dimensions: int) -> None:
@@ -40,13 +50,19 @@ def _note(connection: Connection[Any], library: Library, embedding: str, dimensi
         with before as (select * from libraries where id = %(id)s for update),
         second as (
             update reembeddings r set embedding = b.embedding, dimensions = b.dimensions,
-                calibration = b.calibration, served_until = now()
+                calibration = b.calibration, served_until = now(), nearest_axes = b.nearest_axes,
+                nearest_generation = case
+                    when b.nearest_generation = b.generation then b.generation + 1 end
             from before b, reembeddings was
             where r.library_id = b.id and was.library_id = r.library_id
-            returning was.calibration as calibration
+            returning was.calibration, was.nearest_axes,
+                was.nearest_generation = b.generation as has_nearest
         )
         update libraries l set embedding = %(embedding)s, dimensions = %(dimensions)s,
-            generation = generation + 1, calibration = second.calibration
+            generation = generation + 1, calibration = second.calibration,
+            nearest_axes = second.nearest_axes,
+            nearest_generation = case when second.has_nearest then generation + 1 end,
+            nearest_since = case when second.has_nearest then now() end
         from second where l.id = %(id)s
         """,
         {"id": library.id, "embedding": embedding, "dimensions": dimensions},

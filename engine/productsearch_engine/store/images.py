@@ -178,14 +178,16 @@ class Images:
         Raises LibraryGoneError.
         """
         last = min(start + count, WINDOW)
+        # One row more than asked for shows whether more follow.
+        rows_wanted = max(last - start, 0) + 1
         values = {
             "embedding": half(embedding),
             "digest": digest,
             "class_id1": classes.class_id1,
             "class_id2": classes.class_id2,
             "start": start,
-            # One row more than asked for shows whether more follow.
-            "count": max(last - start, 0) + 1,
+            "count": rows_wanted,
+            "candidates": statements.candidates_of(start, rows_wanted),
         }
         with self._connection() as connection:
             rows = self._ranked(connection, library, classes, values)
@@ -215,7 +217,7 @@ class Images:
         wanted = min(values["count"], WINDOW + 1 - values["start"])
         if plan is not Plan.NEAREST or len(rows) >= wanted:
             return rows
-        # The index does not have vectors of zeros, and gives up after hnsw.max_scan_tuples.
+        # The index does not have vectors of zeros, and finds no more than the candidates.
         statement = statements.search(library, classes, Plan.LIBRARY)
         return connection.execute(statement, values, binary=True).fetchall()
 

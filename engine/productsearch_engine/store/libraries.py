@@ -48,6 +48,10 @@ class Library:
     """Whether a small copy of each added image is kept."""
     calibration: Calibration | None = None
     """What its scores mean; None: what the embedding says."""
+    nearest: bool = False
+    """Whether the table of its prefixes is complete; else images have the index of the vectors."""
+    axes: str | None = None
+    """The axes of the prefixes; None: they are the whole vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,7 @@ class Libraries:
                 what = f"API key {api_key} has a library" if taken else f"library {name!r} exists"
                 raise LibraryError(what) from None
             assert row is not None  # noqa: S101 - an insert without conflict returns its row
-            tables.create_images(connection, int(row[0]), dimensions)
+            tables.create_images(connection, int(row[0]), embedding, dimensions)
             if keep_images:
                 tables.create_kept(connection, int(row[0]))
         return credentials
@@ -303,7 +307,8 @@ class Libraries:
 
 _COLUMNS: LiteralString = (
     "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions,"
-    " l.generation, l.keep_images, l.calibration"
+    " l.generation, l.keep_images, l.calibration,"
+    " l.nearest_since is not null and l.nearest_generation = l.generation, l.nearest_axes"
 )
 _SELECT: LiteralString = _COLUMNS + " from libraries l join apps a on a.id = l.app_id"
 _SELECT_APP: LiteralString = (
@@ -324,6 +329,8 @@ def _library(row: tuple[Any, ...]) -> Library:
         generation=row[7],
         keep_images=row[8],
         calibration=row[9] and Calibration(tuple(row[9]["cosines"]), tuple(row[9]["scores"])),
+        nearest=bool(row[10]),
+        axes=row[11],
     )
 
 

@@ -61,11 +61,15 @@ class Overviews:
     def of(self, library: Library) -> Overview:
         """Return a library's overview. Raises LibraryGoneError."""
         table = tables.images(library.id, library.generation).as_string(None)
-        kept = tables.kept(library.id).as_string(None)
+        names = {
+            "table": table,
+            "nearest": tables.nearest(library.id).as_string(None),
+            "kept": tables.kept(library.id).as_string(None),
+        }
         try:
             with self._pool.connection() as connection:
-                sizes = connection.execute(_SIZES, {"table": table, "kept": kept}).fetchone()
-                vectors = connection.execute(_VECTORS, [table]).fetchone()
+                sizes = connection.execute(_SIZES, names).fetchone()
+                vectors = connection.execute(_VECTORS, names).fetchone()
                 other = connection.execute(_OTHER, [library.id]).fetchone()
                 second = None
                 if other is not None:
@@ -99,14 +103,17 @@ class Overviews:
 
 
 _SIZES: LiteralString = (
-    "select pg_table_size(%(table)s::regclass),"
+    "select pg_table_size(%(table)s::regclass)"
+    " + coalesce(pg_table_size(to_regclass(%(nearest)s)), 0),"
     " coalesce(pg_total_relation_size(to_regclass(%(kept)s)), 0),"
     " pg_indexes_size(%(table)s::regclass)"
+    " + coalesce(pg_indexes_size(to_regclass(%(nearest)s)), 0)"
 )
 _VECTORS: LiteralString = (
     "select pg_relation_size(i.indexrelid), i.indisvalid from pg_index i"
     " join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam"
-    " where i.indrelid = %s::regclass and a.amname = 'hnsw' order by i.indisvalid desc limit 1"
+    " where i.indrelid in (%(table)s::regclass, to_regclass(%(nearest)s)) and a.amname = 'hnsw'"
+    " order by i.indisvalid desc, i.indrelid <> %(table)s::regclass desc limit 1"
 )
 _OTHER: LiteralString = "select embedding, served_until from reembeddings where library_id = %s"
 _MEMBERS: LiteralString = (

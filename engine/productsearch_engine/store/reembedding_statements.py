@@ -19,6 +19,7 @@ def composed(text: LiteralString, library: Library) -> bytes:
         images=tables.images(library.id, library.generation),
         kept=tables.kept(library.id),
         second=tables.reembedding(library.id),
+        second_nearest=tables.reembedding_nearest(library.id),
         library=sql.Literal(library.id),
     )
     return of_library.as_bytes(None)
@@ -63,7 +64,7 @@ order by i.digest limit %s
 """
 
 NEAREST: LiteralString = """
-select digest from {table} order by embedding::halfvec({dimensions}) <=> %(vector)s, sign
+select digest from {table} order by embedding <=> %(vector)s, sign
 limit %(count)s
 """
 
@@ -75,6 +76,14 @@ select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, cre
 from {images} where library_id = {library} and sign = %(sign)s for share
 on conflict do nothing
 """
+
+STORE_BOTH: LiteralString = """
+with stored as (STORE returning library_id, sign, embedding)
+insert into {second_nearest} (library_id, sign, prefix)
+select library_id, sign, nearest_prefix(%(axes)s::text, embedding) from stored
+on conflict (library_id, sign) do update set prefix = excluded.prefix
+""".replace("STORE", STORE)
+"""The same where there is a table of prefixes."""
 
 STORED: LiteralString = """
 delete from late_images where library_id = {library} and sign = any(%(signs)s)

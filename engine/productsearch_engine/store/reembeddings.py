@@ -24,24 +24,18 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box, Vector, Vectors
 from productsearch_engine.limits import REEMBEDDING_KEPT_S
-from productsearch_engine.store import embedding_switch, reembedding_statements, tables
+from productsearch_engine.store import (
+    embedding_switch,
+    nearest_builds,
+    reembedding_statements,
+    tables,
+)
 from productsearch_engine.store.images import half
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembedding_statements import composed
 
 _LOCK = 7_201_190_003
 """With the library's id: one process at a time changes its embedding, or loads it in bulk."""
-
-_BUILDING: tuple[LiteralString, ...] = (
-    "set statement_timeout = 0",
-    "set maintenance_work_mem = '512MB'",
-    # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
-    # take the cores that calls need.
-    "set max_parallel_maintenance_workers = 0",
-    # A killed reembed shall not leave its statement behind.
-    "select set_config(name, '1s', false) from pg_settings"
-    " where name = 'client_connection_check_interval'",
-)
 
 _LOCK_WAIT_S = 2
 """How long the switch waits for calls under way; calls that begin meanwhile wait for it."""
@@ -74,6 +68,10 @@ class Other:
     dimensions: int
     served_until: datetime | None
     """When it stopped serving; None if it has not served yet."""
+    has_nearest: bool = False
+    """Whether candidates can be found by prefixes of its vectors."""
+    axes: str | None = None
+    """Of these prefixes; None: they are the whole vectors."""
 
 
 class BusyError(Exception):
@@ -107,8 +105,10 @@ class Reembeddings:
         """Return the library's second embedding, if it has one."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select embedding, dimensions, served_until from reembeddings"
-                " where library_id = %s",
+                "select r.embedding, r.dimensions, r.served_until,"
+                " coalesce(r.nearest_generation = l.generation, false), r.nearest_axes"
+                " from reembeddings r join libraries l on l.id = r.library_id"
+                " where r.library_id = %s",
                 [library.id],
             ).fetchone()
         return None if row is None else Other(*row)
@@ -124,7 +124,8 @@ class Reembeddings:
                 "insert into reembeddings (library_id, embedding, dimensions) values (%s, %s, %s)",
                 [library.id, embedding, dimensions],
             )
-            tables.create_reembedding(connection, library.id, dimensions)
+            axes = tables.create_reembedding(connection, library.id, embedding, dimensions)
+            _note_nearest(connection, library, axes)
 
     @contextmanager
     def _beginning(self, library: Library) -> Iterator[Connection[Any]]:
@@ -186,8 +187,8 @@ class Reembeddings:
         Raises LibraryError if the second table is not for vectors of this embedding any more.
         """
         with self._pool.connection() as connection, connection.transaction():
-            _claim(connection, library, embedding)
-            _store(connection, library, signs, vectors)
+            claimed = _claim(connection, library, embedding)
+            _store(connection, library, signs, vectors, claimed)
 
     def sample(self, library: Library, count: int) -> tuple[Vectors, Vectors]:
         """Return vectors of the same images in both embeddings, shape (images, dimensions) each.
@@ -212,8 +213,7 @@ class Reembeddings:
         statement = sql.SQL(reembedding_statements.NEAREST).format(
             table=tables.reembedding(library.id)
             if other
-            else tables.images(library.id, library.generation),
-            dimensions=sql.Literal(other.dimensions if other else library.dimensions),
+            else tables.images(library.id, library.generation)
         )
         with self._pool.connection() as connection, _long(connection):
             rows = connection.execute(
@@ -221,17 +221,18 @@ class Reembeddings:
             ).fetchall()
         return [bytes(row[0]) for row in rows]
 
-    def index(self, library: Library, dimensions: int) -> None:
-        """Create the index of the new vectors, if it is not there; writers do not wait for it."""
-        with self._pool.connection() as connection:
-            connection.limit_s = math.inf
-            for setting in _BUILDING:
-                connection.execute(setting)
-            try:
-                tables.complete_nearest(connection, tables.reembedding(library.id), dimensions)
-            finally:
-                # The settings were this work's own; the pool replaces what is closed.
-                connection.close()
+    def index(self, library: Library, embedding: str, dimensions: int) -> None:
+        """Complete the second table's prefixes with their index; writers do not wait for it."""
+        with nearest_builds.building(self._pool) as connection:
+            images, nearest = tables.reembedding(library.id), tables.reembedding_nearest(library.id)
+            with connection.transaction():
+                claimed = _claim(connection, library, embedding)
+                axes = claimed.axes
+                if not claimed.has_nearest:
+                    # An engine of the version before made the table, or exchanged it.
+                    axes = tables.create_nearest(connection, nearest, embedding, dimensions)
+                    _note_nearest(connection, library, axes)
+            nearest_builds.complete(connection, images, nearest, axes)
 
     def switch(
         self,
@@ -249,7 +250,7 @@ class Reembeddings:
         try:
             with self._pool.connection() as connection, _long(connection):
                 _wait_for_calls(connection, library, "access exclusive")
-                _claim(connection, library, other.embedding)
+                claimed = _claim(connection, library, other.embedding)
                 late = connection.execute(
                     composed(reembedding_statements.LATE, library), {"count": late_max + 1}
                 ).fetchall()
@@ -260,7 +261,7 @@ class Reembeddings:
                 if len(copies) < len(signs):
                     return False
                 if copies:
-                    _store(connection, library, signs, embed(copies))
+                    _store(connection, library, signs, embed(copies), claimed)
                 embedding_switch.exchange(connection, library, other.embedding, other.dimensions)
         except errors.LockNotAvailable:
             raise BusyError from None
@@ -281,16 +282,33 @@ def _wait_for_calls(connection: Connection[Any], library: Library, mode: Literal
     )
 
 
-def _claim(connection: Connection[Any], library: Library, embedding: str) -> None:
+@dataclass(frozen=True)
+class _Claimed:
+    axes: str | None
+    has_nearest: bool
+    """Whether there is a table of its prefixes."""
+
+
+def _claim(connection: Connection[Any], library: Library, embedding: str) -> _Claimed:
     """Keep the second table from being dropped until this transaction ends.
 
     Raises LibraryError if it is not (or no longer) for this embedding's vectors.
     """
     row = connection.execute(
-        "select embedding from reembeddings where library_id = %s for key share", [library.id]
+        "select embedding, nearest_axes, nearest_generation from reembeddings"
+        " where library_id = %s for key share",
+        [library.id],
     ).fetchone()
     if row is None or row[0] != embedding:
         raise LibraryError(f"the change of {library.name!r} to {embedding} was discarded meanwhile")
+    return _Claimed(axes=row[1], has_nearest=row[2] == library.generation)
+
+
+def _note_nearest(connection: Connection[Any], library: Library, axes: str | None) -> None:
+    connection.execute(
+        "update reembeddings set nearest_generation = %s, nearest_axes = %s where library_id = %s",
+        [library.generation, axes, library.id],
+    )
 
 
 def _key(library_id: int) -> list[int]:
@@ -309,15 +327,21 @@ def _copy(sign: int, webp: bytes, region: Sequence[float] | None) -> Copy:
 
 
 def _store(
-    connection: Connection[Any], library: Library, signs: Sequence[int], vectors: Vectors
+    connection: Connection[Any],
+    library: Library,
+    signs: Sequence[int],
+    vectors: Vectors,
+    claimed: _Claimed,
 ) -> None:
     rows = [
-        {"sign": sign, "embedding": half(vector)}
+        {"sign": sign, "embedding": half(vector), "axes": claimed.axes}
         for sign, vector in zip(signs, vectors, strict=True)
     ]
+    texts = reembedding_statements
+    store = texts.STORE_BOTH if claimed.has_nearest else texts.STORE
     with connection.cursor() as cursor:
-        cursor.executemany(composed(reembedding_statements.STORE, library), rows)
-    connection.execute(composed(reembedding_statements.STORED, library), {"signs": list(signs)})
+        cursor.executemany(composed(store, library), rows)
+    connection.execute(composed(texts.STORED, library), {"signs": list(signs)})
 
 
 def _drop(connection: Connection[Any], library_id: int) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, LiteralString, TypeAlias
 
 from psycopg import sql
 
-from productsearch_engine.limits import WINDOW
+from productsearch_engine.limits import CANDIDATES, FIRST_CANDIDATES, FIRST_RANKS, WINDOW
 from productsearch_engine.store import tables
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
@@ -66,9 +66,17 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     """Return a select of one page, nearest first.
 
     Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
+    ``candidates_of`` says what it takes beside the page.
     """
+    if plan is Plan.NEAREST and library.nearest:
+        return _composed(_NEAREST, library)
     text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
     return _composed(text.replace("FILTER", _condition(classes, plan)), library)
+
+
+def candidates_of(start: int, count: int) -> int:
+    """Return how many candidates a page needs."""
+    return FIRST_CANDIDATES if start + count <= FIRST_RANKS else CANDIDATES
 
 
 def count(library: Library, column: ClassColumn) -> bytes:
@@ -79,7 +87,7 @@ def count(library: Library, column: ClassColumn) -> bytes:
 def composed(text: LiteralString, library: Library) -> bytes:
     """Return a text with the library's tables and numbers in it.
 
-    It may name ``{images}``, ``{kept}``, ``{library}``, ``{dimensions}`` and ``{window}``.
+    It may name ``{images}``, ``{nearest}``, ``{kept}``, ``{library}`` and ``{window}``.
     """
     return _composed(text, library)
 
@@ -102,15 +110,22 @@ def _condition(classes: ClassFilter, plan: Plan) -> LiteralString:
 
 
 def _composed(text: LiteralString, library: Library) -> bytes:
-    return _of_tables(text, library.id, library.generation, library.dimensions)
+    return _of_tables(text, library.id, library.generation, library.dimensions, library.axes)
 
 
 @lru_cache(maxsize=4096)
-def _of_tables(text: LiteralString, library_id: int, generation: int, dimensions: int) -> bytes:
+def _of_tables(
+    text: LiteralString, library_id: int, generation: int, dimensions: int, axes: str | None
+) -> bytes:
     """Insert the library's tables; psycopg prepares an equal text once a connection."""
     composed = sql.SQL(text).format(
         images=tables.images(library_id, generation),
+        nearest=tables.nearest(library_id),
         kept=tables.kept(library_id),
+        axes=sql.Literal(axes),
+        candidates=sql.Literal(CANDIDATES),
+        first_candidates=sql.Literal(FIRST_CANDIDATES),
+        first_ranks=sql.Literal(FIRST_RANKS),
         library=sql.Literal(library_id),
         dimensions=sql.Literal(dimensions),
         window=sql.Literal(WINDOW + 1),
@@ -210,7 +225,7 @@ select count(*) from (select from {images} where class_id2 = %(class_id)s limit 
 """,
 }
 
-# The very expression of the index of the vectors.
+# The very expression of the index that a library has until its table of prefixes is complete.
 _INDEXED: LiteralString = "embedding::halfvec({dimensions}) <=> %(embedding)b"
 # The same number; the sum keeps the index out.
 _EXACT: LiteralString = "(embedding <=> %(embedding)b) + 0"
@@ -226,4 +241,30 @@ with ranked as materialized (
 )
 select sign, distance, brief, digest = %(digest)s from ranked order by distance, sign
 limit %(count)s offset %(start)s
+"""
+
+# Candidates by their prefixes, ranked by their whole vectors. Of the same candidates, so that the
+# pages agree, come the first ranks from the first of them and the later ranks from all. Images are
+# named before their prefixes: locks are taken in this order everywhere.
+_NEAREST: LiteralString = """
+with near as materialized (
+    select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place
+    from {images} i join (
+        select sign, row_number() over () as place from (
+            select sign from {nearest}
+            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
+        ) as by_prefix
+    ) as c using (sign)
+    where i.library_id = {library} and c.place <= %(candidates)s
+),
+first as (
+    select sign from near where place <= {first_candidates}
+    order by distance, sign limit {first_ranks}
+),
+ranked as (
+    select near.*, sign in (table first) as is_first from near
+    order by is_first desc, distance, sign limit {window}
+)
+select sign, distance, brief, digest = %(digest)s from ranked
+order by is_first desc, distance, sign limit %(count)s offset %(start)s
 """

@@ -1,8 +1,9 @@
 """The tables that a library has of its own: their names, and how they are created and dropped.
 
 ``images_<id>`` holds its images (``images_<id>_<generation>`` after a change of embedding),
-``kept_<id>`` small copies of them, ``reembedding_<id>`` its images with another embedding's
-vectors. Knows tables. Does not know rows.
+``nearest_<id>`` the prefixes of their vectors with the index, ``kept_<id>`` small copies of them,
+``reembedding_<id>`` and ``reembedding_<id>_nearest`` the same with another embedding's vectors.
+Knows tables. Does not know rows.
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ from typing import Any, LiteralString
 
 from psycopg import Connection, sql
 
+from productsearch_engine.embedding import prefix_axes
+from productsearch_engine.embedding.prefix_axes import Axes
+
 
 def images(library_id: int, generation: int = 0) -> sql.Identifier:
     """Return the name of the table that holds a library's images."""
     return sql.Identifier(f"images_{library_id}" + (f"_{generation}" if generation else ""))
+
+
+def nearest(library_id: int) -> sql.Identifier:
+    """Return the name of the table that candidates are found in."""
+    return sql.Identifier(f"nearest_{library_id}")
 
 
 def kept(library_id: int) -> sql.Identifier:
@@ -27,21 +36,37 @@ def reembedding(library_id: int) -> sql.Identifier:
     return sql.Identifier(f"reembedding_{library_id}")
 
 
-def create_images(connection: Connection[Any], library_id: int, dimensions: int) -> None:
-    """Create the table of a new library's images."""
+def reembedding_nearest(library_id: int) -> sql.Identifier:
+    """Return the name of the table that candidates with other vectors are found in."""
+    return sql.Identifier(f"reembedding_{library_id}_nearest")
+
+
+def create_images(
+    connection: Connection[Any], library_id: int, embedding: str, dimensions: int
+) -> None:
+    """Create the tables of a new library's images."""
     connection.execute(
         sql.SQL("create table {} partition of images for values in ({})").format(
             images(library_id), sql.Literal(library_id)
         )
     )
     bound_dimensions(connection, images(library_id), dimensions)
-    create_nearest(
-        connection, images(library_id), dimensions, sql.Identifier(f"images_{library_id}_nearest")
+    axes = create_nearest(connection, nearest(library_id), embedding, dimensions)
+    connection.execute(_nearest_index("", nearest(library_id)))
+    connection.execute(
+        "update libraries set nearest_generation = generation, nearest_axes = %s,"
+        " nearest_since = now() where id = %s",
+        [axes, library_id],
     )
 
 
-def create_reembedding(connection: Connection[Any], library_id: int, dimensions: int) -> None:
-    """Create the table for another embedding's vectors, with every index but the one of these."""
+def create_reembedding(
+    connection: Connection[Any], library_id: int, embedding: str, dimensions: int
+) -> str | None:
+    """Create the tables for another embedding's vectors, with every index but the one of these.
+
+    Returns the name of the axes of their prefixes.
+    """
     table = reembedding(library_id)
     connection.execute(sql.SQL("create table {} (like images including all)").format(table))
     # With this check, attaching the table reads none of its rows.
@@ -49,6 +74,7 @@ def create_reembedding(connection: Connection[Any], library_id: int, dimensions:
         sql.SQL("alter table {} add check (library_id = {})").format(table, sql.Literal(library_id))
     )
     bound_dimensions(connection, table, dimensions)
+    return create_nearest(connection, reembedding_nearest(library_id), embedding, dimensions)
 
 
 def bound_dimensions(connection: Connection[Any], table: sql.Identifier, dimensions: int) -> None:
@@ -61,42 +87,70 @@ def bound_dimensions(connection: Connection[Any], table: sql.Identifier, dimensi
 
 
 def create_nearest(
-    connection: Connection[Any],
-    table: sql.Identifier,
-    dimensions: int,
-    name: sql.Identifier,
-) -> None:
-    """Create the index of an empty table's vectors."""
-    connection.execute(_nearest("", name, table, dimensions))
+    connection: Connection[Any], table: sql.Identifier, embedding: str, dimensions: int
+) -> str | None:
+    """Create an empty table of prefixes without its index, in place of one that is there.
+
+    Returns the name of the axes; None: the prefix is the whole vector.
+    """
+    axes = prefix_axes.of(embedding)
+    if axes is not None:
+        _keep_axes(connection, axes)
+    drop(connection, table)
+    connection.execute(
+        sql.SQL(
+            "create table {} (library_id bigint not null, sign bigint not null,"
+            " prefix halfvec({}) not null, primary key (library_id, sign))"
+        ).format(table, sql.Literal(dimensions if axes is None else len(axes.rows)))
+    )
+    return None if axes is None else axes.name
 
 
-def complete_nearest(connection: Connection[Any], table: sql.Identifier, dimensions: int) -> None:
-    """Create the index of a table's vectors while it is written to, if it has none.
+def _keep_axes(connection: Connection[Any], axes: Axes) -> None:
+    known = connection.execute("select from axes where name = %s limit 1", [axes.name])
+    if not known.rowcount:
+        connection.execute(
+            "insert into axes (name, number, axis) select %s, number, axis::halfvec"
+            " from unnest(%s::text[]) with ordinality as given (axis, number)"
+            " on conflict do nothing",
+            [axes.name, [str(row.tolist()) for row in axes.rows]],
+        )
+
+
+def complete_nearest(connection: Connection[Any], table: sql.Identifier) -> None:
+    """Create the index of a table of prefixes while it is written to, if it has none.
 
     One that was left half made is dropped first: PostgreSQL keeps it up to date and never uses it.
     Must not run in a transaction.
     """
-    found = connection.execute(
-        "select i.indexrelid::regclass::text, i.indisvalid from pg_index i"
-        " join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam"
-        " where i.indrelid = %s::regclass and a.amname = 'hnsw'",
-        [table.as_string(None)],
-    ).fetchall()
+    found = vector_indexes(connection, table)
     for name, valid in found:
         if not valid:
-            # A name that PostgreSQL has quoted itself.
-            connection.execute(f"drop index concurrently if exists {name}".encode())
+            drop_index(connection, name)
     if not any(valid for _, valid in found):
-        # Without a name PostgreSQL gives it a free one.
-        connection.execute(_nearest("concurrently", sql.SQL(""), table, dimensions))
+        connection.execute(_nearest_index("concurrently", table))
 
 
-def _nearest(
-    how: LiteralString, name: sql.Composable, table: sql.Identifier, dimensions: int
-) -> sql.Composed:
-    return sql.SQL(
-        "create index {} {} on {} using hnsw ((embedding::halfvec({})) halfvec_cosine_ops)"
-    ).format(sql.SQL(how), name, table, sql.Literal(dimensions))
+def vector_indexes(connection: Connection[Any], table: sql.Identifier) -> list[tuple[str, bool]]:
+    """Return the names of a table's indexes of vectors, and whether each is complete."""
+    return connection.execute(
+        "select i.indexrelid::regclass::text, i.indisvalid from pg_index i"
+        " join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam"
+        " where i.indrelid = to_regclass(%s) and a.amname = 'hnsw'",
+        [table.as_string(None)],
+    ).fetchall()
+
+
+def drop_index(connection: Connection[Any], name: str) -> None:
+    """Drop an index while its table is used. ``name`` is one that PostgreSQL has quoted itself."""
+    connection.execute(f"drop index concurrently if exists {name}".encode())
+
+
+def _nearest_index(how: LiteralString, table: sql.Identifier) -> sql.Composed:
+    # Without a name PostgreSQL gives it a free one.
+    return sql.SQL("create index {} on {} using hnsw (prefix halfvec_cosine_ops)").format(
+        sql.SQL(how), table
+    )
 
 
 def create_kept(connection: Connection[Any], library_id: int) -> None:

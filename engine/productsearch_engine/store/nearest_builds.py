@@ -1,0 +1,198 @@
+"""Fills the tables that candidates are found in for images that were there before them.
+
+An engine of this version does so for the libraries of the version before while both serve them.
+The triggers of ``images`` write what is added and deleted from the first moment on. What was there
+before is filled in, so many images a transaction; then the index is built, and searches use it. A
+build that was killed is taken up again by whichever engine looks next.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+from psycopg import Connection, errors, sql
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
+from productsearch_engine.store import tables
+from productsearch_engine.store.libraries import Libraries, Library
+
+_log = logging.getLogger(__name__)
+
+_LOCK = 7_201_190_004
+"""With the library's id: one engine at a time builds."""
+
+_LOCK_WAIT_S = 2
+"""How long a build waits for calls under way; calls that begin meanwhile wait for it."""
+
+_BUILDING: tuple[LiteralString, ...] = (
+    "set statement_timeout = 0",
+    "set maintenance_work_mem = '512MB'",
+    # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
+    # take the cores that calls need.
+    "set max_parallel_maintenance_workers = 0",
+    # A killed process shall not leave its statement behind.
+    "select set_config(name, '1s', false) from pg_settings"
+    " where name = 'client_connection_check_interval'",
+)
+
+
+@contextmanager
+def building(pool: ConnectionPool[Any]) -> Iterator[Connection[Any]]:
+    """Yield a connection for statements that take long, with memory for an index of vectors."""
+    with pool.connection() as connection:
+        connection.limit_s = math.inf
+        try:
+            for setting in _BUILDING:
+                connection.execute(setting)
+            yield connection
+        finally:
+            # The settings were this work's own; the pool replaces what is closed.
+            connection.close()
+
+
+def complete(
+    connection: Connection[Any],
+    images: sql.Identifier,
+    nearest: sql.Identifier,
+    axes: str | None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Fill in what a table of prefixes lacks, and its index; return False if it was stopped."""
+    text = sql.SQL(_FILL).format(images=images, nearest=nearest)
+    after: int | None = None
+    while True:
+        if is_stopped():
+            return False
+        values = {"after": after, "axes": axes, "count": NEAREST_BATCH}
+        row = connection.execute(text, values).fetchone()
+        if row is None or row[0] is None:
+            break
+        after = int(row[0])
+    tables.complete_nearest(connection, nearest)
+    connection.execute(sql.SQL("analyze {}").format(nearest))
+    return True
+
+
+class NearestBuilds:
+    """The tables of prefixes of one database's libraries."""
+
+    def __init__(self, pool: ConnectionPool[Any], old_index_kept_s: float = OLD_INDEX_KEPT_S):
+        self._pool = pool
+        self._old_index_kept_s = old_index_kept_s
+        self._at_work: Connection[Any] | None = None
+
+    def look(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Build what is not complete, and drop the indexes of before that nobody needs any more.
+
+        What another engine builds, and what is in use without a pause, is left for the next time.
+        """
+        for library in Libraries(self._pool).list():
+            if is_stopped():
+                return
+            if library.nearest:
+                self._drop_old_index(library)
+            else:
+                self.build(library, is_stopped)
+
+    def interrupt(self) -> None:
+        """End the statement under way, if there is one; for another thread."""
+        connection = self._at_work
+        if connection is not None and not connection.closed:
+            connection.cancel_safe(timeout=2)
+
+    def build(self, library: Library, is_stopped: Callable[[], bool]) -> None:
+        """Complete the table of a library, unless it is in use without a pause just now."""
+        with self._alone(library) as connection:
+            if connection is None:
+                return
+            try:
+                axes = _begin(connection, library)
+                images = tables.images(library.id, library.generation)
+                if complete(connection, images, tables.nearest(library.id), axes, is_stopped):
+                    connection.execute(_FINISH, [library.id, library.generation])
+                    _log.info("library %d: its prefixes are complete", library.id)
+            except (errors.LockNotAvailable, errors.UndefinedTable, errors.QueryCanceled):
+                # In use, deleted, another embedding by now, or the engine stops.
+                return
+
+    def _drop_old_index(self, library: Library) -> None:
+        images = tables.images(library.id, library.generation)
+        with self._pool.connection() as connection:
+            if not tables.vector_indexes(connection, images):
+                return
+            old = connection.execute(_IS_OLD, [library.id, self._old_index_kept_s]).fetchone()
+        if old is None:
+            return
+        with self._alone(library) as building_connection:
+            if building_connection is not None:
+                for name, _ in tables.vector_indexes(building_connection, images):
+                    tables.drop_index(building_connection, name)
+
+    @contextmanager
+    def _alone(self, library: Library) -> Iterator[Connection[Any] | None]:
+        """Yield a connection if no other engine is at work on the library."""
+        with building(self._pool) as connection:
+            key = [_LOCK % 2**31, library.id % 2**31]
+            row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
+            self._at_work = connection
+            try:
+                yield connection if row and row[0] else None
+            finally:
+                self._at_work = None
+
+
+def _begin(connection: Connection[Any], library: Library) -> str | None:
+    """Create the table, if there is none of the library's embedding; return the name of its axes.
+
+    Adds that began before are waited for: those after it write to the table themselves.
+    """
+    with connection.transaction():
+        connection.execute(sql.SQL("set local lock_timeout = {}").format(f"{_LOCK_WAIT_S}s"))
+        images = tables.images(library.id, library.generation)
+        connection.execute(sql.SQL("lock table {} in share mode").format(images))
+        row = connection.execute(_BEGUN, [library.id]).fetchone()
+        if row is not None:
+            axes: str | None = row[0]
+            return axes
+        axes = tables.create_nearest(
+            connection, tables.nearest(library.id), library.embedding, library.dimensions
+        )
+        connection.execute(_BEGIN, [axes, library.id])
+        return axes
+
+
+_BEGUN: LiteralString = (
+    "select nearest_axes from libraries where id = %s and nearest_generation = generation"
+)
+_BEGIN: LiteralString = (
+    "update libraries set nearest_generation = generation, nearest_axes = %s, nearest_since = null"
+    " where id = %s"
+)
+_FINISH: LiteralString = (
+    "update libraries set nearest_since = now()"
+    " where id = %s and generation = %s and nearest_generation = generation"
+)
+_IS_OLD: LiteralString = (
+    "select from libraries where id = %s and nearest_since <= now() - make_interval(secs => %s)"
+)
+# The lock makes a delete of an image wait: its trigger then finds the row.
+_FILL: LiteralString = """
+with missing as (
+    select i.library_id, i.sign, i.embedding from {images} i
+    where (%(after)s::bigint is null or i.sign > %(after)s::bigint) and not exists (
+        select from {nearest} n where n.library_id = i.library_id and n.sign = i.sign
+    )
+    order by i.sign limit %(count)s for key share of i
+),
+filled as (
+    insert into {nearest} (library_id, sign, prefix)
+    select library_id, sign, nearest_prefix(%(axes)s::text, embedding) from missing
+    on conflict (library_id, sign) do nothing
+)
+select max(sign) from missing
+"""
