@@ -17,8 +17,15 @@ from productsearch_engine import embedding
 from productsearch_engine.embedding.calibration import SAME
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
-from productsearch_engine.evaluation import baselines, measure, protocols, reliability, table
-from productsearch_engine.evaluation.dataset import read
+from productsearch_engine.evaluation import (
+    baselines,
+    calibrate,
+    measure,
+    protocols,
+    reliability,
+    table,
+)
+from productsearch_engine.evaluation.dataset import Item, read
 from productsearch_engine.evaluation.measure import Embedded, Result
 from tests.evaluation import drawings, robustness
 from tests.soak.measures import Measure, at_least, at_most, report
@@ -79,7 +86,7 @@ def _photographs(name: str, folder: Path, ours: Embedding) -> Iterator[Measure]:
             if bar is not None:
                 yield at_least(f"{name} {protocol} {figure}", result.mean(figure), bar)
     yield from _above_hsv(name, results, ours.name)
-    yield from _reliability(name, embedded[0], results[ours.name])
+    yield from _reliability(name, items, embedded[0], results[ours.name])
     yield at_most(f"{name} ms an image", embedded[0].cost_ms, MILLISECONDS_MAX)
 
 
@@ -91,12 +98,17 @@ def _above_hsv(name: str, results: Mapping[str, Sequence[Result]], ours: str) ->
             yield at_least(what, mine.mean(figure) - histogram.mean(figure), 0.0)
 
 
-def _reliability(name: str, embedded: Embedded, results: Sequence[Result]) -> Iterator[Measure]:
+def _reliability(
+    name: str, items: Sequence[Item], embedded: Embedded, results: Sequence[Result]
+) -> Iterator[Measure]:
     for result in results:
         cosine, right = reliability.questions(result.answers)
         error = reliability.curve(embedded.score(cosine), right).error
         what = f"{name} {result.protocol.name}"
         yield at_most(f"{what} calibration error", error, CALIBRATION_ERROR_MAX)
+        if len(cosine) >= calibrate.QUESTIONS_MIN:
+            (own,) = calibrate.fit(items, [result]).errors.values()
+            yield at_most(f"{what} error after --calibrate", own, CALIBRATION_ERROR_MAX)
         called = float((embedded.score(result.answers.unknown) >= SAME).mean())
         yield at_most(f"{what} unknown called same", called, CALLED_SAME_MAX)
 

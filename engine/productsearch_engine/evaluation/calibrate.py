@@ -13,7 +13,9 @@ from productsearch_engine.evaluation.dataset import DatasetError, Item
 from productsearch_engine.evaluation.measure import Result
 from productsearch_engine.evaluation.metrics import Floats
 
-_QUESTIONS_MIN = 200
+QUESTIONS_MIN = 200
+"""First hits that a calibration needs."""
+
 _PARTS = 5
 _KNOTS_MAX = 64
 
@@ -36,9 +38,9 @@ def fit(items: Sequence[Item], results: Sequence[Result]) -> Fitted:
     asked = [reliability.questions(result.answers) for result in results]
     cosine = np.concatenate([each for each, _ in asked])
     right = np.concatenate([each for _, each in asked])
-    if len(cosine) < _QUESTIONS_MIN or right.all() or not right.any():
+    if len(cosine) < QUESTIONS_MIN or right.all() or not right.any():
         raise DatasetError(
-            f"a calibration needs at least {_QUESTIONS_MIN} first hits, right and wrong ones;"
+            f"a calibration needs at least {QUESTIONS_MIN} first hits, right and wrong ones;"
             f" these images give {len(cosine)}, {int(right.sum())} of them right"
         )
     sizes = [len(each) for each, _ in asked]
