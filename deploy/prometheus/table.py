@@ -322,6 +322,15 @@ ALERTS: Final = (
         says="searches of library {{ $labels.library }} read all of it: its index is not there",
     ),
     Alert(
+        name="EngineSearchesMiss",
+        expr="sum by (library) (increase(productsearch_engine_recall_found_total[<6h>]))"
+        " / sum by (library) (increase(productsearch_engine_recall_wanted_total[<6h>])) < 0.95",
+        lasts="<1h>",
+        severity="ticket",
+        says="searches of library {{ $labels.library }} find {{ $value | humanizePercentage }} of"
+        " what they should",
+    ),
+    Alert(
         name="EngineLibraryNearlyFull",
         expr="max by (library) (productsearch_engine_library_images"
         " / productsearch_engine_library_capacity) > 0.9",

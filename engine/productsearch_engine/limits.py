@@ -298,6 +298,18 @@ NEAREST_LOOK_S = 60.0
 NEAREST_BATCH = 2_000
 """Images whose prefixes are made in one transaction."""
 
+RECALL_SHARE = 0.01
+"""Searches by the index of the vectors that may be repeated exactly, to see what they miss."""
+
+RECALL_WAITING_MAX = 8
+"""Of these, so many wait in memory; a newer one takes the place of the oldest."""
+
+RECALL_LOOK_S = 5.0
+"""How often an engine looks whether there is time for it."""
+
+RECALL_TIME_SHARE = 0.05
+"""The longest part of an engine's idle time that it takes."""
+
 EXACT_IMAGES = 20_000
 """A library of no more images is compared one by one: as quick as the index, and exact."""
 

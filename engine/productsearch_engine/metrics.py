@@ -40,6 +40,12 @@ class Metrics:
         self._seconds = self._durations("request_seconds", "From head to answer.", "method")
         says = "Parts of calls: wait for a process, decode, embed, wait for a connection, sql."
         self._stages = self._durations("stage_seconds", says, "stage")
+        says = "Of searches repeated exactly: ranks by the index that belong there."
+        self._recall_found = self._ranks("recall_found", says)
+        self._recall_wanted = self._ranks("recall_wanted", "Of these searches: all ranks.")
+
+    def _ranks(self, name: str, says: str) -> Callable[[str], Counter]:
+        return cache(Counter(PREFIX + name, says, ["library"], registry=self.registry).labels)
 
     def _durations(self, name: str, says: str, label: str) -> Callable[[str], Histogram]:
         made = Histogram(PREFIX + name, says, [label], registry=self.registry, buckets=_BUCKETS_S)
@@ -53,6 +59,11 @@ class Metrics:
     def stage(self, name: str, seconds: float) -> None:
         """Count one part of a call."""
         self._stages(name).observe(seconds)
+
+    def recall(self, library: str, found: int, wanted: int) -> None:
+        """Count the ranks of a search that was repeated exactly, and those that belong there."""
+        self._recall_found(library).inc(found)
+        self._recall_wanted(library).inc(wanted)
 
     def encoded(self, accept: str = "") -> tuple[bytes, str]:
         """Return everything in the format that a scraper accepts, and its content type."""

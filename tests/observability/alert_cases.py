@@ -48,6 +48,14 @@ def _rate(rate: str) -> Series:
     )
 
 
+def _recall(found: str) -> Series:
+    labels = '{instance="a",library="l"}'
+    return {
+        f"productsearch_engine_recall_found_total{labels}": f"0+{found}x{STEPS}",
+        f"productsearch_engine_recall_wanted_total{labels}": f"0+10x{STEPS}",
+    }
+
+
 def _seen(reason: str, blame: str) -> Case:
     """Some errors a minute; the silent case had its last ones long ago."""
     ((series, _),) = _errors(reason, blame, 1).items()
@@ -160,6 +168,7 @@ CASES: Final[dict[str, Case]] = {
             * (STEPS // 4)
         },
     ),
+    "EngineSearchesMiss": Case(_recall("9.4"), _recall("9.6")),
     "EngineLibraryNearlyFull": Case(
         _state("productsearch_engine_library_images", "91", library="l")
         | _state("productsearch_engine_library_capacity", "100", library="l"),

@@ -33,6 +33,7 @@ from productsearch_engine.server.database_states import looking
 from productsearch_engine.server.nearest_tables import completing
 from productsearch_engine.server.old_vectors import dropping
 from productsearch_engine.server.operations import Operations
+from productsearch_engine.server.recall_checks import checking
 from productsearch_engine.server.search_counting import counting
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
@@ -45,6 +46,7 @@ from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.quotas import Quotas
+from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
@@ -81,11 +83,12 @@ def serve(settings: Settings) -> None:
         dropping(Reembeddings(pool)),
         completing(NearestBuilds(pool)),
         counting(searches := SearchCounts(pool)),
+        checking(sample := RecallSample(pool), pool, metrics),
         looking(pool) as states,
     ):
         pool.stage = stage
         metrics.registry.register(states)
-        libraries, stored = Libraries(pool), Images(pool)
+        libraries, stored = Libraries(pool), Images(pool, sample=sample)
         _log_unknown(libraries)
         apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
         calls = Calls(

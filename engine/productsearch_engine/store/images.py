@@ -25,6 +25,7 @@ from productsearch_engine.store import signs, statements
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Borders, Plan
+from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.statements import ClassFilter, Key
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Images:
     """The images of one database's libraries.
 
     ``derive`` makes signs; a test that needs collisions replaces it. ``borders`` are where a search
-    goes from one plan to another; a test lowers them.
+    goes from one plan to another; a test lowers them. ``sample`` is offered searches by the index.
     """
 
     def __init__(
@@ -91,11 +92,13 @@ class Images:
         pool: ConnectionPool[Any],
         derive: signs.Derivation = signs.derive,
         borders: Borders | None = None,
+        sample: RecallSample | None = None,
     ):
         self._pool = pool
         self._derive = derive
         self._borders = borders or Borders()
         self._counts = ClassCounts()
+        self._sample = sample
 
     def find(self, library: Library, digest: bytes) -> Known | None:
         """Return a stored image, or None. Raises LibraryGoneError."""
@@ -214,6 +217,8 @@ class Images:
         rows = connection.execute(
             statements.search(library, classes, plan), values, binary=True
         ).fetchall()
+        if plan is Plan.NEAREST and self._sample is not None:
+            self._sample.offer(library, values["embedding"], values["start"] + values["count"] - 1)
         wanted = min(values["count"], WINDOW + 1 - values["start"])
         if plan is not Plan.NEAREST or len(rows) >= wanted:
             return rows
