@@ -163,6 +163,8 @@ CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate or a key pair that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
+LOOP_LATE_S: Final = 6.0
+"""One that has not ticked for this long is not ready; it ticks each second."""
 READINESS_POLL_S: Final = 0.5
 REACHABILITY_POLL_S: Final = 3.0
 REACHABILITY_TIMEOUT_S: Final = 3.0

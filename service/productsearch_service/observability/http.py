@@ -125,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             reason = "" if self.server.liveness.alive else "the event loop stands still"
             self._probe(reason, "alive")
         elif path == "/readyz":
-            self._probe(self.server.readiness.not_ready_reason, "ready")
+            late = "" if self.server.liveness.in_time else "the event loop stands still"
+            self._probe(late or self.server.readiness.not_ready_reason, "ready")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"one of /metrics, /livez, /readyz\n")
 
