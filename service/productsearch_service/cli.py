@@ -87,6 +87,9 @@ def main() -> int:
 def _serve() -> int:
     """Run until SIGTERM or SIGINT; a second signal hurries."""
     signals = _Signals()
+    if not sys.stdin or not sys.stdin.isatty():
+        # Files are read anew without being told; a reload command must not end all calls.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if os.getpid() == 1:
         # Orphans of whoever is started beside us in the container become our children.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -138,10 +138,14 @@ BULK_UNREAD_S: Final = 5.0
 BULK_SILENCE_S: Final = 60.0
 """A stream that was silent for longer gives way to a new one."""
 
+FILE_BYTES_MAX: Final = 1024 * 1024
+"""Of a settings, policy, certificate or key file; 10,000 callers and as many rules have as much."""
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz by gRPC on the admin port."""
 ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
+ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024
+"""Of one HTTP request there: its first line with all headers."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
 LOG_CHARS_WAITING_MAX: Final = 4_000_000
@@ -161,6 +165,8 @@ CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate or a key pair that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0
 """An event loop that has not ticked for this long is not alive."""
+LOOP_LATE_S: Final = 6.0
+"""One that has not ticked for this long is not ready; it ticks each second."""
 READINESS_POLL_S: Final = 0.5
 REACHABILITY_POLL_S: Final = 3.0
 REACHABILITY_TIMEOUT_S: Final = 3.0

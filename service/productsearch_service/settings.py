@@ -43,7 +43,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from productsearch_service import limits
+from productsearch_service import limits, small_file
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
@@ -342,6 +342,13 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
     file = os.environ.get(FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
+    if file:
+        try:
+            content = small_file.read(Path(file))
+        except OSError as error:
+            raise SettingsError(f"{file}: {error.strerror}") from None
+        if small_file.has_long_keys(content):
+            raise SettingsError(f"{file}: is nested too deeply")
     wrong = [
         f"{name}: no such setting{_nearest(name, _variables())}" for name in _unknown_variables()
     ]
@@ -351,6 +358,8 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
         wrong += [_line(problem) for problem in error.errors(include_input=False)]
     except tomllib.TOMLDecodeError as error:
         wrong.append(f"{file}: is not TOML: {error}")
+    except RecursionError:
+        wrong.append(f"{file}: is nested too deeply")
     except UnicodeDecodeError:
         wrong.append(f"{file}: is not UTF-8")
     except ValueError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +146,18 @@ def test_a_library_that_is_made_up_cannot_forge_a_line_of_the_log(process: Facad
 def test_other_paths_are_not_found(process: Facade) -> None:
     """The HTTP port has three paths and tells no versions."""
     assert (404, "one of /metrics, /livez, /readyz\n") == http(process, "/")
+
+
+def test_the_head_of_a_request_is_bounded(process: Facade) -> None:
+    """Of 6 MB of headers on one connection 16 KB are read; then it is refused and closed."""
+    address = ("127.0.0.1", int(process.metrics.rpartition(":")[2]))
+    field = b"X: " + b"a" * 65_000 + b"\r\n"
+    with socket.create_connection(address, 10) as line:
+        line.sendall(b"GET /livez HTTP/1.1\r\n")
+        with contextlib.suppress(OSError):  # it is closed before all of it was sent
+            for _ in range(98):
+                line.sendall(field)
+            raise AssertionError("all of it was taken")
+    with socket.create_connection(address, 10) as line:
+        line.sendall(b"GET /livez HTTP/1.1\r\n" + b"X: a\r\n" * 4000 + b"\r\n")
+        assert line.makefile("rb").readline().startswith(b"HTTP/1.0 431 ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -63,6 +64,14 @@ def _says(server: Server) -> tuple[int, str, int]:
         return *http_at(_metrics(server), "/livez"), int(stub.Check(request, timeout=10).status)
 
 
+def _readiness(server: Server) -> tuple[tuple[int, str], int]:
+    """Return what the process says of being ready, by HTTP and by gRPC."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.admin_port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        status = stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status
+        return http_at(_metrics(server), "/readyz"), int(status)
+
+
 @contextlib.contextmanager
 def _blocked(server: Server) -> Iterator[None]:
     """Let the event loop wait for something that does not come until the block ends."""
@@ -93,8 +102,40 @@ def test_an_event_loop_that_stands_still_is_not_alive(
         with _blocked(server):
             until(lambda: STALLED == _says(server), "not alive")
             assert 200 == http_at(_metrics(server), "/metrics")[0]
-            assert (200, "ready\n") == http_at(_metrics(server), "/readyz")
         until(lambda: ALIVE == _says(server), "alive again")
+
+
+def test_an_event_loop_that_is_late_gets_no_new_calls(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readiness follows it, by HTTP and on the admin port, while the process still is alive."""
+    monkeypatch.setattr(limits, "LOOP_LATE_S", STALLED_S)
+    late = (STALLED[:2], NOT_SERVING)
+    server = start()
+    for _ in range(2):
+        until(lambda: ((200, "ready\n"), SERVING) == _readiness(server), "ready")
+        with _blocked(server):
+            until(lambda: late == _readiness(server), "not ready")
+            assert ALIVE == _says(server)
+    until(lambda: SERVING == _readiness(server)[1], "ready again")
+
+
+def test_names_that_are_watched_are_not_kept(start: Start) -> None:
+    """On the admin port whoever watches names of its own makes no entry for each."""
+    server = start()
+    before = len(_kept(server))
+    with grpc.insecure_channel(f"127.0.0.1:{server.admin_port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for number in range(50):
+            watching = stub.Watch(health_pb2.HealthCheckRequest(service=f"name-{number}"))
+            told = next(iter(watching)).status
+            assert health_pb2.HealthCheckResponse.SERVICE_UNKNOWN == told
+            watching.cancel()
+    assert len(_kept(server)) <= before + 1
+
+
+def _kept(server: Server) -> dict[str, Any]:
+    return server.service._health.in_threads._send_response_callbacks
 
 
 def test_an_event_loop_that_is_busy_is_alive(start: Start) -> None:

@@ -381,3 +381,15 @@ def test_a_setting_without_an_effect_is_told_only_if_it_is_set(
         ["one_core"] if one_core is not None else []
     )
     assert expected == [record.getMessage().split()[0] for record in caplog.records]
+
+
+def test_a_storm_of_sighup_ends_nothing(process: Facade) -> None:
+    """Who reloads a daemon sends it; calls go on."""
+    until_ready(process)
+    with v1.connect(process.url) as channel:
+        stub = v1.ProductSearchStub(channel)
+        for number in range(20):
+            for _ in range(10):
+                os.kill(process.pid, signal.SIGHUP)
+            image = v1.ImageSource(content=jpeg(number))
+            stub.SearchImages(v1.SearchImagesRequest(image=image), timeout=20)

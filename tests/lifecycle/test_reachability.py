@@ -100,3 +100,26 @@ def test_a_port_with_tls_is_reached_without_a_certificate(
     serve(**{name: tmp_path / file for name, file in files.items()})
     until(lambda: len(looks) > limits.REACHABILITY_FAILURES, "looked often enough to complain")
     assert {True} == {*looks}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_replica_out_of_descriptors_is_not_reached(
+    tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could open no connection for a caller either; it is reached again with the first one."""
+    monkeypatch.setattr(limits, "REACHABILITY_POLL_S", 0.01)
+    monkeypatch.setattr(limits, "REACHABILITY_TIMEOUT_S", 0.5)
+    watching = Reachability("127.0.0.1:1", tls=tls)
+    watching._reached = _fails
+    watching.start(1)
+    await asyncio.sleep(0.5)
+    assert "a call to its own port 1 is not answered" == watching.not_ready_reason
+    watching._reached = lambda *_: True
+    await asyncio.sleep(0.5)
+    await watching.stop()
+    assert "" == watching.not_ready_reason
+
+
+def _fails(*_: object) -> bool:
+    raise RuntimeError("no descriptor")

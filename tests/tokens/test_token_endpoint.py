@@ -79,6 +79,10 @@ async def test_the_key_pair_travels_in_the_form_and_not_in_the_url(upstream: Fak
         Fault(kind="reset"),
         Fault(kind="cut"),
         GOOD | {"padding": "x" * 100_000},
+        GOOD | {"access_token": "x" * 1_000_000},
+        b'{"access_token": "24.good", "expires_in": NaN}',
+        b'{"access_token": "24.good", "expires_in": 1e999}',
+        b'{"access_token": "24.good", "expires_in": ' + b"9" * 10_000 + b"}",
     ],
     ids=lambda answer: str(answer)[:40],
 )

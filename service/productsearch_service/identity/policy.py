@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from productsearch_service import limits
+from productsearch_service import limits, small_file
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerForbidden, quoted
 from productsearch_service.settings import sentence_of
@@ -115,6 +115,8 @@ class Policy:
         """
         if not content.strip():
             raise PolicyError("is empty; write a rule, or a comment if nobody may do anything")
+        if small_file.has_long_keys(content):
+            raise PolicyError("is nested too deeply")
         try:
             return cls(PolicyFile.model_validate(tomllib.loads(content.decode("utf-8"))))
         except ValidationError as error:
@@ -124,6 +126,8 @@ class Policy:
             raise PolicyError("is not UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise PolicyError(f"is not TOML: {error}") from None
+        except RecursionError:
+            raise PolicyError("is nested too deeply") from None
 
     def unused(self, libraries: Iterable[str]) -> Iterator[str]:
         """Yield what nothing else mentions: callers without a rule, and libraries without settings.
@@ -182,7 +186,7 @@ class Policy:
 def read_content(path: Path) -> bytes:
     """Return the content of a policy file; raise PolicyError."""
     try:
-        return path.read_bytes()
+        return small_file.read(path)
     except OSError as error:
         raise PolicyError(error.strerror) from None
 
@@ -194,8 +198,20 @@ def _matches(patterns: tuple[str, ...], text: str) -> bool:
 
 @lru_cache(_COMPILED_MAX)
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    written = (re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns)
-    return re.compile("|".join(written), re.DOTALL)
+    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
+    """Return a pattern as an expression that matches in one pass, however many ``*`` it has.
+
+    What stands between two ``*`` is taken where it comes first, and never looked for again: if the
+    rest does not match from there, it matches from nowhere later either.
+    """
+    first, *parts = (re.escape(part).replace(r"\?", ".") for part in re.split(r"\*+", pattern))
+    if not parts:
+        return first
+    middle = "".join(f"(?>.*?{part})" for part in parts[:-1])
+    return f"{first}{middle}.*{parts[-1]}"
 
 
 def _wrong(file: PolicyFile) -> Iterator[str]:

@@ -7,6 +7,8 @@ the event loop is busy. It is plaintext, and open to whoever reaches it.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _LIVENESS: Final = "liveness"
+_NO_NAME: Final = "unknown"
 _CHANNELZ: Final = "grpc.channelz.v1.Channelz"
 UNREACHABLE: Final = "UNREACHABLE"
 
@@ -61,6 +64,20 @@ class LoopHealth(health_pb2_grpc.HealthServicer):
             await changed.wait()
 
 
+class ThreadsHealth(health.HealthServicer):
+    """The health service in threads; unknown names are one, where grpc_health keeps each."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._names = frozenset(names)
+
+    def Watch(self, request: Any, context: Any, *options: Any) -> Any:  # noqa: N802
+        """Write the state of a name and each one that it changes to."""
+        if request.service not in self._names:
+            request = health_pb2.HealthCheckRequest(service=_NO_NAME)
+        return super().Watch(request, context, *options)
+
+
 class Health:
     """The health service, twice: for the event loop, and for the threads of the admin port.
 
@@ -69,12 +86,14 @@ class Health:
 
     def __init__(self, service: str) -> None:
         self.on_loop = LoopHealth()
-        self.in_threads = health.HealthServicer()
+        self._readiness = ("", service)
+        self.in_threads = ThreadsHealth((*self._readiness, _LIVENESS))
         self.reflected = (service, health.SERVICE_NAME)
         """The services of the service's own port that reflection describes."""
         self.reflected_by_admin = (*self.reflected, _CHANNELZ)
-        self._readiness = ("", service)
-        self._stopping = False
+        self._stopping = self._ready = False
+        self._in_time = True
+        self._lock = threading.Lock()
         for name in self._readiness:
             self.in_threads.set(name, _NOT_SERVING)
         self.in_threads.set(_LIVENESS, _SERVING)
@@ -100,14 +119,23 @@ class Health:
 
     async def tell_ready(self, ready: bool) -> None:
         """Say whether this replica should get calls; once it stops, it never should again."""
-        status = _SERVING if ready and not self._stopping else _NOT_SERVING
+        with self._lock:
+            self._ready = ready and not self._stopping
+            self._tell_threads()
+        for name in self._readiness:
+            self.on_loop.set(name, _SERVING if self._ready else _NOT_SERVING)
+
+    def tell_loop(self, alive: bool, in_time: bool) -> None:
+        """Say what is true of the event loop; from the admin port alone, the loop may be stuck."""
+        self.in_threads.set(_LIVENESS, _SERVING if alive else _NOT_SERVING)
+        with self._lock:
+            self._in_time = in_time
+            self._tell_threads()
+
+    def _tell_threads(self) -> None:
+        status = _SERVING if self._ready and self._in_time else _NOT_SERVING
         for name in self._readiness:
             self.in_threads.set(name, status)
-            self.on_loop.set(name, status)
-
-    def tell_alive(self, alive: bool) -> None:
-        """Say whether the process is alive; from the admin port alone, the loop may be stuck."""
-        self.in_threads.set(_LIVENESS, _SERVING if alive else _NOT_SERVING)
 
     async def stop(self) -> None:
         """Say that this replica should get no calls any more."""

@@ -12,7 +12,9 @@ import socket
 import sys
 import threading
 from http import HTTPStatus
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -79,14 +81,39 @@ class MetricsServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Log what is not a client that has left."""
-        if not isinstance(sys.exception(), OSError):
+        if not isinstance(sys.exception(), OSError | HTTPException):
             _log.exception("answering a probe or a scrape failed in an unforeseen way")
+
+
+class _Head:
+    """The head of one request, of which not more than its bound is read."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+        self._left = limits.ADMIN_HEAD_BYTES_MAX
+
+    def readline(self, size: int) -> bytes:
+        """Return the next line; raise HTTPException, which is answered 431, past the bound."""
+        line = self._file.readline(min(size, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise HTTPException("the head is too long")
+        return line
+
+    def close(self) -> None:
+        """Close what it reads from."""
+        self._file.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: MetricsServer
     timeout = limits.ADMIN_TIMEOUT_S
     wbufsize = -1  # headers and body leave in one piece
+
+    def setup(self) -> None:
+        """Bound the head; a connection has one request."""
+        super().setup()
+        self.rfile = _Head(self.rfile)  # type: ignore[assignment] # lines are all that is read
 
     def do_GET(self) -> None:
         """Answer one of the three paths."""
@@ -98,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             reason = "" if self.server.liveness.alive else "the event loop stands still"
             self._probe(reason, "alive")
         elif path == "/readyz":
-            self._probe(self.server.readiness.not_ready_reason, "ready")
+            late = "" if self.server.liveness.in_time else "the event loop stands still"
+            self._probe(late or self.server.readiness.not_ready_reason, "ready")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"one of /metrics, /livez, /readyz\n")
 

@@ -1,7 +1,7 @@
 """Whether the event loop still ticks: the only thing that a restart mends.
 
 A task notes the time on the loop; a thread looks at that note. So a loop that is blocked for good
-is noticed, and a busy one is not killed.
+is noticed, and a busy one is not killed. One that is late gets no new calls meanwhile.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from productsearch_service.periodic_task import PeriodicTask
 
 
 class Liveness:
-    """Tells ``tell`` when the process stops being alive, and when it is alive again."""
+    """Tells ``tell`` when the process stops being alive or in time, and when it is so again."""
 
-    def __init__(self, tell: Callable[[bool], None]) -> None:
+    def __init__(self, tell: Callable[[bool, bool], None]) -> None:
         self._tell = tell
         self._ticked_at_s = time.monotonic()
         self._ticks = PeriodicTask("liveness", self._tick, limits.LIVENESS_POLL_S)
@@ -27,6 +27,11 @@ class Liveness:
     def alive(self) -> bool:
         """Whether the loop has ticked lately; may be asked from any thread."""
         return time.monotonic() - self._ticked_at_s < limits.LOOP_STALLED_S
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it has ticked so lately that calls would be answered; from any thread too."""
+        return time.monotonic() - self._ticked_at_s < limits.LOOP_LATE_S
 
     def start(self) -> None:
         """Begin to tick and to watch. Needs a running event loop."""
@@ -43,8 +48,9 @@ class Liveness:
         self._ticked_at_s = time.monotonic()
 
     def _watch(self) -> None:
-        told = True
+        told = (True, True)
         while not self._closed.wait(limits.LIVENESS_POLL_S):
-            if self.alive != told:
-                told = not told
-                self._tell(told)
+            now = (self.alive, self.in_time)
+            if now != told:
+                told = now
+                self._tell(*now)

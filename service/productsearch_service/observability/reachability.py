@@ -50,7 +50,10 @@ class Reachability:
         await self._rounds.stop()
 
     async def _look(self) -> None:
-        reached = await asyncio.to_thread(self._reached, self._host, self._port)
+        try:
+            reached = await asyncio.to_thread(self._reached, self._host, self._port)
+        except Exception:  # noqa: BLE001 - who lacks a descriptor for this lacks one for callers
+            reached = False
         before = self.not_ready_reason
         self._failures = 0 if reached else self._failures + 1
         if self.not_ready_reason and not before:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from productsearch_service import limits
+from productsearch_service import limits, small_file
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def check_client_ca(path: Path, content: bytes) -> None:
 def read_file(path: Path) -> bytes:
     """Return the content of a file; raise CertificateError."""
     try:
-        return path.read_bytes()
+        return small_file.read(path)
     except OSError as error:
         raise CertificateError(f"{path}: {error.strerror}") from None
 

@@ -98,7 +98,7 @@ class Server:
         self._readiness = Readiness(
             self._libraries.all(), self._reachability, self._health.tell_ready
         )
-        self._liveness = Liveness(self._health.tell_alive)
+        self._liveness = Liveness(self._health.tell_loop)
         self._trimming = trimming()
         self._policy = _policy(settings)
         self._certificates = _certificates(settings)

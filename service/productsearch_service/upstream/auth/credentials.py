@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from productsearch_service import small_file
 from productsearch_service.errors import UpstreamCredentialsRejected
 from productsearch_service.redaction import register_secret
 from productsearch_service.upstream.masked import MaskedText
@@ -83,7 +84,7 @@ class FileCredentials:
 
 
 def _line(path: Path) -> str:
-    return MaskedText(path.read_text("utf-8").strip())
+    return MaskedText(small_file.read(path).decode("utf-8").strip())
 
 
 def _unreadable() -> UpstreamCredentialsRejected:
