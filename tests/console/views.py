@@ -71,7 +71,7 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     yield "images"
     for name, address in {
         "image": image,
-        "search": f"/console/search?like={sign}",
+        "search": f"/console/search?like={sign}#results",
         "compare": f"/console/compare?like={sign}",
         "ask": "/console/search",
         "pins": "/console/pins",
