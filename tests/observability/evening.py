@@ -33,12 +33,12 @@ _RATES_OVER = "10s"
 def _played(stage: Stage, load: Load, act: Act) -> bool:
     """Play an act; return whether everything is as it should be."""
     settled = _until(lambda: not stage.prometheus.firing("cause"), _SETTLE_S)
-    calm_s, began, lines = time.time(), time.monotonic(), len(stage.lines())
-    flags_before = len(stage.flags())
+    calm_s, lines, flags_before = time.time(), len(stage.lines()), len(stage.flags())
     fired: set[str] = set()
     symptoms: set[str] = set()
     playing = act.play(stage, load)
     next(playing)
+    began = time.monotonic()  # what it starts may take its time
     while time.monotonic() - began < _ACT_S:
         fired |= stage.prometheus.firing("cause")
         symptoms |= stage.prometheus.firing("symptom")
