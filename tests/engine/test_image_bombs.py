@@ -122,7 +122,7 @@ def _most_bytes(pid: int) -> int:
     "name",
     [
         pytest.param("PNG, 30 texts of 64 MB", marks=pytest.mark.slow),
-        "JPEG, 5000 scans",
+        pytest.param("JPEG, 5000 scans", marks=pytest.mark.slow),
         "PNG, 1 GB after its pixels",
     ],
 )

@@ -15,13 +15,14 @@ from demo.processes import Engine, ServerError
 from productsearch_engine.cli import main
 from productsearch_engine.store.libraries import UnknownLibraryError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
+from tests.engine.commands import ran
 from tests.engine.databases import connected
 from tests.engine.image_files import jpeg
 
 
 def listed(engine: Engine, caller: Caller) -> dict[str, Any]:
     """Return what ``library list`` tells of a caller's library."""
-    known = json.loads(engine.command("library", "list", "--json"))
+    known = json.loads(ran(engine, "library", "list", "--json"))
     found: dict[str, Any] = next(each for each in known if each["api_key"] == caller.api_key)
     return found
 
@@ -45,7 +46,7 @@ def test_create(engine: Engine) -> None:
     assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
     assert (1, 7) == _count(engine, caller)
     caller.close()
-    again = json.loads(engine.command("library", "create", "made too", "--json"))
+    again = json.loads(ran(engine, "library", "create", "made too", "--json"))
     assert {"name", "api_key", "secret_key"} == again.keys()
 
 
@@ -59,7 +60,7 @@ def test_list(engine: Engine, caller: Caller) -> None:
     caller.call("delete", image=jpeg(0))
     caller.call("delete", image=jpeg(0))
     assert (2, 500_000) == _count(engine, caller)
-    assert caller.api_key in engine.command("library", "list")
+    assert caller.api_key in ran(engine, "library", "list")
 
 
 def _count(engine: Engine, caller: Caller) -> tuple[int, int]:
@@ -79,7 +80,7 @@ def test_full_library(engine: Engine, new_caller: Callable[..., Caller]) -> None
     caller.call("delete", image=jpeg(0))
     assert 0 == code_of(caller.call("add", image=jpeg(2), brief="x"))
     assert 990001 == code_of(caller.call("add", image=jpeg(0), brief="x"))
-    engine.command("library", "grow", listed(engine, caller)["name"], "--by", "1")
+    ran(engine, "library", "grow", listed(engine, caller)["name"], "--by", "1")
     assert 0 == code_of(caller.call("add", image=jpeg(0), brief="x"))
     assert (3, 3) == _count(engine, caller)
 
@@ -114,9 +115,9 @@ def test_app_without_library(engine: Engine, caller: Caller) -> None:
     name = listed(engine, caller)["name"]
     caller.call("add", image=jpeg(1), brief="x")
     with pytest.raises(ServerError, match="--yes"):
-        engine.command("library", "delete", name)
+        ran(engine, "library", "delete", name)
     assert 1 == len(signs_of(caller.call("search", image=jpeg(1))))
-    engine.command("library", "delete", name, "--yes")
+    ran(engine, "library", "delete", name, "--yes")
     assert 200 == caller.ask_token().status_code
     for method, form in (
         ("add", {"image": image_field(jpeg(2)), "brief": "x"}),
@@ -126,14 +127,14 @@ def test_app_without_library(engine: Engine, caller: Caller) -> None:
     ):
         answer = caller.answer(method, data=form)
         assert (216017, "not initialized") == (answer["error_code"], answer["error_msg"])
-    engine.command("library", "create", name, "--api-key", caller.api_key)
+    ran(engine, "library", "create", name, "--api-key", caller.api_key)
     assert [] == signs_of(caller.call("search", image=jpeg(1)))
     assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
 
 
 def test_unknown_app(engine: Engine, caller: Caller) -> None:
     """A token of an app that is not in this database is 216110."""
-    engine.command("library", "delete", listed(engine, caller)["name"], "--yes")
+    ran(engine, "library", "delete", listed(engine, caller)["name"], "--yes")
     with connected(engine) as connection:
         connection.execute("delete from apps where api_key = %s", [caller.api_key])
     assert 216110 == code_of(caller.call("search", image=jpeg(1)))
@@ -169,7 +170,7 @@ def test_another_embedding(engine: Engine, caller: Caller) -> None:
 def test_refused_commands(engine: Engine, arguments: list[str], told: str) -> None:
     """A command that cannot be done says why in one line."""
     with pytest.raises(ServerError, match=told):
-        engine.command("library", *arguments)
+        ran(engine, "library", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_an_unknown_library_leads_to_the_known_ones(engine: Engine, caller: Call
         ["reembed", "nowhere", "--discard"],
     ):
         with pytest.raises(ServerError) as refused:
-            engine.command(*command)
+            ran(engine, *command)
         assert "no library 'nowhere': there is" in str(refused.value)
         assert str(engine.data) in str(refused.value)
     assert f"{known!r}" in str(UnknownLibraryError("x", [known]))
@@ -219,6 +220,6 @@ def test_the_engine_leads_to_its_console(engine: Engine) -> None:
 def test_names_and_apps_are_unique(engine: Engine, caller: Caller) -> None:
     """A second library of a name, or for an app that has one, is refused."""
     with pytest.raises(ServerError, match="exists"):
-        engine.command("library", "create", listed(engine, caller)["name"])
+        ran(engine, "library", "create", listed(engine, caller)["name"])
     with pytest.raises(ServerError, match="has a library"):
-        engine.command("library", "create", "another", "--api-key", caller.api_key)
+        ran(engine, "library", "create", "another", "--api-key", caller.api_key)

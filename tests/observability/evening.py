@@ -32,13 +32,13 @@ _RATES_OVER = "10s"
 
 def _played(stage: Stage, load: Load, act: Act) -> bool:
     """Play an act; return whether everything is as it should be."""
-    settled = _until(lambda: not stage.prometheus.firing("cause"), _SETTLE_S)
-    calm_s, began, lines = time.time(), time.monotonic(), len(stage.lines())
-    flags_before = len(stage.flags())
+    settled = _until(lambda: _is_calm(stage.prometheus), _SETTLE_S)
+    calm_s, lines, flags_before = time.time(), len(stage.lines()), len(stage.flags())
     fired: set[str] = set()
     symptoms: set[str] = set()
     playing = act.play(stage, load)
     next(playing)
+    began = time.monotonic()  # what it starts may take its time
     while time.monotonic() - began < _ACT_S:
         fired |= stage.prometheus.firing("cause")
         symptoms |= stage.prometheus.firing("symptom")
@@ -73,6 +73,11 @@ def _names(of: Iterable[str]) -> str:
 
 def _most(of: Iterable[str]) -> str:
     return Counter(of).most_common(1)[0][0] if (of := [*of]) else ""
+
+
+def _is_calm(prometheus: Prometheus) -> bool:
+    """Whether nothing is left of the act before."""
+    return not prometheus.firing("cause") and not _signs(prometheus, time.time())
 
 
 def _signs(prometheus: Prometheus, calm_s: float) -> frozenset[Sign]:

@@ -156,10 +156,10 @@ INCIDENTS: Final = (
     Incident(
         "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
     ),
-    Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, SLOW)),
-    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), (SLOW,)),
+    Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, *_LATE)),
+    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
     Incident("bad input", (CALLER,)),
-    Incident("flood", (GATEWAY_REFUSES,), (CALLER,)),
+    Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),
     Incident("gateway cut off", (GATEWAY_SEES_FEWER,)),

@@ -8,5 +8,5 @@ from tests.tokens.states import TokenStates
 
 TestTokenStates = TokenStates.TestCase
 TestTokenStates.settings = settings(
-    max_examples=300, stateful_step_count=40, derandomize=True, deadline=None, database=None
+    max_examples=100, stateful_step_count=40, derandomize=True, deadline=None, database=None
 )

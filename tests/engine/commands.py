@@ -1,0 +1,22 @@
+"""The engine's commands in this process, where it is not the start of one that is tested."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+from demo.processes import Engine, ServerError
+from productsearch_engine.cli import main
+
+
+def ran(engine: Engine, *arguments: str) -> str:
+    """Run a command on a running engine's data and return its stdout. Raises ServerError."""
+    told, wrong = io.StringIO(), io.StringIO()
+    with redirect_stdout(told), redirect_stderr(wrong):
+        try:
+            status = main([*arguments, "--data", str(engine.data)])
+        except SystemExit as refused:  # argparse's
+            status = int(refused.code or 0)
+    if status:
+        raise ServerError(f"status {status}: {wrong.getvalue().strip()}")
+    return told.getvalue()
