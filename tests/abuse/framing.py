@@ -73,7 +73,7 @@ def _beside(kind: str, seconds: float, good: str) -> list[Measure]:
     print(f"{kind}: {dict(told)}", flush=True)
     found = [
         equal(f"{kind}: others' searches that failed", failed, 0),
-        at_most(f"{kind}: others' p99 / idle, median", median(ratios), 4),
+        at_most(f"{kind}: others' p99 / idle, median", median(ratios), 3),
         at_most(f"{kind}: memory grown MB", grown / 1e6, 50),
         equal(f"{kind}: calls whose time ran out", told["DEADLINE_EXCEEDED"], 0),
     ]
