@@ -186,10 +186,12 @@ SEND_STALL_TIMEOUT_S: Final = 10.0
 """Longest time without progress while a request is sent."""
 READ_TIMEOUT_S: Final = 30.0
 """From the end of the request to the end of the answer."""
-HEADER_BYTES_MAX: Final = 8 * 1024
-"""Of one line of an answer's head."""
+HEADER_BYTES_MAX: Final = 64 * 1024
+"""Of one line of an answer's head: a gateway's cookies can have 40 KB."""
+HEADS_BYTES_MAX: Final = 80 * 1024
+"""Of all heads of an answer, informational ones too."""
 FRAMING_BYTES_MAX: Final = 16 * 1024
-"""Of all heads of an answer, and of what frames its body beyond the body's own length."""
+"""Of what frames an answer's body beyond the body's own length, and of what is read in one turn."""
 UNSENT_KEPT_S: Final = 30.0
 """How long the system tries to send what an upstream does not take."""
 SENT_WHOLE_BYTES: Final = 64 * 1024

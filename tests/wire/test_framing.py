@@ -109,8 +109,8 @@ HONEST: dict[str, tuple[list[bytes], bytes, bool]] = {
         b" " * 40_000 + b"{}",
         False,
     ),
-    "a head of 14 KB": (
-        [LENGTH % 2, *(b"X-%d: %s\r\n" % (n, b"a" * 7_000) for n in range(2)), b"\r\n{}"],
+    "a head of 70 KB": (
+        [LENGTH % 2, *(b"X-%d: %s\r\n" % (n, b"a" * 35_000) for n in range(2)), b"\r\n{}"],
         b"{}",
         False,
     ),

@@ -27,7 +27,7 @@ _RETRY_AFTER_S_MAX: Final = 300.0
 
 
 class Incoming(asyncio.Protocol):
-    """Hands on what comes on one connection, at most ``room`` bytes in a turn of the event loop.
+    """Hands on what comes on one connection, a bounded part in a turn of the event loop.
 
     Heads and framing take from the room for good; who reads the body makes room again, by
     ``took``. An answer that leaves none ends its connection, and ``is_excessive`` tells why.
@@ -40,17 +40,26 @@ class Incoming(asyncio.Protocol):
         self._endings: list[Callable[[], object]] = []
         """What came after the bytes that are held."""
         self._idle_turns = 0
-        self.room = limits.FRAMING_BYTES_MAX
+        self._room = 0
         self.is_excessive = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Make room for the heads of an answer."""
+        self._room = limits.HEADS_BYTES_MAX
+
+    def has_head(self) -> None:
+        """Keep only the room that what frames a body needs."""
+        self._room = min(self._room, limits.FRAMING_BYTES_MAX)
 
     def took(self, length: int) -> None:
         """Make room for what follows ``length`` bytes of the body that were read."""
-        self.room = min(self.room + _BODY_WEIGHT * length, limits.FRAMING_BYTES_MAX)
+        self._room = min(self._room + _BODY_WEIGHT * length, limits.FRAMING_BYTES_MAX)
 
     def data_received(self, data: bytes) -> None:
         """Hand on what there is room for, and stop reading until the rest was handed on."""
-        if not self._held and len(data) <= self.room:
-            self.room -= len(data)
+        if not self._held and len(data) <= self._portion:
+            self._room -= len(data)
             self._receiver.data_received(data)
             return
         if not self._held:
@@ -81,11 +90,16 @@ class Incoming(asyncio.Protocol):
         else:
             ending()
 
+    @property
+    def _portion(self) -> int:
+        """How many bytes may be handed on in this turn."""
+        return min(self._room, limits.FRAMING_BYTES_MAX)
+
     def _hand_on(self) -> None:
         """Hand on a part of what is held, in a turn of its own."""
-        portion = bytes(self._held[: self.room])
+        portion = bytes(self._held[: self._portion])
         self._idle_turns = 0 if portion else self._idle_turns + 1
-        self.room -= len(portion)
+        self._room -= len(portion)
         self._held = self._held[len(portion) :]
         if portion:
             self._receiver.data_received(portion)
@@ -106,6 +120,8 @@ async def read(response: aiohttp.ClientResponse, incoming: Incoming | None) -> M
     """Return the body of an answer, however it is framed, or what was wrong with it."""
     pieces: list[bytes] = []
     length = 0
+    if incoming is not None:
+        incoming.has_head()
     while piece := MaskedBytes(await response.content.readany()):
         pieces.append(piece)
         length += len(piece)

@@ -358,7 +358,7 @@ def _incoming(connection: asyncio.Transport) -> Incoming:
     """Return what comes on a connection, with all the room that one answer has."""
     receiver = connection.get_protocol()
     if isinstance(receiver, Incoming):
-        receiver.room = limits.FRAMING_BYTES_MAX
+        receiver.begin()
         return receiver
     incoming = Incoming(cast(asyncio.Protocol, receiver), connection)
     connection.set_protocol(incoming)
