@@ -104,7 +104,7 @@ def _collector(value: str) -> str:
     with suppress(ModuleNotFoundError):
         if find_spec(_EXPORTER) is not None:
             return value
-    raise ValueError("needs OpenTelemetry: pip install 'productsearch-service[traces]'")
+    raise ValueError("needs OpenTelemetry: pip install './service[traces]'")
 
 
 def _warns_of_no_effect(advice: str) -> AfterValidator:

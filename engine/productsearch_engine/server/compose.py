@@ -139,7 +139,7 @@ def _exporting(endpoint: str) -> Iterator[Export | None]:
         from productsearch_engine.server.spans import Spans
     except ModuleNotFoundError:
         raise SettingsError(
-            "traces_endpoint: needs OpenTelemetry: pip install 'productsearch-engine[traces]'"
+            "traces_endpoint: needs OpenTelemetry: pip install './engine[traces]'"
         ) from None
     spans = Spans.to(endpoint)
     try:
