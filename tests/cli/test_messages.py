@@ -155,3 +155,24 @@ def test_why_an_address_was_not_downloaded(
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert "private address" in cli("search", "http://127.0.0.1:1/x.jpg").err
     assert "no host example.invalid" in cli("search", "https://example.invalid/x.jpg").err
+
+
+def test_what_an_option_would_change_is_told_at_the_end(
+    cli: Cli, target: str, tmp_path: Path
+) -> None:
+    """An import names --fit, --on-duplicate and the class that is empty, with how many."""
+    photos = tmp_path / "flat"
+    photos.mkdir()
+    (photos / "small.jpg").write_bytes(jpeg(1, 100, 400))
+    (photos / "webp.jpg").write_bytes(encode(draw(2), "WEBP"))
+    (photos / "no.jpg").write_bytes(b"this is no image")
+    (photos / "theirs.jpg").write_bytes(jpeg(3))
+    (photos / "twin.jpg").write_bytes(jpeg(3))
+    cli("add", photos / "theirs.jpg", "--brief", "theirs")
+    told = cli("import", photos, "--class-id1", "{folder}").err
+    assert "2 rejected for size or format\n  next: add --fit " in told
+    assert "1 kept as the library had them: brief and classes were not changed" in told
+    assert "5 of 5 images get no class id from --class-id1 {folder}" in told
+    assert "1 rejected for size or format" in cli("import", photos).err
+    fitted = cli("import", photos, "--class-id1", "7", "--fit", "--on-duplicate", "update").err
+    assert not any(word in fitted for word in ("size or format", "kept", "no class id"))

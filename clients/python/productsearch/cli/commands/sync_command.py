@@ -40,8 +40,8 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
     from productsearch.cli.forgetting import Forgotten, forget
     from productsearch.cli.importing import events, session
 
-    settings = import_options.settings_of(profile, asked)
     opened = import_options.source_of(source, profile.library, asked)
+    settings = import_options.settings_of(profile, asked)
     if opened.is_rejects:
         raise usage(f"{source} is a rejects file", f"productsearch import {source}")
     chosen = import_options.journal_path(asked)
