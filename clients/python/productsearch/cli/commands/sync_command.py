@@ -67,7 +67,10 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
         something = plan.adds or plan.updates or plan.gone
         if something and not asked["yes"]:
             if not sys.stdin.isatty():
-                raise usage("nobody can be asked here", "add --yes once the plan is right")
+                raise usage(
+                    "sync asks before it changes a library, and this is no terminal",
+                    "add --yes once the plan is right",
+                )
             if not click.confirm("go on?", err=True):
                 output.note("nothing was done")
                 return int(ExitCode.DONE)
