@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import signal
 import socket
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from demo import contact_sheet, examples, products, session, stock
@@ -26,6 +29,7 @@ _USUAL_PORTS = {
     "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
     "PRODUCTSEARCH_METRICS_LISTEN": "127.0.0.1:9464",
 }
+_ANOTHER = ".venv/bin/python -m demo run --free-ports"
 _FREE_PORTS = dict.fromkeys(_USUAL_PORTS, "127.0.0.1:0")
 _HOW_TO = """
 ProductSearch is up: facade {facade}, engine {engine}.
@@ -55,8 +59,19 @@ def main() -> int:
     )
     tour.add_argument("--out", type=Path, default=Path("build/demo"))
     run = commands.add_parser("run", help="keep engine and facade up")
-    run.add_argument("--data", type=Path, default=Path(".run"))
-    run.add_argument("--free-ports", action="store_true", help="beside another one")
+    run.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".run"),
+        help="folder that keeps images, keys and settings for the next run; each run needs its own "
+        "(default: %(default)s)",
+    )
+    run.add_argument(
+        "--free-ports",
+        action="store_true",
+        help=f"take free ports, not {_port(_ENGINE)} (engine), {_port(_FACADE)} (facade), "
+        + " and ".join(map(_port, _USUAL_PORTS.values())),
+    )
     commands.add_parser("session", help="record the sessions of the documents anew")
     arguments = parser.parse_args()
     try:
@@ -66,7 +81,7 @@ def main() -> int:
             return _sessions()
         return _tour(arguments.photos, arguments.out)
     except (ServerError, TourError, ValueError, OSError) as error:
-        print(f"demo failed: {error}", file=sys.stderr)
+        print(f"demo {arguments.command} ends here: {error}", file=sys.stderr)
         return 1
 
 
@@ -113,9 +128,14 @@ def _run(data: Path, *, free_ports: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    if not free_ports:
-        _need_free_ports()
-    data.mkdir(parents=True, exist_ok=True)
+    with _owned(data):
+        if not free_ports:
+            _need_free_ports()
+        _keep_up(data, stop, free_ports=free_ports)
+    return 0
+
+
+def _keep_up(data: Path, stop: threading.Event, *, free_ports: bool) -> None:
     others = _FREE_PORTS if free_ports else _USUAL_PORTS
     print("Starting the engine and the facade ...", flush=True)
     with Engine(data / "engine", listen="127.0.0.1:0" if free_ports else _ENGINE) as engine:
@@ -144,7 +164,25 @@ def _run(data: Path, *, free_ports: bool) -> int:
             )
             print(how_to, flush=True)
             stop.wait()
-    return 0
+
+
+@contextlib.contextmanager
+def _owned(data: Path) -> Iterator[None]:
+    """Keep a folder to this run: a second one would write over its settings. Raises ServerError."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServerError(
+                f"another run is up over {data}; give this one a folder and ports of its own: "
+                f"`{_ANOTHER} --data {data / 'second'}`"
+            ) from None
+        yield
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 def _need_free_ports() -> None:
@@ -157,8 +195,8 @@ def _need_free_ports() -> None:
                 own.bind((host, int(port)))
             except OSError as error:
                 raise ServerError(
-                    f"port {port} is taken ({error.strerror}): is `make run` running already? "
-                    f"`{sys.executable} -m demo run --free-ports` takes others"
+                    f"port {port} of {host} is taken ({error.strerror}); end what listens there, "
+                    f"or take others: `{_ANOTHER}`"
                 ) from None
 
 

@@ -45,7 +45,7 @@ class Facade(Server):
                 f'base_url = "{upstream_url}"',
                 *([f'upstream = "{upstream}"'] if upstream else []),
                 f'credentials_dir = "{directory.resolve()}"',
-                "quota_qps = 0  # the engine has no quota",
+                "quota_qps = 0  # the engine keeps its own, if it has one",
             ]
         settings = data / "settings.toml"
         settings.write_text("\n".join(lines) + "\n", "utf-8")

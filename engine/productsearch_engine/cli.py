@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -110,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="productsearch-engine",
         description="Self-hosted product image search that speaks the vendor's REST contract.",
         epilog=f"Every setting can also be given as {settings.PREFIX}NAME in the environment.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('productsearch-engine')}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands.add_parser("serve", parents=[common], help="answer calls until stopped"))

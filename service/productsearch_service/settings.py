@@ -104,7 +104,7 @@ def _collector(value: str) -> str:
     with suppress(ModuleNotFoundError):
         if find_spec(_EXPORTER) is not None:
             return value
-    raise ValueError("needs OpenTelemetry: pip install 'productsearch-service[traces]'")
+    raise ValueError("needs OpenTelemetry: pip install './service[traces]'")
 
 
 def _warns_of_no_effect(advice: str) -> AfterValidator:
@@ -356,6 +356,8 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
         settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
         wrong += [_line(problem) for problem in error.errors(include_input=False)]
+        if not file:
+            wrong = [_NO_FILE if line == _NO_LIBRARIES else line for line in wrong]
     except tomllib.TOMLDecodeError as error:
         wrong.append(f"{file}: is not TOML: {error}")
     except RecursionError:
@@ -408,6 +410,11 @@ _SENTENCES: Final = {
     "date_from_datetime_inexact": "must be a day such as 2027-01-31",
     "date_parsing": "must be a day such as 2027-01-31",
 }
+_NO_LIBRARIES: Final = f"libraries: {_SENTENCES['missing']}"
+_NO_FILE: Final = (
+    f"libraries: is missing; no settings file was named ({FILE_VARIABLE} is not set): name the one "
+    "that has your libraries"
+)
 _KINDS: Final = {
     "int": "a whole number",
     "float": "a number",

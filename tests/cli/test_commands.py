@@ -30,13 +30,16 @@ def test_an_image_lives_and_dies(cli: Cli, target: str, photo: Photo) -> None:
     assert 0 == cli("update", sign, "--brief", "a boot").code
     assert 0 == cli("update", photo(1), "--class-id1", "9").code
     assert [] == cli("search", photo(1), "--class-id1", "7", "--json").rows
+    narrow = cli("search", photo(1), "--class-id1", "7", "--min-score", "0.5")
+    told = "no hits with --min-score 0.5 --class-id1 7; a search without may have some\n"
+    assert ("", told) == (narrow.out, narrow.err)
     found = cli("search", photo(1), "--class-id1", "9").out.splitlines()
     assert ["#\tscore\tcont_sign\tbrief", f"1\t1.000\t{sign}\ta boot"] == found
     assert "deleted\t1" in cli("delete", photo(1)).out
     missing = cli("delete", sign)
     assert (ExitCode.REFUSED, True) == (missing.code, "IMAGE_NOT_FOUND" in missing.err)
     assert 0 == cli("delete", sign, "--allow-missing").code
-    assert "no hits" in cli("search", photo(1)).err
+    assert "no hits: the library holds no image that fits" in cli("search", photo(1)).err
 
 
 def test_several_images_of_which_one_is_bad(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -155,3 +156,49 @@ def test_why_an_address_was_not_downloaded(
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert "private address" in cli("search", "http://127.0.0.1:1/x.jpg").err
     assert "no host example.invalid" in cli("search", "https://example.invalid/x.jpg").err
+
+
+def test_what_an_option_would_change_is_told_at_the_end(
+    cli: Cli, target: str, tmp_path: Path
+) -> None:
+    """An import names --fit, --on-duplicate and the class that is empty, with how many."""
+    photos = tmp_path / "flat"
+    photos.mkdir()
+    (photos / "small.jpg").write_bytes(jpeg(1, 100, 400))
+    (photos / "webp.jpg").write_bytes(encode(draw(2), "WEBP"))
+    (photos / "no.jpg").write_bytes(b"this is no image")
+    (photos / "theirs.jpg").write_bytes(jpeg(3))
+    (photos / "twin.jpg").write_bytes(jpeg(3))
+    cli("add", photos / "theirs.jpg", "--brief", "theirs")
+    told = cli("import", photos, "--class-id1", "{folder}").err
+    assert "2 rejected for size or format\n  next: add --fit " in told
+    assert "1 kept as the library had them: brief and classes were not changed" in told
+    assert "5 of 5 images get no class id from --class-id1 {folder}" in told
+    assert "1 rejected for size or format" in cli("import", photos).err
+    fitted = cli("import", photos, "--class-id1", "7", "--fit", "--on-duplicate", "update").err
+    assert not any(word in fitted for word in ("size or format", "kept", "no class id"))
+
+
+def test_help_lists_what_a_command_uses(cli: Cli, tmp_path: Path) -> None:
+    """Of the connection, commands that call no service list what names a journal's part."""
+    for command in ("find", "export", "plan"):
+        listed = cli(command, "--help").out
+        assert "--library" in listed, command
+        assert "--target" not in listed, command
+        # They may stand before any command, and so before these.
+        assert "No such option" not in cli("--target", "127.0.0.1:1", command, "a").err
+    assert "--target" in cli("status", "--help").out
+    assert "each image" not in cli("status", "--help").out
+
+
+def test_sync_that_cannot_ask_says_so(
+    cli: Cli, target: str, photo: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows the plan and stops."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, told = _told(cli("sync", photo(1).parent))
+    assert (2, "sync asks before it changes a library, and this is no terminal") == (
+        code,
+        told.splitlines()[0].removeprefix("productsearch: "),
+    )
+    assert "--yes" in told

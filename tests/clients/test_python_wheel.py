@@ -33,7 +33,7 @@ def test_the_wheel_holds_one_package_and_its_types(wheel: Path) -> None:
 def test_without_its_extra_the_command_line_says_what_to_install(clean: Path) -> None:
     """The script is there; it ends with 2 and names the extra."""
     done = subprocess.run([clean.with_name("productsearch")], capture_output=True, text=True)
-    assert (2, True) == (done.returncode, "pip install 'productsearch-client[cli]'" in done.stderr)
+    assert (2, True) == (done.returncode, "pip install './clients/python[cli]'" in done.stderr)
 
 
 @pytest.mark.slow

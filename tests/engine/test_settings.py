@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from productsearch_engine import settings
+from productsearch_engine.cli import main
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import SettingsError
 
@@ -70,6 +74,32 @@ def test_everything_wrong_is_told_at_once() -> None:
         line.partition(":")[0] for line in lines
     }
     assert 5 == len(lines)
+
+
+def test_an_address_that_is_taken_exits_with_2(tmp_path: Path) -> None:
+    """One line that names it and says what to do, before a database is begun."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "productsearch_engine", "serve", "--listen", address],
+            env={**os.environ, "PRODUCTSEARCH_ENGINE_DATA": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+    told = (
+        f"listen: {address} is taken; end the program that listens there, or give another address "
+        "with --listen"
+    )
+    assert (2, told) == (done.returncode, done.stderr.strip())
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the service tells its own."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert 0 == ended.value.code
+    assert f"productsearch-engine {version('productsearch-engine')}\n" == capsys.readouterr().out
 
 
 def test_command_exits_with_2() -> None:

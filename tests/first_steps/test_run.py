@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -151,6 +153,35 @@ def test_the_printed_sign_in_opens_the_console(run: Run) -> None:
     assert 303 == person.sign_in(found[2], found[3]).status_code
     assert "mug" in person.get("/console/").text
     person.close()
+
+
+def test_a_second_run_over_the_same_folder_is_refused(run: Run) -> None:
+    """It would write over the settings of the first; it says how to start one beside it."""
+    settings = (run.data / "service/settings.toml").read_bytes()
+    command = [sys.executable, "-m", "demo", "run", "--free-ports", "--data", str(run.data)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert f"another run is up over {run.data}" in done.stderr
+    assert f"`.venv/bin/python -m demo run --free-ports --data {run.data}/second`" in done.stderr
+    assert settings == (run.data / "service/settings.toml").read_bytes()
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    """In one line, with a command that can be typed in the clone."""
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # taken already: by a run of the developer's own
+            other.bind(("127.0.0.1", 50052))
+            other.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "demo", "run", "--data", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
+    assert re.search(r"port \d+ of 127.0.0.1 is taken", done.stderr), done.stderr
+    assert done.stderr.endswith("`.venv/bin/python -m demo run --free-ports`\n"), done.stderr
 
 
 def test_the_products_are_added_once(run: Run) -> None:

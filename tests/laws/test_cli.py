@@ -102,4 +102,4 @@ def test_a_package_that_a_command_lacks_is_named() -> None:
     )
     assert 2 == done.returncode, done.stderr
     assert "the package platformdirs is not installed" in done.stderr
-    assert "pip install 'productsearch-client[cli]'" in done.stderr
+    assert "pip install './clients/python[cli]'" in done.stderr

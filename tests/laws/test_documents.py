@@ -15,10 +15,17 @@ from productsearch_service.settings import LibrarySettings, Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES: Final = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
+    *sorted(ROOT.glob("clients/*/README.md")),
+]
 _NO_EFFECT: Final = {"one_core", "libraries.NAME.search_cache_entries"}
 _NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
-_LINK: Final = re.compile(r"\]\(([^)#:]+)(#[^)]*)?\)")
+_LINK: Final = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
+_HEADING: Final = re.compile(r"#{1,6} +(.+)")
+_NAMED: Final = re.compile(r"""<a id="([^"]+)"></a>""")
+_CODE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def _rows(page: Path) -> list[str]:
@@ -52,8 +59,23 @@ def test_the_settings_table_has_each_setting() -> None:
         assert f"`{name}`" in (DOCS / "settings.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
-    """Each relative link of a page names a file or folder of the repository."""
-    for path, _ in _LINK.findall(page.read_text("utf-8")):
-        assert (page.parent / path).exists(), path
+def _anchors(page: Path) -> set[str]:
+    """Return what a link can name in a page: headings as GitHub spells them, and named places."""
+    text = _CODE.sub("", page.read_text("utf-8"))
+    found = {*_NAMED.findall(text)}
+    for line in text.splitlines():
+        if heading := _HEADING.fullmatch(line):
+            plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", _NAMED.sub("", heading[1]))
+            slug = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
+            found.add(slug)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link names a file or folder, and with # a place that is in that page."""
+    for path, anchor in _LINK.findall(page.read_text("utf-8")):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor and target.suffix == ".md":
+            assert anchor in _anchors(target), f"{path}#{anchor}"

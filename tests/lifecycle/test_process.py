@@ -266,7 +266,10 @@ PAIR = {
 @pytest.mark.parametrize(
     ("environment", "wrong"),
     [
-        ({}, "libraries: "),
+        (
+            {},
+            "libraries: is missing; no settings file was named (PRODUCTSEARCH_SETTINGS is not set)",
+        ),
         ({"PRODUCTSEARCH_SETTINGS": "/no/such/file"}, "no such file"),
         (
             PAIR | {"PRODUCTSEARCH_LISTEN": "0.0.0.0:0"},

@@ -279,5 +279,5 @@ def test_without_the_extra(tmp_path: Any) -> None:
             [sys.executable, "-c", _WITHOUT, str(file)], capture_output=True, text=True
         )
         assert status == ran.returncode, ran.stderr
-        asks = "traces_endpoint: needs OpenTelemetry: pip install 'productsearch-service[traces]'"
+        asks = "traces_endpoint: needs OpenTelemetry: pip install './service[traces]'"
         assert (asks in ran.stdout + ran.stderr) == bool(status)

@@ -188,8 +188,8 @@ def _migrate(dsn: str, watch: Watch) -> None:
         _watched(connection, watch)
         # A migration may take long, or wait for another engine's.
         connection.limit_s = math.inf
-        for name in migrate.apply(connection):
-            _log.info("migrated: %s", name)
+        if names := migrate.apply(connection):
+            _log.info("migrated: %s", ", ".join(names))
 
 
 def _watched(connection: BoundedConnection, watch: Watch) -> None:

@@ -27,9 +27,7 @@ def write(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise DatasetError(
-            "charts need matplotlib: pip install 'productsearch-engine[evaluate]'"
-        ) from None
+        raise DatasetError("charts need matplotlib: pip install './engine[evaluate]'") from None
     figure = Figure(figsize=(10, 2.8 * len(embedded)), layout="constrained")
     FigureCanvasAgg(figure)
     panes = figure.subplots(len(embedded), 2, squeeze=False)

@@ -60,8 +60,8 @@ _log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; a second SIGINT does not wait for calls in flight.
 
-    Raises SettingsError, UnknownEmbeddingError, EmbeddedError, psycopg.Error, and OSError: the
-    address is taken, or the first worker process did not start.
+    Raises SettingsError (also where the address is taken), UnknownEmbeddingError, EmbeddedError,
+    psycopg.Error, and OSError: the first worker process did not start.
     """
     listener.on_stop_signal(lambda: sys.exit(0))
     key = read_signing_key(settings)
@@ -139,7 +139,7 @@ def _exporting(endpoint: str) -> Iterator[Export | None]:
         from productsearch_engine.server.spans import Spans
     except ModuleNotFoundError:
         raise SettingsError(
-            "traces_endpoint: needs OpenTelemetry: pip install 'productsearch-engine[traces]'"
+            "traces_endpoint: needs OpenTelemetry: pip install './engine[traces]'"
         ) from None
     spans = Spans.to(endpoint)
     try:

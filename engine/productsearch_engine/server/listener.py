@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import resource
 import signal
 import socket
@@ -25,6 +26,7 @@ from productsearch_engine.limits import (
     STOP_GRACE_S,
 )
 from productsearch_engine.server.connections import Connection, Connections
+from productsearch_engine.settings import SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +37,20 @@ _PAUSE_S = 0.1
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a listening socket. Raises OSError if the address is taken."""
+    """Yield a listening socket. Raises SettingsError if the address cannot be opened."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=512) as listener:
+    try:
+        made = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        why = (
+            "is taken; end the program that listens there"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be opened ({os.strerror(error.errno or 0)})"
+        )
+        raise SettingsError(
+            f"listen: {_shown(host)}:{port} {why}, or give another address with --listen"
+        ) from None
+    with made as listener:
         # Its connections inherit the option. asyncio sets it only on sockets that have an
         # explicit protocol number; without it an answer's body waits 40 ms for the
         # acknowledgement of its head.
@@ -67,10 +80,13 @@ def run(application: ASGIApp, listener: socket.socket) -> None:
     # the repeated signal does not end the process before the database is closed.
     on_stop_signal(lambda: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"listening on http://{shown}:{port}", flush=True)
+    print(f"listening on http://{_shown(host)}:{port}", flush=True)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(server, listener))
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""The command line ``productsearch``; needs the extra ``productsearch-client[cli]``."""
+"""The command line ``productsearch``; needs the extra ``[cli]``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def run() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("productsearch"):
             raise
+        from productsearch.cli.extras import how_to_install
+
         sys.stderr.write(
             f"productsearch: the package {missing.name} is not installed.\n"
-            "  next: pip install 'productsearch-client[cli]'\n"
+            f"  next: {how_to_install('cli')}\n"
         )
         sys.exit(_MISSING_EXTRA)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from productsearch.cli.exit_codes import ExitCode
+from productsearch.cli.extras import how_to_install
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,4 +42,4 @@ def usage(what: str, next_step: str = "") -> Failure:
 
 def missing_extra(extra: str, what_for: str) -> Failure:
     """Return the failure of a command that needs packages that are not installed."""
-    return usage(f"{what_for} needs more packages", f"pip install 'productsearch-client[{extra}]'")
+    return usage(f"{what_for} needs more packages", how_to_install(extra))

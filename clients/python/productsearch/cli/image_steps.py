@@ -44,9 +44,14 @@ def _image_of(request: Any) -> ImageSource | None:
     return None
 
 
+def begins_as_image(content: bytes) -> bool:
+    """Return whether bytes begin as an image of a kind that is known does."""
+    return content.startswith(_BEGINNINGS) or content[_FTYP] == b"ftyp"
+
+
 def _about_content(image: ImageSource) -> str:
     begins = image.content[:_SHOWN_BYTES]
-    if not begins.startswith(_BEGINNINGS) and begins[_FTYP] != b"ftyp":
+    if not begins_as_image(begins):
         return f"give a JPEG or PNG; this is no image, it begins with {ascii(begins)[1:]}"
     if image.fit:
         return "save it as JPEG or PNG: it is damaged, or of a kind that --fit cannot read"

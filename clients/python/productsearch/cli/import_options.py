@@ -185,7 +185,7 @@ def seconds_of(text: str | None, option: str) -> float:
 
 
 def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
-    """Return the settings of an import. Raises Failure."""
+    """Return the settings of an import, once its source is open. Raises Failure."""
     from productsearch.cli.importing.settings import Settings
 
     if asked["check"] and asked.get("dry_run"):
@@ -203,6 +203,9 @@ def settings_of(profile: Profile, asked: dict[str, Any]) -> Settings:
         patience_s=seconds_of(asked["patience"], "--patience"),
         call_timeout_s=asked["timeout"],
         rejects=Path(asked["rejects"]) if asked["rejects"] else None,
+        class_templates=tuple(
+            (name, asked[name]) for name in ("class_id1", "class_id2") if asked.get(name)
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,8 +29,14 @@ def _profiles(_: click.Context, __: click.Parameter, incomplete: str) -> list[Co
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def connection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where the service is; the command gets them as ``profile``."""
+def connection(
+    command: Callable[..., Any], *, shown: tuple[str, ...] = _CONNECTION
+) -> Callable[..., Any]:
+    """Add the options that say where the service is; the command gets them as ``profile``.
+
+    Those that are not shown are taken all the same: they may stand before any command.
+    """
+    option = partial(_option, shown)
 
     @wraps(command)
     def resolved(*arguments: Any, **named: Any) -> Any:
@@ -39,24 +45,33 @@ def connection(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {name: named.pop(name) for name in _CONNECTION}
         return command(*arguments, profile=profile.resolve(flags), **named)
 
-    for option in reversed(
+    for added in reversed(
         (
-            click.option("--profile", "-p", shell_complete=_profiles, help="Profile to use."),
-            click.option("--target", "-t", metavar="HOST:PORT", help="Address of the service."),
-            click.option("--library", "-l", help="Library; empty: the service's default one."),
-            click.option(
+            option("--profile", "-p", shell_complete=_profiles, help="Profile to use."),
+            option("--target", "-t", metavar="HOST:PORT", help="Address of the service."),
+            option("--library", "-l", help="Library; empty: the service's default one."),
+            option(
                 "--tls/--plaintext",
                 default=None,
                 help="TLS or not; default: TLS with a token or certificates.",
             ),
-            click.option("--ca", metavar="FILE", help="Authorities to trust, PEM."),
-            click.option("--cert", metavar="FILE", help="Own certificate, PEM."),
-            click.option("--key", metavar="FILE", help="Its key, PEM."),
-            click.option("--token-file", metavar="FILE", help="File with the bearer token."),
+            option("--ca", metavar="FILE", help="Authorities to trust, PEM."),
+            option("--cert", metavar="FILE", help="Own certificate, PEM."),
+            option("--key", metavar="FILE", help="Its key, PEM."),
+            option("--token-file", metavar="FILE", help="File with the bearer token."),
         )
     ):
-        resolved = option(resolved)
+        resolved = added(resolved)
     return resolved
+
+
+def _option(shown: tuple[str, ...], flag: str, *more: str, **told: Any) -> Any:
+    name = flag.partition("/")[0].removeprefix("--").replace("-", "_")
+    return click.option(flag, *more, hidden=name not in shown, **told)
+
+
+which_library = partial(connection, shown=("profile", "library"))
+"""The same for a command that calls no service: a journal has a part for each library."""
 
 
 class Finite(click.FloatRange):
@@ -91,14 +106,16 @@ def fit(*, default: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
-def timeout(command: Callable[..., Any]) -> Callable[..., Any]:
+def timeout(
+    command: Callable[..., Any], says: str = "Seconds for each image, with waiting for the quota."
+) -> Callable[..., Any]:
     """Add ``--timeout``."""
     return click.option(
         "--timeout",
         type=Finite(min=0.1),
         default=30.0,
         show_default=True,
-        help="Seconds for each image, with waiting for the quota.",
+        help=says,
     )(command)
 
 

@@ -21,7 +21,7 @@ COLUMNS = ("sku", "key", "cont_sign", "brief", "class_id1", "class_id2", "outcom
 )
 @looking_up.source_argument
 @looking_up.source_option
-@options.connection
+@options.which_library
 def command(
     kind: str, place: str | None, source: str, journal: str | None, profile: Profile
 ) -> None:

@@ -18,7 +18,7 @@ COLUMNS = ("sku", "key", "cont_sign", "brief")
 @click.argument("names", nargs=-1, metavar="[SKU|PATH|SIGN]...")
 @click.option("--cont-sign", multiple=True, metavar="SIGN", help="A signature, such as of a hit.")
 @looking_up.source_option
-@options.connection
+@options.which_library
 @options.as_json
 def command(
     names: tuple[str, ...],

@@ -42,8 +42,8 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
     from productsearch.cli.importing import events, session, verify
     from productsearch.cli.output import note
 
-    settings = import_options.settings_of(profile, asked)
     opened = import_options.source_of(source, profile.library, asked)
+    settings = import_options.settings_of(profile, asked)
     session.ask_first(profile, asked["timeout"])
     with (
         session.journal_of(

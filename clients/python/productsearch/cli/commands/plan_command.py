@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--quota-per-day", type=click.IntRange(min=0), help="Calls a day of the key.")
 @click.option("--price-per-1000", type=options.Finite(min=0), help="Price of 1000 calls.")
 @click.option("--currency", help="Of the price.")
-@options.connection
+@options.which_library
 @options.as_json
 def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> None:
     """Say what an import or sync of SOURCE will take, before anything is sent.

@@ -59,7 +59,7 @@ def command(image: str, profile: Profile, as_json: bool, **asked: Any) -> None:
         for hit in hits:
             print_json({"cont_sign": hit.cont_sign, "score": hit.score, "brief": hit.brief})
     elif not hits:
-        note("no hits: the library holds no image that fits; `productsearch add` adds one")
+        note(_why_none(asked))
     elif spoken and images:
         from productsearch.cli.terminal_images import drawn
 
@@ -74,6 +74,18 @@ def command(image: str, profile: Profile, as_json: bool, **asked: Any) -> None:
             (rank, f"{hit.score:.3f}", hit.cont_sign, hit.brief) for rank, hit in enumerate(hits, 1)
         ]
         print_rows(("#", "score", "cont_sign", "brief"), rows)
+
+
+def _why_none(asked: dict[str, Any]) -> str:
+    """Return what to say where there is no hit: options that left images out are named."""
+    options_given = [
+        f"--{name.replace('_', '-')} {asked[name]}"
+        for name in ("min_score", "class_id1", "class_id2")
+        if asked[name]
+    ]
+    if options_given:
+        return f"no hits with {' '.join(options_given)}; a search without may have some"
+    return "no hits: the library holds no image that fits; `productsearch add` adds one"
 
 
 def _write_files(

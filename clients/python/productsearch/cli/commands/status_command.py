@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @looking_up.source_argument
 @click.option("--source", "-s", metavar="SOURCE", help="Say how far its import is, too.")
-@options.timeout
+@partial(options.timeout, says="Seconds that the answer may take.")
 @options.connection
 @options.as_json
 def command(

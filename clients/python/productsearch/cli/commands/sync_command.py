@@ -40,8 +40,8 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
     from productsearch.cli.forgetting import Forgotten, forget
     from productsearch.cli.importing import events, session
 
-    settings = import_options.settings_of(profile, asked)
     opened = import_options.source_of(source, profile.library, asked)
+    settings = import_options.settings_of(profile, asked)
     if opened.is_rejects:
         raise usage(f"{source} is a rejects file", f"productsearch import {source}")
     chosen = import_options.journal_path(asked)
@@ -67,7 +67,10 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
         something = plan.adds or plan.updates or plan.gone
         if something and not asked["yes"]:
             if not sys.stdin.isatty():
-                raise usage("nobody can be asked here", "add --yes once the plan is right")
+                raise usage(
+                    "sync asks before it changes a library, and this is no terminal",
+                    "add --yes once the plan is right",
+                )
             if not click.confirm("go on?", err=True):
                 output.note("nothing was done")
                 return int(ExitCode.DONE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
+from productsearch.cli.importing.advice import Noticed
 from productsearch.cli.importing.deciding import Known, Work, decide, look_of, settled
 from productsearch.cli.importing.pace import Pace, Stopped
 from productsearch.cli.importing.recorder import Recorder
@@ -44,6 +45,7 @@ class Importer:
         on_row: Callable[[Row], None],
     ) -> None:
         self.tally = Tally()
+        self.noticed = Noticed()
         self.pace = Pace(settings.patience_s)
         self.rejected_keys: list[str] = []
         """Keys of the entries that are rejected, in this run or before."""
@@ -118,11 +120,13 @@ class Importer:
         """Return some of the entries that are left; None after the last one."""
         left: list[Entry] = []
         for number, entry in enumerate(self._entries, 1):
+            self.noticed.entry(entry)
             row = settled(entry, self._journal, self._settings)
             if row is None or (self._settings.check and row.state != REJECTED):
                 left.append(entry)
             elif row.state == REJECTED:
                 self.tally.known_rejected += 1
+                self.noticed.rejected_before(row)
                 self.rejected_keys.append(row.key)
             else:
                 self.tally.known_done += 1
@@ -182,6 +186,7 @@ class Importer:
             await self._recorder.record(row)
         if row.state == REJECTED:
             self.tally.rejected += 1
+            self.noticed.rejected(row, decided.content if isinstance(decided, Work) else b"")
             self.rejected_keys.append(row.key)
         else:
             self.tally.outcomes[row.outcome or KEPT] += 1
@@ -195,6 +200,8 @@ class Importer:
         others = [user for user in self._journal.users_of(row.cont_sign) if user.key != row.key]
         if others:
             self.same_image.append((row.key, others[0].key, row.outcome == "updated"))
+        else:
+            self.noticed.kept += row.outcome == KEPT
 
     async def _mark(self, work: Work) -> None:
         """Note before a call that it is made, where that matters to the next run."""

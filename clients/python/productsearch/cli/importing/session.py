@@ -39,12 +39,13 @@ _ALWAYS_SHOWN = ("total", "done", "rejected", "left", "verify_missed")
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How an import ended. ``failure`` is what stopped it early."""
+    """How an import ended. ``failure`` is what stopped it early; ``advice`` what options change."""
 
     fields: dict[str, Any]
     code: ExitCode
     failure: Failure | None
     complete: bool
+    advice: tuple[str, ...] = ()
 
 
 def ask_first(profile: Profile, timeout_s: float) -> None:
@@ -117,7 +118,13 @@ def run(
     code = ExitCode.DONE if failure is None else failure.code
     if failure is None and tally.all_rejected:
         code = ExitCode.SOME_REJECTED
-    return Ended(fields=fields, code=code, failure=failure, complete=importer.complete)
+    return Ended(
+        fields=fields,
+        code=code,
+        failure=failure,
+        complete=importer.complete,
+        advice=tuple(importer.noticed.lines(settings)),
+    )
 
 
 def _tell_same(importer: Importer) -> None:
@@ -240,6 +247,8 @@ def report(ended: Ended, *, as_json: bool) -> ExitCode:
             "  next: mend the rows or the images, then "
             f"productsearch import {fields['rejects_file']}"
         )
+    for line in ended.advice:
+        output.note(line)
     return ended.code
 
 

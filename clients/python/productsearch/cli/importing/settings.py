@@ -23,3 +23,5 @@ class Settings:
     patience_s: float = 300.0
     call_timeout_s: float = 60.0
     rejects: Path | None = None
+    class_templates: tuple[tuple[str, str], ...] = ()
+    """Fields of class ids and the templates that the user gave for them."""

@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+from productsearch.cli.extras import how_to_install
+
 _TIMEOUT_S: Final = 30.0
 
 
@@ -65,7 +67,5 @@ def storage() -> Any:
     try:
         import fsspec
     except ModuleNotFoundError:
-        raise OSError(
-            "object storage needs more packages: pip install 'productsearch-client[storage]'"
-        ) from None
+        raise OSError(f"object storage needs more packages: {how_to_install('storage')}") from None
     return fsspec

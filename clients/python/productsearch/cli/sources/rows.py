@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from productsearch.cli.extras import how_to_install
 from productsearch.cli.sources.entry import Entry, SourceError, encodable
 from productsearch.cli.sources.reading import read_bytes
 
@@ -151,9 +152,7 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
     try:
         import duckdb
     except ModuleNotFoundError:
-        raise SourceError(
-            "Parquet needs more packages: pip install 'productsearch-client[parquet]'"
-        ) from None
+        raise SourceError(f"Parquet needs more packages: {how_to_install('parquet')}") from None
     if not file.exists():
         raise SourceError(f"{file}: No such file or directory")
     with duckdb.connect() as database:
