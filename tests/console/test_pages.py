@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from pathlib import Path
@@ -143,7 +144,32 @@ def test_refused_searches(shared_shop: Shop) -> None:
     }
     for rule, answer in refused.items():
         assert 400 == answer.status_code
-        assert rule in answer.text.replace("&#39;", "'")
+        beside = re.search(r'<p class="problem" id="why-(?:image|url)"[^>]*>([^<]*)', answer.text)
+        assert beside
+        assert rule in html.unescape(beside[1])
+        assert 'action="/console/search' in answer.text
+        assert shared_shop.looker_name in answer.text
+    kept = looker.send("/console/search", {"url": "http://127.0.0.1/<a>", "class_id1": "7"}).text
+    assert 'name="url" value="http://127.0.0.1/&lt;a&gt;"' in kept
+    assert 'name="class_id1" value="7"' in kept
+
+
+def test_errors_keep_the_navigation(shared_shop: Shop) -> None:
+    """Who has signed in sees their name and the parts of the console on a page about an error."""
+    looker = shared_shop.looker
+    for status, answer in (
+        (404, looker.get("/console/nothing")),
+        (404, looker.get("/console/images/1,1")),
+        (404, looker.get("/console/search?query=" + "00" * 32)),
+        (403, looker.get("/console/add")),
+        (403, looker.send("/console/delete", {"sign": "1,1"})),
+    ):
+        assert status == answer.status_code
+        assert shared_shop.looker_name in answer.text
+        assert '<nav class="tabs"' in answer.text
+    unknown = Person(shared_shop.caller.url).get("/console/nothing")
+    assert 404 == unknown.status_code
+    assert '<nav class="tabs"' not in unknown.text
 
 
 def test_add(shop: Shop) -> None:
