@@ -133,8 +133,9 @@ def test_search(shop: Shop) -> None:
 
 
 def test_refused_searches(shared_shop: Shop) -> None:
-    """No image, no address, a private address: refused with the rule."""
+    """No image, no address, a private address: the form again, with the rule by the field."""
     looker = shared_shop.looker
+    assert "300 to 4096 px" in looker.get("/console/search").text
     refused = {
         "The file is empty.": looker.send("/console/search"),
         "no JPEG, PNG or BMP": looker.send("/console/search", files={"image": ("a", b"<svg/>")}),
