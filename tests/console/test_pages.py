@@ -133,6 +133,27 @@ def test_search(shop: Shop) -> None:
     assert 404 == shop.looker.get("/console/search?query=" + "00" * 32).status_code
 
 
+def test_a_search_without_results_names_what_would_help(shop: Shop) -> None:
+    """That the library is empty, or those of the filters that were given."""
+    asked = shop.editor.send("/console/search", files={"image": ("a.jpg", jpeg(0))})
+    address = asked.headers["location"]
+    empty = shop.editor.get(address + "&least=0.5").text
+    assert "This library is empty" in empty
+    assert "Lower the least score" not in empty
+    shop.add(jpeg(1))
+    both = "Lower the least score, or take a class id away."
+    hints = {both, "Lower the least score.", "Take a class id away.", "This library is empty"}
+    for fields, hint in (
+        ("&least=1", "Lower the least score."),
+        ("&class_id1=7", "Take a class id away."),
+        ("&class_id2=7&least=1", both),
+        ("&start=60", "No image is found"),
+    ):
+        page = shop.looker.get(address + fields).text
+        assert hint in page
+        assert not any(other in page for other in hints - {hint})
+
+
 def test_refused_searches(shared_shop: Shop) -> None:
     """No image, no address, a private address: the form again, with the rule by the field."""
     looker = shared_shop.looker
