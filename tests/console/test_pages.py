@@ -208,7 +208,9 @@ def test_add(shop: Shop) -> None:
     ]
     fields = {"brief": '{"name": "{name}"}', "class_id1": "5"}
     page = shop.editor.send("/console/add", fields, files=files)
-    assert 1 == page.text.count("Added.")
+    assert 1 == page.text.count("Added. <a")
+    assert ["good", "there"] + ["bad"] * 5 == re.findall(r'<li class="(good|there|bad)"', page.text)
+    assert re.search(r"data-room>1 of 500,000<", page.text)
     for rule in ("already", "300 to 4096 px", "no JPEG, PNG or BMP", "file is empty", "256 bytes"):
         assert rule in page.text
     found = shop.caller.call("search", image=jpeg(1))["result"]
