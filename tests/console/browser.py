@@ -223,11 +223,16 @@ def folder_of_images(
         for photo in photos:
             (folder / f"{photo.key.replace('-', ' ')}.png").write_bytes(photo.content)
         (folder.parent / "notes.txt").write_text("no image")
+        before = page.locator("[data-room]").inner_text()
         page.set_input_files("[data-folder]", folder.parent)
         page.locator(".primary").click()
         page.locator(".outcomes li").nth(1).wait_for()
     added = page.locator(".outcomes .good").count()
     expect(tally, f"a folder is added: {added} of 2", added == 2)
+    room = page.locator("[data-room]").inner_text()
+    expect(tally, f"the images are counted again: {room}, {before} before", room != before)
+    left = page.locator("[data-left]").inner_text()
+    expect(tally, f"bytes of the brief: {left}", left == "250 bytes left.")
     context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from pathlib import Path
@@ -127,13 +128,36 @@ def test_search(shop: Shop) -> None:
     assert [known[0]] == signs_of(least)
     assert "3 further images are below the least score." in least.text
     assert "curl -s" in least.text
+    assert "With make run it listens at 127.0.0.1:50051; elsewhere," in least.text
     assert shop.caller.secret_key not in least.text
     assert 404 == shop.looker.get("/console/search?query=" + "00" * 32).status_code
 
 
+def test_a_search_without_results_names_what_would_help(shop: Shop) -> None:
+    """That the library is empty, or those of the filters that were given."""
+    asked = shop.editor.send("/console/search", files={"image": ("a.jpg", jpeg(0))})
+    address = asked.headers["location"]
+    empty = shop.editor.get(address + "&least=0.5").text
+    assert "This library is empty" in empty
+    assert "Lower the least score" not in empty
+    shop.add(jpeg(1))
+    both = "Lower the least score, or take a class id away."
+    hints = {both, "Lower the least score.", "Take a class id away.", "This library is empty"}
+    for fields, hint in (
+        ("&least=1", "Lower the least score."),
+        ("&class_id1=7", "Take a class id away."),
+        ("&class_id2=7&least=1", both),
+        ("&start=60", "No image is found"),
+    ):
+        page = shop.looker.get(address + fields).text
+        assert hint in page
+        assert not any(other in page for other in hints - {hint})
+
+
 def test_refused_searches(shared_shop: Shop) -> None:
-    """No image, no address, a private address: refused with the rule."""
+    """No image, no address, a private address: the form again, with the rule by the field."""
     looker = shared_shop.looker
+    assert "300 to 4096 px" in looker.get("/console/search").text
     refused = {
         "The file is empty.": looker.send("/console/search"),
         "no JPEG, PNG or BMP": looker.send("/console/search", files={"image": ("a", b"<svg/>")}),
@@ -143,7 +167,32 @@ def test_refused_searches(shared_shop: Shop) -> None:
     }
     for rule, answer in refused.items():
         assert 400 == answer.status_code
-        assert rule in answer.text.replace("&#39;", "'")
+        beside = re.search(r'<p class="problem" id="why-(?:image|url)"[^>]*>([^<]*)', answer.text)
+        assert beside
+        assert rule in html.unescape(beside[1])
+        assert 'action="/console/search' in answer.text
+        assert shared_shop.looker_name in answer.text
+    kept = looker.send("/console/search", {"url": "http://127.0.0.1/<a>", "class_id1": "7"}).text
+    assert 'name="url" value="http://127.0.0.1/&lt;a&gt;"' in kept
+    assert 'name="class_id1" value="7"' in kept
+
+
+def test_errors_keep_the_navigation(shared_shop: Shop) -> None:
+    """Who has signed in sees their name and the parts of the console on a page about an error."""
+    looker = shared_shop.looker
+    for status, answer in (
+        (404, looker.get("/console/nothing")),
+        (404, looker.get("/console/images/1,1")),
+        (404, looker.get("/console/search?query=" + "00" * 32)),
+        (403, looker.get("/console/add")),
+        (403, looker.send("/console/delete", {"sign": "1,1"})),
+    ):
+        assert status == answer.status_code
+        assert shared_shop.looker_name in answer.text
+        assert '<nav class="tabs"' in answer.text
+    unknown = Person(shared_shop.caller.url).get("/console/nothing")
+    assert 404 == unknown.status_code
+    assert '<nav class="tabs"' not in unknown.text
 
 
 def test_add(shop: Shop) -> None:
@@ -159,7 +208,9 @@ def test_add(shop: Shop) -> None:
     ]
     fields = {"brief": '{"name": "{name}"}', "class_id1": "5"}
     page = shop.editor.send("/console/add", fields, files=files)
-    assert 1 == page.text.count("Added.")
+    assert 1 == page.text.count("Added. <a")
+    assert ["good", "there"] + ["bad"] * 5 == re.findall(r'<li class="(good|there|bad)"', page.text)
+    assert re.search(r"data-room>1 of 500,000<", page.text)
     for rule in ("already", "300 to 4096 px", "no JPEG, PNG or BMP", "file is empty", "256 bytes"):
         assert rule in page.text
     found = shop.caller.call("search", image=jpeg(1))["result"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pybase64
 from starlette.responses import Response
@@ -56,7 +56,12 @@ class Add:
         outcomes = [
             await self._add(visit, file, form.one("brief"), *numbers) for file in form.files
         ]
-        return _page(visit, form, outcomes)
+        return _page(await self._counted(visit), form, outcomes)
+
+    async def _counted(self, visit: Visit) -> Visit:
+        """Return a visit with the library as it is now, its images counted again."""
+        app = await self._rooms.in_thread(self._rooms.stores.libraries.app, visit.app_id)
+        return replace(visit, library=app.library) if app and app.library else visit
 
     async def _add(
         self,
@@ -105,7 +110,7 @@ def _page(
 ) -> Response:
     return pages.page(
         visit,
-        "_outcomes.html" if visit.is_part else "add.html",
+        "add.html",
         status,
         section="add",
         outcomes=outcomes,

@@ -8,8 +8,6 @@ content.
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
@@ -18,8 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from productsearch_engine.api import bodies
-from productsearch_engine.api.error_mapping import api_error
-from productsearch_engine.console import assets, forms, language, origin, pages
+from productsearch_engine.console import assets, forms, language, origin, pages, refusal
 from productsearch_engine.console.add import Add
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
@@ -31,10 +28,10 @@ from productsearch_engine.console.library import LibraryPage
 from productsearch_engine.console.media import Media
 from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.pins import PinsPage
-from productsearch_engine.console.refusal import Refusal, of_api_error
+from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
-from productsearch_engine.console.session import Sessions
+from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
 from productsearch_engine.console.visit import Visit, here, safe, to
 from productsearch_engine.console.visitors import Visitors
@@ -46,8 +43,6 @@ Answered = Response | Callable[[], Awaitable[Response]]
 """What a form's page returns: an answer, or what to do once the body's memory is given back."""
 FormPage = Callable[[Visit, forms.Form], Awaitable[Answered]]
 _Endpoint = Callable[[Request], Awaitable[Response]]
-
-_log = logging.getLogger(__name__)
 
 
 class Console:
@@ -114,7 +109,7 @@ class Console:
             _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
             _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
             _route("/console/frames/{box}.svg", look(self._parts.frame)),
-            Route("/console/{rest:path}", self._open(_no_page)),
+            Route("/console/{rest:path}", self._open(self._no_page)),
         ]
 
     def _open(self, answer: _Endpoint) -> _Endpoint:
@@ -133,7 +128,7 @@ class Console:
             if session is None:
                 return _to_sign_in(request)
             async with self._rooms.api.admitted(session.app_id, 0):
-                visit = await self._visitors.visit(request, session)
+                visit = await self._visit(request, session)
                 if visit is None:
                     return _to_sign_in(request)
                 _require(visit, role)
@@ -152,7 +147,7 @@ class Console:
                 raise Refusal(403, "origin")
             size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
             async with self._rooms.api.admitted(session.app_id, size):
-                visit = await self._visitors.visit(request, session)
+                visit = await self._visit(request, session)
                 if visit is None:
                     return _to_sign_in(request)
                 form = await forms.read(request, self._rooms.threads)
@@ -189,20 +184,26 @@ class Console:
         self._sessions.end(response)
         return response
 
+    async def _visit(self, request: Request, session: Session) -> Visit | None:
+        """Return who somebody is; a page about an error finds it in the request's state."""
+        request.state.visit = visit = await self._visitors.visit(request, session)
+        return visit
+
+    async def _no_page(self, request: Request) -> Response:
+        session = self._sessions.read(request)
+        if session is not None:
+            async with self._rooms.api.admitted(session.app_id, 0):
+                await self._visit(request, session)
+        raise Refusal(404, "page")
+
     async def _bounded(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Turn every exception into a page, and protect the answer."""
         try:
             return origin.protect(await answer)
         except ClientDisconnect:
             return Response()
-        except Refusal as refused:
-            refusal = refused
         except Exception as error:  # noqa: BLE001 - the error boundary
-            log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
-            refusal = of_api_error(api_error(error, log_id))
-        values = {"key": refusal.key, "status": refusal.status}
-        spoken = language.of_request(request)
-        return origin.protect(pages.plain(request, spoken, "error.html", refusal.status, values))
+            return origin.protect(_refused(request, refusal.of(error)))
 
 
 def _route(path: str, endpoint: _Endpoint, method: str = "GET") -> Route:
@@ -229,5 +230,11 @@ async def _home(_request: Request) -> Response:
     return to("/console/")
 
 
-async def _no_page(_request: Request) -> Response:
-    raise Refusal(404, "page")
+def _refused(request: Request, refused: Refusal) -> Response:
+    """Answer with what was refused; who is known to have signed in stays so."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    values = {"key": refused.key, "code": refused.status}
+    if visit is not None:
+        return pages.page(visit, "error.html", refused.status, **values)
+    spoken = language.of_request(request)
+    return pages.plain(request, spoken, "error.html", refused.status, values)

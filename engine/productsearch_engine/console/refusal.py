@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     GROW_MAX,
@@ -48,6 +50,13 @@ class Refusal(Exception):
         self.status = status
         self.key = key
         super().__init__(key)
+
+
+def of(error: Exception) -> Refusal:
+    """Return the refusal for an exception; a fault of the engine is logged."""
+    if isinstance(error, Refusal):
+        return error
+    return of_api_error(api_error(error, 10**17 + secrets.randbelow(2**63 - 10**17)))
 
 
 def of_api_error(error: ApiError) -> Refusal:

@@ -14,7 +14,7 @@ import pybase64
 from starlette.responses import Response
 
 from productsearch_engine.api import calls, parameters
-from productsearch_engine.console import asked, pages, snippets
+from productsearch_engine.console import asked, pages, refusal, snippets
 from productsearch_engine.console.card import Card, card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.parts import SIDES, WHOLE, Parts, box_of, percents
@@ -46,9 +46,11 @@ class SearchPage:
         if form.files:
             content = form.files[0].content
             source = parameters.Source(image=pybase64.b64encode(content))
-            return await self._results(visit, source, None, fields)
+            results = self._results(visit, source, None, fields)
+            return await self._told(visit, form, "image", results)
         if not url or len(url.encode()) > URL_BYTES_MAX:
-            return self._refused(visit, form, "url_length" if url else "empty")
+            refused = Refusal(400, "url_length" if url else "empty")
+            return self._refused(visit, form, "url" if url else "image", refused)
 
         async def downloaded() -> Response:
             async with self._rooms.api.admitted(visit.app_id, DOWNLOAD_BYTES_MAX):
@@ -56,7 +58,7 @@ class SearchPage:
                 source = parameters.Source(url=url)
                 return await self._results(visit, source, content, {**fields, "url": url})
 
-        return downloaded
+        return lambda: self._told(visit, form, "url", downloaded())
 
     async def _results(
         self,
@@ -73,9 +75,18 @@ class SearchPage:
         key = await self._rooms.in_thread(keep, library, query, described.kept or b"")
         return to("/console/search?" + urlencode({"query": key.hex(), **fields}))
 
-    def _refused(self, visit: Visit, form: Form, key: str) -> Response:
+    async def _told(
+        self, visit: Visit, form: Form, field: str, results: Awaitable[Response]
+    ) -> Response:
+        """Answer with the results, or with the form and why there are none."""
+        try:
+            return await results
+        except Exception as error:  # noqa: BLE001 - told beside the field, as on other pages
+            return self._refused(visit, form, field, refusal.of(error))
+
+    def _refused(self, visit: Visit, form: Form, field: str, refused: Refusal) -> Response:
         fields = {name: form.one(name) for name in asked.CARRIED}
-        return self._page(visit, fields, 400, refused=key)
+        return self._page(visit, fields, refused.status, refused={field: refused.key})
 
     async def ask_part(self, visit: Visit, form: Form) -> Response:
         """Take a part of what was searched with and go to the page of its results."""
@@ -157,14 +168,15 @@ class SearchPage:
             "section": "search",
             "entered": entered,
             "address": asked.chosen(fields, *asked.CARRIED, *asked.SOURCES),
-            "refused": None,
+            "refused": {},
             "cards": [],
             "hidden": 0,
             "next": None,
             "previous": None,
             "searched": False,
             "start": 0,
-            "least": _least(fields),
+            "least": called.least,
+            "by_class": bool(called.classes.class_id1 or called.classes.class_id2),
             "calibrated": is_calibrated(visit.library),
             "lines": {"same": SAME, "similar": SIMILAR},
             "part": None,

@@ -18,7 +18,7 @@ from productsearch_engine.limits import CONSOLE_PAGE
 from productsearch_engine.store.statements import ClassFilter
 
 TARGET = "127.0.0.1:50051"
-"""Where the service of ``make run`` listens."""
+"""Where the service of ``make run`` listens; an engine does not know where others do."""
 
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/search"
 _SIDES = ("left", "top", "width", "height")

@@ -42,11 +42,6 @@ class Visit:
         """Return what the journal writes down of them."""
         return Author(name=self.who, address=address_of(self.request))
 
-    @property
-    def is_part(self) -> bool:
-        """Return whether a script asks for a part of a page."""
-        return self.request.headers.get("x-console-part") == "1"
-
 
 def address_of(request: Request) -> str:
     """Return the address that a request comes from."""

@@ -37,7 +37,8 @@ function countBytes(field) {
   const count = () => {
     if (warning) warning.hidden = !isBrokenJson(field.value);
     const left = most - new TextEncoder().encode(field.value).length;
-    shown.textContent = `(${left})`;
+    const sentence = left < 0 ? shown.dataset.over : shown.dataset.left;
+    shown.textContent = sentence.replace("{n}", Math.abs(left));
     field.setAttribute("aria-invalid", String(left < 0));
   };
   field.addEventListener("input", count);
@@ -265,9 +266,11 @@ async function queue(form) {
     body.delete("image");
     body.append("image", file);
     try {
-      const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Console-Part": "1" } });
+      const answer = await fetch(form.action, { method: "POST", body });
       const text = await answer.text();
       const part = new DOMParser().parseFromString(text, "text/html");
+      const room = one("[data-room]", part);
+      if (room) one("[data-room]").textContent = room.textContent;
       const outcome = one(".outcomes", part) ?? one("main", part) ?? part.body;
       list.prepend(document.importNode(outcome, true));
     } catch {
