@@ -40,17 +40,16 @@ class Incoming(asyncio.Protocol):
         self._endings: list[Callable[[], object]] = []
         """What came after the bytes that are held."""
         self._idle_turns = 0
-        self._room = 0
-        self.is_excessive = False
-        self.begin()
-
-    def begin(self) -> None:
-        """Make room for the heads of an answer."""
         self._room = limits.HEADS_BYTES_MAX
+        self.is_excessive = False
 
     def has_head(self) -> None:
         """Keep only the room that what frames a body needs."""
         self._room = min(self._room, limits.FRAMING_BYTES_MAX)
+
+    def has_body(self) -> None:
+        """Make room for the heads of the next answer."""
+        self._room = limits.HEADS_BYTES_MAX
 
     def took(self, length: int) -> None:
         """Make room for what follows ``length`` bytes of the body that were read."""
@@ -131,6 +130,8 @@ async def read(response: aiohttp.ClientResponse, incoming: Incoming | None) -> M
             break
         if incoming is not None:
             incoming.took(len(piece))
+    if incoming is not None:
+        incoming.has_body()
     body = MaskedBytes(b"".join(pieces))
     framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
     if not framed and not body.rstrip().endswith(b"}"):

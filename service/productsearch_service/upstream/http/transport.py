@@ -355,10 +355,9 @@ class _Form(aiohttp.Payload):
 
 
 def _incoming(connection: asyncio.Transport) -> Incoming:
-    """Return what comes on a connection, with all the room that one answer has."""
+    """Return what comes on a connection."""
     receiver = connection.get_protocol()
     if isinstance(receiver, Incoming):
-        receiver.begin()
         return receiver
     incoming = Incoming(cast(asyncio.Protocol, receiver), connection)
     connection.set_protocol(incoming)
