@@ -188,7 +188,7 @@ def test_long_data_directory(template: Template) -> None:
 
 
 def test_graceful_stop(own_engine: Engine, keys: tuple[str, str]) -> None:
-    """A call that is in flight when SIGTERM arrives is answered before the end."""
+    """A call that the engine has begun to read when SIGTERM arrives is answered before the end."""
     fill(own_engine, keys)
     caller = Caller(own_engine.url, *keys)
     codes: list[int] = []
@@ -197,7 +197,7 @@ def test_graceful_stop(own_engine: Engine, keys: tuple[str, str]) -> None:
     def body() -> Iterator[bytes]:
         yield b"cont_sign=1,2"
         started.set()
-        time.sleep(0.5)
+        time.sleep(1.5)
         yield b"&brief=x"
 
     call = threading.Thread(
@@ -205,6 +205,7 @@ def test_graceful_stop(own_engine: Engine, keys: tuple[str, str]) -> None:
     )
     call.start()
     started.wait()
+    time.sleep(0.5)  # sent is not yet read
     assert 0 == own_engine.stop()
     call.join()
     assert [216680] == codes
