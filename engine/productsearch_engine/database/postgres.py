@@ -168,6 +168,7 @@ class Embedded:
         arguments = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
         files = ("-D", str(self._cluster), "-l", str(self._cluster / "server.log"))
         how = ("-w", "-t", str(_START_S), *files, "-o", arguments)
+        recovers = (self._cluster / "recovery.signal").exists()
         began = time.monotonic()
         while True:
             try:
@@ -177,17 +178,15 @@ class Embedded:
                 if time.monotonic() - began > _START_RETRY_S:
                     raise
                 time.sleep(0.2)
-        self._wait_for_recovery(began + _START_S)
+        if recovers:
+            self._wait_for_recovery(began + _START_S)
 
     def _wait_for_recovery(self, ends_s: float) -> None:
         """Wait until a recovery to a point in time is over; pg_ctl does not. Raises EmbeddedError.
 
-        PostgreSQL removes the file that asks for it, and lets nobody in before the next checkpoint.
+        PostgreSQL lets nobody in before the checkpoint that ends it.
         """
-        asking = self._cluster / "recovery.signal"
-        if not asking.exists():
-            return
-        while asking.exists() or not self._takes_changes():
+        while not self._takes_changes():
             if self._state() == "gone" or time.monotonic() > ends_s:
                 raise EmbeddedError(
                     f"the recovery to a point in time did not end: {self._cluster}/server.log says"
