@@ -205,10 +205,11 @@ BORDERS = Borders(exact_images=10, rare_share=0.5)
         (EVERY, 10, Plan.LIBRARY),
         (EVERY, 11, Plan.NEAREST),
         (only(1), 10, Plan.CLASSES),  # 5 of 10
-        (only(1), 11, Plan.LIBRARY),  # 6 of 11
+        (only(1), 11, Plan.PREFIXES),  # 6 of 11
         (only(None, 2), 12, Plan.CLASSES),  # 2 of 12
         (only(1, 2), 11, Plan.CLASSES),  # the rarer one has 2
         (only(1, 2, any_class=True), 10, Plan.LIBRARY),  # 5 and 2
+        (only(1, 2, any_class=True), 11, Plan.PREFIXES),  # 6 and 2
         (only(7, 2, any_class=True), 10, Plan.CLASSES),  # 0 and 2
         (only(7), 11, Plan.CLASSES),
     ],
@@ -264,6 +265,9 @@ def test_counts_are_remembered_and_bounded(
     [
         (Plan.NEAREST, EVERY, "nearest", "Seq Scan"),
         (Plan.LIBRARY, EVERY, "Seq Scan", "nearest"),
+        (Plan.PREFIXES, only(1), "Seq Scan on nearest", "prefix_idx"),
+        (Plan.PREFIXES, only(2, 3), "Seq Scan on nearest", "class_id1_idx"),
+        (Plan.PREFIXES, only(2, 3, any_class=True), "Seq Scan on nearest", "class_id2_idx"),
         # PostgreSQL may skip images without a class by the index, but not look one up.
         (Plan.LIBRARY, only(2), "class_id1 + 0", "Index Cond"),
         (Plan.LIBRARY, only(2, 3, any_class=True), "class_id2 + 0", "Index Cond"),

@@ -22,9 +22,11 @@ from productsearch_engine.store.libraries import Library
 
 INSERT: LiteralString = """,
 near as (
-    insert into {nearest} (library_id, sign, prefix)
-    select {library}, a.sign, f.prefix from added a join fitting f using (digest)
-    on conflict (library_id, sign) do update set prefix = excluded.prefix
+    insert into {nearest} (library_id, sign, class_id1, class_id2, prefix)
+    select {library}, a.sign, f.class_id1, f.class_id2, f.prefix
+    from added a join fitting f using (digest)
+    on conflict (library_id, sign) do update set class_id1 = excluded.class_id1,
+        class_id2 = excluded.class_id2, prefix = excluded.prefix
 )"""
 """What an insert needs that has the rows ``added`` and ``fitting``, if prefixes are given."""
 

@@ -180,18 +180,19 @@ _FINISH: LiteralString = (
 _IS_OLD: LiteralString = (
     "select from libraries where id = %s and nearest_since <= now() - make_interval(secs => %s)"
 )
-# The lock makes a delete of an image wait: its trigger then finds the row.
+# The lock makes a change or a delete of an image wait: its trigger then finds the row.
 _FILL: LiteralString = """
 with missing as (
-    select i.library_id, i.sign, i.embedding from {images} i
+    select i.library_id, i.sign, i.class_id1, i.class_id2, i.embedding from {images} i
     where (%(after)s::bigint is null or i.sign > %(after)s::bigint) and not exists (
         select from {nearest} n where n.library_id = i.library_id and n.sign = i.sign
     )
-    order by i.sign limit %(count)s for key share of i
+    order by i.sign limit %(count)s for share of i
 ),
 filled as (
-    insert into {nearest} (library_id, sign, prefix)
-    select library_id, sign, nearest_prefix(%(axes)s::text, embedding) from missing
+    insert into {nearest} (library_id, sign, class_id1, class_id2, prefix)
+    select library_id, sign, class_id1, class_id2, nearest_prefix(%(axes)s::text, embedding)
+    from missing
     on conflict (library_id, sign) do nothing
 )
 select max(sign) from missing

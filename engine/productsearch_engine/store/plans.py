@@ -2,7 +2,8 @@
 
 PostgreSQL's planner is not asked. It does not know that the index of the vectors finds fewer of an
 image's neighbours, and takes longer, the fewer images pass a filter. So only a search without a
-filter uses that index, in a library that is not small; all others compare every image that passes.
+filter uses that index, in a library that is not small; all others compare every image that passes:
+few of them by their whole vectors, many by prefixes first.
 
 Knows numbers. Does not know SQL: ``store.statements`` does.
 """
@@ -19,6 +20,7 @@ class Plan(enum.Enum):
     """A way to find the nearest images."""
 
     NEAREST = "index of the vectors"
+    PREFIXES = "all prefixes"
     CLASSES = "index of the classes"
     LIBRARY = "all of the library"
 
@@ -41,4 +43,6 @@ class Borders:
         """
         if passing is None:
             return Plan.LIBRARY if stored <= self.exact_images else Plan.NEAREST
-        return Plan.CLASSES if passing <= self.rare_max(stored) else Plan.LIBRARY
+        if passing <= self.rare_max(stored):
+            return Plan.CLASSES
+        return Plan.LIBRARY if stored <= self.exact_images else Plan.PREFIXES

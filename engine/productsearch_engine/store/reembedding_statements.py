@@ -78,10 +78,11 @@ on conflict do nothing
 """
 
 STORE_BOTH: LiteralString = """
-with stored as (STORE returning library_id, sign, embedding)
-insert into {second_nearest} (library_id, sign, prefix)
-select library_id, sign, nearest_prefix(%(axes)s::text, embedding) from stored
-on conflict (library_id, sign) do update set prefix = excluded.prefix
+with stored as (STORE returning library_id, sign, class_id1, class_id2, embedding)
+insert into {second_nearest} (library_id, sign, class_id1, class_id2, prefix)
+select library_id, sign, class_id1, class_id2, nearest_prefix(%(axes)s::text, embedding) from stored
+on conflict (library_id, sign) do update set class_id1 = excluded.class_id1,
+    class_id2 = excluded.class_id2, prefix = excluded.prefix
 """.replace("STORE", STORE)
 """The same where there is a table of prefixes."""
 

@@ -68,8 +68,9 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
     ``candidates_of`` says what it takes beside the page.
     """
-    if plan is Plan.NEAREST and library.nearest:
-        return _composed(_NEAREST, library)
+    if library.nearest and plan in _FOUND:
+        text = _RANKED.replace("FOUND", _FOUND[plan])
+        return _composed(text.replace("FILTER", _condition(classes, plan)), library)
     text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
     return _composed(text.replace("FILTER", _condition(classes, plan)), library)
 
@@ -243,17 +244,27 @@ select sign, distance, brief, digest = %(digest)s from ranked order by distance,
 limit %(count)s offset %(start)s
 """
 
+# The sum keeps the index out: all that pass the filter are compared.
+_FOUND: dict[Plan, LiteralString] = {
+    Plan.NEAREST: """
+            select sign from {nearest}
+            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
+""",
+    Plan.PREFIXES: """
+            select sign from {nearest} where FILTER
+            order by (prefix <=> (select nearest_prefix({axes}, %(embedding)b))) + 0, sign
+            limit {candidates}
+""",
+}
+
 # Candidates by their prefixes, ranked by their whole vectors. Of the same candidates, so that the
 # pages agree, come the first ranks from the first of them and the later ranks from all. Images are
 # named before their prefixes: locks are taken in this order everywhere.
-_NEAREST: LiteralString = """
+_RANKED: LiteralString = """
 with near as materialized (
     select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place
     from {images} i join (
-        select sign, row_number() over () as place from (
-            select sign from {nearest}
-            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
-        ) as by_prefix
+        select sign, row_number() over () as place from (FOUND        ) as by_prefix
     ) as c using (sign)
     where i.library_id = {library} and c.place <= %(candidates)s
 ),

@@ -15,6 +15,10 @@ from psycopg import Connection, sql
 from productsearch_engine.embedding import prefix_axes
 from productsearch_engine.embedding.prefix_axes import Axes
 
+_NEAREST_FILL = 95
+"""Percent of a page of prefixes that inserts fill. A row whose class ids change stays on its page,
+and no index is written to."""
+
 
 def images(library_id: int, generation: int = 0) -> sql.Identifier:
     """Return the name of the table that holds a library's images."""
@@ -99,9 +103,14 @@ def create_nearest(
     drop(connection, table)
     connection.execute(
         sql.SQL(
-            "create table {} (library_id bigint not null, sign bigint not null,"
-            " prefix halfvec({}) not null, primary key (library_id, sign))"
-        ).format(table, sql.Literal(dimensions if axes is None else len(axes.rows)))
+            "create table {} (library_id bigint not null, sign bigint not null, class_id1 int,"
+            " class_id2 int, prefix halfvec({}) not null, primary key (library_id, sign))"
+            " with (fillfactor = {})"
+        ).format(
+            table,
+            sql.Literal(dimensions if axes is None else len(axes.rows)),
+            sql.Literal(_NEAREST_FILL),
+        )
     )
     return None if axes is None else axes.name
 
