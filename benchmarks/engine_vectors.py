@@ -9,6 +9,7 @@ that prefixes are made of hold as much of these vectors as of photographs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,19 @@ def drawn(images: int, queries: int) -> Drawn:
         alike=_classes(_nearness(vectors, kinds[0] @ turn)),
         queries=_seen(random, searched, scale, turn),
     )
+
+
+def kept(file: Path, images: int, queries: int) -> Drawn:
+    """Return what ``drawn`` returns, from a file if it is there; else write it to the file."""
+    if not file.exists():
+        new = file.with_name(f"new-{file.name}")
+        np.savez(new, **drawn(images, queries).__dict__)
+        new.replace(file)
+    with np.load(file) as arrays:
+        found = Drawn(**arrays)
+    if len(found.queries) != queries:
+        raise ValueError(f"{file} has {len(found.queries)} queries: ask for as many, or delete it")
+    return found
 
 
 def _spectrum() -> Single:
