@@ -317,6 +317,22 @@ RARE_SHARE = 0.1
 """Images of classes that pass a filter are looked up one by one if they are no larger a part of the
 library; else the whole library is read, which costs less for each of them."""
 
+LARGE_CLASS = 50_000
+"""A class of so many images that is searched often gets an index of its vectors."""
+
+CLASS_INDEX_SEARCHES = 30
+"""Searches of a class that are often, from one look of an engine at its tables to the next."""
+
+CLASS_INDEXES_MAX = 4
+CLASS_INDEXES_SHARE = 1.0
+"""Indexes of classes that a library has, and the part of its images that all of them have."""
+
+CLASS_INDEX_UNUSED_S = 7 * 86_400.0
+"""An index of a class that no search used for so long is dropped."""
+
+CLASS_INDEXES_KNOWN_S = 5.0
+"""How long an engine goes by what it knows of a library's indexes of classes."""
+
 CLASS_COUNT_REMEMBERED_S = 60.0
 CLASS_COUNTS_MAX = 4096
 """Classes whose number of images an engine remembers."""

@@ -37,6 +37,7 @@ from productsearch_engine.server.recall_checks import checking
 from productsearch_engine.server.search_counting import counting
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -81,14 +82,17 @@ def serve(settings: Settings) -> None:
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
         dropping(Reembeddings(pool)),
-        completing(NearestBuilds(pool)),
+        completing(NearestBuilds(pool, class_indexes=(class_indexes := ClassIndexes()))),
         counting(searches := SearchCounts(pool)),
         checking(sample := RecallSample(pool), pool, metrics),
         looking(pool) as states,
     ):
         pool.stage = stage
         metrics.registry.register(states)
-        libraries, stored = Libraries(pool), Images(pool, sample=sample)
+        libraries, stored = (
+            Libraries(pool),
+            Images(pool, sample=sample, class_indexes=class_indexes),
+        )
         _log_unknown(libraries)
         apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
         calls = Calls(

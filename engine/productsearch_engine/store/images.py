@@ -23,6 +23,7 @@ from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
 from productsearch_engine.store import signs, statements
 from productsearch_engine.store.class_counts import ClassCounts
+from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.recall import RecallSample
@@ -84,7 +85,8 @@ class Images:
     """The images of one database's libraries.
 
     ``derive`` makes signs; a test that needs collisions replaces it. ``borders`` are where a search
-    goes from one plan to another; a test lowers them. ``sample`` is offered searches by the index.
+    goes from one plan to another; a test lowers them. ``sample`` is offered searches by the index,
+    ``class_indexes`` knows classes that have one.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class Images:
         derive: signs.Derivation = signs.derive,
         borders: Borders | None = None,
         sample: RecallSample | None = None,
+        class_indexes: ClassIndexes | None = None,
     ):
         self._pool = pool
         self._derive = derive
         self._borders = borders or Borders()
         self._counts = ClassCounts()
         self._sample = sample
+        self._class_indexes = class_indexes or ClassIndexes()
 
     def find(self, library: Library, digest: bytes) -> Known | None:
         """Return a stored image, or None. Raises LibraryGoneError."""
@@ -210,9 +214,12 @@ class Images:
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a page, found by the plan for this library and filter."""
         stored = library.image_count
-        enough = self._borders.rare_max(stored) + 1
+        enough = max(self._borders.rare_max(stored) + 1, self._class_indexes.bounds.large)
         passing = self._counts.passing(connection, library, classes, enough)
-        plan = self._borders.plan(stored, passing)
+        has_index = passing is not None and self._class_indexes.serves(
+            connection, library, classes, passing
+        )
+        plan = self._borders.plan(stored, passing, has_index=has_index)
         _log.debug("library %d: %s of %d images pass: %s", library.id, passing, stored, plan.value)
         rows = connection.execute(
             statements.search(library, classes, plan), values, binary=True
@@ -220,9 +227,9 @@ class Images:
         if plan is Plan.NEAREST and self._sample is not None:
             self._sample.offer(library, values["embedding"], values["start"] + values["count"] - 1)
         wanted = min(values["count"], WINDOW + 1 - values["start"])
-        if plan is not Plan.NEAREST or len(rows) >= wanted:
+        if plan not in (Plan.NEAREST, Plan.CLASS_INDEX) or len(rows) >= wanted:
             return rows
-        # The index does not have vectors of zeros, and finds no more than the candidates.
+        # An index does not have vectors of zeros, and finds no more than the candidates.
         statement = statements.search(library, classes, Plan.LIBRARY)
         return connection.execute(statement, values, binary=True).fetchall()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors, sql
@@ -19,6 +19,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
 from productsearch_engine.store import tables
+from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Libraries, Library
 
 _log = logging.getLogger(__name__)
@@ -81,13 +82,19 @@ def complete(
 class NearestBuilds:
     """The tables of prefixes of one database's libraries."""
 
-    def __init__(self, pool: ConnectionPool[Any], old_index_kept_s: float = OLD_INDEX_KEPT_S):
+    def __init__(
+        self,
+        pool: ConnectionPool[Any],
+        old_index_kept_s: float = OLD_INDEX_KEPT_S,
+        class_indexes: ClassIndexes | None = None,
+    ):
         self._pool = pool
+        self._class_indexes = class_indexes
         self._old_index_kept_s = old_index_kept_s
         self._at_work: Connection[Any] | None = None
 
     def look(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
-        """Build what is not complete, and drop the indexes of before that nobody needs any more.
+        """Build what is not complete or often asked for, and drop indexes that nobody needs.
 
         What another engine builds, and what is in use without a pause, is left for the next time.
         """
@@ -96,6 +103,7 @@ class NearestBuilds:
                 return
             if library.nearest:
                 self._drop_old_index(library)
+                self._tend_classes(library)
             else:
                 self.build(library, is_stopped)
 
@@ -132,6 +140,20 @@ class NearestBuilds:
             if building_connection is not None:
                 for name, _ in tables.vector_indexes(building_connection, images):
                     tables.drop_index(building_connection, name)
+
+    def _tend_classes(self, library: Library) -> None:
+        indexes = self._class_indexes
+        if indexes is None:
+            return
+        with self._pool.connection() as connection:
+            if not indexes.concern(connection, library):
+                return
+        with self._alone(library) as building_connection:
+            if building_connection is None:
+                return
+            # Deleted, of another embedding by now, or the engine stops.
+            with suppress(errors.UndefinedTable, errors.QueryCanceled):
+                indexes.tend(building_connection, library)
 
     @contextmanager
     def _alone(self, library: Library) -> Iterator[Connection[Any] | None]:

@@ -69,10 +69,11 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     ``candidates_of`` says what it takes beside the page.
     """
     if library.nearest and plan in _FOUND:
-        text = _RANKED.replace("FOUND", _FOUND[plan])
-        return _composed(text.replace("FILTER", _condition(classes, plan)), library)
-    text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
-    return _composed(text.replace("FILTER", _condition(classes, plan)), library)
+        text, addend = _RANKED.replace("FOUND", _FOUND[plan]), _PLAIN
+    else:
+        text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
+        addend = _PLAIN if plan is Plan.CLASSES else _NO_INDEX
+    return _composed(text.replace("FILTER", _condition(classes, addend)), library)
 
 
 def candidates_of(start: int, count: int) -> int:
@@ -98,9 +99,7 @@ def _keyed(statement: LiteralString, key: Key) -> LiteralString:
     return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")
 
 
-def _condition(classes: ClassFilter, plan: Plan) -> LiteralString:
-    # No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
-    addend: LiteralString = "" if plan is Plan.CLASSES else " + 0"
+def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
     first: LiteralString = f"class_id1{addend} = %(class_id1)s"
     second: LiteralString = f"class_id2{addend} = %(class_id2)s"
     if classes.class_id1 is not None and classes.class_id2 is not None:
@@ -226,6 +225,10 @@ select count(*) from (select from {images} where class_id2 = %(class_id)s limit 
 """,
 }
 
+# No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
+_NO_INDEX: LiteralString = " + 0"
+_PLAIN: LiteralString = ""
+
 # The very expression of the index that a library has until its table of prefixes is complete.
 _INDEXED: LiteralString = "embedding::halfvec({dimensions}) <=> %(embedding)b"
 # The same number; the sum keeps the index out.
@@ -248,6 +251,11 @@ limit %(count)s offset %(start)s
 _FOUND: dict[Plan, LiteralString] = {
     Plan.NEAREST: """
             select sign from {nearest}
+            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
+""",
+    # The filter is the predicate of the class's index; PostgreSQL plans for the number given.
+    Plan.CLASS_INDEX: """
+            select sign from {nearest} where FILTER
             order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
 """,
     Plan.PREFIXES: """
