@@ -197,8 +197,9 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
-EF_SEARCH = 400
-"""Candidates that an index scan begins with, the same for every page: see store.statements."""
+EF_SEARCH = 700
+"""Candidates that an index scan begins with, the same for every page: see store.statements. As many
+as the first ranks need, so that their scan does not go on a second time."""
 
 THUMBNAIL_SIDE_PX = 256
 """Longest side of an image in the console's grid."""
