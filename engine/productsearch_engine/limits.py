@@ -316,7 +316,7 @@ EXACT_IMAGES = 20_000
 
 RARE_SHARE = 0.1
 """Images of classes that pass a filter are looked up one by one if they are no larger a part of the
-library; else the whole library is read, which costs less for each of them."""
+library; else all of it is read (its prefixes, if it is not small), which costs less for each."""
 
 LARGE_CLASS = 50_000
 """A class of so many images that is searched often gets an index of its vectors."""
