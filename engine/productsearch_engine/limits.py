@@ -197,9 +197,9 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
-EF_SEARCH = 700
-"""Candidates that an index scan begins with, the same for every page: see store.statements. As many
-as the first ranks need, so that their scan does not go on a second time."""
+EF_SEARCH = 1000
+"""Candidates that an index scan finds at once, the same for every page: see store.statements. A
+scan that goes on for a few more costs about as much again."""
 
 THUMBNAIL_SIDE_PX = 256
 """Longest side of an image in the console's grid."""
@@ -282,13 +282,19 @@ PIN_RANK_MAX = 100
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
 
-CANDIDATES = 2 * (WINDOW + 1)
-"""Images that are found by the prefixes of their vectors, and ranked by the whole vectors."""
+CANDIDATES = 1990
+"""Images that are found by the prefixes of their vectors, and ranked by the whole vectors: a few
+less than a scan of the index finds in two goes."""
 
 FIRST_RANKS = 350
-FIRST_CANDIDATES = 2 * FIRST_RANKS
+FIRST_CANDIDATES = 700
+FIRST_CANDIDATES_LARGE = 990
 """The first ranks are decided among the first candidates alone, whatever page is asked for: a page
-that ends there costs no more, and all pages agree."""
+that ends there costs no more, and all pages agree. A large library needs more of them: the more
+images, the more of them lie as near as the last rank."""
+
+LARGE_LIBRARY = 300_000
+"""A library of more images is large."""
 
 OLD_INDEX_KEPT_S = 3_600.0
 """How long the index that engines of the version before use stays after this one has its own."""

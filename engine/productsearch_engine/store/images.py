@@ -194,7 +194,7 @@ class Images:
             "class_id2": classes.class_id2,
             "start": start,
             "count": rows_wanted,
-            "candidates": statements.candidates_of(start, rows_wanted),
+            "candidates": statements.candidates_of(library, start, rows_wanted),
         }
         with self._connection() as connection:
             rows = self._ranked(connection, library, classes, values)

@@ -62,7 +62,7 @@ class RecallSample:
             "digest": b"",
             "start": 0,
             "count": count,
-            "candidates": statements.candidates_of(0, count),
+            "candidates": statements.candidates_of(library, 0, count),
         }
         try:
             by_index, exact = self._both(library, values)

@@ -11,7 +11,14 @@ from typing import Literal, LiteralString, TypeAlias
 
 from psycopg import sql
 
-from productsearch_engine.limits import CANDIDATES, FIRST_CANDIDATES, FIRST_RANKS, WINDOW
+from productsearch_engine.limits import (
+    CANDIDATES,
+    FIRST_CANDIDATES,
+    FIRST_CANDIDATES_LARGE,
+    FIRST_RANKS,
+    LARGE_LIBRARY,
+    WINDOW,
+)
 from productsearch_engine.store import tables
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
@@ -76,9 +83,13 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     return _composed(text.replace("FILTER", _condition(classes, addend)), library)
 
 
-def candidates_of(start: int, count: int) -> int:
+def candidates_of(library: Library, start: int, count: int) -> int:
     """Return how many candidates a page needs."""
-    return FIRST_CANDIDATES if start + count <= FIRST_RANKS else CANDIDATES
+    return _first_candidates(library) if start + count <= FIRST_RANKS else CANDIDATES
+
+
+def _first_candidates(library: Library) -> int:
+    return FIRST_CANDIDATES if library.image_count <= LARGE_LIBRARY else FIRST_CANDIDATES_LARGE
 
 
 def count(library: Library, column: ClassColumn) -> bytes:
@@ -110,12 +121,18 @@ def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
 
 
 def _composed(text: LiteralString, library: Library) -> bytes:
-    return _of_tables(text, library.id, library.generation, library.dimensions, library.axes)
+    first = _first_candidates(library)
+    return _of_tables(text, library.id, library.generation, library.dimensions, library.axes, first)
 
 
 @lru_cache(maxsize=4096)
 def _of_tables(
-    text: LiteralString, library_id: int, generation: int, dimensions: int, axes: str | None
+    text: LiteralString,
+    library_id: int,
+    generation: int,
+    dimensions: int,
+    axes: str | None,
+    first_candidates: int,
 ) -> bytes:
     """Insert the library's tables; psycopg prepares an equal text once a connection."""
     composed = sql.SQL(text).format(
@@ -124,7 +141,7 @@ def _of_tables(
         kept=tables.kept(library_id),
         axes=sql.Literal(axes),
         candidates=sql.Literal(CANDIDATES),
-        first_candidates=sql.Literal(FIRST_CANDIDATES),
+        first_candidates=sql.Literal(first_candidates),
         first_ranks=sql.Literal(FIRST_RANKS),
         library=sql.Literal(library_id),
         dimensions=sql.Literal(dimensions),
