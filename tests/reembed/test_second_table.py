@@ -122,8 +122,12 @@ def indexes(pool: WatchedPool, of: Library, valid: bool) -> int:
 
 
 def unmatched(pool: WatchedPool, images: str, nearest: str) -> list[int]:
-    """Return how many images have a prefix, and how many images or prefixes have no counterpart."""
-    joined = f"from {images} i full join {nearest} n on n.sign = i.sign and n.prefix = i.embedding"
+    """Return how many images have a prefix and class ids beside it, and how many images or prefixes
+    have no counterpart."""
+    joined = (
+        f"from {images} i full join {nearest} n on n.sign = i.sign and n.prefix = i.embedding"
+        " and (n.class_id1, n.class_id2) is not distinct from (i.class_id1, i.class_id2)"
+    )
     return [
         count(pool, f"select count(*) {joined} where {condition}")
         for condition in (
@@ -131,6 +135,12 @@ def unmatched(pool: WatchedPool, images: str, nearest: str) -> list[int]:
             "n.sign is null or i.sign is null",
         )
     ]
+
+
+def classify(pool: WatchedPool, of: Library, number: int, class_id: int) -> None:
+    """Give an image class ids."""
+    changed = {"brief": None, "class_id1": class_id, "class_id2": class_id + 1}
+    assert Images(pool).update(of, digest(number), **changed)
 
 
 def embedded(copies: Sequence[Copy]) -> Vectors:
@@ -216,6 +226,8 @@ def test_images_added_late_are_not_lost(pool: WatchedPool) -> None:
     add(pool, shop, range(100, 103))
     stored = Reembeddings(pool)
     Images(pool).delete(shop, digest(101))
+    for number in (0, 1, 100):
+        classify(pool, shop, number, 7)
     assert not stored.switch(shop, other, embedded, 1)
     assert "four-1" == Libraries(pool).named("late").embedding
     assert stored.switch(shop, other, embedded, 2)
@@ -223,6 +235,7 @@ def test_images_added_late_are_not_lost(pool: WatchedPool) -> None:
     assert 6 == count(pool, f"select count(*) from images_{shop.id}_1")
     assert [6, 0] == unmatched(pool, f"images_{shop.id}_1", f"nearest_{shop.id}")
     assert [6, 0] == unmatched(pool, second(shop), f"{second(shop)}_nearest")
+    classify(pool, Libraries(pool).named("late"), 2, 8)
     Images(pool).delete(Libraries(pool).named("late"), digest(0))
     assert [5, 0] == unmatched(pool, f"images_{shop.id}_1", f"nearest_{shop.id}")
     assert [5, 0] == unmatched(pool, second(shop), f"{second(shop)}_nearest")
