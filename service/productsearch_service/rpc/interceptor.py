@@ -140,6 +140,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             request = _decoded(decode, content)
             del content
             self._allow(call, request.library)
+            await self.admission.pace.next_step(call.caller.name, context.trail.bytes_in)
             context.deadline.require()
             work = handle(request, context)
             del request  # it holds the image, which is freed while the upstream works
@@ -246,7 +247,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         gRPC's own iterator would hold each message, and its image, until the next one comes. A
         message of 5.8 MB that is asked for its size is encoded for that.
         """
-        while (content := await grpc_context.read()) is not grpc.aio.EOF:
+        read, caller = self.admission.pace.read, call.caller.name
+        while (content := await read(caller, grpc_context)) is not grpc.aio.EOF:
             size_bytes = len(content)
             call.trail.bytes_in += size_bytes
             request = _decoded(decode, content)
