@@ -206,10 +206,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                     await _until_read()
             else:
                 call.ended(_OK)
+                end_unread(self.receive_timeout_s)
                 return
             finally:
                 if stream is not None:
                     stream.answers()  # with its ending
+            end_unread(self.receive_timeout_s)
             await grpc_context.abort(*ending)
 
         return wrapped
