@@ -148,6 +148,8 @@ FILE_BYTES_MAX: Final = 1024 * 1024
 """Of a settings, policy, certificate or key file; 10,000 callers and as many rules have as much."""
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz by gRPC on the admin port."""
+ADMIN_WATCHERS_MAX: Final = 16
+"""Threads for those who watch health there; who comes then waits."""
 ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024

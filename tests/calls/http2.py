@@ -15,12 +15,12 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def head(method: str, token: str = "") -> bytes:
+def head(method: str, token: str = "", service: str = "productsearch.v1.ProductSearch") -> bytes:
     """Return the headers of a call, each as a literal that is not indexed (RFC 7541, 6.2.2)."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
-        ":path": f"/productsearch.v1.ProductSearch/{method}",
+        ":path": f"/{service}/{method}",
     }
     fields |= {":authority": "x", "content-type": "application/grpc", "te": "trailers"}
     if token:
