@@ -170,7 +170,7 @@ class Pace:
         asyncio.get_running_loop().call_soon(self._rest, caller, time.monotonic())
 
     async def read(self, caller: str, grpc_context: Any) -> Any:
-        """Return the next message of a call, or gRPC's EOF; then it may be decoded."""
+        """Return the next message of a call, or gRPC's EOF, put together in its turn."""
 
         def due() -> Awaitable[None] | None:
             at_s = self._large_at_s.get(caller)
@@ -180,7 +180,6 @@ class Pace:
         content: Any = await InTurn(grpc_context.read(), due)
         if len(content) > limits.PACED_BYTES:
             self._large_came(caller)
-            await self.turn(caller)
         return content
 
     async def next_step(self, caller: str, size_bytes: int) -> None:

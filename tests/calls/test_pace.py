@@ -60,6 +60,7 @@ async def test_no_two_steps_share_a_turn_of_the_loop() -> None:
 
     async def receive() -> None:
         content = await pace.read("one", Message(LARGE, seen.append))
+        await pace.next_step("one", len(content))
         seen.append("decode")
         await pace.next_step("one", len(content))
         seen.append("carry out")
@@ -81,10 +82,12 @@ async def test_who_sends_no_large_messages_waits_for_no_turn() -> None:
     """While one caller's turn lasts, another's messages are read, and its own wait."""
     pace = Pace()
     await pace.read("one", Message(LARGE))
-    assert 1 == pace._turns.held[0]
+    await _until_idle(pace)
+    assert pace._turns.take_now("another")
     own = asyncio.create_task(pace.read("one", Message(10)))
     assert bytes(10) == await pace.read("two", Message(10))
     assert not own.done()
+    pace._turns.give("another")
     assert bytes(10) == await own
     await _until_idle(pace)
 
@@ -113,6 +116,8 @@ async def test_a_cancelled_wait_frees_what_came_and_leaves_no_turn_behind() -> N
     """gRPC frees a message in the step that puts it together, so that one is done all the same."""
     pace, steps = Pace(), []
     await pace.read("one", Message(LARGE))
+    await _until_idle(pace)
+    assert pace._turns.take_now("another")
     waiting = asyncio.create_task(pace.read("one", Message(LARGE, steps.append)))
     while not pace._turns.waiting:
         await asyncio.sleep(0)
@@ -121,6 +126,7 @@ async def test_a_cancelled_wait_frees_what_came_and_leaves_no_turn_behind() -> N
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ["put together"] == steps
+    pace._turns.give("another")
     await _until_idle(pace)
 
 

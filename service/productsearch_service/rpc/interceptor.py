@@ -137,10 +137,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 context.trail.trace.part("receive", context.trail.trace.began_s)
             context.trail.bytes_in = len(content)
             self._hold_place(call.caller, len(content))
+            due = partial(self.admission.pace.next_step, call.caller.name, len(content))
+            await due()
             request = _decoded(decode, content)
             del content
             self._allow(call, request.library)
-            await self.admission.pace.next_step(call.caller.name, context.trail.bytes_in)
+            await due()
             context.deadline.require()
             work = handle(request, context)
             del request  # it holds the image, which is freed while the upstream works
@@ -249,9 +251,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         gRPC's own iterator would hold each message, and its image, until the next one comes. A
         message of 5.8 MB that is asked for its size is encoded for that.
         """
-        read, caller = self.admission.pace.read, call.caller.name
-        while (content := await read(caller, grpc_context)) is not grpc.aio.EOF:
+        pace, caller = self.admission.pace, call.caller.name
+        while (content := await pace.read(caller, grpc_context)) is not grpc.aio.EOF:
             size_bytes = len(content)
+            await pace.next_step(caller, size_bytes)
             call.trail.bytes_in += size_bytes
             request = _decoded(decode, content)
             del content
