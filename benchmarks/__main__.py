@@ -29,6 +29,7 @@ MEASURES: Final = (
     "crowd",
     "memory",
     "mixed",
+    "large",
     "observability",
     "engine",
 )

@@ -81,6 +81,12 @@ RECEIVE_SURE_S: Final = 2.0
 """Of that, what it has even if a caller that receives nothing waits for a turn."""
 RECEIVE_PATIENCE_S: Final = 0.5
 """After this a caller that waits for its first turn asks for one, again and again."""
+PACED_BYTES: Final = IMAGE_ENCODED_BYTES_MAX * 3 // 4 + 16 * 1024
+"""A message above it is large: it has no image that the upstream takes as it is. The event loop
+serves others between two steps of work on such messages."""
+PACE_REST: Final = 3.0
+"""For so many times as long as a turn of the event loop with such a step took."""
+PACE_REST_S_MAX: Final = 0.25
 FIELDS_MAX: Final = 1000
 """Of one message and those inside it; none has more than twenty that mean something."""
 FIELDS_UNCOUNTED_BYTES: Final = 16 * 1024
@@ -142,6 +148,8 @@ FILE_BYTES_MAX: Final = 1024 * 1024
 """Of a settings, policy, certificate or key file; 10,000 callers and as many rules have as much."""
 ADMIN_THREADS: Final = 4
 """For health, reflection and channelz by gRPC on the admin port."""
+ADMIN_WATCHERS_MAX: Final = 16
+"""Threads for those who watch health there; who comes then waits."""
 ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024

@@ -1,15 +1,26 @@
-"""Places that callers share: nobody has all of them, and who waits is served in turn."""
+"""Places that callers share: nobody has all of them, and who waits is served in turn.
+
+The event loop is shared in the same way, for steps of work that nothing can cut (Pace).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from productsearch_service import limits
 from productsearch_service.errors import ServerOverloaded
+
+Value = TypeVar("Value")
+
+_LARGE_FOR_S: Final = 10.0
+_CALLERS_MAX: Final = 1024
 
 
 class Turns:
@@ -133,3 +144,94 @@ class Turns:
         self._room_to_wait += 1
         if not waiting:
             del self._waiting[caller]
+
+
+class Pace:
+    """Steps of work on large messages: one at a time, of each caller in turn, with rests between.
+
+    gRPC puts a message together in the step of its ``read()`` that returns it: a copy of up to 21
+    MiB, under the GIL. Decoding copies it again, and so does taking the image out. Nothing can cut
+    such a step, so others wait for one; they do not wait for several in a row.
+
+    After a turn of the event loop with such a step the loop is left to others for ``PACE_REST``
+    times as long. How large a message is shows only when it is put together. So the first one of a
+    caller is not waited for, and what the same caller sends soon after it is.
+    """
+
+    def __init__(self) -> None:
+        self._turns = Turns(1, waiting_max=limits.WAITING_MAX)
+        self._large_at_s: dict[str, float] = {}
+        """When the last large message of a caller came; the oldest first."""
+
+    async def turn(self, caller: str) -> None:
+        """Wait until the caller's next step of work is due; it has to follow without an await."""
+        if not self._turns.take_now(caller):
+            await self._turns.take(caller)
+        asyncio.get_running_loop().call_soon(self._rest, caller, time.monotonic())
+
+    async def read(self, caller: str, grpc_context: Any) -> Any:
+        """Return the next message of a call, or gRPC's EOF, put together in its turn."""
+
+        def due() -> Awaitable[None] | None:
+            at_s = self._large_at_s.get(caller)
+            is_large = at_s is not None and time.monotonic() - at_s < _LARGE_FOR_S
+            return self.turn(caller) if is_large else None
+
+        content: Any = await InTurn(grpc_context.read(), due)
+        if len(content) > limits.PACED_BYTES:
+            self._large_came(caller)
+        return content
+
+    async def next_step(self, caller: str, size_bytes: int) -> None:
+        """Wait until the next step of work on a message of this size is due."""
+        if size_bytes > limits.PACED_BYTES:
+            await self.turn(caller)
+
+    def _large_came(self, caller: str) -> None:
+        self._large_at_s.pop(caller, None)
+        self._large_at_s[caller] = time.monotonic()
+        if len(self._large_at_s) > _CALLERS_MAX:
+            del self._large_at_s[next(iter(self._large_at_s))]
+
+    def _rest(self, caller: str, began_s: float) -> None:
+        """Give the turn back after the rest that its step of work asks for."""
+        took_s = time.monotonic() - began_s
+        rest_s = min(limits.PACE_REST * took_s, limits.PACE_REST_S_MAX)
+        asyncio.get_running_loop().call_later(rest_s, self._turns.give, caller)
+
+
+class InTurn(Awaitable[Value]):
+    """Awaits ``work``; whenever what it waits for has come, ``turn`` comes before its next step.
+
+    A wait for the turn that is cancelled or refused ends this once the step is done: only the step
+    frees what gRPC holds.
+    """
+
+    def __init__(
+        self, work: Coroutine[Any, Any, Value], turn: Callable[[], Awaitable[None] | None]
+    ) -> None:
+        self._work = work
+        self._turn = turn
+
+    def __await__(self) -> Generator[Any, Any, Value]:
+        """Run the steps, as ``await`` does."""
+        step, refused = partial(self._work.send, None), None
+        while True:
+            try:
+                waits_for = step()
+            except StopIteration as end:
+                if refused is not None:
+                    raise refused from None
+                return cast("Value", end.value)
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is the work's, whatever it is
+                step = partial(self._work.throw, error)
+                continue
+            step = partial(self._work.send, None)
+            turn = self._turn()
+            if turn is not None:
+                try:
+                    yield from turn.__await__()
+                except (asyncio.CancelledError, ServerOverloaded) as error:
+                    refused = error

@@ -35,7 +35,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._sign(self._name, self._key.public_key(), [(basic, True)], 0)
+        certificate = self._sign(self._name, self._key.public_key(), [(basic, True)], _HOUR)
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
@@ -45,15 +45,17 @@ class Authority:
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
         hours_ago: int = 0,
+        left_s: float = 3600,
     ) -> Issued:
-        """Return a certificate valid for an hour, which ended ``hours_ago``."""
+        """Return a certificate that ends in ``left_s`` seconds, or ended ``hours_ago``."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         names += [x509.DNSName(name) for name in dns]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ips]
         alternative = [(x509.SubjectAlternativeName(names), False)] if names else []
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "common.name")])
-        certificate = self._sign(subject, key.public_key(), alternative, hours_ago)
+        left = -hours_ago * _HOUR if hours_ago else datetime.timedelta(seconds=left_s)
+        certificate = self._sign(subject, key.public_key(), alternative, left)
         return Issued(
             certificate.public_bytes(serialization.Encoding.PEM),
             key.private_bytes(
@@ -69,9 +71,9 @@ class Authority:
         subject: x509.Name,
         key: ec.EllipticCurvePublicKey,
         extensions: Sequence[tuple[x509.ExtensionType, bool]],
-        hours_ago: int,
+        left: datetime.timedelta,
     ) -> x509.Certificate:
-        ends = datetime.datetime.now(datetime.UTC) + _HOUR - hours_ago * _HOUR * 2
+        ends = datetime.datetime.now(datetime.UTC) + left
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _LIVENESS: Final = "liveness"
-_NO_NAME: Final = "unknown"
 _CHANNELZ: Final = "grpc.channelz.v1.Channelz"
 UNREACHABLE: Final = "UNREACHABLE"
 
@@ -64,18 +63,60 @@ class LoopHealth(health_pb2_grpc.HealthServicer):
             await changed.wait()
 
 
-class ThreadsHealth(health.HealthServicer):
-    """The health service in threads; unknown names are one, where grpc_health keeps each."""
+class ThreadsHealth(health_pb2_grpc.HealthServicer):
+    """The same in threads, whose state the event loop sets.
 
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__()
-        self._names = frozenset(names)
+    Whoever watches and does not read holds up a thread of the watchers. With grpc_health it would
+    hold up who sets the state: the event loop.
+    """
 
-    def Watch(self, request: Any, context: Any, *options: Any) -> Any:  # noqa: N802
-        """Write the state of a name and each one that it changes to."""
-        if request.service not in self._names:
-            request = health_pb2.HealthCheckRequest(service=_NO_NAME)
-        return super().Watch(request, context, *options)
+    def __init__(self) -> None:
+        self._statuses: dict[str, int] = {}
+        self._changed = threading.Condition()
+
+    def set(self, name: str, status: int) -> None:
+        """Say this of a name from now on, and let its watchers know."""
+        with self._changed:
+            self._statuses[name] = status
+            self._changed.notify_all()
+
+    def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer with the state of a name; NOT_FOUND if nothing is said of it."""
+        with self._changed:
+            status = self._statuses.get(request.service)
+        if status is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        """Yield the state of a name, and each one that it changes to; a late reader skips some."""
+        told: int | None = None
+
+        def is_due() -> bool:
+            return self._status(request.service) != told or not context.is_active()
+
+        context.add_callback(self._wake)
+        while context.is_active():
+            with self._changed:
+                self._changed.wait_for(is_due)
+                told = self._status(request.service)
+            yield health_pb2.HealthCheckResponse(status=told)
+
+    # By this name gRPC finds the threads of a method that has its own.
+    Watch.experimental_thread_pool = ThreadPoolExecutor(  # type: ignore[attr-defined]
+        limits.ADMIN_WATCHERS_MAX, thread_name_prefix="watch"
+    )
+
+    def _status(self, name: str) -> int:
+        return self._statuses.get(name, _UNKNOWN)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 class Health:
@@ -87,7 +128,7 @@ class Health:
     def __init__(self, service: str) -> None:
         self.on_loop = LoopHealth()
         self._readiness = ("", service)
-        self.in_threads = ThreadsHealth((*self._readiness, _LIVENESS))
+        self.in_threads = ThreadsHealth()
         self.reflected = (service, health.SERVICE_NAME)
         """The services of the service's own port that reflection describes."""
         self.reflected_by_admin = (*self.reflected, _CHANNELZ)
@@ -104,7 +145,6 @@ class Health:
             ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="admin"),
             options=(
                 ("grpc.so_reuseport", 0),
-                # The health service keeps every name that was ever watched.
                 ("grpc.max_receive_message_length", limits.BYSTANDER_BYTES_MAX),
             ),
         )

@@ -7,10 +7,13 @@ secrets and no caller's text; still it is for the pod and its node, not for the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import socket
 import sys
 import threading
+import time
 from http import HTTPStatus
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,14 +30,45 @@ from productsearch_service.settings import host_and_port
 
 _LOOK_S: Final = 0.05
 """Between two looks whether the port is to be closed; a stop waits for one."""
+_RESERVE: Final = 4
+"""Descriptors kept for probes; a scrape reads files of /proc."""
+_NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE)
 _log = logging.getLogger(__name__)
+
+
+class _Reserve:
+    """Descriptors that are held for when the process, or the machine, has none left."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: list[int] = []
+        self._lock = threading.Lock()
+        self.fill()
+
+    def fill(self) -> None:
+        """Take back what is missing, as far as there are any."""
+        with self._lock, contextlib.suppress(OSError):
+            while len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY))
+
+    def give(self, count: int) -> None:
+        """Free that many descriptors, or as many as are held."""
+        with self._lock:
+            for _ in range(min(count, len(self._held))):
+                os.close(self._held.pop())
+
+    def close(self) -> None:
+        """Hold none any more."""
+        count, self._size = self._size, 0
+        self.give(count)
 
 
 class MetricsServer(ThreadingHTTPServer):
     """Serves a registry and the probes; raises OSError if its port cannot be opened.
 
     Connections are bounded: one too many closes the oldest, so clients that never finish a request
-    keep nobody out.
+    keep nobody out. A process without descriptors answers too, by those of a reserve: it is alive,
+    and a restart would not end what takes them.
     """
 
     daemon_threads = True
@@ -50,6 +84,7 @@ class MetricsServer(ThreadingHTTPServer):
         self._open_lock = threading.Lock()
         host, port = host_and_port(address)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._reserve = _Reserve(_RESERVE)
         super().__init__((host, port), _Handler)
 
     def start(self) -> None:
@@ -63,21 +98,46 @@ class MetricsServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def server_close(self) -> None:
+        """Close the port, and give the reserve back."""
+        super().server_close()
+        self._reserve.close()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection, if need be with a descriptor of the reserve."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno not in _NONE_LEFT:
+                raise
+        self._reserve.give(1)
+        try:
+            return super().get_request()
+        except OSError:
+            self._end_oldest()  # its descriptor is free soon
+            time.sleep(_LOOK_S)  # who waits to be accepted is there again at once
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread, and close the oldest one if there are too many."""
+        if len(self._open) >= limits.ADMIN_CONNECTIONS_MAX:
+            self._end_oldest()
         with self._open_lock:
-            full = len(self._open) >= limits.ADMIN_CONNECTIONS_MAX
-            oldest = next(iter(self._open)) if full else None
             self._open[request] = None
+        super().process_request(request, client_address)
+
+    def _end_oldest(self) -> None:
+        with self._open_lock:
+            oldest = next(iter(self._open), None)
         if oldest is not None:
             with contextlib.suppress(OSError):  # it ends at this moment by itself
                 oldest.shutdown(socket.SHUT_RDWR)
-        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
+        self._reserve.fill()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Log what is not a client that has left."""

@@ -21,7 +21,7 @@ from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
 from productsearch_service.time_limit import Alarm, TimeLimit
-from productsearch_service.turns import Turns
+from productsearch_service.turns import Pace, Turns
 
 Value = TypeVar("Value")
 
@@ -40,8 +40,9 @@ class Messages:
     callers they are, and where nobody waits a slow one has all its time.
     """
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, pace: Pace) -> None:
         self._turns = turns
+        self._pace = pace
         self._limits: set[TimeLimit] = set()
         self._over = False
 
@@ -56,7 +57,7 @@ class Messages:
             await self._wait(caller, context, timeout_s * _WAIT_SHARE)
         receipt = _Receipt(caller, min(timeout_s, context.deadline.remaining_s()))
         try:
-            content = await self._within(receipt, grpc_context.read())
+            content = await self._within(receipt, self._pace.read(caller, grpc_context))
         except TimeoutError:
             ended = overloaded(_GAVE_WAY) if receipt.gave_way else late(timeout_s)
             raise self._why(context, ended) from None
@@ -211,7 +212,8 @@ class Admission:
 
     def __init__(self, *, stream_silence_s: float = limits.BULK_SILENCE_S) -> None:
         self.receiving = Turns(limits.RECEIVING_MAX, waiting_max=limits.WAITING_MAX)
-        self.messages = Messages(self.receiving)
+        self.pace = Pace()
+        self.messages = Messages(self.receiving, self.pace)
         self.unary = Places(
             calls_max=limits.RPCS_IN_FLIGHT_MAX,
             bytes_max=limits.BYTES_IN_FLIGHT_MAX,

@@ -137,9 +137,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 context.trail.trace.part("receive", context.trail.trace.began_s)
             context.trail.bytes_in = len(content)
             self._hold_place(call.caller, len(content))
+            due = partial(self.admission.pace.next_step, call.caller.name, len(content))
+            await due()
             request = _decoded(decode, content)
             del content
             self._allow(call, request.library)
+            await due()
             context.deadline.require()
             work = handle(request, context)
             del request  # it holds the image, which is freed while the upstream works
@@ -205,10 +208,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                     await _until_read()
             else:
                 call.ended(_OK)
+                end_unread(self.receive_timeout_s)
                 return
             finally:
                 if stream is not None:
                     stream.answers()  # with its ending
+            end_unread(self.receive_timeout_s)
             await grpc_context.abort(*ending)
 
         return wrapped
@@ -246,8 +251,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         gRPC's own iterator would hold each message, and its image, until the next one comes. A
         message of 5.8 MB that is asked for its size is encoded for that.
         """
-        while (content := await grpc_context.read()) is not grpc.aio.EOF:
+        pace, caller = self.admission.pace, call.caller.name
+        while (content := await pace.read(caller, grpc_context)) is not grpc.aio.EOF:
             size_bytes = len(content)
+            await pace.next_step(caller, size_bytes)
             call.trail.bytes_in += size_bytes
             request = _decoded(decode, content)
             del content

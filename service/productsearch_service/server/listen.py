@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
+from typing import Final
 
 import grpc
 
 from productsearch_service.server.certificates import Pem
 from productsearch_service.server.reload import Reloadable
 from productsearch_service.settings import host_and_port
+
+_TICKETS_S: Final = 60.0
+"""For how long a TLS session can be resumed at most."""
 
 
 class CannotListen(Exception):
@@ -46,16 +51,17 @@ def server_credentials(certificates: Reloadable[Pem, Pem]) -> grpc.ServerCredent
     """Return credentials that serve each new connection with the certificates of the moment.
 
     TLS 1.2 is gRPC's own minimum. Where there is a CA for callers, they must show a certificate
-    of it.
+    of it. Who resumes a session shows none, and gRPC cannot be told to issue no tickets for that.
+    They end with the configuration that they were issued under, so it is renewed now and then.
     """
-    given = certificates.value
+    given, given_at_s = certificates.value, time.monotonic()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal given
-        current = certificates.value
-        if current is given:
+        nonlocal given, given_at_s
+        current, now_s = certificates.value, time.monotonic()
+        if current is given and now_s - given_at_s < _TICKETS_S:
             return None
-        given = current
+        given, given_at_s = current, now_s
         return _configuration(current)
 
     return grpc.dynamic_ssl_server_credentials(
