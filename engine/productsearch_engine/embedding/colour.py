@@ -28,6 +28,9 @@ DIMENSIONS = len(_ANCHOR_LIGHTNESS) * sum(spokes for _, spokes in _ANCHOR_RINGS)
 
 _RIM = 8  # pixels of the working image that count as its border
 _SHARE_PRIOR = 2e-4  # added to each share: a rarer colour says nothing about foreground
+_ASSIGNED_MIN = 1e-24
+"""A smaller share of a cell in an anchor changes no bit of a stored vector. Smaller numbers are
+subnormal, or have subnormal products, and a processor multiplies those ten times as slowly."""
 
 
 @cache
@@ -49,7 +52,8 @@ def _assignment() -> Floats:
     offsets = (cells.reshape(-1, 1, 3) - np.array(anchors)) / _ANCHOR_REACH
     distance = (offsets**2).sum(-1)
     share = np.exp((distance.min(1, keepdims=True) - distance) / 2)
-    return np.asarray(share / share.sum(1, keepdims=True), np.float32)
+    share /= share.sum(1, keepdims=True)
+    return np.asarray(np.where(share < _ASSIGNED_MIN, 0, share), np.float32)
 
 
 def colour_cells(lab: Lab) -> NDArray[np.int32]:
