@@ -62,7 +62,7 @@ def test_shares_of_colours_are_no_subnormal_numbers() -> None:
 
     Also not its product with the share of a colour in an image, which is rarely below 1e-13.
     """
-    shares = colour._assignment()
+    shares = colour.assignment()
     assert float(shares[shares > 0].min()) * 1e-13 > np.finfo(np.float32).tiny
     assert shares.sum(1) == pytest.approx(np.ones(len(shares)), abs=1e-5)
 

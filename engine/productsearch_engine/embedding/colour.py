@@ -34,7 +34,7 @@ subnormal, or have subnormal products, and a processor multiplies those ten time
 
 
 @cache
-def _assignment() -> Floats:
+def assignment() -> Floats:
     """Return each fine colour cell's soft shares in the anchors, shape (cells, anchors).
 
     Soft shares keep a histogram steady when a colour crosses the edge of a cell
@@ -70,11 +70,11 @@ def colour_cells(lab: Lab) -> NDArray[np.int32]:
 
 def colour_shares(cells: NDArray[np.int32], weight: Floats) -> Floats:
     """Return the weighted share of each anchor colour, shape (DIMENSIONS,), sum 1."""
-    fine = np.bincount(cells.ravel(), weight.ravel(), minlength=len(_assignment()))
+    fine = np.bincount(cells.ravel(), weight.ravel(), minlength=len(assignment()))
     shares = (fine / fine.sum()).astype(np.float32)
     # Not ``@``: BLAS divides this sum among its threads, so that the last bits would
     # depend on the number of cores, and its waiting threads cost processor time.
-    return np.asarray(np.einsum("c,ca->a", shares, _assignment()))
+    return np.asarray(np.einsum("c,ca->a", shares, assignment()))
 
 
 def foreground(cells: NDArray[np.int32]) -> Floats:
@@ -89,7 +89,7 @@ def foreground(cells: NDArray[np.int32]) -> Floats:
     border[_RIM:-_RIM, _RIM:-_RIM] = 0
     inside = colour_shares(cells, _window(height, width, 0.5)) + _SHARE_PRIOR
     outside = colour_shares(cells, border) + _SHARE_PRIOR
-    likelihood = np.einsum("ca,a->c", _assignment(), inside / (inside + outside))
+    likelihood = np.einsum("ca,a->c", assignment(), inside / (inside + outside))
     return np.asarray(likelihood[cells] ** 2 * _window(height, width, 0.8))
 
 
