@@ -197,6 +197,9 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
+UNREAD_AGAIN_S = 0.02
+"""A connection with a request that is unread at SIGTERM is looked at so often until it was read."""
+
 EF_SEARCH = 1000
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
 scan that goes on for a few more costs about as much again."""

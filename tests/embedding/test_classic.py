@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from productsearch_engine.embedding import colour
 from productsearch_engine.embedding.classic import Classic
 from productsearch_engine.embedding.interface import Embedding, Pixels, Vector
 from tests.embedding.drawn import PRODUCTS, scene
@@ -54,6 +55,16 @@ def test_a_blank_image_gives_a_unit_vector(classic: Embedding, level: int) -> No
     """An image without any structure is no division by zero."""
     vector = classic.embed([np.full((320, 300, 3), level, np.uint8)])[0]
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
+
+
+def test_shares_of_colours_are_no_subnormal_numbers() -> None:
+    """No number of the table of shares is so small that a processor takes ten times as long for it.
+
+    Also not its product with the share of a colour in an image, which is rarely below 1e-13.
+    """
+    shares = colour.assignment()
+    assert float(shares[shares > 0].min()) * 1e-13 > np.finfo(np.float32).tiny
+    assert shares.sum(1) == pytest.approx(np.ones(len(shares)), abs=1e-5)
 
 
 def test_the_image_is_left_alone(classic: Embedding) -> None:

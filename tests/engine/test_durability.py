@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -210,6 +211,25 @@ def test_graceful_stop(own_engine: Engine, keys: tuple[str, str]) -> None:
     call.join()
     assert [216680] == codes
     caller.close()
+
+
+def test_calls_that_have_come_before_sigterm(own_engine: Engine, keys: tuple[str, str]) -> None:
+    """Calls that wait unread in their sockets when SIGTERM arrives are answered before the end."""
+    callers = [Caller(own_engine.url, *keys) for _ in range(8)]
+    for caller in callers:
+        assert 216680 == code_of(caller.call("update", cont_sign="1,2", brief="x"))
+    own_engine.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(len(callers)) as threads:
+        calls = [
+            threads.submit(caller.call, "update", cont_sign="1,2", brief="x") for caller in callers
+        ]
+        time.sleep(0.5)  # all are sent
+        own_engine.send_signal(signal.SIGTERM)
+        own_engine.send_signal(signal.SIGCONT)
+        assert [216680] * len(callers) == [code_of(call.result()) for call in calls]
+    assert 0 == own_engine.wait()
+    for caller in callers:
+        caller.close()
 
 
 def test_log_tells_no_secrets(template: Template) -> None:

@@ -30,6 +30,19 @@ _GOOD: Final = {
     b"rerank": (b"0", b"1"),
 }
 _NAMES: Final = tuple(_GOOD)
+_NEEDED: Final[dict[str, tuple[bytes, ...]]] = {
+    "add": (b"image", b"brief"),
+    "search": (b"image",),
+    "update": (b"cont_sign", b"brief"),
+    "delete": (b"cont_sign",),
+}
+_CLASSES: Final = (b"class_id1", b"class_id2")
+_OPTIONAL: Final[dict[str, tuple[bytes, ...]]] = {
+    "add": (*_CLASSES, b"region"),
+    "search": (*_CLASSES, b"tag_logic", b"pn", b"rn", b"region", b"rerank"),
+    "update": _CLASSES,
+    "delete": _CLASSES,
+}
 # What means something to a reader of forms, numbers, addresses or base64.
 _BITS: Final = (
     b"", b"\0", b"\xff", b"%", b"%00", b"%u0041", b"&", b"=", b";", b",", b"+", b" ", b"\r\n", b"-",
@@ -94,6 +107,33 @@ def call(chance: random.Random, token: str, host: str) -> tuple[bytes, bool]:
     if chance.random() < 0.03:
         return mutated(chance, sent), False
     return sent, True
+
+
+def slip(chance: random.Random, token: str) -> tuple[bytes, bool]:
+    """Return a valid request that is mutated in one place or none, and whether it is whole."""
+    method = chance.choice(_METHODS)
+    names = [*_NEEDED[method], *chance.sample(_OPTIONAL[method], chance.choice((0, 1, 2)))]
+    pairs = [[name, chance.choice(_GOOD[name])] for name in dict.fromkeys(names)]
+    place = chance.choice(("value", "value", "name", "escape", "body", "token", "head", "none"))
+    if place in ("value", "name"):
+        pair, at = chance.choice(pairs), 0 if place == "name" else 1
+        pair[at] = mutated(chance, pair[at])
+    form = [[name, quote_from_bytes(value, safe="").encode()] for name, value in pairs]
+    if place == "escape":
+        pair = chance.choice(form)
+        pair[1] = _quoted(chance, pair[1])
+    body = b"&".join(b"=".join(pair) for pair in form)
+    if place == "body":
+        body = mutated(chance, body)
+    if place == "token":
+        token = quote_from_bytes(mutated(chance, token.encode()), safe=".-")
+    head = b"\r\n".join((
+        b"POST %b%b?access_token=%b HTTP/1.1" % (CALLS.encode(), method.encode(), token.encode()),
+        b"Host: x", b"Content-Type: " + _KINDS[0], b"Content-Length: %d" % len(body), b"", b"",
+    ))  # fmt: skip
+    if place == "head":
+        return mutated(chance, head) + body, False
+    return head + body, True
 
 
 def mutated(chance: random.Random, value: bytes) -> bytes:

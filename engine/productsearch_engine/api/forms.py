@@ -34,10 +34,11 @@ def parse(content_type: str, body: bytes) -> Fields:
 
 
 def _urlencoded(body: bytes) -> Fields:
-    if body.count(b"&") >= FIELDS_MAX:
+    pairs = body.split(b"&", FIELDS_MAX)
+    if len(pairs) > FIELDS_MAX:
         raise ApiError(codes.PARAM_INVALID)
     fields: Fields = {}
-    for pair in body.split(b"&"):
+    for pair in pairs:
         name, _, value = pair.partition(b"=")
         if pair:
             fields[_unquote(name)] = _unquote(value)

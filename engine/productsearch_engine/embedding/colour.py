@@ -28,10 +28,13 @@ DIMENSIONS = len(_ANCHOR_LIGHTNESS) * sum(spokes for _, spokes in _ANCHOR_RINGS)
 
 _RIM = 8  # pixels of the working image that count as its border
 _SHARE_PRIOR = 2e-4  # added to each share: a rarer colour says nothing about foreground
+_ASSIGNED_MIN = 1e-24
+"""A smaller share of a cell in an anchor changes no bit of a stored vector. Smaller numbers are
+subnormal, or have subnormal products, and a processor multiplies those ten times as slowly."""
 
 
 @cache
-def _assignment() -> Floats:
+def assignment() -> Floats:
     """Return each fine colour cell's soft shares in the anchors, shape (cells, anchors).
 
     Soft shares keep a histogram steady when a colour crosses the edge of a cell
@@ -49,7 +52,8 @@ def _assignment() -> Floats:
     offsets = (cells.reshape(-1, 1, 3) - np.array(anchors)) / _ANCHOR_REACH
     distance = (offsets**2).sum(-1)
     share = np.exp((distance.min(1, keepdims=True) - distance) / 2)
-    return np.asarray(share / share.sum(1, keepdims=True), np.float32)
+    share /= share.sum(1, keepdims=True)
+    return np.asarray(np.where(share < _ASSIGNED_MIN, 0, share), np.float32)
 
 
 def colour_cells(lab: Lab) -> NDArray[np.int32]:
@@ -66,11 +70,11 @@ def colour_cells(lab: Lab) -> NDArray[np.int32]:
 
 def colour_shares(cells: NDArray[np.int32], weight: Floats) -> Floats:
     """Return the weighted share of each anchor colour, shape (DIMENSIONS,), sum 1."""
-    fine = np.bincount(cells.ravel(), weight.ravel(), minlength=len(_assignment()))
+    fine = np.bincount(cells.ravel(), weight.ravel(), minlength=len(assignment()))
     shares = (fine / fine.sum()).astype(np.float32)
     # Not ``@``: BLAS divides this sum among its threads, so that the last bits would
     # depend on the number of cores, and its waiting threads cost processor time.
-    return np.asarray(np.einsum("c,ca->a", shares, _assignment()))
+    return np.asarray(np.einsum("c,ca->a", shares, assignment()))
 
 
 def foreground(cells: NDArray[np.int32]) -> Floats:
@@ -85,7 +89,7 @@ def foreground(cells: NDArray[np.int32]) -> Floats:
     border[_RIM:-_RIM, _RIM:-_RIM] = 0
     inside = colour_shares(cells, _window(height, width, 0.5)) + _SHARE_PRIOR
     outside = colour_shares(cells, border) + _SHARE_PRIOR
-    likelihood = np.einsum("ca,a->c", _assignment(), inside / (inside + outside))
+    likelihood = np.einsum("ca,a->c", assignment(), inside / (inside + outside))
     return np.asarray(likelihood[cells] ** 2 * _window(height, width, 0.8))
 
 

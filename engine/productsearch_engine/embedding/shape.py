@@ -60,7 +60,9 @@ def _directed_edges(lab: Lab) -> list[Floats]:
     edges = []
     for angle in 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS:
         along = across * np.float32(np.cos(angle)) + down * np.float32(np.sin(angle))
-        edges.append(np.asarray(np.maximum(along, 0) ** 3 * flatness, np.float32))
+        ahead = np.maximum(along, np.float32(0))
+        # Not ``** 3``, for which numpy takes ten times as long.
+        edges.append(np.asarray(ahead * ahead * ahead * flatness, np.float32))
     return edges
 
 

@@ -9,7 +9,11 @@ application.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 import time
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -24,6 +28,7 @@ from productsearch_engine.limits import (
     PIECE_BYTES_MIN,
     PIECES_MAX,
     PIPELINED_MAX,
+    UNREAD_AGAIN_S,
     WRITE_STALL_S,
 )
 from productsearch_engine.server.request_parser import RequestParser
@@ -118,6 +123,26 @@ class Connection(HttpToolsProtocol):
         """Close it without waiting for what is still to be sent."""
         self._tell_application()
         self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Close it after the answer that is under way; if there is none, when all was read.
+
+        A request may have come that the event loop has not read: it is told of signals first.
+        """
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._unread_bytes():
+            self.loop.call_later(UNREAD_AGAIN_S, self.shutdown)
+        else:
+            super().shutdown()
+
+    def _unread_bytes(self) -> int:
+        """Return how many bytes have come that were not read."""
+        # A socket that has closed meanwhile has no descriptor.
+        with suppress(OSError, ValueError, AttributeError):
+            channel = self.transport.get_extra_info("socket").fileno()
+            told = fcntl.ioctl(channel, termios.FIONREAD, bytes(4))
+            return int(struct.unpack("i", told)[0])
+        return 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
