@@ -14,6 +14,7 @@ from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View, brief, class_id
 from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.limits import KEPT_SIDE_PX
 from productsearch_engine.store import signs
 from productsearch_engine.store.gallery import Stored, place_of
 from productsearch_engine.store.journal import Values
@@ -114,6 +115,7 @@ class ImagePage:
             section="images",
             card=card(image),
             is_broken_json=is_broken_json,
+            copy_side=KEPT_SIDE_PX,
             view=view,
             mine=mine,
             refused=refused,

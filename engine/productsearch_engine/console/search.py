@@ -70,7 +70,8 @@ class SearchPage:
         library, digest, described = await self._rooms.calls.describe(
             visit.app_id, source, download
         )
-        query = Query(vector=described.vector, digest=digest, subject=described.subject)
+        subject = described.subject if described.is_clear else None
+        query = Query(vector=described.vector, digest=digest, subject=subject)
         keep = self._rooms.stores.queries.keep
         key = await self._rooms.in_thread(keep, library, query, described.kept or b"")
         return to("/console/search?" + urlencode({"query": key.hex(), **fields}))
@@ -116,7 +117,7 @@ class SearchPage:
         return self._page(
             visit,
             fields,
-            part=await self._part(visit, query, fields),
+            **await self._part(visit, query, fields),
             region=query.region,
             cards=shown,
             hidden=len(cards) - len(shown),
@@ -126,18 +127,16 @@ class SearchPage:
             start=start,
         )
 
-    async def _part(
-        self, visit: Visit, query: Query, fields: dict[str, str]
-    ) -> dict[str, str] | None:
+    async def _part(self, visit: Visit, query: Query, fields: dict[str, str]) -> dict[str, Any]:
         """Return the part that the form begins with, None if there is no image to choose it in."""
         copy = await self._parts.copy(visit, fields)
         if copy is None:
-            return None
+            return {}
         box = query.region or query.subject
         sign = signs.from_text(fields.get("like", "").encode())
         if box is None and sign is not None:
             box = await self._parts.subject(visit, sign, copy)
-        return percents(box or WHOLE)
+        return {"part": percents(box or WHOLE), "stands_out": box is not None}
 
     async def _found(
         self, visit: Visit, query: Query, chosen: ClassFilter, start: int
@@ -180,6 +179,7 @@ class SearchPage:
             "calibrated": is_calibrated(visit.library),
             "lines": {"same": SAME, "similar": SIMILAR},
             "part": None,
+            "stands_out": False,
             "region": None,
             "target": snippets.TARGET,
             "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), called),

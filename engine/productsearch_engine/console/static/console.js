@@ -37,8 +37,9 @@ function countBytes(field) {
   const count = () => {
     if (warning) warning.hidden = !isBrokenJson(field.value);
     const left = most - new TextEncoder().encode(field.value).length;
-    const sentence = left < 0 ? shown.dataset.over : shown.dataset.left;
-    shown.textContent = sentence.replace("{n}", Math.abs(left));
+    const number = Math.abs(left);
+    const sentence = shown.dataset[(left < 0 ? "over" : "left") + (number === 1 ? "One" : "")];
+    shown.textContent = sentence.replace("{n}", number);
     field.setAttribute("aria-invalid", String(left < 0));
   };
   field.addEventListener("input", count);
