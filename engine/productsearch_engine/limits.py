@@ -266,6 +266,9 @@ SEARCH_COUNTS_MAX = 10_000
 COMPARED_RANKS = 20
 """Hits of each of two searches that the console shows side by side."""
 
+EMPTIED_MAX = 20_000
+"""Images that emptying a library in the console deletes at once, in one transaction."""
+
 GROW_MAX = 10_000_000
 """Images by which a library grows at once in the console."""
 

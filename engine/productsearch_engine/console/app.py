@@ -97,6 +97,7 @@ class Console:
             _route("/console/library", look(self._library.show)),
             _route("/console/library/images.jsonl", look(self._library.export)),
             _route("/console/library/grow", change(self._library.grow), "POST"),
+            _route("/console/library/empty", change(self._library.empty), "POST"),
             _route("/console/library/rotate", change(self._library.rotate), "POST"),
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),

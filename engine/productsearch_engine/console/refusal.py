@@ -145,6 +145,8 @@ def _other(key: str, _: Translate) -> str:
             return _("The number of images is from 1 to %(most)s.", most=GROW_MAX)
         case "sure":
             return _("Nothing was changed: confirm that services may fail meanwhile.")
+        case "name":
+            return _("Nothing was deleted: write the library's name as it is.")
         case "pins":
             return _("At most %(most)s searches are pinned. Unpin one first.", most=PINS_MAX)
         case "sign_in":
