@@ -22,7 +22,7 @@ SOMEBODY = Author(name="somebody", address="")
 def test_emptying_and_undo(shop: Shop, shared_shop: Shop, pool: ConnectionPool[Any]) -> None:
     """All images go in one change, of this library alone; one undo gives each column back."""
     shop.add(jpeg(1))
-    beside = shared_shop.add(jpeg(2))
+    beside = shared_shop.add(jpeg(2222))
     with pool.connection() as connection:
         # More than two batches.
         many.multiply(connection, shop.name, 2222)

@@ -125,6 +125,13 @@ def _other(key: str, _: Translate) -> str:
             return _("Only who signed in with the key pair may make a new secret key.")
         case "nothing_selected":
             return _("No image is selected.")
+        case "choice":
+            return _("Choose what to set or remove. A value beside “Leave” changes nothing.")
+        case "bulk_conflict":
+            return _(
+                "Somebody else has changed or deleted some of these images meanwhile. Below is how"
+                " they are now: save again to change those that are there."
+            )
         case "selection":
             return _("At most %(most)s images are changed together.", most=SELECTION_MAX)
         case "undo":

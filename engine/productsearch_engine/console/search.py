@@ -105,13 +105,16 @@ class SearchPage:
         query = await asked.query_of(self._rooms, visit.library, fields)
         if query is None:
             return self._page(visit, fields)
+        if wrong := asked.refused(fields):
+            return self._page(visit, fields, 400, refused=wrong)
         start = _number(fields.get("start", ""))
         cards, more = await self._found(visit, query, asked.class_filter(fields), start)
         least = _least(fields)
         shown = [each for each in cards if (each.score or 0) >= least]
         same: dict[str, object] = {**asked.chosen(fields, *asked.CARRIED, *asked.SOURCES)}
         # Scores fall: below the line nothing follows.
-        more = more and len(shown) == len(cards)
+        hides_more = more and len(shown) < len(cards)
+        more = more and not hides_more
         following = urlencode({**same, "start": start + CONSOLE_PAGE}) if more else None
         before = urlencode({**same, "start": max(0, start - CONSOLE_PAGE)}) if start else None
         return self._page(
@@ -121,6 +124,7 @@ class SearchPage:
             region=query.region,
             cards=shown,
             hidden=len(cards) - len(shown),
+            hides_more=hides_more,
             next=following and f"?{following}",
             previous=before and f"?{before}",
             searched=True,
@@ -159,7 +163,7 @@ class SearchPage:
         entered = {name: fields.get(name, "") for name in (*asked.CARRIED, *asked.SOURCES)}
         called = snippets.Search(
             url=entered["url"],
-            classes=asked.class_filter(fields),
+            classes=asked.class_filter(fields, lenient=True),
             least=_least(fields),
             region=values.get("region"),
         )
@@ -170,6 +174,7 @@ class SearchPage:
             "refused": {},
             "cards": [],
             "hidden": 0,
+            "hides_more": False,
             "next": None,
             "previous": None,
             "searched": False,

@@ -6,6 +6,7 @@ Made by ``app`` before a page runs. Knows no page.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -15,6 +16,9 @@ from productsearch_engine.console.language import Language
 from productsearch_engine.store.journal import Author
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.users import Role
+
+if TYPE_CHECKING:
+    from productsearch_engine.console.notice import Notice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Visit:
     """Whether they signed in with the library's key pair."""
     token: str
     """What a form of this session has to carry."""
+    notice: Notice | None = None
+    """What the address tells of a change that was just made."""
 
     @property
     def may_edit(self) -> bool:

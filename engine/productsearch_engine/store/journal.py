@@ -129,9 +129,16 @@ class Journal:
             connection.execute(texts.END_EMPTY, values | {"deleted": deleted})
         return (change, deleted) if deleted else (None, 0)
 
-    def note_add(self, library: Library, sign: int, author: Author) -> int | None:
-        """Write down that an image was added, and return the change's number."""
-        return self._change(library, texts.NOTE_ADD, author, {"sign": sign})[0]
+    def note_add(
+        self, library: Library, sign: int, author: Author, change: int | None = None
+    ) -> int | None:
+        """Write down that an image was added, and return the change's number.
+
+        ``change``: an add by the same person that this one belongs to, so that one undo takes all
+        of a folder back. If it was undone since, this is a change of its own.
+        """
+        values = {"sign": sign, "change": change, "seconds": UNDO_S}
+        return self._change(library, texts.NOTE_ADD, author, values)[0]
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.

@@ -108,15 +108,24 @@ NOTE_ADD: LiteralString = """
 with found as (
     select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s
 ),
+joined as (
+    update changes set image_count = image_count + 1
+    where id = %(change)s::bigint and library_id = {library} and kind = 'add' and who = %(who)s
+        and undone_at is null and changed_at > now() - make_interval(secs => %(seconds)s)
+        and exists (table found)
+    returning id
+),
 change as (
     insert into changes (library_id, kind, image_count, who, address)
-    select {library}, 'add', 1, %(who)s, %(address)s from found returning id
+    select {library}, 'add', 1, %(who)s, %(address)s from found where not exists (table joined)
+    returning id
 ),
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at)
-    select c.id, {library}, f.sign, f.updated_at from change c, found f
+    select c.id, {library}, f.sign, f.updated_at
+    from (table joined union all table change) c, found f
 )
-select (select id from change), (select count(*) from found)
+select (select id from (table joined union all table change) c), (select count(*) from found)
 """
 
 BEGIN_UNDO: LiteralString = """
