@@ -19,8 +19,8 @@ from demo.processes import Engine
 from tests.console.browser import drawings, fill, wide
 from tests.engine.calling import Caller
 
-LIBRARIES: Final = 7
-IMAGES: Final = 40
+LIBRARIES: Final = 5
+IMAGES: Final = 30
 FIRST_MS_MAX: Final = 300.0
 
 # Notes the first frame in which a thumbnail is in sight, decoded.

@@ -5,8 +5,10 @@ Steps of ``tests.console.browser``; each returns what was seen, and whether that
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
+from PIL import Image
 from playwright.sync_api import Page
 
 Seen = tuple[str, bool]
@@ -28,7 +30,15 @@ NAMES = "field => [...field.files].map((each) => each.name)"
 
 def seen(page: Page, url: str) -> Iterator[Seen]:
     """Yield what was seen of each mishap; the library has a second page of images."""
-    for step in (composed_letters, held_keys, places, a_paste_of_text, drops, a_lost_line):
+    for step in (
+        composed_letters,
+        held_keys,
+        places,
+        a_paste_of_text,
+        drops,
+        a_phones_photo,
+        a_lost_line,
+    ):
         page.goto(url + "/console/")
         yield from step(page, url)
 
@@ -137,6 +147,26 @@ def drops(page: Page, url: str) -> Iterator[Seen]:
     page.locator(".outcomes").nth(len(wanted) - 1).wait_for()
     told = page.locator(".outcomes .bad .title").all_inner_texts()
     yield f"each file has its line: {told}", sorted(told) == sorted(wanted)
+
+
+def a_phones_photo(page: Page, url: str) -> Iterator[Seen]:
+    """A photo larger than an image may be is made smaller in the page, and that is said."""
+    # Noise hardly compresses: 4032 x 3024 as of a camera, 6 MB or more.
+    noise = Image.effect_noise((1008, 756), 90).resize((4032, 3024), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    noise.convert("RGB").save(file, "JPEG", quality=97)
+    photo = {"name": "IMG 1.JPG", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+    page.goto(url + "/console/add")
+    page.set_input_files("[data-files]", [photo])
+    page.locator(".primary").click()
+    told = page.locator(".outcomes .good .told").inner_text()
+    yield f"{len(file.getvalue()) / 1e6:.1f} MB: {told}", "made smaller" in told
+    page.locator(".notice button").click()
+    page.wait_for_url("**told=undone*")
+    page.goto(url + "/console/search")
+    page.set_input_files("[data-sends]", [photo])
+    page.wait_for_url("**query=*")
+    yield "a photo is searched with", page.locator(".asked img").count() == 1
 
 
 def a_lost_line(page: Page, url: str) -> Iterator[Seen]:

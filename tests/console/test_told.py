@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from psycopg_pool import ConnectionPool
 
@@ -84,3 +85,19 @@ def test_words_for_an_image_that_is_gone(shop: Shop) -> None:
     assert "long &lt;words&gt;" in saved.text
     assert "/console/changes" in saved.text
     assert [] == signs_of(shop.editor.get("/console/"))
+
+
+def test_another_language_on_a_page_of_a_form(shop: Shop) -> None:
+    """The link to the other language leads to where the form was sent from, never to nothing."""
+    sign = shop.add(jpeg(1))
+    fields = [("sign", sign), ("back", "/console/")]
+    for referer, expected in (
+        (f"{shop.editor.url}/console/?class_id1=3", "/console/?class_id1=3"),
+        ("", "/console/"),
+        ("https://elsewhere.example/a", "/console/"),
+    ):
+        page = shop.editor.send("/console/edit", fields, headers={"Referer": referer}).text
+        link = html.unescape(re.findall(r'href="(/console/language/zh[^"]*)"', page)[0])
+        assert expected == unquote(link.partition("back=")[2])
+        assert 200 == shop.editor.get(link, allow_redirects=True).status_code
+        shop.editor.get("/console/language/en")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from productsearch_engine.embedding.compact import Compact
 from productsearch_engine.embedding.interface import Box, Embedding, Pixels
 from productsearch_engine.embedding.load import DEFAULT, load
+from productsearch_engine.workers.describe import Described, describe
 from tests.embedding.drawn import package, scene
 from tests.embedding.test_classic import (
     brightened,
@@ -140,8 +142,21 @@ def test_the_subject_is_where_the_product_is(compact: Embedding, place: tuple[in
 def test_one_product_stands_out(compact: Embedding, place: tuple[int, int]) -> None:
     """One product on a plain ground is clear, and so is a part that the caller names."""
     image, true = on_ground(*place)
-    assert compact.describe([image])[0].is_clear
+    assert compact.describe([image])[0].is_clear is True
     assert compact.describe([np.tile(image, (2, 2, 1))], [true])[0].is_clear
+
+
+def test_a_description_crosses_to_another_process(compact: Embedding) -> None:
+    """Whatever is found in an image, a worker process can send it."""
+    for pixels in (
+        on_ground(170, 90)[0],
+        np.tile(on_ground(10, 20)[0], (2, 2, 1)),
+        pattern(300, 300),
+    ):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        described = describe(file.getvalue(), compact)
+        assert described == Described.of_parts(described.parts())
 
 
 @pytest.mark.parametrize("columns", [2, 3, 4])
@@ -153,8 +168,8 @@ def test_a_heap_does_not_stand_out(compact: Embedding, columns: int) -> None:
     front = Image.fromarray(image[90:310, 170:310])
     for corner in ((60, 60), (580, 520)):
         corners.paste(front, corner)
-    assert not compact.describe([heap])[0].is_clear
-    assert not compact.describe([np.asarray(corners)])[0].is_clear
+    assert compact.describe([heap])[0].is_clear is False
+    assert compact.describe([np.asarray(corners)])[0].is_clear is False
 
 
 def overlap(one: Box, other: Box) -> float:

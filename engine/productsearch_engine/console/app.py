@@ -42,7 +42,7 @@ from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
-from productsearch_engine.console.visit import Visit, here, safe, to
+from productsearch_engine.console.visit import Visit, address, here, safe, to
 from productsearch_engine.console.visitors import Visitors
 from productsearch_engine.limits import (
     CONSOLE_BODY_BYTES_MAX,
@@ -217,7 +217,7 @@ class Console:
                 fields = ()
             finally:
                 self._resent -= 1
-        values = {"action": here(request), "fields": fields}
+        values = {"action": address(request), "fields": fields}
         spoken = language.of_request(request)
         return pages.plain(request, spoken, "signed_out.html", 401, values)
 

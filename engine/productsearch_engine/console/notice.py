@@ -5,22 +5,12 @@ The number of the change is in the address, so the notice is there after a reloa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit
-from productsearch_engine.store.journal import Change
+from productsearch_engine.console.visit import Notice, Visit
 
 _KEYS = ("undone", "undone_part", "conflict")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Notice:
-    """A change that was made, or a key of what else happened."""
-
-    change: Change | None = None
-    key: str = ""
 
 
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:

@@ -6,19 +6,23 @@ Made by ``app`` before a page runs. Knows no page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from productsearch_engine.console.language import Language
-from productsearch_engine.store.journal import Author
+from productsearch_engine.store.journal import Author, Change
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.users import Role
 
-if TYPE_CHECKING:
-    from productsearch_engine.console.notice import Notice
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A change that was made, or a key of what else happened."""
+
+    change: Change | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,15 @@ def address_of(request: Request) -> str:
 
 
 def here(request: Request) -> str:
-    """Return the address of this view, to come back to."""
+    """Return the address of this view, to come back to; of what a form made, that of the form."""
+    if request.method == "GET":
+        return address(request)
+    sent_from = urlsplit(request.headers.get("referer", ""))
+    return safe(sent_from.path + (f"?{sent_from.query}" if sent_from.query else ""))
+
+
+def address(request: Request) -> str:
+    """Return the path and the query of a request."""
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
 

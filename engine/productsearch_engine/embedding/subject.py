@@ -61,7 +61,8 @@ def _is_clear(found: NDArray[np.bool_], places: int) -> bool:
     finer than the maps are; one of more than half of the image is no place in it.
     """
     thin, everywhere = min(found.shape) < 2, found.size > places / 2
-    return not thin and not everywhere and found.mean() >= 0.5 and _is_one_piece(found)
+    full = bool(found.mean() >= 0.5)
+    return not thin and not everywhere and full and _is_one_piece(found)
 
 
 def _is_one_piece(found: NDArray[np.bool_]) -> bool:

@@ -297,6 +297,23 @@ function part(form) {
   show();
 }
 
+// A photo of a phone's camera is larger than an image may be: it is made smaller before it is sent.
+const [SIDE_MAX, BYTES_MAX] = [4096, 2_900_000];
+
+async function fitting(file) {
+  if (file.size <= BYTES_MAX || !file.type.startsWith("image/")) return file;
+  const image = await createImageBitmap(file).catch(() => null);
+  if (!image) return file;
+  const canvas = document.createElement("canvas");
+  for (let scale = Math.min(1, SIDE_MAX / Math.max(image.width, image.height)); scale > 0.1; scale *= 0.8) {
+    [canvas.width, canvas.height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+    if (blob && blob.size <= BYTES_MAX) return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: blob.type });
+  }
+  return file;
+}
+
 // What became of a file that the server did not see, as the server tells of the others.
 function outcomeOf(name, told) {
   const list = document.createElement("ul");
@@ -333,7 +350,8 @@ async function queue(form) {
     }
     const body = new FormData(form);
     body.delete("image");
-    body.append("image", file);
+    const fitted = await fitting(file);
+    body.append("image", fitted);
     body.append("change", change);
     const answer = away ? null : await sent(form, body, file.name);
     const part = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -351,6 +369,7 @@ async function queue(form) {
       failed.push(file);
       away = !answer || answer.status === 401;
     }
+    if (outcome && fitted !== file) one(".told", outcome).append(` ${form.dataset.fitted}`);
     const told = answer ? one("h1", part)?.textContent : form.dataset.lost;
     list.prepend(outcome ? document.importNode(outcome, true) : outcomeOf(file.name, told ?? String(answer.status)));
   }
@@ -520,8 +539,11 @@ addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
 for (const field of all("[data-sends]"))
-  field.addEventListener("change", () => {
+  field.addEventListener("change", async () => {
     field.form.classList.add("busy");
+    const chosen = new DataTransfer();
+    for (const file of field.files) chosen.items.add(await fitting(file));
+    field.files = chosen.files;
     field.form.requestSubmit();
   });
 for (const form of all("[data-queue]")) {
