@@ -224,6 +224,9 @@ SELECTION_MAX = 1000
 SESSION_S = 12 * 3600
 """How long a sign-in to the console lasts after it was last used."""
 
+SESSION_RENEWED_S = 3600
+"""Age of a session's cookie from which on a page renews it."""
+
 SESSIONS_S = 7 * 86_400
 """How long a sign-in to the console lasts at most."""
 

@@ -195,6 +195,8 @@ def test_a_session_that_is_used_goes_on() -> None:
     for age_s, lasts in ((SESSIONS_S - 60, True), (SESSIONS_S + 1, False)):
         renewed = Response()
         old = replace(session, began=session.began - age_s)
+        sessions.go_on(request(cookie), renewed, old)
+        assert "set-cookie" not in renewed.headers, "it is not an hour old"
         sessions.go_on(request(), renewed, old)
         found = sessions.read(request(renewed.headers["set-cookie"].partition(";")[0]))
         assert (old if lasts else None) == found

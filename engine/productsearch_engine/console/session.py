@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from productsearch_engine.console import passwords
-from productsearch_engine.limits import SESSION_S, SESSIONS_S
+from productsearch_engine.limits import SESSION_RENEWED_S, SESSION_S, SESSIONS_S
 
 # Part of what is signed, so that a signature made for another purpose is no session.
 _PURPOSE = b"productsearch-engine console 2"
@@ -95,8 +95,10 @@ class Sessions:
         self._begin(request, response, _BESIDE, session)
 
     def go_on(self, request: Request, response: Response, session: Session) -> None:
-        """Let a session that is used last as long as one that begins now."""
-        if "set-cookie" not in response.headers:
+        """Let a session that is used last as long as one that begins now, each hour anew."""
+        try:
+            self._serializers[_SESSION].loads(request.cookies[_SESSION], max_age=SESSION_RENEWED_S)
+        except (KeyError, BadSignature):
             self._begin(request, response, _SESSION, session)
 
     def _begin(self, request: Request, response: Response, cookie: str, session: Session) -> None:
