@@ -110,6 +110,7 @@ test-console: $(installed) ## the console in a real browser: axe, keys, content 
 	$(bin)/python -m pytest tests/console
 	$(bin)/python -u -m tests.console.browser
 	$(bin)/python -u -m tests.console.pages_at_scale
+	$(bin)/python -u -m tests.console.first_image
 	$(bin)/python -u -m tests.console.endless_scroll $(MINUTES)
 
 .PHONY: test-mesh

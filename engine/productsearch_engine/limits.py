@@ -219,14 +219,26 @@ CONSOLE_PAGE = 60
 CONSOLE_BODY_BYTES_MAX = 16 << 20
 """Longest body of a console's form: several images, added without scripts."""
 
-CONSOLE_FIELDS_MAX = 1100
+CONSOLE_FIELDS_MAX = 2100
 """Fields of a console's form: a selection and what else there is."""
 
 SELECTION_MAX = 1000
 """Images that are changed together."""
 
 SESSION_S = 12 * 3600
-"""How long a sign-in to the console lasts."""
+"""How long a sign-in to the console lasts after it was last used."""
+
+SESSION_RENEWED_S = 3600
+"""Age of a session's cookie from which on a page renews it."""
+
+SESSIONS_S = 7 * 86_400
+"""How long a sign-in to the console lasts at most."""
+
+RESENT_BYTES_MAX = 64 << 10
+"""Longest form that is kept in its page while somebody signs in again."""
+
+RESENT_AT_ONCE = 8
+"""Forms of people who are not signed in that are read at the same time."""
 
 SIGN_IN_TRIES = 10
 SIGN_IN_NAME_TRIES = 50
@@ -269,6 +281,9 @@ SEARCH_COUNTS_MAX = 10_000
 
 COMPARED_RANKS = 20
 """Hits of each of two searches that the console shows side by side."""
+
+EMPTIED_MAX = 20_000
+"""Images that emptying a library in the console deletes at once, in one transaction."""
 
 GROW_MAX = 10_000_000
 """Images by which a library grows at once in the console."""

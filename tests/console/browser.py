@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from demo import products
 from demo.processes import Engine
+from tests.console import mishaps
 from tests.console.views import MODES, SHOWN, Mode, opened
 from tests.engine.calling import Caller
 
@@ -59,6 +60,10 @@ def main() -> int:
         work(browser, engine.url, state, tally)
         part_and_pins(browser, engine.url, state, tally)
         folder_of_images(browser, engine.url, state, photos[STORED : STORED + 2], tally)
+        context = wide(browser, state)
+        for what, true in mishaps.seen(context.new_page(), engine.url):
+            expect(tally, what, true)
+        context.close()
         state = beside(browser, engine, state, photos[:STORED])
         for mode in MODES if folder is None else SHOWN:
             look(browser, engine.url, state, mode, photos[0].content, tally, folder)
@@ -213,7 +218,7 @@ def part_and_pins(browser: Browser, url: str, state: Any, tally: Tally) -> None:
 def folder_of_images(
     browser: Browser, url: str, state: Any, photos: list[products.Photo], tally: Tally
 ) -> None:
-    """Add a folder: each image of it is a file of the queue, what is no image is left out."""
+    """Add a folder: each image of it is a file of the queue, what is no image is told."""
     context = wide(browser, state)
     page = watched(context.new_page(), tally)
     page.goto(url + "/console/add")
@@ -226,13 +231,21 @@ def folder_of_images(
         before = page.locator("[data-room]").inner_text()
         page.set_input_files("[data-folder]", folder.parent)
         page.locator(".primary").click()
-        page.locator(".outcomes li").nth(1).wait_for()
+        page.locator(".outcomes li").nth(2).wait_for()
     added = page.locator(".outcomes .good").count()
     expect(tally, f"a folder is added: {added} of 2", added == 2)
     room = page.locator("[data-room]").inner_text()
     expect(tally, f"the images are counted again: {room}, {before} before", room != before)
     left = page.locator("[data-left]").inner_text()
     expect(tally, f"bytes of the brief: {left}", left == "250 bytes left.")
+    for bytes_, sentence in (
+        (255, "1 byte left."),
+        (256, "0 bytes left."),
+        (257, "1 byte too many."),
+    ):
+        page.fill("[name=brief]", "x" * bytes_)
+        left = page.locator("[data-left]").inner_text()
+        expect(tally, f"bytes of the brief: {left}", left == sentence)
     context.close()
 
 

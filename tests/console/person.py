@@ -58,6 +58,11 @@ class Person:
         self.session.close()
 
 
+def full_width(text: str) -> str:
+    """Return ASCII letters and digits as Chinese keyboards write them: wide."""
+    return "".join(chr(ord(each) + 0xFEE0) for each in text)
+
+
 def token_of(page: requests.Response) -> str:
     """Return the token of a page's forms."""
     found = re.search(r'name="token" value="([0-9a-f]{64})"', page.text)

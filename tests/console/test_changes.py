@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine, ServerError
 from tests.console.conftest import Shop
-from tests.console.person import change_of, signs_of
+from tests.console.person import Person, change_of, signs_of
 from tests.engine.image_files import jpeg
 
 VERSION = re.compile(r'name="version" value="([0-9]+)"')
@@ -66,6 +66,45 @@ def test_bulk_edit_and_delete(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert "6 of 500,000" in shop.editor.get("/console/").text
     listed = shop.editor.get("/console/changes").text
     assert 2 == listed.count("6 images restored by undo.")
+
+
+def test_a_queue_of_adds_is_one_change(
+    engine: Engine, shop: Shop, pool: ConnectionPool[Any]
+) -> None:
+    """Files that are sent one after the other are one entry and one undo, of one person."""
+    number = re.compile(r'name="change" value="([0-9]+)"')
+
+    def add(person: Person, seed: int, change: str) -> str:
+        files = {"image": ("a.jpg", jpeg(seed))}
+        page = person.send("/console/add", {"brief": "b", "change": change}, files=files).text
+        assert "Added." in page
+        return number.findall(page)[0]
+
+    change = add(shop.editor, 1, "")
+    assert {change} == {add(shop.editor, seed, change) for seed in (2, 3)}
+    owner = Person(engine.url)
+    owner.sign_in(*shop.keys)
+    # Somebody else's, one that is none, and one of another kind are not joined.
+    edit = change_of(
+        shop.editor.send(
+            "/console/edit/apply",
+            [
+                ("sign", signs_of(shop.editor.get("/console/"))[0]),
+                ("brief_do", "set"),
+                ("brief", "new"),
+            ],
+        )
+    )
+    others = [add(owner, 4, change), add(shop.editor, 5, "9" * 18), add(shop.editor, 6, edit)]
+    assert 4 == len({change, *others})
+    page = shop.editor.get("/console/changes").text
+    assert "3 images added." in page
+    assert 3 == page.count("1 image added.")
+    shop.editor.send("/console/undo", {"change": edit})
+    undone = shop.editor.send("/console/undo", {"change": change, "back": "/console/add"})
+    assert "Undone." in shop.editor.get(undone.headers["location"]).text
+    assert 3 == len(rows(pool, shop))
+    assert change != add(shop.editor, 1, change)
 
 
 def test_two_editors(shop: Shop, pool: ConnectionPool[Any]) -> None:

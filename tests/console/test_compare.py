@@ -97,6 +97,27 @@ def test_one_kind_of_session_is_not_the_other(shared_shop: Shop, engine: Engine)
     assert not {session, beside} & {*person.session.cookies.get_dict()}
 
 
+@pytest.mark.parametrize("empty", ["left", "right", "both"])
+def test_an_empty_side_says_why(new_shop: Shops, empty: str) -> None:
+    """A list without images names its own reason, and no rank is told where there is none."""
+    one, two = new_shop(), new_shop()
+    for side, shop in (("left", one), ("right", two)):
+        if empty not in (side, "both"):
+            shop.add(jpeg(1), class_id1="5")
+    person = one.looker
+    asked = person.send("/console/search", files={"image": ("a.jpg", jpeg(0))})
+    address = asked.headers["location"].replace("/search?", "/compare?")
+    fields = {"name": two.looker_name, "password": PASSWORD}
+    assert 303 == person.send("/console/compare/library", fields).status_code
+    page = person.get(address).text
+    assert (2 if empty == "both" else 1) == page.count("This library is empty")
+    assert "similar enough" not in page
+    assert "of the first" not in page
+    assert ("Both lists are empty" if empty == "both" else "One list is empty") in page
+    page = person.get(f"{address}&class_id1=6").text
+    assert (0 if empty == "both" else 1) == page.count("No image has these class ids.")
+
+
 @pytest.mark.slow
 def test_two_embeddings(shop: Shop, engine: Engine) -> None:
     """What the next embedding finds is what searches find once it serves."""

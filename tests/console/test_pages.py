@@ -17,7 +17,7 @@ from productsearch_engine.console.language import LANGUAGES
 from productsearch_engine.limits import CONSOLE_PAGE
 from productsearch_engine.store import signs
 from tests.console.conftest import Shop
-from tests.console.person import Person, link, signs_of
+from tests.console.person import Person, full_width, link, signs_of
 from tests.engine.image_files import jpeg
 
 CONSOLE = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console"
@@ -219,6 +219,34 @@ def test_add(shop: Shop) -> None:
     assert 1 == len(number)
     assert 303 == shop.editor.send("/console/undo", {"change": number[0]}).status_code
     assert [] == signs_of(shop.editor.get("/console/"))
+
+
+def test_a_filter_that_is_none(shared_shop: Shop) -> None:
+    """A search's class id that is no number is told beside its field; wide digits are digits."""
+    sign = shared_shop.add(jpeg(71), class_id1="12")
+    for text in ("70000", "x", "-1", "1.5"):
+        page = shared_shop.looker.get(f"/console/search?like={sign}&class_id1={text}")
+        assert 400 == page.status_code
+        assert 'id="why-class_id1"' in page.text
+        assert [] == signs_of(page)
+        compared = shared_shop.looker.get(f"/console/compare?like={sign}&class_id1={text}")
+        assert compared.status_code in (200, 400)
+    address = f"/console/search?like={sign}&class_id1={full_width('12')}"
+    assert [sign] == signs_of(shared_shop.looker.get(address))
+
+
+def test_a_page_that_is_gone(shop: Shop) -> None:
+    """Who deletes the last page is told so, and led to the first; no filter is blamed."""
+    signs = [shop.add(jpeg(n)) for n in range(2)]
+    newest = signs_of(shop.editor.get("/console/"))[0]
+    page = shop.editor.get(f"/console/images/{newest}")
+    assert page.status_code == 200
+    place = f"{2**52}.1"
+    page = shop.editor.get(f"/console/?sort=oldest&after={place}")
+    assert "No further image" in page.text
+    assert 'href="/console/?sort=oldest"' in page.text
+    assert "Take a filter away" not in page.text
+    assert 2 == len(signs)
 
 
 def test_every_sentence_is_translated() -> None:

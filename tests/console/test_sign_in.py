@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from psycopg_pool import ConnectionPool
+from starlette.requests import Request
+from starlette.responses import Response
 
 from demo.processes import Engine, ServerError
-from productsearch_engine.limits import SIGN_IN_TRIES
+from productsearch_engine.console.session import Sessions
+from productsearch_engine.limits import RESENT_BYTES_MAX, SESSIONS_S, SIGN_IN_TRIES
 from productsearch_engine.store.users import Users
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
+from tests.engine.image_files import jpeg
 
 
 def test_nobody_gets_in_without_a_password(engine: Engine, shop: Shop) -> None:
@@ -135,3 +142,61 @@ def test_commands(engine: Engine, shop: Shop) -> None:
     assert 401 == Person(engine.url).sign_in("ann.b", password).status_code
     with pytest.raises(ServerError, match="no library"):
         engine.command("user", "add", "bob", "--library", "nowhere", "--role", "look")
+
+
+def test_a_form_outlives_its_session(engine: Engine, shop: Shop) -> None:
+    """Who is signed out meanwhile finds what they wrote, and sends it after signing in again."""
+    number, sign = shop.name.removeprefix("shop-"), shop.add(jpeg(1), "before")
+    address = f"/console/images/{sign}"
+    version = re.findall(r'name="version" value="(\d+)"', shop.editor.get(address).text)[0]
+    shop.editor.send("/console/sign-out")
+    shop.editor.session.headers["Accept-Language"] = "zh-CN"
+    wrote = {"brief": 'after "<b>"', "class_id1": "7", "version": version}
+    kept = shop.editor.send(address, wrote)
+    assert 401 == kept.status_code
+    assert '<html lang="zh-CN">' in kept.text
+    fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', kept.text)
+    assert wrote.items() <= {name: html.unescape(value) for name, value in fields}.items()
+    token = dict(fields)["token"]
+    assert 303 == shop.editor.sign_in(f"edit-{number}", PASSWORD).status_code
+    shop.editor.token = token
+    assert 303 == shop.editor.send(address, wrote).status_code
+    assert "after &#34;&lt;b&gt;&#34;" in shop.editor.get(address).text
+    # Another person's form stays theirs, and a form of another site is not kept.
+    shop.looker.token = token
+    assert 403 == shop.looker.send("/console/search/part").status_code
+    stranger = Person(engine.url)
+    foreign = stranger.send(address, wrote, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (401, False) == (foreign.status_code, "after" in foreign.text)
+    long = stranger.send(address, {"brief": "x" * RESENT_BYTES_MAX})
+    assert (401, False) == (long.status_code, "xxx" in long.text)
+
+
+def test_a_session_that_is_used_goes_on() -> None:
+    """Each page renews it, up to a week after signing in."""
+    sessions = Sessions(b"key")
+
+    def request(cookie: str = "") -> Request:
+        headers = [(b"cookie", cookie.encode())]
+        scope = {
+            "type": "http",
+            "scheme": "http",
+            "path": "/",
+            "query_string": b"",
+            "server": ("a", 1),
+        }
+        return Request({**scope, "headers": headers})
+
+    response = Response()
+    sessions.begin(request(), response, app_id=1, name="n", stamp="s")
+    cookie = response.headers["set-cookie"].partition(";")[0]
+    session = sessions.read(request(cookie))
+    assert session is not None
+    for age_s, lasts in ((SESSIONS_S - 60, True), (SESSIONS_S + 1, False)):
+        renewed = Response()
+        old = replace(session, began=session.began - age_s)
+        sessions.go_on(request(cookie), renewed, old)
+        assert "set-cookie" not in renewed.headers, "it is not an hour old"
+        sessions.go_on(request(), renewed, old)
+        found = sessions.read(request(renewed.headers["set-cookie"].partition(";")[0]))
+        assert (old if lasts else None) == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from productsearch_engine.embedding.compact import Compact
 from productsearch_engine.embedding.interface import Box, Embedding, Pixels
 from productsearch_engine.embedding.load import DEFAULT, load
+from productsearch_engine.workers.describe import Described, describe
 from tests.embedding.drawn import package, scene
 from tests.embedding.test_classic import (
     brightened,
@@ -38,7 +40,7 @@ def test_it_is_the_default(compact: Embedding) -> None:
 @pytest.mark.parametrize("size", [(300, 300), (4096, 300), (300, 4096), (5, 1)])
 def test_any_size_gives_a_unit_vector(compact: Embedding, size: tuple[int, int]) -> None:
     """An image of any size and shape has a vector of length 1 and a box inside the image."""
-    vector, subject = compact.describe([pattern(*size)])[0]
+    vector, subject, _ = compact.describe([pattern(*size)])[0]
     assert (compact.dimensions,) == vector.shape
     assert np.float32 == vector.dtype
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
@@ -56,7 +58,7 @@ def assert_inside(box: Box) -> None:
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_blank_image_gives_a_unit_vector(compact: Embedding, level: int) -> None:
     """An image without any structure is no division by zero."""
-    vector, subject = compact.describe([np.full((320, 300, 3), level, np.uint8)])[0]
+    vector, subject, _ = compact.describe([np.full((320, 300, 3), level, np.uint8)])[0]
     assert pytest.approx(1, abs=1e-5) == float(np.linalg.norm(vector))
     assert subject is not None
     assert_inside(subject)
@@ -134,6 +136,40 @@ def test_the_subject_is_where_the_product_is(compact: Embedding, place: tuple[in
     assert found.left <= middle[0] <= found.left + found.width
     assert found.top <= middle[1] <= found.top + found.height
     assert overlap(found, true) > true.width * true.height
+
+
+@pytest.mark.parametrize("place", [(10, 20), (170, 90), (330, 170)])
+def test_one_product_stands_out(compact: Embedding, place: tuple[int, int]) -> None:
+    """One product on a plain ground is clear, and so is a part that the caller names."""
+    image, true = on_ground(*place)
+    assert compact.describe([image])[0].is_clear is True
+    assert compact.describe([np.tile(image, (2, 2, 1))], [true])[0].is_clear
+
+
+def test_a_description_crosses_to_another_process(compact: Embedding) -> None:
+    """Whatever is found in an image, a worker process can send it."""
+    for pixels in (
+        on_ground(170, 90)[0],
+        np.tile(on_ground(10, 20)[0], (2, 2, 1)),
+        pattern(300, 300),
+    ):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        described = describe(file.getvalue(), compact)
+        assert described == Described.of_parts(described.parts())
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4])
+def test_a_heap_does_not_stand_out(compact: Embedding, columns: int) -> None:
+    """Products all over the image, or in two corners of it, are no single product."""
+    image, _ = on_ground(170, 90)
+    heap = np.tile(image[80:320, 150:330], (columns, columns, 1))
+    corners = Image.new("RGB", (800, 800), (215, 215, 205))
+    front = Image.fromarray(image[90:310, 170:310])
+    for corner in ((60, 60), (580, 520)):
+        corners.paste(front, corner)
+    assert compact.describe([heap])[0].is_clear is False
+    assert compact.describe([np.asarray(corners)])[0].is_clear is False
 
 
 def overlap(one: Box, other: Box) -> float:

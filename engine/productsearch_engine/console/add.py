@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, replace
 
 import pybase64
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from productsearch_engine.api import parameters
 from productsearch_engine.api.error_mapping import api_error
-from productsearch_engine.console import pages, refusal
+from productsearch_engine.console import notice, pages, refusal
 from productsearch_engine.console.forms import File, Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
@@ -53,10 +54,23 @@ class Add:
             return _page(visit, form, [], refused.key, 400)
         if not form.files:
             return _page(visit, form, [], "empty", 400)
-        outcomes = [
-            await self._add(visit, file, form.one("brief"), *numbers) for file in form.files
-        ]
-        return _page(await self._counted(visit), form, outcomes)
+        change, outcomes = notice.number(form.one("change")), []
+        for file in form.files:
+            outcome = await self._add(visit, file, form.one("brief"), *numbers)
+            if outcome.refused is None:
+                change = await self._noted(visit, outcome, change)
+            outcomes.append(outcome)
+        done = await notice.of_change(visit, self._rooms, change)
+        return _page(replace(await self._counted(visit), notice=done), form, outcomes)
+
+    async def _noted(self, visit: Visit, outcome: Outcome, change: int | None) -> int | None:
+        """Write an add down in the journal, as a part of the change that its files have made."""
+        number = signs.from_text((outcome.sign or "").encode())
+        if number is None:
+            return change
+        note = self._rooms.stores.journal.note_add
+        noted = await self._rooms.in_thread(note, visit.library, number, visit.author, change)
+        return change if noted is None else noted
 
     async def _counted(self, visit: Visit) -> Visit:
         """Return a visit with the library as it is now, its images counted again."""
@@ -87,17 +101,13 @@ class Add:
             failed = api_error(error, 10**17 + secrets.randbelow(10**17))
             key = refusal.of_api_error(failed).key
             return Outcome(name=name, sign=failed.cont_sign, refused=key)
-        sign = str(answer["cont_sign"])
-        number = signs.from_text(sign.encode())
-        if number is not None:
-            note = self._rooms.stores.journal.note_add
-            await self._rooms.in_thread(note, visit.library, number, visit.author)
-        return Outcome(name=name, sign=sign, refused=None)
+        return Outcome(name=name, sign=str(answer["cont_sign"]), refused=None)
 
 
 def filled(template: str, name: str) -> str:
     """Return a brief: ``{name}`` stands for the file's name without its ending."""
-    stem = name.rpartition(".")[0] or name
+    # Names from a Mac have letters and accents apart; nobody types them so.
+    stem = unicodedata.normalize("NFC", name.rpartition(".")[0] or name)
     return template.replace("\r\n", "\n").replace("{name}", stem)
 
 

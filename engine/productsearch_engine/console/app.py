@@ -8,7 +8,8 @@ content.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from productsearch_engine.api import bodies
-from productsearch_engine.console import assets, forms, language, origin, pages, refusal
+from productsearch_engine.console import (
+    assets,
+    forms,
+    language,
+    notice,
+    origin,
+    pages,
+    refusal,
+)
 from productsearch_engine.console.add import Add
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
@@ -33,9 +42,13 @@ from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
-from productsearch_engine.console.visit import Visit, here, safe, to
+from productsearch_engine.console.visit import Visit, address, here, safe, to
 from productsearch_engine.console.visitors import Visitors
-from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX
+from productsearch_engine.limits import (
+    CONSOLE_BODY_BYTES_MAX,
+    RESENT_AT_ONCE,
+    RESENT_BYTES_MAX,
+)
 from productsearch_engine.store.users import Role
 
 Page = Callable[[Visit], Awaitable[Response]]
@@ -50,6 +63,7 @@ class Console:
 
     def __init__(self, rooms: Rooms, key: bytes):
         self._rooms = rooms
+        self._resent = 0
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
         self._visitors = Visitors(rooms, self._sessions)
@@ -97,6 +111,7 @@ class Console:
             _route("/console/library", look(self._library.show)),
             _route("/console/library/images.jsonl", look(self._library.export)),
             _route("/console/library/grow", change(self._library.grow), "POST"),
+            _route("/console/library/empty", change(self._library.empty), "POST"),
             _route("/console/library/rotate", change(self._library.rotate), "POST"),
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
@@ -132,7 +147,10 @@ class Console:
                 if visit is None:
                     return _to_sign_in(request)
                 _require(visit, role)
-                return await page(visit)
+                response = await page(visit)
+                if response.media_type == "text/html":
+                    self._sessions.go_on(request, response, session)
+                return response
 
         return self._open(answer)
 
@@ -142,16 +160,16 @@ class Console:
         async def answer(request: Request) -> Response:
             session = self._sessions.read(request)
             if session is None:
-                return _to_sign_in(request)
+                return await self._signed_out(request)
             if not origin.comes_from_here(request):
                 raise Refusal(403, "origin")
             size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
             async with self._rooms.api.admitted(session.app_id, size):
                 visit = await self._visit(request, session)
                 if visit is None:
-                    return _to_sign_in(request)
+                    return await self._signed_out(request)
                 form = await forms.read(request, self._rooms.threads)
-                if not self._sessions.is_token(session.nonce, form.one("token")):
+                if not self._sessions.is_token(session.person, form.one("token")):
                     raise Refusal(403, "origin")
                 _require(visit, role)
                 answered = await page(visit, form)
@@ -184,9 +202,31 @@ class Console:
         self._sessions.end(response)
         return response
 
+    async def _signed_out(self, request: Request) -> Response:
+        """Answer a form of who is not signed in: with what it has, to be sent again after that.
+
+        Its token stays right for the same person. Files are not kept, nor what is long.
+        """
+        fields: Sequence[tuple[str, str]] = ()
+        plain = request.headers.get("content-type", "").startswith("application/x-www-form")
+        if plain and origin.comes_from_here(request) and self._resent < RESENT_AT_ONCE:
+            self._resent += 1
+            try:
+                fields = (await forms.read(request, self._rooms.threads, RESENT_BYTES_MAX)).fields
+            except Refusal:
+                fields = ()
+            finally:
+                self._resent -= 1
+        values = {"action": address(request), "fields": fields}
+        spoken = language.of_request(request)
+        return pages.plain(request, spoken, "signed_out.html", 401, values)
+
     async def _visit(self, request: Request, session: Session) -> Visit | None:
         """Return who somebody is; a page about an error finds it in the request's state."""
-        request.state.visit = visit = await self._visitors.visit(request, session)
+        visit = await self._visitors.visit(request, session)
+        if visit is not None and request.method == "GET":
+            visit = replace(visit, notice=await notice.of(visit, self._rooms))
+        request.state.visit = visit
         return visit
 
     async def _no_page(self, request: Request) -> Response:
@@ -216,7 +256,7 @@ def _require(visit: Visit, role: Role) -> None:
 
 
 def _to_sign_in(request: Request) -> Response:
-    if request.method != "GET" or request.url.path.endswith(".webp"):
+    if request.url.path.endswith(".webp"):
         # A page that a script has open would show the form in the place of a part.
         return Response("Sign in first.", 401, media_type="text/plain")
     return to("/console/sign-in?back=" + _quoted(safe(here(request))))

@@ -43,13 +43,24 @@ async def query_of(rooms: Rooms, library: Library, asked: Mapping[str, str]) -> 
     return kept
 
 
-def class_filter(asked: Mapping[str, str]) -> ClassFilter:
-    """Return the class ids that filter; values that are none do not."""
+def class_filter(asked: Mapping[str, str], *, lenient: bool = False) -> ClassFilter:
+    """Return the class ids that filter. Raises Refusal for one that is none, unless lenient."""
     return ClassFilter(
-        class_id1=class_id(asked.get("class_id1", ""), lenient=True),
-        class_id2=class_id(asked.get("class_id2", ""), lenient=True),
+        class_id1=class_id(asked.get("class_id1", ""), lenient=lenient),
+        class_id2=class_id(asked.get("class_id2", ""), lenient=lenient),
         any_class=asked.get("any") == "1",
     )
+
+
+def refused(asked: Mapping[str, str]) -> dict[str, str]:
+    """Return the key of ``refusal.told`` by field, for those that are no class ids."""
+    found = {}
+    for name in ("class_id1", "class_id2"):
+        try:
+            class_id(asked.get(name, ""))
+        except Refusal as refusal:
+            found[name] = refusal.key
+    return found
 
 
 def chosen(asked: Mapping[str, str], *names: str) -> dict[str, str]:

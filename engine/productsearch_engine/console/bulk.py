@@ -53,12 +53,25 @@ class Bulk:
             values = _values(form)
         except Refusal as refused:
             return await self._page(visit, form, refused.key, 400)
+        if await self._has_changed(visit, form):
+            return await self._page(visit, form, "bulk_conflict", 409)
         done, count = await self._rooms.in_thread(
             self._rooms.stores.journal.edit, visit.library, chosen, values, visit.author
         )
         if not count:
             raise Refusal(404, "gone")
         return to(notice.with_fields(safe(form.one("back")), done=done))
+
+    async def _has_changed(self, visit: Visit, form: Form) -> bool:
+        """Return whether somebody has changed or deleted one of the images since the form was made.
+
+        A form without versions, of no page of ours, is not asked.
+        """
+        seen = dict(zip(form.values("sign"), form.values("version"), strict=False))
+        find = self._rooms.stores.gallery.find
+        images = await self._rooms.in_thread(find, visit.library, _selected(form))
+        now = {signs.to_text(image.sign): str(image.version) for image in images}
+        return any(now.get(sign) != version for sign, version in seen.items())
 
     async def _page(
         self, visit: Visit, form: Form, refused: str | None = None, status: int = 200
@@ -102,6 +115,10 @@ def _selected(form: Form) -> list[int]:
 
 
 def _values(form: Form) -> Values:
+    doing = {name: form.one(f"{name}_do") for name in _FIELDS}
+    beside = any(form.one(name).strip() and doing[name] not in ("set", "remove") for name in doing)
+    if beside or not {*doing.values()} & {"set", "remove"}:
+        raise Refusal(400, "choice")
     text = brief(form.one("brief")) if form.one("brief_do") == "set" else None
     numbers: dict[str, int | None] = {}
     for name in ("class_id1", "class_id2"):

@@ -30,7 +30,6 @@ class Changes:
             "changes.html",
             section="changes",
             changes=await self._rooms.in_thread(journal.last, visit.library),
-            notice=await notice.of(visit, self._rooms),
         )
 
     async def undo(self, visit: Visit, form: Form) -> Response:

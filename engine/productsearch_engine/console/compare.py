@@ -39,6 +39,8 @@ class Column:
     title: str
     embedding: str
     cards: Sequence[Card]
+    images: int
+    """Images of its library, found or not."""
     refused: str | None = None
     """Why there are none, as a key of ``refusal.told``."""
 
@@ -83,6 +85,7 @@ class Compare:
             elif beside is not None:
                 columns.append(await self._of_library(visit, query, chosen, fields, beside))
         joins = joined(columns[0].cards, columns[1].cards) if columns else []
+        rows = max((len(column.cards) for column in columns), default=0)
         return pages.page(
             visit,
             "compare.html",
@@ -98,13 +101,19 @@ class Compare:
                 {each.left: each.right for each in joins},
                 {each.right: each.left for each in joins},
             ),
-            height=ROW * max((len(column.cards) for column in columns), default=0) - GAP,
-            ranks=COMPARED_RANKS,
+            height=ROW * rows - GAP,
+            ranks=rows,
         )
 
     async def _first(self, visit: Visit, query: Query, chosen: ClassFilter) -> Column:
         cards = await self._found(visit.library, query, chosen)
-        return Column(title=visit.library.name, embedding=visit.library.embedding, cards=cards)
+        library = visit.library
+        return Column(
+            title=library.name,
+            embedding=library.embedding,
+            cards=cards,
+            images=library.image_count,
+        )
 
     async def _of_library(
         self,
@@ -123,7 +132,13 @@ class Compare:
             cards = await self._found(library, query, chosen)
         except Refusal as refusal:
             refused = refusal.key
-        return Column(title=library.name, embedding=library.embedding, cards=cards, refused=refused)
+        return Column(
+            title=library.name,
+            embedding=library.embedding,
+            cards=cards,
+            images=library.image_count,
+            refused=refused,
+        )
 
     async def _of_embedding(
         self,
@@ -153,7 +168,13 @@ class Compare:
             refused = refusal.key
         except LibraryGoneError:
             refused = "second"
-        return Column(title=library.name, embedding=other.embedding, cards=cards, refused=refused)
+        return Column(
+            title=library.name,
+            embedding=other.embedding,
+            cards=cards,
+            images=library.image_count,
+            refused=refused,
+        )
 
     async def _found(self, library: Library, query: Query, chosen: ClassFilter) -> list[Card]:
         search = self._rooms.stores.images.search

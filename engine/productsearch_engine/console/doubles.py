@@ -100,7 +100,6 @@ class Doubles:
             looked_at=len(images),
             next=f"{base.after(images[-1])}&kind={kind}" if more else None,
             placed=view.place is not None,
-            notice=await notice.of(visit, self._rooms),
         )
 
     def _near(self, library: Library, images: list[Stored]) -> list[_Near]:

@@ -9,7 +9,7 @@ import time
 
 from starlette.responses import Response
 
-from productsearch_engine.console import notice, pages
+from productsearch_engine.console import pages
 from productsearch_engine.console.card import card
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View
@@ -76,5 +76,4 @@ class GalleryPage:
             next=view.after(images[-1]) if has_next else None,
             previous=view.before(images[0]) if has_previous else None,
             facets=await self._facets.of(visit),
-            notice=await notice.of(visit, self._rooms),
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from productsearch_engine.console import notice, pages
-from productsearch_engine.console.card import card, is_broken_json
+from productsearch_engine.console.card import card, is_broken_json, readable
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View, brief, class_id
-from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.limits import KEPT_SIDE_PX
 from productsearch_engine.store import signs
 from productsearch_engine.store.gallery import Stored, place_of
 from productsearch_engine.store.journal import Values
@@ -31,18 +32,30 @@ class ImagePage:
 
     async def edit(self, visit: Visit, form: Form) -> Response:
         """Change an image, if nobody else has since the form was shown."""
-        image = await self._image(visit)
+        try:
+            image = await self._image(visit)
+        except Refusal as refused:
+            return pages.page(
+                visit,
+                "error.html",
+                refused.status,
+                key=refused.key,
+                code=refused.status,
+                wrote=form.one("brief"),
+            )
         mine = {name: form.one(name) for name in ("brief", "class_id1", "class_id2")}
         version = form.one("version")
         try:
             values = Values(
-                brief=brief(mine["brief"]),
+                brief=_written(mine["brief"], image),
                 class_id1=class_id(mine["class_id1"]),
                 class_id2=class_id(mine["class_id2"]),
                 sets=frozenset(("class_id1", "class_id2")),
             )
         except Refusal as refused:
             return await self._page(visit, image, mine=mine, refused=refused.key, status=400)
+        if _is_same(values, image):
+            return to(await self._after_edit(visit, image, form, None))
         journal = self._rooms.stores.journal
         done, count = await self._rooms.in_thread(
             journal.edit,
@@ -60,11 +73,16 @@ class ImagePage:
     async def _after_edit(self, visit: Visit, image: Stored, form: Form, done: int | None) -> str:
         """Return where to go: to the same image, or on to the next one."""
         view = View.of(visit.request.query_params)
+        sign = image.sign
         if form.one("then") == "next":
             _, following = await self._beside(visit, view, image)
-            if following is not None:
-                image = following
-        address = f"/console/images/{signs.to_text(image.sign)}{view.query()}"
+            # Of results the page knows which one follows.
+            chosen = signs.from_text(form.one("next").encode())
+            if _results(visit):
+                sign = sign if chosen is None else chosen
+            elif following is not None:
+                sign = following.sign
+        address = f"/console/images/{signs.to_text(sign)}{_query(visit, view)}"
         return notice.with_fields(address, done=done)
 
     async def _image(self, visit: Visit) -> Stored:
@@ -106,7 +124,10 @@ class ImagePage:
         status: int = 200,
     ) -> Response:
         view = View.of(visit.request.query_params)
-        before, after = await self._beside(visit, view, image)
+        results = _results(visit)
+        before, after = (None, None) if results else await self._beside(visit, view, image)
+        # The list begins with this image, for whoever comes back to it.
+        listed = results or "/console/" + (view.after(before) if before else view.query())
         return pages.page(
             visit,
             "image.html",
@@ -114,10 +135,37 @@ class ImagePage:
             section="images",
             card=card(image),
             is_broken_json=is_broken_json,
-            view=view,
+            copy_side=KEPT_SIDE_PX,
+            query=_query(visit, view),
+            results=results,
+            listed=listed,
             mine=mine,
             refused=refused,
             previous=before and signs.to_text(before.sign),
             next=after and signs.to_text(after.sign),
-            notice=await notice.of(visit, self._rooms),
         )
+
+
+def _results(visit: Visit) -> str:
+    """Return the address of the results that somebody came from, empty if from the list."""
+    return safe(visit.request.query_params.get("from", ""), "")
+
+
+def _query(visit: Visit, view: View) -> str:
+    return view.query(**({"from": results} if (results := _results(visit)) else {}))
+
+
+def _is_same(values: Values, image: Stored) -> bool:
+    """Return whether a save changes nothing: it is no change, and no conflict for others."""
+    numbers = (values.class_id1, values.class_id2) == (image.class_id1, image.class_id2)
+    return numbers and values.brief in (None, image.brief)
+
+
+def _written(text: str, image: Stored) -> bytes | None:
+    """Return the brief that somebody wrote, None if it is the one that was shown. Raises Refusal.
+
+    What nobody has changed stays as it is stored, byte by byte.
+    """
+    written = brief(text)
+    shown = readable(image.brief.decode(errors="replace")).replace("\r\n", "\n")
+    return None if written == shown.encode() else written

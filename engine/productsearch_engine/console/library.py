@@ -5,6 +5,7 @@ Knows the store. Does not know images' pages.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,13 +13,18 @@ from datetime import UTC, date, datetime, timedelta
 
 from starlette.responses import Response, StreamingResponse
 
-from productsearch_engine.console import pages
+from productsearch_engine.console import notice, pages
 from productsearch_engine.console.card import card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, to
-from productsearch_engine.limits import GROW_MAX, LIBRARY_PAGE_DAYS, LIBRARY_PAGE_REMEMBERED_S
+from productsearch_engine.limits import (
+    EMPTIED_MAX,
+    GROW_MAX,
+    LIBRARY_PAGE_DAYS,
+    LIBRARY_PAGE_REMEMBERED_S,
+)
 from productsearch_engine.store.gallery import Selection, Stored, place_of
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.overview import Overview
@@ -33,6 +39,7 @@ class LibraryPage:
     def __init__(self, rooms: Rooms):
         self._rooms = rooms
         self._known: dict[tuple[int, int, int], tuple[Overview, float]] = {}
+        self._emptying = asyncio.Lock()
 
     async def show(self, visit: Visit) -> Response:
         """Answer with the page."""
@@ -60,6 +67,21 @@ class LibraryPage:
         rotate = self._rooms.stores.libraries.rotate
         secret_key = await self._rooms.in_thread(rotate, visit.app_id)
         return await self._page(visit, secret_key=secret_key)
+
+    async def empty(self, visit: Visit, form: Form) -> Response:
+        """Delete all images, if the form has the library's name: the one delete that asks.
+
+        One at a time: it has a thread and a connection for as long as a minute.
+        """
+        if form.one("name").strip() != visit.library.name:
+            raise Refusal(400, "name")
+        if self._emptying.locked():
+            raise Refusal(429, "busy")
+        async with self._emptying:
+            done, _ = await self._rooms.in_thread(
+                self._rooms.stores.journal.empty, visit.library, visit.author, EMPTIED_MAX
+            )
+        return to(notice.with_fields("/console/", done=done))
 
     async def export(self, visit: Visit) -> Response:
         """Answer with all images as JSON, one a line, the oldest first."""
@@ -101,6 +123,7 @@ class LibraryPage:
             secret_key=secret_key,
             by_keys=visit.by_keys,
             grow_max=GROW_MAX,
+            emptied_max=EMPTIED_MAX,
         )
 
     async def _overview(self, library: Library) -> Overview:

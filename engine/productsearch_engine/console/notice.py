@@ -5,40 +5,42 @@ The number of the change is in the address, so the notice is there after a reloa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit
-from productsearch_engine.store.journal import Change
+from productsearch_engine.console.visit import Notice, Visit
 
 _KEYS = ("undone", "undone_part", "conflict")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Notice:
-    """A change that was made, or a key of what else happened."""
-
-    change: Change | None = None
-    key: str = ""
 
 
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:
     """Return the notice that an address asks for."""
     query = visit.request.query_params
-    number = query.get("done", "")
-    if number.isascii() and number.isdecimal() and len(number) < 19:
-        change = await rooms.in_thread(rooms.stores.journal.find, visit.library, int(number))
-        if change is not None and not change.undone:
-            return Notice(change=change)
+    done = await of_change(visit, rooms, number(query.get("done", "")))
+    if done is not None:
+        return done
     key = query.get("told", "")
     return Notice(key=key) if key in _KEYS else None
 
 
+async def of_change(visit: Visit, rooms: Rooms, change_id: int | None) -> Notice | None:
+    """Return the notice of a change, None if there is none or it was undone."""
+    if change_id is None:
+        return None
+    change = await rooms.in_thread(rooms.stores.journal.find, visit.library, change_id)
+    return None if change is None or change.undone else Notice(change=change)
+
+
+def number(text: str) -> int | None:
+    """Return the number of a change that a form or an address names."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 def with_fields(address: str, **fields: object) -> str:
     """Return an address within the console with these fields and without older notices."""
+    address, _, place = address.partition("#")
     path, _, query = address.partition("?")
     kept = [(name, value) for name, value in parse_qsl(query) if name not in ("done", "told")]
     added = [(name, str(value)) for name, value in fields.items() if value is not None]
     text = urlencode(kept + added)
-    return f"{path}?{text}" if text else path
+    return path + (f"?{text}" if text else "") + (f"#{place}" if place else "")

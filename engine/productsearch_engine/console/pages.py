@@ -34,7 +34,7 @@ def page(visit: Visit, template: str, status: int = 200, **values: Any) -> Respo
         "role": visit.role,
         "may_edit": visit.may_edit,
         "token": visit.token,
-        "notice": None,
+        "notice": visit.notice,
     }
     return plain(visit.request, visit.language, template, status, common | values)
 
@@ -60,6 +60,8 @@ def plain(
         "library": None,
         "may_edit": False,
         "section": "",
+        "wrote": "",
     }
     text = _templates.get_template(template).render({**common, **values})
-    return HTMLResponse(text, status)
+    # No page fails because of a character that somebody stored.
+    return HTMLResponse(text.encode(errors="replace"), status)

@@ -51,16 +51,19 @@ class Parts:
         return await self._rooms.in_thread(of_query, visit.library, key) or None
 
     async def subject(self, visit: Visit, sign: int, copy: bytes) -> Box | None:
-        """Return where the product is in a stored image; None if the embedding does not look."""
+        """Return where the product is in a stored image.
+
+        None if the embedding does not look for it, or if it does not stand out as one thing.
+        """
         key = visit.library.id, visit.library.generation, sign
         if key in self._subjects:
             self._subjects.move_to_end(key)
             return self._subjects[key]
         described = await self.described(visit, copy, None)
-        self._subjects[key] = described.subject
+        self._subjects[key] = subject = described.subject if described.is_clear else None
         if len(self._subjects) > SUBJECTS_KNOWN_MAX:
             self._subjects.popitem(last=False)
-        return described.subject
+        return subject
 
     async def described(
         self, visit: Visit, copy: bytes, region: Box | None, embedding: str | None = None

@@ -125,6 +125,13 @@ def _other(key: str, _: Translate) -> str:
             return _("Only who signed in with the key pair may make a new secret key.")
         case "nothing_selected":
             return _("No image is selected.")
+        case "choice":
+            return _("Choose what to set or remove. A value beside “Leave” changes nothing.")
+        case "bulk_conflict":
+            return _(
+                "Somebody else has changed or deleted some of these images meanwhile. Below is how"
+                " they are now: save again to change those that are there."
+            )
         case "selection":
             return _("At most %(most)s images are changed together.", most=SELECTION_MAX)
         case "undo":
@@ -145,6 +152,8 @@ def _other(key: str, _: Translate) -> str:
             return _("The number of images is from 1 to %(most)s.", most=GROW_MAX)
         case "sure":
             return _("Nothing was changed: confirm that services may fail meanwhile.")
+        case "name":
+            return _("Nothing was deleted: write the library's name as it is.")
         case "pins":
             return _("At most %(most)s searches are pinned. Unpin one first.", most=PINS_MAX)
         case "sign_in":

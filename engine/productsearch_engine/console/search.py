@@ -70,7 +70,8 @@ class SearchPage:
         library, digest, described = await self._rooms.calls.describe(
             visit.app_id, source, download
         )
-        query = Query(vector=described.vector, digest=digest, subject=described.subject)
+        subject = described.subject if described.is_clear else None
+        query = Query(vector=described.vector, digest=digest, subject=subject)
         keep = self._rooms.stores.queries.keep
         key = await self._rooms.in_thread(keep, library, query, described.kept or b"")
         return to("/console/search?" + urlencode({"query": key.hex(), **fields}))
@@ -104,40 +105,42 @@ class SearchPage:
         query = await asked.query_of(self._rooms, visit.library, fields)
         if query is None:
             return self._page(visit, fields)
+        if wrong := asked.refused(fields):
+            return self._page(visit, fields, 400, refused=wrong)
         start = _number(fields.get("start", ""))
         cards, more = await self._found(visit, query, asked.class_filter(fields), start)
         least = _least(fields)
         shown = [each for each in cards if (each.score or 0) >= least]
         same: dict[str, object] = {**asked.chosen(fields, *asked.CARRIED, *asked.SOURCES)}
         # Scores fall: below the line nothing follows.
-        more = more and len(shown) == len(cards)
+        hides_more = more and len(shown) < len(cards)
+        more = more and not hides_more
         following = urlencode({**same, "start": start + CONSOLE_PAGE}) if more else None
         before = urlencode({**same, "start": max(0, start - CONSOLE_PAGE)}) if start else None
         return self._page(
             visit,
             fields,
-            part=await self._part(visit, query, fields),
+            **await self._part(visit, query, fields),
             region=query.region,
             cards=shown,
             hidden=len(cards) - len(shown),
+            hides_more=hides_more,
             next=following and f"?{following}",
             previous=before and f"?{before}",
             searched=True,
             start=start,
         )
 
-    async def _part(
-        self, visit: Visit, query: Query, fields: dict[str, str]
-    ) -> dict[str, str] | None:
+    async def _part(self, visit: Visit, query: Query, fields: dict[str, str]) -> dict[str, Any]:
         """Return the part that the form begins with, None if there is no image to choose it in."""
         copy = await self._parts.copy(visit, fields)
         if copy is None:
-            return None
+            return {}
         box = query.region or query.subject
         sign = signs.from_text(fields.get("like", "").encode())
         if box is None and sign is not None:
             box = await self._parts.subject(visit, sign, copy)
-        return percents(box or WHOLE)
+        return {"part": percents(box or WHOLE), "stands_out": box is not None}
 
     async def _found(
         self, visit: Visit, query: Query, chosen: ClassFilter, start: int
@@ -160,7 +163,7 @@ class SearchPage:
         entered = {name: fields.get(name, "") for name in (*asked.CARRIED, *asked.SOURCES)}
         called = snippets.Search(
             url=entered["url"],
-            classes=asked.class_filter(fields),
+            classes=asked.class_filter(fields, lenient=True),
             least=_least(fields),
             region=values.get("region"),
         )
@@ -171,6 +174,7 @@ class SearchPage:
             "refused": {},
             "cards": [],
             "hidden": 0,
+            "hides_more": False,
             "next": None,
             "previous": None,
             "searched": False,
@@ -180,6 +184,7 @@ class SearchPage:
             "calibrated": is_calibrated(visit.library),
             "lines": {"same": SAME, "similar": SIMILAR},
             "part": None,
+            "stands_out": False,
             "region": None,
             "target": snippets.TARGET,
             "snippets": snippets.of(str(visit.request.base_url).rstrip("/"), called),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from dataclasses import asdict, dataclass
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -16,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from productsearch_engine.console import passwords
-from productsearch_engine.limits import SESSION_S
+from productsearch_engine.limits import SESSION_RENEWED_S, SESSION_S, SESSIONS_S
 
 # Part of what is signed, so that a signature made for another purpose is no session.
-_PURPOSE = b"productsearch-engine console 1"
+_PURPOSE = b"productsearch-engine console 2"
 _SESSION = "productsearch_console"
 _BESIDE = "productsearch_console_beside"
 _NONCE = "productsearch_console_form"
@@ -34,12 +35,18 @@ class Session:
     """The user's name; for a key pair the API key."""
     stamp: str
     """Of the user's password, or the key pair's secret, at that time (``passwords``)."""
-    nonce: str
+    began: int
+    """When somebody signed in, in seconds since 1970."""
 
     @property
     def is_of_keys(self) -> bool:
         """Return whether somebody signed in with the library's key pair."""
         return passwords.is_of_keys(self.stamp)
+
+    @property
+    def person(self) -> str:
+        """Return whose forms these are: the same after signing in again."""
+        return f"{self.app_id}\0{self.name}\0{self.stamp}"
 
 
 class Sessions:
@@ -66,7 +73,8 @@ class Sessions:
     def _read(self, request: Request, cookie: str) -> Session | None:
         try:
             members = self._serializers[cookie].loads(request.cookies[cookie], max_age=SESSION_S)
-            return Session(**members)
+            session = Session(**members)
+            return session if time.time() - session.began < SESSIONS_S else None
         except (KeyError, BadSignature, TypeError):
             return None
 
@@ -74,7 +82,7 @@ class Sessions:
         self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
     ) -> None:
         """Give a new session to who gets the response."""
-        session = Session(app_id=app_id, name=name, stamp=stamp, nonce=secrets.token_urlsafe(16))
+        session = Session(app_id=app_id, name=name, stamp=stamp, began=int(time.time()))
         self._begin(request, response, _SESSION, session)
         self.end_beside(response)
         response.delete_cookie(_NONCE, path="/console")
@@ -83,8 +91,15 @@ class Sessions:
         self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
     ) -> None:
         """Give a session of another library to compare with; no form is sent in it."""
-        session = Session(app_id=app_id, name=name, stamp=stamp, nonce="")
+        session = Session(app_id=app_id, name=name, stamp=stamp, began=int(time.time()))
         self._begin(request, response, _BESIDE, session)
+
+    def go_on(self, request: Request, response: Response, session: Session) -> None:
+        """Let a session that is used last as long as one that begins now, each hour anew."""
+        try:
+            self._serializers[_SESSION].loads(request.cookies[_SESSION], max_age=SESSION_RENEWED_S)
+        except (KeyError, BadSignature):
+            self._begin(request, response, _SESSION, session)
 
     def _begin(self, request: Request, response: Response, cookie: str, session: Session) -> None:
         _set(request, response, cookie, str(self._serializers[cookie].dumps(asdict(session))))
@@ -107,13 +122,13 @@ class Sessions:
         """Let the browser send the nonce with its next request."""
         _set(request, response, _NONCE, nonce)
 
-    def token(self, nonce: str) -> str:
-        """Return what each form of a session has to carry."""
-        return hmac.new(self._key, b"form\0" + nonce.encode(), hashlib.sha256).hexdigest()
+    def token(self, whose: str) -> str:
+        """Return what each form has to carry, of a person or of a nonce."""
+        return hmac.new(self._key, b"form\0" + whose.encode(), hashlib.sha256).hexdigest()
 
-    def is_token(self, nonce: str, token: str) -> bool:
+    def is_token(self, whose: str, token: str) -> bool:
         """Return whether a form has the right token."""
-        return hmac.compare_digest(self.token(nonce).encode(), token.encode())
+        return hmac.compare_digest(self.token(whose).encode(), token.encode())
 
 
 def _set(request: Request, response: Response, name: str, value: str) -> None:

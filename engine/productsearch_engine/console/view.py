@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -86,7 +87,8 @@ class View:
 
 def class_id(text: str, *, lenient: bool = False) -> int | None:
     """Return a class id, None for an empty text. Raises Refusal, or returns None if lenient."""
-    text = text.strip()
+    # Chinese keyboards write wide digits, too.
+    text = unicodedata.normalize("NFKC", text).strip()
     if not text:
         return None
     if text.isascii() and text.isdecimal() and len(text) <= 5:

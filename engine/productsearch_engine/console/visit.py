@@ -12,9 +12,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from productsearch_engine.console.language import Language
-from productsearch_engine.store.journal import Author
+from productsearch_engine.store.journal import Author, Change
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.users import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A change that was made, or a key of what else happened."""
+
+    change: Change | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,8 @@ class Visit:
     """Whether they signed in with the library's key pair."""
     token: str
     """What a form of this session has to carry."""
+    notice: Notice | None = None
+    """What the address tells of a change that was just made."""
 
     @property
     def may_edit(self) -> bool:
@@ -49,7 +59,15 @@ def address_of(request: Request) -> str:
 
 
 def here(request: Request) -> str:
-    """Return the address of this view, to come back to."""
+    """Return the address of this view, to come back to; of what a form made, that of the form."""
+    if request.method == "GET":
+        return address(request)
+    sent_from = urlsplit(request.headers.get("referer", ""))
+    return safe(sent_from.path + (f"?{sent_from.query}" if sent_from.query else ""))
+
+
+def address(request: Request) -> str:
+    """Return the path and the query of a request."""
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
 

@@ -39,7 +39,7 @@ class Visitors:
             who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
             role=role,
             by_keys=session.is_of_keys,
-            token=self._sessions.token(session.nonce),
+            token=self._sessions.token(session.person),
         )
 
     async def beside(self, request: Request) -> Visit | None:

@@ -59,9 +59,10 @@ class Compact(Embedding):
         places = regions or [None] * len(images)
         seen = [cut(image, at) if at else image for image, at in zip(images, places, strict=True)]
         maps = self._networks.see(seen)
+        vectors = [self._vector(maps[:, i], image) for i, image in enumerate(seen)]
         return [
-            Description(self._vector(maps[:, i], image), at or subject.find(maps[:, i]))
-            for i, (image, at) in enumerate(zip(seen, places, strict=True))
+            Description(vector, *(subject.find(maps[:, i]) if at is None else (at, True)))
+            for i, (vector, at) in enumerate(zip(vectors, places, strict=True))
         ]
 
     def calibrate(self, cosines: Cosines) -> Scores:

@@ -40,6 +40,8 @@ class Description(NamedTuple):
     vector: Vector
     subject: Box | None
     """Where the product is; None if the embedding does not look for it."""
+    is_clear: bool = True
+    """Whether the subject is one thing that stands out, or was given; else the box is a guess."""
 
 
 class EmbeddingUnusableError(Exception):

@@ -6,7 +6,10 @@ Knows the last maps of networks. Does not know pixels. The border is a sample of
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.networks import Maps
@@ -14,7 +17,14 @@ from productsearch_engine.embedding.networks import Maps
 _SHARE = 0.5  # of the greatest difference: a place above it belongs to the product
 
 
-def find(maps: Maps) -> Box:
+class Subject(NamedTuple):
+    """Where the product is, and whether it is one thing that stands out."""
+
+    box: Box
+    is_clear: bool
+
+
+def find(maps: Maps) -> Subject:
     """Return the box of the product, or the whole image if nothing stands out.
 
     maps: of one image, shape (networks, channels, rows, columns). The box is as exact as a place
@@ -29,15 +39,42 @@ def find(maps: Maps) -> Box:
     inside[edge] *= 0.5
     greatest = float(inside.max())
     if greatest <= 0:
-        return Box(0, 0, 1, 1)
+        return Subject(Box(0, 0, 1, 1), is_clear=False)
     found = inside >= _SHARE * greatest
     ys, xs = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
     # A place of the map sees further than its cell: half a cell on each side.
     left, top = max(xs[0] - 0.5, 0), max(ys[0] - 0.5, 0)
     right, bottom = min(xs[-1] + 1.5, columns), min(ys[-1] + 1.5, rows)
-    return Box(
+    box = Box(
         float(left / columns),
         float(top / rows),
         float((right - left) / columns),
         float((bottom - top) / rows),
     )
+    return Subject(box, _is_clear(found[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1], found.size))
+
+
+def _is_clear(found: NDArray[np.bool_], places: int) -> bool:
+    """Return whether the places in their box are one product, not a heap or a cluttered ground.
+
+    One product is in one piece, which fills half of its box or more. A box of one place's width is
+    finer than the maps are; one of more than half of the image is no place in it.
+    """
+    thin, everywhere = min(found.shape) < 2, found.size > places / 2
+    full = bool(found.mean() >= 0.5)
+    return not thin and not everywhere and full and _is_one_piece(found)
+
+
+def _is_one_piece(found: NDArray[np.bool_]) -> bool:
+    """Return whether each place is reached from each other one, by sides and corners."""
+    reached = np.zeros_like(found)
+    reached.flat[np.flatnonzero(found)[0]] = True
+    while True:
+        wide = np.pad(reached, 1)
+        near = [
+            wide[y : y + len(found), x : x + found.shape[1]] for y in range(3) for x in range(3)
+        ]
+        further = np.logical_or.reduce(near) & found
+        if (further == reached).all():
+            return bool((reached == found).all())
+        reached = further

@@ -22,6 +22,9 @@ from productsearch_engine.store import statements
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
+_BATCH = 1000
+"""Images of one statement of a change that has many."""
+
 Kind = Literal["add", "edit", "delete", "undo"]
 
 
@@ -105,9 +108,37 @@ class Journal:
         values = {"signs": signs, "generation": library.generation}
         return self._change(library, texts.DELETE, author, values)
 
-    def note_add(self, library: Library, sign: int, author: Author) -> int | None:
-        """Write down that an image was added, and return the change's number."""
-        return self._change(library, texts.NOTE_ADD, author, {"sign": sign})[0]
+    def empty(self, library: Library, author: Author, most: int) -> tuple[int | None, int]:
+        """Delete all images, at most ``most``; return the change's number and how many.
+
+        It is one transaction: after a crash all are deleted or none. Raises LibraryGoneError.
+        """
+        values: dict[str, Any] = {
+            "library": library.id,
+            "generation": library.generation,
+            "who": author.name,
+            "address": author.address,
+        }
+        with self._connection() as connection, connection.transaction() as transaction:
+            row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
+            values["change"] = change = row[0] if row else None
+            text = statements.composed(texts.EMPTY, library)
+            deleted = _in_batches(connection, text, values, most)
+            if not deleted:
+                raise psycopg.Rollback(transaction)
+            connection.execute(texts.END_EMPTY, values | {"deleted": deleted})
+        return (change, deleted) if deleted else (None, 0)
+
+    def note_add(
+        self, library: Library, sign: int, author: Author, change: int | None = None
+    ) -> int | None:
+        """Write down that an image was added, and return the change's number.
+
+        ``change``: an add by the same person that this one belongs to, so that one undo takes all
+        of a folder back. If it was undone since, this is a change of its own.
+        """
+        values = {"sign": sign, "change": change, "seconds": UNDO_S}
+        return self._change(library, texts.NOTE_ADD, author, values)[0]
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.
@@ -127,11 +158,14 @@ class Journal:
             if row is None:
                 raise NothingToUndoError
             kind, wanted = row
-            restore = texts.UNDO[kind]
-            if kind == "delete" and library.keep_images:
-                restore = texts.UNDO_DELETE_KEPT
-            done = connection.execute(statements.composed(restore, library), values).fetchone()
-            restored = int(done[0]) if done else 0
+            if kind == "delete":
+                text = statements.composed(texts.UNDO_DELETE[library.keep_images], library)
+                restored = _in_batches(connection, text, values, int(wanted))
+                connection.execute(texts.COUNT_BACK, values | {"restored": restored})
+            else:
+                text = statements.composed(texts.UNDO[kind], library)
+                done = connection.execute(text, values).fetchone()
+                restored = int(done[0]) if done else 0
             if not restored:
                 raise ChangedSinceError
             connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
@@ -195,3 +229,20 @@ class Journal:
             if error.diag.constraint_name == "libraries_room":
                 raise LibraryFullError from None
             raise
+
+
+def _in_batches(
+    connection: psycopg.Connection[Any], text: bytes, values: dict[str, Any], most: int
+) -> int:
+    """Run a statement for some images after others, by sign; return how many it was done for.
+
+    Its row: for how many it was done, and the last sign that it looked at; None: no further one.
+    """
+    done, after = 0, None
+    while done < most:
+        limits = {"after": after, "count": min(_BATCH, most - done)}
+        row = connection.execute(text, values | limits).fetchone()
+        if row is None or row[1] is None:
+            break
+        done, after = done + int(row[0]), int(row[1])
+    return done

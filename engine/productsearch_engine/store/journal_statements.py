@@ -52,22 +52,25 @@ select (select id from change), (select count(*) from found)
     .replace("KIND", "edit"),
 )
 
-DELETE: LiteralString = """FOUND
+# The entry has all of each image: an undo gives the same sign, vector and copy.
+_TAKEN: LiteralString = """
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
         class_id2, digest, embedding, generation, created_at, webp, region)
-    select c.id, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
+    select CHANGE, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
         f.embedding, %(generation)s, f.created_at, (
             select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
         ), (
             select region from kept_images k where k.library_id = {library} and k.sign = f.sign
         )
-    from change c, found f
+    from found f
 ),
 deleted as (
     delete from {images} where library_id = {library} and sign in (select sign from found)
     returning sign
-),
+)"""
+
+DELETE: LiteralString = """FOUNDTAKEN,
 counted as (
     update libraries set image_count = image_count - (select count(*) from deleted)
     where id = {library} and exists (table deleted)
@@ -76,21 +79,53 @@ select (select id from change), (select count(*) from deleted)
 """.replace(
     "FOUND",
     _FOUND.replace("COLUMNS", "*").replace("CONDITION", "").replace("KIND", "delete"),
+).replace("TAKEN", _TAKEN.replace("CHANGE", "(select id from change)"))
+
+BEGIN_EMPTY: LiteralString = """
+insert into changes (library_id, kind, image_count, who, address)
+values (%(library)s, 'delete', 0, %(who)s, %(address)s) returning id
+"""
+
+# One after another in a transaction, so that none takes longer than a statement may.
+EMPTY: LiteralString = """
+with found as (
+    select * from {images}
+    where library_id = {library} and (%(after)s::bigint is null or sign > %(after)s::bigint)
+    order by sign limit %(count)s for update
+),TAKEN
+select (select count(*) from deleted), (select max(sign) from found)
+""".replace("TAKEN", _TAKEN.replace("CHANGE", "%(change)s::bigint"))
+
+# At the end: whoever adds waits for the library's row.
+END_EMPTY: LiteralString = """
+with counted as (
+    update libraries set image_count = image_count - %(deleted)s where id = %(library)s
 )
+update changes set image_count = %(deleted)s where id = %(change)s
+"""
 
 NOTE_ADD: LiteralString = """
 with found as (
     select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s
 ),
+joined as (
+    update changes set image_count = image_count + 1
+    where id = %(change)s::bigint and library_id = {library} and kind = 'add' and who = %(who)s
+        and undone_at is null and changed_at > now() - make_interval(secs => %(seconds)s)
+        and exists (table found)
+    returning id
+),
 change as (
     insert into changes (library_id, kind, image_count, who, address)
-    select {library}, 'add', 1, %(who)s, %(address)s from found returning id
+    select {library}, 'add', 1, %(who)s, %(address)s from found where not exists (table joined)
+    returning id
 ),
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at)
-    select c.id, {library}, f.sign, f.updated_at from change c, found f
+    select c.id, {library}, f.sign, f.updated_at
+    from (table joined union all table change) c, found f
 )
-select (select id from change), (select count(*) from found)
+select (select id from (table joined union all table change) c), (select count(*) from found)
 """
 
 BEGIN_UNDO: LiteralString = """
@@ -133,39 +168,47 @@ select count(*) from edited
 
 # An image that was added again since stays as it is.
 _UNDO_DELETE: LiteralString = """
-with back as (
+with found as (
+    select * from changed_images
+    where change_id = %(change)s and generation = %(generation)s
+        and (%(after)s::bigint is null or sign > %(after)s::bigint)
+    order by sign limit %(count)s
+),
+back as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
         created_at, updated_at)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
         updated_at
-    from changed_images where change_id = %(change)s and generation = %(generation)s
-    on conflict do nothing returning sign
-),
-counted as (
-    update libraries set image_count = image_count + (select count(*) from back)
-    where id = {library} and exists (table back)
+    from found on conflict do nothing returning sign
 )KEPT
-select count(*) from back
+select (select count(*) from back), (select max(sign) from found)
 """
 
-UNDO: Mapping[str, LiteralString] = {
-    "add": _UNDO_ADD,
-    "edit": _UNDO_EDIT,
-    "delete": _UNDO_DELETE.replace("KEPT", ""),
-}
+UNDO: Mapping[str, LiteralString] = {"add": _UNDO_ADD, "edit": _UNDO_EDIT}
 """By the kind of change: a statement whose row is the number of images it restored."""
 
-UNDO_DELETE_KEPT: LiteralString = _UNDO_DELETE.replace(
-    "KEPT",
-    """,
+UNDO_DELETE: Mapping[bool, LiteralString] = {
+    False: _UNDO_DELETE.replace("KEPT", ""),
+    True: _UNDO_DELETE.replace(
+        "KEPT",
+        """,
 kept as (
     insert into {kept} (library_id, sign, webp, region)
-    select {library}, c.sign, c.webp, c.region from changed_images c join back using (sign)
-    where c.change_id = %(change)s and c.webp is not null
+    select {library}, f.sign, f.webp, f.region from found f join back using (sign)
+    where f.webp is not null
     on conflict do nothing
 )""",
-)
-"""The same for a delete in a library that keeps small copies."""
+    ),
+}
+"""By whether the library keeps small copies: restores some images of a delete, the next by sign.
+
+Its row: how many, and the last sign that was looked at. The library does not count them yet.
+"""
+
+COUNT_BACK: LiteralString = """
+update libraries set image_count = image_count + %(restored)s
+where id = %(library)s and %(restored)s > 0
+"""
 
 NOTE_UNDO: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)

@@ -73,6 +73,8 @@ class Described:
     """The small copy (``images.small_copy``), if it was wanted."""
     subject: Box | None = None
     """Where the product is, if the embedding looks for it."""
+    is_clear: bool = True
+    """Whether the subject is one thing that stands out; else the box is a guess."""
     decode_s: float = field(default=0.0, compare=False)
     embed_s: float = field(default=0.0, compare=False)
     copy_s: float = field(default=0.0, compare=False)
@@ -90,6 +92,7 @@ class Described:
             "width": self.width,
             "height": self.height,
             "subject": self.subject,
+            "is_clear": self.is_clear,
             "decode_s": self.decode_s,
             "embed_s": self.embed_s,
             "copy_s": self.copy_s,
@@ -118,7 +121,7 @@ def describe(
     image = ImageFile.checked(content)
     pixels = image.pixels()
     decoded_s = time.perf_counter()
-    vector, subject = embedding.describe([pixels], [region])[0]
+    vector, subject, is_clear = embedding.describe([pixels], [region])[0]
     embedded_s = time.perf_counter()
     kept = image.small_copy() if copy else None
     return Described(
@@ -128,6 +131,7 @@ def describe(
         embedding=vector.astype("<f4").tobytes(),
         kept=kept,
         subject=subject,
+        is_clear=is_clear,
         decode_s=decoded_s - began_s,
         embed_s=embedded_s - decoded_s,
         copy_s=time.perf_counter() - embedded_s if copy else 0.0,
@@ -143,7 +147,7 @@ def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> D
     from productsearch_engine.images.small_copy import read_copy
 
     pixels = read_copy(content)
-    vector, subject = embedding.describe([pixels], [region])[0]
+    vector, subject, is_clear = embedding.describe([pixels], [region])[0]
     height, width = pixels.shape[:2]
     return Described(
         kind="WEBP",
@@ -151,6 +155,7 @@ def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> D
         height=height,
         embedding=vector.astype("<f4").tobytes(),
         subject=subject,
+        is_clear=is_clear,
     )
 
 

@@ -37,8 +37,9 @@ function countBytes(field) {
   const count = () => {
     if (warning) warning.hidden = !isBrokenJson(field.value);
     const left = most - new TextEncoder().encode(field.value).length;
-    const sentence = left < 0 ? shown.dataset.over : shown.dataset.left;
-    shown.textContent = sentence.replace("{n}", Math.abs(left));
+    const number = Math.abs(left);
+    const sentence = shown.dataset[(left < 0 ? "over" : "left") + (number === 1 ? "One" : "")];
+    shown.textContent = sentence.replace("{n}", number);
     field.setAttribute("aria-invalid", String(left < 0));
   };
   field.addEventListener("input", count);
@@ -78,15 +79,43 @@ function select(form) {
   document.addEventListener("console:all", () => set(picks(), true));
   document.addEventListener("console:none", () => set(picks(), false));
   document.addEventListener("console:more", show);
-  form.addEventListener("submit", () => {
+  form.addEventListener("submit", (event) => {
+    // Back to the image that follows what is deleted, or to the edited one.
+    const boxes = picks();
+    const chosen = boxes.filter((each) => each.checked);
+    const after = boxes.slice(boxes.indexOf(chosen.at(-1)) + 1).find((each) => !each.checked);
+    const deletes = event.submitter?.matches(".danger");
+    const at = deletes ? after ?? boxes.findLast((each) => !each.checked) : chosen[0];
     const here = new URL(location.href);
-    one("[name=back]", form).value = here.pathname + here.search;
+    one("[name=back]", form).value = here.pathname + here.search + (at ? `#at-${at.value}` : "");
   });
   show();
 }
 
+// Results in their order, for the pages of their images: j and k go through them.
+function remember(grid) {
+  const signs = all("[data-open]", grid).map((each) => each.id.slice(3));
+  sessionStorage.setItem("results", JSON.stringify(signs));
+}
+
+function steps(between) {
+  const signs = JSON.parse(sessionStorage.getItem("results") ?? "[]");
+  const at = signs.indexOf(between.dataset.steps);
+  for (const [rel, sign] of [["prev", signs[at - 1]], ["next", signs[at + 1]]]) {
+    if (at < 0 || !sign) continue;
+    const link = one(`[rel=${rel}]`, between);
+    link.href = `/console/images/${sign}${location.search}`;
+    link.hidden = false;
+    if (rel === "prev") continue;
+    for (const field of all("[data-next]")) field.value = sign;
+    for (const button of all('button[value="next"]')) button.hidden = false;
+    for (const field of all('form[action="/console/delete"] [name=back]')) field.value = `/console/images/${sign}${location.search}`;
+  }
+}
+
 // Keys. In the grid: arrows or j and k move, x picks, e edits, Delete deletes, Enter opens.
 const typing = (target) => target.matches("input:not([type=checkbox]), textarea, select");
+const MOVES = ["j", "k", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
 
 function columns(links) {
   const top = links[0]?.closest("[data-card]").offsetTop;
@@ -94,11 +123,18 @@ function columns(links) {
   return next < 0 ? links.length : next;
 }
 
+// Capitals, the Delete of a Mac and letters of other keyboards stand for the same keys.
+function keyOf({ key, code }) {
+  if (key === "Backspace") return "Delete";
+  if (key.length > 1) return key;
+  return key > "\u007f" && code.startsWith("Key") ? code.at(-1).toLowerCase() : key.toLowerCase();
+}
+
 function move(event, links) {
   const at = links.indexOf(document.activeElement);
   const steps = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1 };
   const down = { ArrowDown: 1, ArrowUp: -1 };
-  const step = steps[event.key] ?? (down[event.key] ?? 0) * columns(links);
+  const step = steps[keyOf(event)] ?? (down[event.key] ?? 0) * columns(links);
   if (!step || (at < 0 && event.key.startsWith("Arrow"))) return false;
   const next = at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + step));
   links[next].focus();
@@ -109,7 +145,8 @@ function act(event, links) {
   const card = document.activeElement?.closest?.("[data-card]");
   const box = card && one("[data-pick]", card);
   const form = one("[data-selection]");
-  if (event.key === "x" && box) {
+  const key = keyOf(event);
+  if (key === "x" && box) {
     document.dispatchEvent(new CustomEvent("console:pick", { detail: { box, ranged: event.shiftKey } }));
     return true;
   }
@@ -117,16 +154,19 @@ function act(event, links) {
     document.dispatchEvent(new CustomEvent("console:none"));
     return true;
   }
-  if (form && ["Delete", "e"].includes(event.key)) {
+  if (form && ["Delete", "e"].includes(key)) {
     if (!all("[data-pick]:checked").length && box) box.checked = true;
     if (!all("[data-pick]:checked").length) return false;
-    form.requestSubmit(one(event.key === "e" ? "button:not([type]):not(.danger)" : ".danger", form));
+    form.requestSubmit(one(key === "e" ? "button:not([type]):not(.danger)" : ".danger", form));
     return true;
   }
   return move(event, links);
 }
 
 function press(event) {
+  // Keys of an input method, such as the Enter that takes Chinese letters over, are its own.
+  if (event.isComposing || event.keyCode === 229) return undefined;
+  const key = keyOf(event);
   const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
   const links = all("[data-open]");
   if (event.key === "Escape" && typing(event.target)) return event.target.blur();
@@ -135,17 +175,18 @@ function press(event) {
     const next = one('button[value="next"], button[value="stay"]', event.target.form ?? document.body);
     if (event.key === "Enter" && !event.shiftKey && plain && event.target.matches("textarea") && next) {
       event.preventDefault();
-      event.target.form.requestSubmit(one('button[value="next"]', event.target.form) ?? next);
+      if (!event.repeat) event.target.form.requestSubmit(one('button[value="next"]', event.target.form) ?? next);
     }
     return undefined;
   }
-  if ((event.ctrlKey || event.metaKey) && event.key === "a" && links.length) {
+  if ((event.ctrlKey || event.metaKey) && key === "a" && links.length) {
     event.preventDefault();
     return document.dispatchEvent(new CustomEvent("console:all"));
   }
-  if (!plain) return undefined;
+  // A key that is held moves on, and does nothing else again.
+  if (!plain || (event.repeat && !MOVES.includes(key))) return undefined;
   if (links.length && act(event, links)) return event.preventDefault();
-  const found = one(`[data-key="${CSS.escape(event.key)}"]`);
+  const found = one(`[data-key="${CSS.escape(key)}"]:not([hidden])`);
   if (!found) return undefined;
   event.preventDefault();
   return found.matches("a, button") ? found.click() : found.focus();
@@ -167,11 +208,15 @@ async function within(entry) {
 // Files that are dropped or pasted go where chosen ones go.
 function drop(form) {
   const field = one("input[type=file]", form);
+  const same = (a, b) => a.name === b.name && a.size === b.size && a.lastModified === b.lastModified;
   const take = (files) => {
-    const images = [...files].filter((each) => each.type.startsWith("image/"));
-    if (!images.length) return;
+    const found = [...files];
+    if (!found.length) return;
     const chosen = new DataTransfer();
-    for (const each of field.multiple ? images : images.slice(0, 1)) chosen.items.add(each);
+    // Several drops add up. Types are guesses by the names: the server looks at the files.
+    const several = [...field.files, ...found.filter((each) => ![...field.files].some((known) => same(known, each)))];
+    const first = found.find((each) => each.type.startsWith("image/")) ?? found[0];
+    for (const each of field.multiple ? several : [first]) chosen.items.add(each);
     field.files = chosen.files;
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
@@ -186,7 +231,10 @@ function drop(form) {
     take(folders ? (await Promise.all(entries.map(within))).flat() : files);
   };
   for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, over);
-  document.addEventListener("paste", (event) => take(event.clipboardData.files));
+  document.addEventListener("paste", (event) => {
+    // Sheets and documents put an image of the text beside it: in a field, the text is meant.
+    if (!typing(event.target) || !event.clipboardData.types.includes("text/plain")) take(event.clipboardData.files);
+  });
 }
 
 // The part of an image that is searched with: drawn, moved and sized; the fields say it in percent.
@@ -249,40 +297,104 @@ function part(form) {
   show();
 }
 
+// A photo of a phone's camera is larger than an image may be: it is made smaller before it is sent.
+const [SIDE_MAX, BYTES_MAX] = [4096, 2_900_000];
+
+async function fitting(file) {
+  if (file.size <= BYTES_MAX || !file.type.startsWith("image/")) return file;
+  const image = await createImageBitmap(file).catch(() => null);
+  if (!image) return file;
+  const canvas = document.createElement("canvas");
+  for (let scale = Math.min(1, SIDE_MAX / Math.max(image.width, image.height)); scale > 0.1; scale *= 0.8) {
+    [canvas.width, canvas.height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+    if (blob && blob.size <= BYTES_MAX) return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: blob.type });
+  }
+  return file;
+}
+
+// What became of a file that the server did not see, as the server tells of the others.
+function outcomeOf(name, told) {
+  const list = document.createElement("ul");
+  list.className = "outcomes";
+  list.innerHTML = '<li class="bad"><span class="mat"></span><span class="title"></span><span class="told"></span></li>';
+  one(".title", list).textContent = name;
+  one(".told", list).textContent = told;
+  return list;
+}
+
 // Files go one by one, so one that is refused holds up no other.
 async function queue(form) {
-  const chosen = all("input[type=file]", form).flatMap((field) => [...field.files]);
-  const files = chosen.filter((file) => file.type.startsWith("image/") || !file.webkitRelativePath);
-  if (!files.length) return;
+  const fields = all("input[type=file]", form);
+  const files = fields.flatMap((field) => [...field.files]);
+  fields[0].setCustomValidity(files.length ? "" : form.dataset.none);
+  if (!files.length) return fields[0].reportValidity();
+  if (form.classList.contains("busy")) return;
   const list = one("[data-outcomes]");
   const progress = one("[data-progress]", form);
   form.classList.add("busy");
   progress.hidden = false;
   progress.max = files.length;
   progress.value = 0;
+  const failed = [];
+  let [away, change] = [false, ""];
+  const leaving = (event) => event.preventDefault();
+  addEventListener("beforeunload", leaving);
   list.replaceChildren();
   for (const file of files) {
+    progress.value += 1;
+    if (file.type && !file.type.startsWith("image/")) {
+      list.prepend(outcomeOf(file.name, form.dataset.format));
+      continue;
+    }
     const body = new FormData(form);
     body.delete("image");
-    body.append("image", file);
-    try {
-      const answer = await fetch(form.action, { method: "POST", body });
-      const text = await answer.text();
-      const part = new DOMParser().parseFromString(text, "text/html");
-      const room = one("[data-room]", part);
-      if (room) one("[data-room]").textContent = room.textContent;
-      const outcome = one(".outcomes", part) ?? one("main", part) ?? part.body;
-      list.prepend(document.importNode(outcome, true));
-    } catch {
-      const line = document.createElement("p");
-      line.className = "problem";
-      line.textContent = `${file.name}: ×`;
-      list.prepend(line);
+    const fitted = await fitting(file);
+    body.append("image", fitted);
+    body.append("change", change);
+    const answer = away ? null : await sent(form, body, file.name);
+    const part = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
+    // All files of a queue are one change, with one undo.
+    const done = part && one(".notice", part);
+    if (done) {
+      change = one("[name=change]", done)?.value ?? change;
+      one(".notice")?.remove();
+      one("main").prepend(document.importNode(done, true));
     }
-    progress.value += 1;
+    const room = part && one("[data-room]", part);
+    if (room) one("[data-room]").textContent = room.textContent;
+    const outcome = part && one(".outcomes", part);
+    if (!outcome) {
+      failed.push(file);
+      away = !answer || answer.status === 401;
+    }
+    if (outcome && fitted !== file) one(".told", outcome).append(` ${form.dataset.fitted}`);
+    const told = answer ? one("h1", part)?.textContent : form.dataset.lost;
+    list.prepend(outcome ? document.importNode(outcome, true) : outcomeOf(file.name, told ?? String(answer.status)));
   }
+  removeEventListener("beforeunload", leaving);
+  all("[data-fades]").forEach(fade);
   form.classList.remove("busy");
-  for (const field of all("input[type=file]", form)) field.value = "";
+  // What failed for another reason than the file's own stays chosen, to be sent again.
+  const kept = new DataTransfer();
+  for (const file of failed) kept.items.add(file);
+  for (const field of fields) field.files = field === fields[0] ? kept.files : new DataTransfer().files;
+}
+
+// Sends one file. A server that restarts, or has too much to do, is asked again for a minute or two.
+async function sent(form, body, name) {
+  const wait = one("p[data-waits]", form);
+  for (const pause_s of [1, 2, 4, 8, 15, 30, 30, 0]) {
+    const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
+    wait.hidden = true;
+    if (answer && ![429, 502, 503, 504].includes(answer.status)) return answer;
+    if (!pause_s) return answer;
+    wait.hidden = false;
+    wait.textContent = `${form.dataset.waits} ${name}`;
+    await new Promise((done) => setTimeout(done, 1000 * pause_s));
+  }
+  return null;
 }
 
 // Further pages while scrolling, forwards and back. Pages far from sight are taken out, so the tab
@@ -338,12 +450,17 @@ function scrollOn(pager) {
     history.replaceState(history.state, "", (inSight ?? pages[0]).here);
     document.dispatchEvent(new CustomEvent("console:more"));
   };
-  let loading = false;
+  let [loading, pause_s] = [false, 0];
   const load = async (link) => {
     const full = pages.reduce((sum, page) => sum + page.cards.length, 0) >= CARDS_MAX;
     if (loading || link.hidden || (full && one("[data-pick]:checked"))) return;
     loading = true;
     const answer = await fetch(link.href).catch(() => null);
+    one("[data-failed]", pager).hidden = Boolean(answer?.ok);
+    // Whoever is signed out gets the form to sign in.
+    if (answer?.redirected) return location.reload();
+    pause_s = answer?.ok ? 0 : Math.min(60, 2 * pause_s || 1);
+    if (pause_s) await new Promise((done) => setTimeout(done, 1000 * pause_s));
     if (answer?.ok) {
       const found = new DOMParser().parseFromString(await answer.text(), "text/html");
       const cards = all("[data-card]", found).map((each) => document.importNode(each, true));
@@ -404,19 +521,38 @@ all("[data-fades]").forEach(fade);
 all("[data-bytes]").forEach(countBytes);
 all("[data-selection]").forEach(select);
 all("[data-drop]").forEach(drop);
+all("[data-results]").forEach(remember);
+all("[data-steps]").forEach(steps);
+if (location.hash.startsWith("#at-")) document.getElementById(location.hash.slice(1))?.focus();
 all("[data-part]").forEach(part);
 all("[data-pages]").forEach(scrollOn);
 document.addEventListener("keydown", press);
+// A form is sent once: twice on a slow line, the second would be about what the first has changed.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented) return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "1";
+  setTimeout(() => delete form.dataset.sent, 30_000);
+});
+addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
+});
 for (const field of all("[data-sends]"))
-  field.addEventListener("change", () => {
+  field.addEventListener("change", async () => {
     field.form.classList.add("busy");
+    const chosen = new DataTransfer();
+    for (const file of field.files) chosen.items.add(await fitting(file));
+    field.files = chosen.files;
     field.form.requestSubmit();
   });
-for (const form of all("[data-queue]"))
+for (const form of all("[data-queue]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     queue(form);
   });
+  form.addEventListener("change", () => one("input[type=file]", form).setCustomValidity(""));
+}
 for (const range of all("[data-range]"))
   range.addEventListener("input", () => {
     one("[data-output]", range.form).textContent = Number(range.value).toFixed(2);
