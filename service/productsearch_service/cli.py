@@ -59,6 +59,8 @@ def main() -> int:
     )
     verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
     verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
+    verified.add_argument("--after", metavar="DIGEST", help="that of the line before the first")
+    verified.add_argument("--includes", metavar="DIGEST", help="one that the service's log named")
     doctor = commands.add_parser(
         "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
     )
@@ -76,7 +78,7 @@ def main() -> int:
     if asked.command == "doctor":
         return _doctor(json=asked.json, limit_s=asked.limit)
     if asked.command == "audit":
-        return _audit_verify(asked.files)
+        return _audit_verify(asked.files, asked.after, asked.includes)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -166,11 +168,11 @@ def _health(address: str) -> int:
     return 0 if status == "SERVING" else 1
 
 
-def _audit_verify(files: list[Path]) -> int:
-    from productsearch_service.audit import verify
+def _audit_verify(files: list[Path], after: str | None, includes: str | None) -> int:
+    from productsearch_service.audit_chain import FIRST, verify
 
     try:
-        verdict = verify(files)
+        verdict = verify(files, after or FIRST, includes or "")
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}\n")
         return _EXIT_CANNOT_START

@@ -31,7 +31,7 @@ LAYERS = [
     {"library"},
     {"audit", "images", "upstream", "identity"},
     {"call_context", "counters", "periodic_task", "redaction", "turns"},
-    {"settings", "limits", "errors", "time_limit", "traces", "small_file"},
+    {"settings", "limits", "errors", "time_limit", "traces", "small_file", "audit_chain"},
 ]
 """From the top down. A folder or module may import what lies below it, and itself; beside itself
 only in the two lowest layers, whose modules are single files."""
