@@ -95,6 +95,16 @@ def _seen(reason: str) -> str:
     return _grown(f'{_ERRORS}{{reason="{reason}"}}', "reason")
 
 
+def _seen_of_others(reason: str) -> str:
+    """Return whether a reason is seen of a library whose upstream is not down.
+
+    One that goes down leaves answers cut and adds unsettled behind: one incident, one alert.
+    """
+    down = 'ALERTS{alertname="UpstreamDown",alertstate="firing"}[<20m>]'
+    seen = _grown(f'{_ERRORS}{{reason="{reason}"}}', "library")
+    return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
+
+
 _SLOTS: Final = "productsearch_caller_slots_total"
 _ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
 _REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
@@ -154,18 +164,19 @@ ALERTS: Final = (
     ),
     Alert(
         name="UpstreamUnreadable",
-        expr=_seen("UPSTREAM_PROTOCOL"),
+        expr=_seen_of_others("UPSTREAM_PROTOCOL"),
         lasts="<5m>",
         severity="ticket",
-        says="the upstream answers what is in no table",
+        says="the upstream of library {{ $labels.library }} answers what is in no table",
         reasons=("UPSTREAM_PROTOCOL",),
     ),
     Alert(
         name="AddsUnsettled",
-        expr=_seen("ADD_OUTCOME_UNKNOWN"),
+        expr=_seen_of_others("ADD_OUTCOME_UNKNOWN"),
         lasts="<5m>",
         severity="ticket",
-        says="adds whose outcome is not known; callers repeat them with KEEP",
+        says="the upstream of library {{ $labels.library }} answers, and not to all adds: the"
+        " outcome of some is not known",
         reasons=("ADD_OUTCOME_UNKNOWN",),
     ),
     Alert(

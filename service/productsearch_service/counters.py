@@ -60,7 +60,7 @@ class RpcCounters:
             buckets=_CALL_BUCKETS_S,
         )
         self._calls = cache(lambda method, code: calls.labels(_RPC_SERVICE + method, code))
-        labels = ("method", "reason", "blame", "sent")
+        labels = ("method", "library", "reason", "blame", "sent")
         told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
         self._errors = _counter(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
@@ -79,9 +79,11 @@ class RpcCounters:
         if self._old is not None:
             self._old.ended(method, code, reason, seconds)
 
-    def failed(self, method: str, reason: str, blame: str, *, kept_away: bool) -> None:
+    def failed(
+        self, method: str, library: str, reason: str, blame: str, *, kept_away: bool
+    ) -> None:
         """Count an RPC that failed, or all of whose items did."""
-        self._errors(method, reason, blame, "no" if kept_away else "yes").inc()
+        self._errors(method, library, reason, blame, "no" if kept_away else "yes").inc()
 
     def item(self, method: str, outcome: str, reason: str, count: int) -> None:
         """Count items of a stream, or results of a batch, that ended alike."""

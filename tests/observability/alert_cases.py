@@ -24,8 +24,9 @@ class Case:
 
 
 def _errors(reason: str, blame: str, step: float, **labels: str) -> Series:
-    own = {"instance": "a", "method": "AddImage", "reason": reason, "blame": blame, "sent": "yes"}
-    inner = ",".join(f'{name}="{value}"' for name, value in (own | labels).items())
+    told = {"reason": reason, "blame": blame, "sent": "yes"}
+    own = {"instance": "a", "method": "AddImage", "library": "l", **told, **labels}
+    inner = ",".join(f'{name}="{value}"' for name, value in own.items())
     return {f"productsearch_errors_total{{{inner}}}": f"0+{step}x{STEPS}"}
 
 
@@ -60,6 +61,16 @@ def _seen(reason: str, blame: str) -> Case:
     """Some errors a minute; the silent case had its last ones long ago."""
     ((series, _),) = _errors(reason, blame, 1).items()
     return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
+
+
+def _until_lately(reason: str, library: str = "l") -> Series:
+    """Some errors a minute, the last ones four minutes before the end."""
+    ((series, _),) = _errors(reason, "upstream", 1, library=library).items()
+    return {series: f"_x4 1+0.1x{STEPS - 13} 20x8"}
+
+
+def _breaker(values: str) -> Series:
+    return {'productsearch_breaker_open{instance="a",library="l"}': values}
 
 
 def _rejected(metric: str) -> Series:
@@ -176,3 +187,26 @@ CASES: Final[dict[str, Case]] = {
         | _state("productsearch_engine_library_capacity", "100", library="l"),
     ),
 }
+
+_DOWN: Final = _breaker(f"1x{STEPS}")
+_UNSETTLED: Final = _until_lately("ADD_OUTCOME_UNKNOWN")
+TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
+    "adds that a dead upstream left unsettled": (_DOWN | _UNSETTLED, {"UpstreamDown": 1}),
+    "pages of its gateway, beside": (
+        _DOWN | _until_lately("UPSTREAM_PROTOCOL"),
+        {"UpstreamDown": 1},
+    ),
+    "the same adds, and it is back since four minutes": (
+        _breaker(f"1x{STEPS - 8} 0x8") | _UNSETTLED,
+        {},
+    ),
+    "a breaker that opens for moments, and adds unsettled": (
+        _breaker("1 0 0 0 " * (STEPS // 4)) | _UNSETTLED,
+        {"AddsUnsettled": 1},
+    ),
+    "one upstream dead, adds of another one unsettled": (
+        _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),
+        {"UpstreamDown": 1, "AddsUnsettled": 1},
+    ),
+}
+"""Series of which several alerts could speak, and how often each of them fires."""

@@ -331,7 +331,9 @@ class _Call:
             method, ending.code, reason, self.caller.label, self.library, seconds=seconds
         )
         if reason:
-            self._counters.failed(method, reason, ending.blame, kept_away=trail.kept_away)
+            self._counters.failed(
+                method, self.library, reason, ending.blame, kept_away=trail.kept_away
+            )
         self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)
         # A stranger's word does not make spans: its calls would push those of others out.
         if trail.trace is not None and trail.trace.recorded and self.caller is not NOBODY:
