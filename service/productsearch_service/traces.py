@@ -91,9 +91,11 @@ class Trace:
         """Return the header that makes a span the parent of what follows; 0: one not kept."""
         return f"{_VERSION}-{self.trace_id}-{span_id or _new_id():016x}-{self.recorded:02x}"
 
-    def end(self, method: str, code: str, attributes: Mapping[str, str | int]) -> None:
-        """Export the RPC, which ends now."""
-        self.ended_s = time.monotonic()
+    def end(
+        self, method: str, code: str, attributes: Mapping[str, str | int], ended_s: float
+    ) -> None:
+        """Export the RPC, which ended then by the monotonic clock."""
+        self.ended_s = ended_s
         self.method, self.code, self.attributes = method, code, attributes
         self._export(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from productsearch import v1
+from productsearch_service import limits
 from productsearch_service.identity.policy import METHODS
 from productsearch_service.rpc.servicer import Servicer
 from tests.conftest import FacadeFactory
@@ -182,6 +184,7 @@ def test_an_add_passes_few_files(
     finally:
         threading.setprofile(None)
     stub.AddImage(request)  # connections and token are there now
+    time.sleep(5 * limits.TOLD_WITHIN_S)  # and it was counted and logged
     passed.clear()
     upstream.always("add", answer)
     stub.AddImage(request)

@@ -318,10 +318,14 @@ class _Call:
         return status.code, status.details or "", trailers
 
     def ended(self, ending: Ending) -> None:
-        """Count the RPC and write its access line."""
-        seconds = time.monotonic() - self._began_s
+        """Have the RPC counted, logged and its spans made, with those of others."""
+        self._counters.batch.add(self._told, ending, time.monotonic(), time.time())
+
+    def _told(self, ending: Ending, ended_s: float, at_s: float) -> None:
+        """Tell of the RPC, which ended then by the monotonic clock and by the wall clock."""
+        seconds = ended_s - self._began_s
         method, trail = self.method, self.trail
-        for (outcome, item_reason), count in (trail.items or {}).items():
+        for (outcome, item_reason), count in tuple((trail.items or {}).items()):
             self._counters.item(method, outcome, item_reason, count)
         if ending is _OK and (alike := trail.failed_alike()):
             # On the wire the stream or batch is OK, and nothing of it was done.
@@ -334,10 +338,10 @@ class _Call:
             self._counters.failed(
                 method, self.library, reason, ending.blame, kept_away=trail.kept_away
             )
-        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)
+        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds, at_s)
         # A stranger's word does not make spans: its calls would push those of others out.
         if trail.trace is not None and trail.trace.recorded and self.caller is not NOBODY:
-            trail.trace.end(method, ending.code, self._attributes(ending))
+            trail.trace.end(method, ending.code, self._attributes(ending), ended_s)
 
     def _attributes(self, ending: Ending) -> dict[str, str | int]:
         return {
