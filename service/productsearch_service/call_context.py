@@ -111,7 +111,9 @@ class Trail:
     """A breaker refused the call: it says nothing new of the upstream."""
     items: Counter[tuple[str, str]] | None = None
     trace: Trace | None = None
-    """None: there are no traces."""
+    """None: the RPC is not recorded."""
+    trace_id: str = ""
+    """The trace that it belongs to, recorded or not; empty: there are no traces."""
 
     @property
     def kept_away(self) -> bool:

@@ -165,6 +165,8 @@ CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
 TRACE_PARTS_MAX: Final = 128
 """Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
+TRACES_SENT_TOGETHER: Final = 128
+"""Recorded RPCs whose spans leave in one request to the collector."""
 CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate or a key pair that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0

@@ -63,7 +63,7 @@ class AccessRecord(logging.LogRecord):
             f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
             f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
             f'"items":"{_items(trail) if trail.items else "-"}",'
-            f'"trace_id":"{trail.trace.trace_id if trail.trace else "-"}","version":"{_VERSION}"}}'
+            f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'
         )
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name

@@ -48,7 +48,7 @@ from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
 from productsearch_service.rpc.streams import Stream
-from productsearch_service.traces import Tracer
+from productsearch_service.traces import Trace, Tracer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -216,7 +216,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _call(self, method: str, grpc_context: Any) -> _Call:
         call = _Call(method, self.counters, self.access_log)
         if self.tracer is not None:
-            call.trail.trace = self.tracer.begin(grpc_context.invocation_metadata())
+            trace = self.tracer.begin(grpc_context.invocation_metadata())
+            call.trail.trace_id = trace.trace_id
+            if isinstance(trace, Trace):
+                call.trail.trace = trace
         return call
 
     def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
@@ -340,7 +343,7 @@ class _Call:
             )
         self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds, at_s)
         # A stranger's word does not make spans: its calls would push those of others out.
-        if trail.trace is not None and trail.trace.recorded and self.caller is not NOBODY:
+        if trail.trace is not None and self.caller is not NOBODY:
             trail.trace.end(method, ending.code, self._attributes(ending), ended_s)
 
     def _attributes(self, ending: Ending) -> dict[str, str | int]:

@@ -305,10 +305,10 @@ class Exchange:
     ) -> Answer:
         method, outcome = call.method, _UNREACHABLE
         began_s = time.monotonic()
-        span_id, headers, trace = 0, None, context.trail.trace
-        if trace is not None:
-            span_id = trace.new_span()
-            headers = {traces.HEADER: trace.header(span_id)} if self.sends_trace else None
+        trace, trace_id = context.trail.trace, context.trail.trace_id
+        span_id, headers = traces.new_span() if trace is not None else 0, None
+        if trace_id and self.sends_trace:
+            headers = {traces.HEADER: traces.header(trace_id, span_id)}
         try:
             told = await self.transport.post(_PATH + method, _query(token), body, deadline, headers)
             told_s = time.monotonic()
