@@ -103,6 +103,8 @@ class Trail:
     token_s: float = 0.0
     upstream_s: float = 0.0
     attempts: int = 0
+    upstream_outcome: str = "-"
+    """What the last request to the upstream came to, as its metric calls it."""
     upstream_code: int = 0
     log_id: int = 0
     bytes_in: int = 0

@@ -148,6 +148,9 @@ ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024
 """Of one HTTP request there: its first line with all headers."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+SILENT_S: Final = 30.0
+"""An upstream that answers nothing for so long, with so many requests sent, gets a line."""
+SILENT_CALLS: Final = 5
 LOG_CHARS_WAITING_MAX: Final = 4_000_000
 """Of lines that wait to be written to the log; further ones are lost, and counted."""
 LOG_FLUSH_S: Final = 1.0

@@ -97,6 +97,11 @@ def _facades(healthy: str, ready: str) -> Series:
     }
 
 
+def _posts(outcome: str, step: float) -> Series:
+    labels = f'library="l",method="search",outcome="{outcome}"'
+    return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
+
+
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
@@ -204,6 +209,11 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         _breaker("1 0 0 0 " * (STEPS // 4)) | _UNSETTLED,
         {"AddsUnsettled": 1},
     ),
+    "one that hangs: no breaker opens": (
+        _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
+        {"UpstreamDown": 1},
+    ),
+    "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (
         _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),
         {"UpstreamDown": 1, "AddsUnsettled": 1},

@@ -60,6 +60,7 @@ class AccessRecord(logging.LogRecord):
             f'"log_id":{ending.log_id or trail.log_id},"ms":{self.seconds * 1000:.1f},'
             f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
             f'"token_ms":{trail.token_s * 1000:.1f},"upstream_ms":{trail.upstream_s * 1000:.1f},'
+            f'"upstream_outcome":"{trail.upstream_outcome}",'
             f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
             f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
             f'"items":"{_items(trail) if trail.items else "-"}",'

@@ -69,6 +69,8 @@ _DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": wire_format.batch_d
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
 _OK: Final = Ending("OK")
 _LEFT: Final = Ending("CANCELLED", blame="caller")
+_CUT_OFF: Final = Ending("UNAVAILABLE", ServerDraining.reason, ServerDraining.blame)
+"""By the end of the replica, in gRPC's own words."""
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +156,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 answer = await answered(call, grpc_context)
             except asyncio.CancelledError:
-                call.ended(_LEFT)
+                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
@@ -197,7 +199,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                         yield content
                         stream.answered()
             except (asyncio.CancelledError, GeneratorExit):
-                call.ended(_LEFT)
+                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)

@@ -50,6 +50,8 @@ _REPLAYS_MAX: Final = 2
 """Of a call whose token was rejected: with what may be the same token, and with another one."""
 _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
+_TIMEOUT: Final = "TIMEOUT"
+"""It was sent, and no answer came in time."""
 _CANCELLED: Final = "CANCELLED"
 _HTTP_OK: Final = 200
 _HTTP_REFUSED: Final = 400
@@ -323,10 +325,14 @@ class Exchange:
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason
             raise
+        except TransportFailure as failure:
+            outcome = _TIMEOUT if failure.unanswered else _UNREACHABLE
+            raise
         except asyncio.CancelledError:
             outcome = _CANCELLED
             raise
         finally:
+            context.trail.upstream_outcome = outcome
             self.counters.post(method, outcome, time.monotonic() - began_s)
             if trace is not None:
                 trace.part(f"upstream {method}", began_s, span_id=span_id, outcome=outcome)
