@@ -33,13 +33,14 @@ LAYERS = [
     {"library"},
     {"audit", "images", "upstream", "identity"},
     {"call_context", "counters", "periodic_task", "redaction", "turns"},
-    {"settings", "limits", "errors", "time_limit", "traces", "small_file"},
+    {"settings", "settings_places", "limits", "errors", "time_limit", "traces", "small_file"},
 ]
 """From the top down. A folder or module may import what lies below it, and itself; beside itself
 only in the two lowest layers, whose modules are single files."""
 BESIDE = {
     ("errors", "limits"),
     ("settings", "limits"),
+    ("settings", "settings_places"),
     ("settings", "small_file"),
     ("small_file", "limits"),
     ("traces", "limits"),
