@@ -44,11 +44,13 @@ from pydantic_settings import (
 )
 
 from productsearch_service import limits, small_file
+from productsearch_service.settings_places import Places
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
 _NOT_OURS: Final = tuple(PREFIX + part for part in ("ENGINE_", "CLI_", "LIBRARIES__"))
 """Variables of the engine and of the command line; those of libraries are read elsewhere."""
+_MAY_BE_EMPTY: Final = ("settings", "admin_listen", "metrics_listen", "traces_endpoint")
 _PORT_MAX: Final = 65535
 _PORT_DIGITS: Final = 5
 
@@ -340,8 +342,10 @@ class Settings(BaseSettings):
 def read_settings(kind: type[Settings] = Settings) -> Settings:
     """Return the settings of this process, as a ``kind``; raise SettingsError."""
     file = os.environ.get(FILE_VARIABLE)
+    content = b""
     if file and not Path(file).is_file():
-        raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
+        what = "is a directory" if Path(file).is_dir() else "no such file"
+        raise SettingsError(f"{FILE_VARIABLE}: {what}: {file}")
     if file:
         try:
             content = small_file.read(Path(file))
@@ -352,12 +356,16 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
     wrong = [
         f"{name}: no such setting{_nearest(name, _variables())}" for name in _unknown_variables()
     ]
+    if empty := _empty_variables():
+        raise SettingsError("\n".join(wrong + empty))
+    places = Places(Path(file) if file else None, content, PREFIX)
     try:
         settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
-        wrong += [_line(problem) for problem in error.errors(include_input=False)]
-        if not file:
-            wrong = [_NO_FILE if line == _NO_LIBRARIES else line for line in wrong]
+        for problem in error.errors(include_input=False):
+            wrong.append(_line(problem, places))
+            if not file and wrong[-1] == _NO_LIBRARIES:
+                wrong[-1] = _NO_FILE
     except tomllib.TOMLDecodeError as error:
         wrong.append(f"{file}: is not TOML: {error}")
     except RecursionError:
@@ -379,6 +387,17 @@ def _unknown_variables() -> list[str]:
         name
         for name in os.environ
         if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
+    )
+
+
+def _empty_variables() -> list[str]:
+    """Return a line for each variable that is empty, where that is no value."""
+    return sorted(
+        f"{name}: is empty; unset it, or give it a value"
+        for name, value in os.environ.items()
+        if not value
+        and name.removeprefix(PREFIX).lower() not in _MAY_BE_EMPTY
+        and (name in _variables() or name.startswith(f"{PREFIX}LIBRARIES__"))
     )
 
 
@@ -439,11 +458,13 @@ def sentence_of(problem: Any) -> str:
     return str(problem["msg"].removeprefix("Value error, "))
 
 
-def _line(problem: Any) -> str:
-    """Return a line for each thing that is wrong with a setting, with its name."""
+def _line(problem: Any, places: Places) -> str:
+    """Return a line for each thing that is wrong with a setting, with its name and its place."""
     path = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "settings"
     hint = ""
     if problem["type"] == "extra_forbidden":
         *parents, name = problem["loc"]
         hint = _nearest(str(name), (LibrarySettings if parents else Settings).model_fields)
-    return "\n".join(f"{path}: {line}{hint}" for line in sentence_of(problem).splitlines())
+    place = places.of(tuple(str(part) for part in problem["loc"] if part != "[key]"))
+    where = place and f" ({place})"
+    return "\n".join(f"{path}: {line}{hint}{where}" for line in sentence_of(problem).splitlines())

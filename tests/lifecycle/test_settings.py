@@ -96,7 +96,62 @@ def test_wrong_settings(
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
     with pytest.raises(SettingsError) as wrong:
         read_settings()
-    assert says in str(wrong.value).splitlines()
+    assert says in [line.partition(f" ({file}")[0] for line in str(wrong.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (f"# c\nreplica = 2\n[libraries.default]\n{LIBRARY}", "2: replica: is not a setting"),
+        (f"\n\nlisten = 5\n[libraries.default]\n{LIBRARY}", "3: listen: must be text"),
+        (f"[libraries.default]\n{LIBRARY}quota_qps = -1\n", "5: libraries.default.quota_qps:"),
+        (f'[libraries.default]\n{LIBRARY}[libraries."b"]\nqps=1\n', "6: libraries.b.qps: is not"),
+        (f"libraries.a.qps = 1\n[libraries.default]\n{LIBRARY}", "1: libraries.a.qps: is not"),
+        ('sidecars = [\n "10.0.0.0/8",\n]\nreplicas = 0\n', "4: replicas: must be 1 or more"),
+        ('policy_file = """\nreplicas = 1\n"""\nreplicas = 0\n', "4: replicas: must be 1"),
+        ("[libraries.default]\n", "1: libraries.default: set credentials_dir"),
+        ("[[libraries]]\nx = 1\n", "1: libraries: must be a table"),
+    ],
+)
+def test_wrong_settings_have_their_line(
+    content: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the file, or the nearest table around what is missing."""
+    file = tmp_path / "settings.toml"
+    file.write_text(content)
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    number, _, says = line.partition(": ")
+    told = [one for one in str(wrong.value).splitlines() if one.startswith(says)]
+    assert [f"({file}, line {number})"] == [one[-len(f"({file}, line {number})") :] for one in told]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LISTEN", "127.0.0.1:70000", "listen: the port must be 0 to 65535 (PRODUCTSEARCH_LISTEN)"),
+        (
+            "LIBRARIES__DEFAULT__QUOTA_QPS",
+            "many",
+            "libraries.default.quota_qps: must be a number "
+            "(PRODUCTSEARCH_LIBRARIES__DEFAULT__QUOTA_QPS)",
+        ),
+        ("REPLICAS", "", "PRODUCTSEARCH_REPLICAS: is empty; unset it, or give it a value"),
+        ("POLICY_FILE", "", "PRODUCTSEARCH_POLICY_FILE: is empty; unset it, or give it a value"),
+    ],
+)
+def test_what_a_variable_has_wrong_is_not_sought_in_the_file(
+    name: str, value: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable wins over the file, and is named where both have the setting."""
+    file = tmp_path / "settings.toml"
+    file.write_text(f'listen = "127.0.0.1:1"\nreplicas = 1\n[libraries.default]\n{LIBRARY}')
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    monkeypatch.setenv(f"PRODUCTSEARCH_{name}", value)
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert [says] == str(wrong.value).splitlines()
 
 
 def test_toml_errors_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
