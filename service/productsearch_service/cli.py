@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -95,6 +96,9 @@ def _serve() -> int:
     if os.getpid() == 1:
         # Orphans of whoever is started beside us in the container become our children.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with suppress(ChildProcessError):  # those that ended before
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
     import uvloop
 
@@ -190,15 +194,18 @@ def _doctor(*, json: bool, limit_s: float) -> int:
 
 
 def _settings_check(file: Path) -> int:
+    from productsearch_service.server.concerns import certificates_near_their_end, concerns
     from productsearch_service.server.files import CheckedSettings
     from productsearch_service.settings import FILE_VARIABLE, SettingsError, read_settings
 
     os.environ[FILE_VARIABLE] = str(file)
     try:
-        read_settings(CheckedSettings)
+        settings = read_settings(CheckedSettings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CANNOT_START
+    for concern in (*concerns(settings), *certificates_near_their_end(settings)):
+        sys.stdout.write(f"warning: {concern}\n")
     sys.stdout.write(f"{file}: the service can start with it\n")
     return 0
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 Keys = tuple[str, ...]
 
 
 class Places:
-    """The places of settings in one file (None: there is none) and in the environment.
+    """The places of settings in one file (empty: there is none) and in the environment.
 
     ``prefix`` begins the names of variables, in which ``__`` stands between the keys.
     """
 
-    def __init__(self, file: Path | None, content: bytes, prefix: str) -> None:
-        self._file = file
+    def __init__(self, file: str, content: bytes, prefix: str) -> None:
+        self.file = file
         self._prefix = prefix
         self._lines: dict[Keys, int] = {}
         for keys, number in _lines_of(content.decode("utf-8", "replace")):
@@ -34,8 +33,13 @@ class Places:
             if variable in variables:
                 return variables[variable]
             if keys[:end] in self._lines:
-                return f"{self._file}, line {self._lines[keys[:end]]}"
-        return str(self._file or "")
+                return f"{self.file}, line {self._lines[keys[:end]]}"
+        first = self._prefix + "__".join((*keys, "")).upper()
+        return min((name for name in variables if name.startswith(first)), default=self.file)
+
+    def below(self, table: str) -> list[str]:
+        """Return the names of a table's tables in the file."""
+        return sorted({keys[1] for keys in self._lines if keys[0] == table and keys[1:]})
 
 
 def _lines_of(text: str) -> Iterator[tuple[Keys, int]]:

@@ -33,7 +33,18 @@ LAYERS = [
     {"library"},
     {"audit", "images", "upstream", "identity"},
     {"call_context", "counters", "periodic_task", "redaction", "turns"},
-    {"settings", "audit_chain", "settings_places", "limits", "errors", "time_limit", "traces", "small_file"},
+    {
+        "settings",
+        "audit_chain",
+        "settings_places",
+        "limits",
+        "errors",
+        "time_limit",
+        "traces",
+        "small_file",
+        "settings_words",
+        "toml_text",
+    },
 ]
 """From the top down. A folder or module may import what lies below it, and itself; beside itself
 only in the two lowest layers, whose modules are single files."""
@@ -41,8 +52,11 @@ BESIDE = {
     ("errors", "limits"),
     ("settings", "limits"),
     ("settings", "settings_places"),
+    ("settings", "settings_words"),
+    ("settings", "toml_text"),
     ("settings", "small_file"),
     ("small_file", "limits"),
+    ("toml_text", "small_file"),
     ("traces", "limits"),
 }
 GRPC = {"rpc", "server", "observability"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,7 +45,7 @@ def start(folder: Path, **settings: str | Path) -> tuple[int, list[str]]:
 
 def placed(line: str) -> str:
     """Return a line with the variable that its setting comes from."""
-    name = line.partition(":")[0].partition(".")[0].upper()
+    name = re.split(r"[:.,]", line)[0].upper()
     return f"{line} (PRODUCTSEARCH_{name})"
 
 
@@ -81,14 +82,15 @@ def test_everything_that_is_wrong_is_told_at_once(tls: Path) -> None:
         *map(
             placed,
             [
-                "default_library: must be one of libraries",
-                "admin_listen: must be host:port",
+                "default_library: must be one of libraries, not 'shoes'",
+                "admin_listen: must be host:port, not 'nowhere'",
                 "tls_key_file: DIR/two.key: is not the key of DIR/one.crt",
                 "tls_client_ca_file: DIR/not.pem: holds no PEM certificates of a CA",
-                "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
-                f"policy_file: rule 1: methods: 'Find' is none of {methods}",
-                f"policy_file: rule 1: methods: 'Add' is none of {methods}",
-                "drain_delay_s: must be 0 or more",
+                "sidecars, entry 1: must be an IP network without host bits, such as 10.0.0.0/8, "
+                "not '10.0.0.1/8'",
+                f"policy_file: DIR/policy.toml: rule 1: methods: 'Find' is none of {methods}",
+                f"policy_file: DIR/policy.toml: rule 1: methods: 'Add' is none of {methods}",
+                "drain_delay_s: must be 0 or more, not '-1'",
             ],
         )
     ] == said
