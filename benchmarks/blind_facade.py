@@ -9,8 +9,7 @@ import sys
 from typing import Any
 
 from productsearch_service import cli
-from productsearch_service.counters import LibraryCounters, RpcCounters
-from productsearch_service.rpc.access_record import AccessLog
+from productsearch_service.counters import Batch, LibraryCounters
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -19,9 +18,8 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def _main() -> int:
     for kind, names in (
-        (RpcCounters, ("ended", "failed", "item")),
-        (LibraryCounters, ("post", "retry", "breaker_refused", "token", "paced")),
-        (AccessLog, ("write",)),
+        (Batch, ("add",)),
+        (LibraryCounters, ("retry", "breaker_refused", "token")),
     ):
         for name in names:
             if not callable(getattr(kind, name)):

@@ -141,7 +141,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Attempts at the upstream by outcome",
                 "reqps",
-                "UNREACHABLE got no answer; other words are what its answers became.",
+                "UNREACHABLE and TIMEOUT got no answer; other words are what its answers became.",
                 (
                     (
                         _rate("productsearch_upstream_calls_total", "outcome", where=_LIBRARY),

@@ -95,6 +95,24 @@ def _seen(reason: str) -> str:
     return _grown(f'{_ERRORS}{{reason="{reason}"}}', "reason")
 
 
+def _seen_of_others(reason: str) -> str:
+    """Return whether a reason is seen of a library whose upstream is not down.
+
+    One that goes down leaves answers cut and adds unsettled behind: one incident, one alert.
+    """
+    down = 'ALERTS{alertname="UpstreamDown",alertstate="firing"}[<30m>]'
+    seen = _grown(f'{_ERRORS}{{reason="{reason}"}}', "library", "<20m>")
+    return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
+
+
+_POSTS: Final = "productsearch_upstream_calls_total"
+_NO_ANSWER: Final = "TIMEOUT|UNREACHABLE|CANCELLED"
+_SILENT: Final = (
+    f'sum by (library) (rate({_POSTS}{{outcome="TIMEOUT"}}[<5m>])) > 0 unless on (library)'
+    f' sum by (library) (rate({_POSTS}{{outcome!~"{_NO_ANSWER}"}}[<5m>])) > 0'
+)
+"""Requests go out and none is answered; where callers' own deadlines end them no breaker opens."""
+
 _SLOTS: Final = "productsearch_caller_slots_total"
 _ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
 _REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
@@ -146,26 +164,28 @@ ALERTS: Final = (
     ),
     Alert(
         name="UpstreamDown",
-        expr="max by (library) (min_over_time(productsearch_breaker_open[<1m>])) == 1",
+        expr="max by (library) (min_over_time(productsearch_breaker_open[<1m>])) == 1"
+        f" or ({_SILENT})",
         lasts="<1m>",
         severity="page",
-        says="the upstream of library {{ $labels.library }} fails; calls are kept away from it",
+        says="the upstream of library {{ $labels.library }} fails, or answers nobody",
         reasons=("UPSTREAM_UNAVAILABLE",),
     ),
     Alert(
         name="UpstreamUnreadable",
-        expr=_seen("UPSTREAM_PROTOCOL"),
-        lasts="<5m>",
+        expr=_seen_of_others("UPSTREAM_PROTOCOL"),
+        lasts="<10m>",
         severity="ticket",
-        says="the upstream answers what is in no table",
+        says="the upstream of library {{ $labels.library }} answers what is in no table",
         reasons=("UPSTREAM_PROTOCOL",),
     ),
     Alert(
         name="AddsUnsettled",
-        expr=_seen("ADD_OUTCOME_UNKNOWN"),
-        lasts="<5m>",
+        expr=_seen_of_others("ADD_OUTCOME_UNKNOWN"),
+        lasts="<10m>",
         severity="ticket",
-        says="adds whose outcome is not known; callers repeat them with KEEP",
+        says="the upstream of library {{ $labels.library }} answers, and not to all adds: the"
+        " outcome of some is not known",
         reasons=("ADD_OUTCOME_UNKNOWN",),
     ),
     Alert(

@@ -49,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = "the database" if chosen.database else str(chosen.data)
         print(f"productsearch-engine: {error} in {place}", file=sys.stderr)
         return 1
-    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, OSError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"productsearch-engine: {told}", file=sys.stderr)
+        return 1
+    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
@@ -88,9 +92,14 @@ def _make_folder(folder: Path) -> None:
 
     Folders that are there stay as they are.
     """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"data: {folder}: is not a directory; choose another --data")
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(exist_ok=True)
+        try:
+            each.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"data: {each}: {error.strerror}; choose another --data") from None
         each.chmod(0o711)  # whatever the umask is
 
 

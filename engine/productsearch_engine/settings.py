@@ -6,6 +6,7 @@ what the settings are for and opens no file.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
@@ -20,6 +21,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
+_PORT_MAX = 65535
 _ONNX = "onnx:"
 _COLLECTOR = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 
@@ -65,7 +67,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     }
     values |= {name: value for name, value in flags.items() if value is not None}
     wrong = [
-        f"{name}: no such setting"
+        f"{name}: no such setting{_nearest(name)}"
         for name in environment
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _NAMES
     ]
@@ -89,8 +91,22 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         traces_endpoint=_collector(values.get("traces_endpoint", ""), wrong),
     )
     if wrong:
-        raise SettingsError("\n".join(wrong))
+        raise SettingsError("\n".join(line + _place(line, environment, flags) for line in wrong))
     return settings
+
+
+def _place(line: str, environment: Mapping[str, str], flags: Mapping[str, str | None]) -> str:
+    """Return the flag, or else the variable, of the setting that begins a line."""
+    name = line.partition(":")[0]
+    if flags.get(name) is not None:
+        return f" (--{name.replace('_', '-')})"
+    variable = PREFIX + name.upper()
+    return f" ({variable})" if variable in environment else ""
+
+
+def _nearest(variable: str) -> str:
+    near = difflib.get_close_matches(variable, [PREFIX + name.upper() for name in _NAMES], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _embedding(name: str) -> str:
@@ -109,40 +125,43 @@ def _default_data() -> Path:
 
 def _address(text: str, wrong: list[str]) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    bare = host.removeprefix("[").removesuffix("]")
     try:
-        ipaddress.ip_address(host)
-        if not 0 <= int(port) <= 65535:
-            raise ValueError  # noqa: TRY301 - one message for all that is wrong with it
+        address = ipaddress.ip_address(bare)
     except ValueError:
-        wrong.append(f"listen: not address:port: {text!r}")
+        wrong.append(f"listen: must be an IP address and a port, as 127.0.0.1:8190, not {text!r}")
         return "", 0
-    return host, int(port)
+    if address.version == 6 and host == bare:
+        wrong.append(f"listen: an IPv6 address stands in brackets, as [::1]:8190, not {text!r}")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _PORT_MAX:
+        wrong.append(f"listen: the port must be 0 to {_PORT_MAX}, not {port!r}")
+        return "", 0
+    return bare, int(port)
 
 
 def _boolean(name: str, values: Mapping[str, str], wrong: list[str]) -> bool:
     text = values.get(name, "").lower()
     if text not in _TRUE + _FALSE:
-        wrong.append(f"{name}: not true or false: {text!r}")
+        wrong.append(f"{name}: must be true or false, not {text!r}")
     return text in _TRUE
 
 
 def _number(name: str, values: Mapping[str, str], wrong: list[str], default: int, most: int) -> int:
     text = values.get(name, str(default))
     if not text.isdecimal() or not 1 <= int(text) <= most:
-        wrong.append(f"{name}: not a number from 1 to {most}: {text!r}")
+        wrong.append(f"{name}: must be a whole number from 1 to {most}, not {text!r}")
         return 1
     return int(text)
 
 
 def _collector(url: str, wrong: list[str]) -> str:
     if url and not _COLLECTOR.fullmatch(url):
-        wrong.append("traces_endpoint: not http://host:port/v1/traces, without user and query")
+        wrong.append("traces_endpoint: must be http://host:port/v1/traces, without user and query")
     return url
 
 
 def _level(values: Mapping[str, str], wrong: list[str]) -> str:
     text = values.get("log_level", "info").lower()
     if text not in LOG_LEVELS:
-        wrong.append(f"log_level: none of {', '.join(LOG_LEVELS)}: {text!r}")
+        wrong.append(f"log_level: must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text

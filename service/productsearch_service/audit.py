@@ -1,20 +1,18 @@
 """The audit stream: who added, changed or deleted what, when, and with what result.
 
 One JSON line for each write, in a file of its own. Each line holds the digest of the line before
-and its own, so that a line that was changed, removed or put in is found (``verify``). Who can write
-the file can also write it anew: the log names a digest now and then, and logs are kept elsewhere.
+and its own, so that a line that was changed, removed or put in is found (``audit_chain``). Who can
+write the file can also write it anew: the log names a digest now and then, and logs are kept
+elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import queue
-import re
 import threading
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +20,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from productsearch_service import limits
+from productsearch_service.audit_chain import FIRST, LINE, digest
 from productsearch_service.redaction import redact
 
 _log = logging.getLogger(__name__)
 
-_FIRST: Final = "0" * 64
-"""What the first line has in place of the digest before."""
-_LINE: Final = re.compile(
-    r'(\{"seq":(\d+),.*"previous":"([0-9a-f]{64})"),"digest":"([0-9a-f]{64})"\}'
-)
 _TAIL_BYTES: Final = 65_536
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -123,7 +117,7 @@ class Audit:
     def _line(self, members: dict[str, str | int]) -> str:
         self._seq += 1
         text = _encode({"seq": self._seq} | members | {"previous": self._previous})
-        self._previous = _digest(text[:-1])
+        self._previous = digest(text[:-1])
         return f'{text[:-1]},"digest":"{self._previous}"}}\n'
 
     def _follow_rotation(self) -> None:
@@ -151,10 +145,6 @@ def _members(write: Write) -> dict[str, str | int]:
     }
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _open(path: Path) -> IO[bytes]:
     """Open a file to append to, for its owner alone; raise OSError."""
     file = path.open("ab", buffering=0)
@@ -175,47 +165,5 @@ def _opened(path: Path) -> tuple[IO[bytes], int, str]:
         tail = read.read().decode("utf-8", "replace")
     if tail and not tail.endswith("\n"):
         file.write(b"\n")  # a line that was cut off stays as it is, and apart
-    found = [line for line in map(_LINE.fullmatch, tail.splitlines()) if line is not None]
-    return (file, int(found[-1][2]), found[-1][4]) if found else (file, 0, _FIRST)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check of the chain found: whole lines, the last digest, and what is wrong where."""
-
-    lines: int
-    last: str
-    wrong: tuple[str, ...]
-    cut: tuple[str, ...]
-    """Lines that were cut off, as by a crash; no line is missing because of them."""
-
-
-def verify(files: Iterable[Path]) -> Verdict:
-    """Check the chain through files, the oldest first; raise OSError.
-
-    The first line may follow one of an older file that is not given.
-    """
-    wrong, cut = [], []
-    lines, previous, seq = 0, "", 0
-    for path in files:
-        for number, text in enumerate(_texts(path), start=1):
-            line = _LINE.fullmatch(text)
-            where = f"{path}:{number}"
-            if line is None:
-                cut.append(f"{where}: is no line of an audit stream; it may have been cut off")
-                continue
-            if _digest(line[1]) != line[4]:
-                wrong.append(f"{where}: was changed")
-            elif previous and (line[3] != previous or int(line[2]) != seq + 1):
-                wrong.append(
-                    f"{where}: does not follow the line before: lines are missing or moved"
-                )
-            lines, previous, seq = lines + 1, line[4], int(line[2])
-    return Verdict(lines, previous, tuple(wrong), tuple(cut))
-
-
-def _texts(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for text in file:
-            if text != "\n":
-                yield text.rstrip("\n")
+    found = [line for line in map(LINE.fullmatch, tail.splitlines()) if line is not None]
+    return (file, int(found[-1][2]), found[-1][4]) if found else (file, 0, FIRST)

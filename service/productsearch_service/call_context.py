@@ -103,6 +103,8 @@ class Trail:
     token_s: float = 0.0
     upstream_s: float = 0.0
     attempts: int = 0
+    upstream_outcome: str = "-"
+    """What the last request to the upstream came to, as its metric calls it."""
     upstream_code: int = 0
     log_id: int = 0
     bytes_in: int = 0
@@ -111,7 +113,9 @@ class Trail:
     """A breaker refused the call: it says nothing new of the upstream."""
     items: Counter[tuple[str, str]] | None = None
     trace: Trace | None = None
-    """None: there are no traces."""
+    """None: the RPC is not recorded."""
+    trace_id: str = ""
+    """The trace that it belongs to, recorded or not; empty: there are no traces."""
 
     @property
     def kept_away(self) -> bool:

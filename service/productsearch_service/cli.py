@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,8 @@ def main() -> int:
     )
     verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
     verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
+    verified.add_argument("--after", metavar="DIGEST", help="that of the line before the first")
+    verified.add_argument("--includes", metavar="DIGEST", help="one that the service's log named")
     doctor = commands.add_parser(
         "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
     )
@@ -76,7 +79,7 @@ def main() -> int:
     if asked.command == "doctor":
         return _doctor(json=asked.json, limit_s=asked.limit)
     if asked.command == "audit":
-        return _audit_verify(asked.files)
+        return _audit_verify(asked.files, asked.after, asked.includes)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -93,6 +96,9 @@ def _serve() -> int:
     if os.getpid() == 1:
         # Orphans of whoever is started beside us in the container become our children.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with suppress(ChildProcessError):  # those that ended before
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
     import uvloop
 
@@ -166,11 +172,11 @@ def _health(address: str) -> int:
     return 0 if status == "SERVING" else 1
 
 
-def _audit_verify(files: list[Path]) -> int:
-    from productsearch_service.audit import verify
+def _audit_verify(files: list[Path], after: str | None, includes: str | None) -> int:
+    from productsearch_service.audit_chain import FIRST, verify
 
     try:
-        verdict = verify(files)
+        verdict = verify(files, after or FIRST, includes or "")
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}\n")
         return _EXIT_CANNOT_START
@@ -188,15 +194,18 @@ def _doctor(*, json: bool, limit_s: float) -> int:
 
 
 def _settings_check(file: Path) -> int:
+    from productsearch_service.server.concerns import certificates_near_their_end, concerns
     from productsearch_service.server.files import CheckedSettings
     from productsearch_service.settings import FILE_VARIABLE, SettingsError, read_settings
 
     os.environ[FILE_VARIABLE] = str(file)
     try:
-        read_settings(CheckedSettings)
+        settings = read_settings(CheckedSettings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CANNOT_START
+    for concern in (*concerns(settings), *certificates_near_their_end(settings)):
+        sys.stdout.write(f"warning: {concern}\n")
     sys.stdout.write(f"{file}: the service can start with it\n")
     return 0
 

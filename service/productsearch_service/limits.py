@@ -156,10 +156,17 @@ ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024
 """Of one HTTP request there: its first line with all headers."""
 ADMIN_TIMEOUT_S: Final = 5.0
 """Longest silence of an HTTP client there."""
+SILENT_S: Final = 30.0
+"""An upstream that answers nothing for so long, with so many requests sent, gets a line."""
+SILENT_CALLS: Final = 5
 LOG_CHARS_WAITING_MAX: Final = 4_000_000
 """Of lines that wait to be written to the log; further ones are lost, and counted."""
 LOG_FLUSH_S: Final = 1.0
 """How long the end of the process waits for them."""
+TOLD_WITHIN_S: Final = 0.02
+"""How long a call that has ended waits to be counted and logged with others."""
+TOLD_TOGETHER_MAX: Final = 64
+"""So many are enough: counting and logging them holds up the event loop for about a millisecond."""
 AUDIT_WAITING_MAX: Final = 100_000
 """Writes that wait for their line of the audit stream; further ones are lost, and counted."""
 AUDIT_TOLD_EVERY: Final = 1000
@@ -169,6 +176,8 @@ CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
 TRACE_PARTS_MAX: Final = 128
 """Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
+TRACES_SENT_TOGETHER: Final = 128
+"""Recorded RPCs whose spans leave in one request to the collector."""
 CERTIFICATE_DAYS_FEW: Final = 14
 """A certificate or a key pair that ends sooner is warned of."""
 LOOP_STALLED_S: Final = 30.0

@@ -2,29 +2,29 @@
 
 The file is named by ``PRODUCTSEARCH_SETTINGS``. Any setting can be given in the environment
 as ``PRODUCTSEARCH_<NAME>``, a library's as ``PRODUCTSEARCH_LIBRARIES__<LIBRARY>__<NAME>``.
-Wrong settings are told all at once, without their values, which may be secrets. So is what is wrong
-with the files that they name, which ``server.files`` checks.
+Wrong settings are told all at once, each with the line or the variable that has it; values that may
+be secrets are not told. So is what is wrong with the files that they name, which ``server.files``
+checks.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import logging
 import os
 import re
-import tomllib
-from collections.abc import Iterable
+import ssl
 from contextlib import suppress
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     DirectoryPath,
     Field,
@@ -43,16 +43,24 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from productsearch_service import limits, small_file
+from productsearch_service import limits, small_file, toml_text
+from productsearch_service.settings_places import Places
+from productsearch_service.settings_words import (
+    MISSING,
+    nearest,
+    nearest_variable,
+    sentence_of,
+    value_of,
+)
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
 _NOT_OURS: Final = tuple(PREFIX + part for part in ("ENGINE_", "CLI_", "LIBRARIES__"))
 """Variables of the engine and of the command line; those of libraries are read elsewhere."""
+_MAY_BE_EMPTY: Final = ("settings", "admin_listen", "metrics_listen", "traces_endpoint")
 _PORT_MAX: Final = 65535
 _PORT_DIGITS: Final = 5
 
-_NEAR: Final = 0.7
 _EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 _FIELD: Final = re.compile(r'field "(\w+)"')
 
@@ -67,6 +75,12 @@ def host_and_port(address: str) -> tuple[str, int]:
     if len(port) > _PORT_DIGITS or int(port) > _PORT_MAX:
         raise ValueError(f"the port must be 0 to {_PORT_MAX}")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _same_port(one: str, other: str) -> bool:
+    (host, port), (other_host, other_port) = host_and_port(one), host_and_port(other)
+    meets = host == other_host or not (host.strip("0.:") and other_host.strip("0.:"))
+    return bool(port and port == other_port and meets)
 
 
 def is_loopback(host: str) -> bool:
@@ -93,13 +107,42 @@ def _address(value: str) -> str:
     return value
 
 
+def _url(value: str) -> SplitResult | None:
+    """Return the parts of an http or https URL; None if it is none, or has a user in it."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return None
+    named = parts.hostname is not None and re.fullmatch(r"[\w.:%-]+", parts.hostname)
+    sound = parts.scheme in ("http", "https") and named and port != 0 and not parts.fragment
+    return parts if sound and parts.username is None and parts.password is None else None
+
+
+def _named(value: object) -> object:
+    """Refuse the empty path: it would mean the folder that the service was started in."""
+    if value == "":
+        raise ValueError("is empty; leave it out, or give a path")
+    return value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - for pydantic
+    return value
+
+
 def _collector(value: str) -> str:
     """Check the URL of a collector; its user and password would be logged, so it has none."""
     if not value:
         return value
-    parts = urlsplit(value)
-    sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
-    if not sound or parts.username or parts.password or parts.query:
+    parts = _url(value)
+    sound = parts is not None and not parts.query and parts.path.strip("/")
+    if not sound:
         raise ValueError("must be http://host:port/v1/traces, without a user and a query")
     with suppress(ModuleNotFoundError):
         if find_spec(_EXPORTER) is not None:
@@ -118,6 +161,9 @@ def _warns_of_no_effect(advice: str) -> AfterValidator:
     return AfterValidator(warn)
 
 
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+PathGiven = Annotated[Path, BeforeValidator(_named)]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(lambda value: value and _address(value))]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -130,7 +176,9 @@ class SettingsError(ValueError):
 class LibrarySettings(BaseModel):
     """One library: where its upstream is, its key pair and its quota."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     base_url: str = "https://aip.baidubce.com"
     """Scheme and host of the upstream; http only to this machine."""
@@ -139,57 +187,69 @@ class LibrarySettings(BaseModel):
     ignore them and answer as if they had not been sent, so for it they are FIELD_INVALID."""
     send_trace: bool | None = None
     """Send ``traceparent`` there, the trace that a call belongs to; None: to the engine only."""
-    credentials_dir: DirectoryPath | None = None
+    credentials_dir: Annotated[DirectoryPath, BeforeValidator(_named)] | None = None
     """Directory with the files api_key and secret_key."""
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     """The pair itself, for trying out; files are for everything else."""
     key_pair_ends: date | None = None
     """The day, such as 2027-01-31, from which the key pair is not to be used any more."""
-    credentials_poll_s: Annotated[float, Field(gt=0)] = limits.CREDENTIALS_POLL_S
+    credentials_poll_s: Annotated[Number, Field(gt=0)] = limits.CREDENTIALS_POLL_S
     """Seconds between two looks for a new pair in credentials_dir."""
-    ca_bundle: FilePath | None = None
+    ca_bundle: Annotated[FilePath, BeforeValidator(_named)] | None = None
     """Certificates to trust instead of certifi's, PEM."""
-    quota_qps: Annotated[float, Field(ge=0)] = 10.0
+    quota_qps: Annotated[Number, Field(ge=0)] = 10.0
     """Calls per second of the key; 0: no quota."""
-    search_cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0
+    search_cache_ttl_s: Annotated[Number, Field(ge=0)] = 0.0
     """Seconds that an identical search is answered from memory; 0: never. A write empties the cache
     of the replica that made it; other replicas show their cached pages until these seconds end."""
-    search_cache_bytes: Annotated[int, Field(ge=1)] = limits.SEARCH_CACHE_BYTES
+    search_cache_bytes: Annotated[Whole, Field(ge=1)] = limits.SEARCH_CACHE_BYTES
     """Memory for cached pages, in bytes; the least recently used ones make room."""
     search_cache_entries: Annotated[
-        int | None, Field(ge=1), _warns_of_no_effect("set search_cache_bytes")
+        Whole | None, Field(ge=1), _warns_of_no_effect("set search_cache_bytes")
     ] = None
     """Has no effect any more: the cache is bounded by search_cache_bytes. Read for one release."""
 
-    connect_timeout_s: Annotated[float, Field(gt=0)] = limits.CONNECT_TIMEOUT_S
+    connect_timeout_s: Annotated[Number, Field(gt=0)] = limits.CONNECT_TIMEOUT_S
     """Seconds for a new connection to the upstream, TLS included."""
-    send_stall_timeout_s: Annotated[float, Field(gt=0)] = limits.SEND_STALL_TIMEOUT_S
+    send_stall_timeout_s: Annotated[Number, Field(gt=0)] = limits.SEND_STALL_TIMEOUT_S
     """Seconds that sending a request may stand still; a slow line that moves has the deadline."""
-    read_timeout_s: Annotated[float, Field(gt=0)] = limits.READ_TIMEOUT_S
+    read_timeout_s: Annotated[Number, Field(gt=0)] = limits.READ_TIMEOUT_S
     """Seconds from the end of a request to the end of its answer."""
-    call_timeout_s: Annotated[float, Field(gt=0)] = limits.CALL_CAP_S
+    call_timeout_s: Annotated[Number, Field(gt=0)] = limits.CALL_CAP_S
     """Seconds for one call of the upstream with its waits and retries; the caller's deadline may
     end it before."""
-    attempts_max: Annotated[int, Field(ge=1)] = limits.ATTEMPTS_MAX
+    attempts_max: Annotated[Whole, Field(ge=1)] = limits.ATTEMPTS_MAX
     """Attempts of one call, the first one included."""
-    breaker_failures: Annotated[int, Field(ge=1)] = limits.BREAKER_FAILURES
+    breaker_failures: Annotated[Whole, Field(ge=1)] = limits.BREAKER_FAILURES
     """Failures of the upstream in a row that open the circuit breaker."""
-    breaker_open_s: Annotated[float, Field(gt=0)] = limits.BREAKER_FIRST_S
+    breaker_open_s: Annotated[Number, Field(gt=0)] = limits.BREAKER_FIRST_S
     """Seconds from opening to the first probe; doubles with each failed probe."""
-    breaker_open_max_s: Annotated[float, Field(gt=0, validate_default=True)] = limits.BREAKER_MAX_S
+    breaker_open_max_s: Annotated[Number, Field(gt=0, validate_default=True)] = limits.BREAKER_MAX_S
     """Longest time between two probes, in seconds; breaker_open_s or more."""
 
     @field_validator("base_url")
     @classmethod
     def _no_secret_over_plain_http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise ValueError("must be https://host[:port], without a query")
-        if parts.username or parts.password:
+        if "@" in value:
             raise ValueError("must not hold a user or a password")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        parts = _url(value)
+        if parts is None or parts.query:
+            raise ValueError(
+                "must be https://host[:port], the port 1 to 65535, without a query and blanks"
+            )
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ValueError("must be https: http is for this machine only, it carries secrets")
+        return value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except (ssl.SSLError, OSError):
+                raise ValueError(f"{value}: holds no PEM certificates") from None
         return value
 
     @field_validator("breaker_open_max_s")
@@ -219,11 +279,12 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     libraries: Annotated[dict[LibraryName, LibrarySettings], Field(min_length=1)]
     default_library: Annotated[LibraryName, Field(validate_default=True)] = "default"
-    replicas: Annotated[int, Field(ge=1)] = 1
+    replicas: Annotated[Whole, Field(ge=1)] = 1
     """Replicas that share the quota of the libraries."""
 
     listen: Address = "127.0.0.1:50051"
@@ -235,50 +296,52 @@ class Settings(BaseSettings):
     reflection: bool = False
     """Answer gRPC reflection on ``listen`` too."""
 
-    tls_cert_file: Path | None = None
+    tls_cert_file: PathGiven | None = None
     """Certificate chain for ``listen``, PEM; None: plaintext."""
-    tls_key_file: Annotated[Path | None, Field(validate_default=True)] = None
-    tls_client_ca_file: Annotated[Path | None, Field(validate_default=True)] = None
+    tls_key_file: Annotated[PathGiven | None, Field(validate_default=True)] = None
+    tls_client_ca_file: Annotated[PathGiven | None, Field(validate_default=True)] = None
     """CA certificates of the callers, PEM; None: callers need no certificate."""
-    tls_poll_s: Annotated[float, Field(gt=0)] = 1.0
+    tls_poll_s: Annotated[Number, Field(gt=0)] = 1.0
     """Seconds between two looks for changed certificates and a changed policy."""
     sidecars: tuple[IPvAnyNetwork, ...] = ()
     """Addresses from which x-forwarded-client-cert is believed."""
-    policy_file: Path | None = None
+    policy_file: PathGiven | None = None
     """Who may do what (see policy); None: everyone who can connect may do everything."""
     open_to_network: Annotated[bool, Field(validate_default=True)] = False
     """Lets the service listen beyond this machine without mTLS and without a policy."""
 
-    receive_timeout_s: Annotated[float, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
+    receive_timeout_s: Annotated[Number, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
     """Seconds that the message of a call may take to arrive."""
-    bulk_silence_s: Annotated[float, Field(gt=0)] = limits.BULK_SILENCE_S
+    bulk_silence_s: Annotated[Number, Field(gt=0)] = limits.BULK_SILENCE_S
     """Seconds of silence after which a bulk stream gives way to a new one, if places are short."""
-    connections_max: Annotated[int, Field(ge=1)] = limits.CONNECTIONS_MAX
+    connections_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTIONS_MAX
     """Connections to ``listen``; further ones are closed."""
-    connection_streams_max: Annotated[int, Field(ge=1)] = limits.CONNECTION_STREAMS_MAX
+    connection_streams_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTION_STREAMS_MAX
     """Calls of one connection at the same time; its client keeps further ones waiting."""
-    connection_age_max_s: Annotated[float, Field(ge=0)] = 0.0
+    connection_age_max_s: Annotated[Number, Field(ge=0)] = 0.0
     """Seconds after which a connection is asked to end; 0: never."""
-    drain_delay_s: Annotated[float, Field(ge=0)] = 10.0
+    drain_delay_s: Annotated[Number, Field(ge=0)] = 10.0
     """Seconds of going on after a stop was asked for and health says so."""
-    drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
+    drain_grace_s: Annotated[Number, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
     one_core: Annotated[bool | None, _warns_of_no_effect("leave it out")] = None
     """Has no effect any more: there is one event loop. Read for one release."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
+        "INFO"
+    )
     log_format: Literal["auto", "json", "text"] = "auto"
     """How lines of the log are written; auto: text at a terminal, JSON elsewhere."""
-    audit_file: Path | None = None
+    audit_file: PathGiven | None = None
     """Where each write gets a line: who, what, when, and what came of it; None: nowhere."""
     old_metric_names: bool = False
     """Also count RPCs under the metric names of the release before. Read for one release."""
-    access_log_successes: Annotated[float, Field(ge=0, le=1)] = 1.0
+    access_log_successes: Annotated[Number, Field(ge=0, le=1)] = 1.0
     """The share of successful RPCs that get an access line; each failed one gets its line."""
 
     traces_endpoint: Annotated[str, AfterValidator(_collector)] = ""
     """Where traces go: the URL of a collector that takes OTLP over HTTP, such as
     http://127.0.0.1:4318/v1/traces; empty: there are none. Needs the extra ``traces``."""
-    traces_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    traces_share: Annotated[Number, Field(ge=0, le=1)] = 0.01
     """The share of RPCs without a trace of their caller's that is recorded; the others do as the
     caller's trace says."""
 
@@ -306,6 +369,15 @@ class Settings(BaseSettings):
     def _default_exists(cls, value: str, info: ValidationInfo) -> str:
         if value not in info.data.get("libraries", (value,)):
             raise ValueError("must be one of libraries")
+        return value
+
+    @field_validator("admin_listen", "metrics_listen")
+    @classmethod
+    def _port_of_its_own(cls, value: str, info: ValidationInfo) -> str:
+        for other in ("listen", "admin_listen"):
+            taken = info.data.get(other)
+            if taken and value and _same_port(value, taken):
+                raise ValueError(f"has the port of {other}; give it one of its own")
         return value
 
     @field_validator("tls_key_file")
@@ -339,38 +411,41 @@ class Settings(BaseSettings):
 
 def read_settings(kind: type[Settings] = Settings) -> Settings:
     """Return the settings of this process, as a ``kind``; raise SettingsError."""
-    file = os.environ.get(FILE_VARIABLE)
-    if file and not Path(file).is_file():
-        raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}")
-    if file:
-        try:
-            content = small_file.read(Path(file))
-        except OSError as error:
-            raise SettingsError(f"{file}: {error.strerror}") from None
-        if small_file.has_long_keys(content):
-            raise SettingsError(f"{file}: is nested too deeply")
+    file = os.environ.get(FILE_VARIABLE, "")
+    content = _content(file) if file else b""
     wrong = [
-        f"{name}: no such setting{_nearest(name, _variables())}" for name in _unknown_variables()
+        f"{name}: no such setting{nearest_variable(name, PREFIX, _variables(), _OF_LIBRARY)}"
+        for name in _unknown_variables()
     ]
+    if empty := _empty_variables():
+        raise SettingsError("\n".join(wrong + empty))
+    places = Places(file, content, PREFIX)
     try:
         settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
-        wrong += [_line(problem) for problem in error.errors(include_input=False)]
-        if not file:
-            wrong = [_NO_FILE if line == _NO_LIBRARIES else line for line in wrong]
-    except tomllib.TOMLDecodeError as error:
-        wrong.append(f"{file}: is not TOML: {error}")
-    except RecursionError:
-        wrong.append(f"{file}: is nested too deeply")
-    except UnicodeDecodeError:
-        wrong.append(f"{file}: is not UTF-8")
+        wrong += [_line(problem, places) for problem in error.errors(include_url=False)]
     except ValueError as error:
         field = _FIELD.search(str(error))
         variable = f"{PREFIX}{field[1].upper()}" if field else "a variable"
-        wrong.append(f"{variable}: must be JSON: a list or a table")
+        example = _EXAMPLES.get(field[1] if field else "", "a list or a table")
+        wrong.append(f"{variable}: must be JSON: {example}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
+
+
+def _content(file: str) -> bytes:
+    """Return the content of the settings file, which is TOML; raise SettingsError."""
+    try:
+        content = small_file.read(Path(file))
+        toml_text.parse(content)
+    except FileNotFoundError:
+        raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except toml_text.TomlError as error:
+        raise SettingsError(f"{file}: {error}") from None
+    return content
 
 
 def _unknown_variables() -> list[str]:
@@ -382,68 +457,71 @@ def _unknown_variables() -> list[str]:
     )
 
 
+def _empty_variables() -> list[str]:
+    """Return a line for each variable that is empty, where that is no value."""
+    return sorted(
+        f"{name}: is empty; unset it, or give it a value"
+        for name, value in os.environ.items()
+        if not value
+        and name.removeprefix(PREFIX).lower() not in _MAY_BE_EMPTY
+        and (name in _variables() or name.startswith(f"{PREFIX}LIBRARIES__"))
+    )
+
+
 def _variables() -> set[str]:
     return {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the setting that ``name`` was meant to be, or nothing."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-_SENTENCES: Final = {
-    "missing": "is missing; set it",
-    "extra_forbidden": "is not a setting; remove it, or correct its name",
-    "too_short": "must have at least one entry",
-    "string_pattern_mismatch": "must be 1 to 64 characters of a-z, 0-9, '.', '_' and '-', of which "
-    "the first is a letter or a digit",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than_equal": "must be {le:g} or less",
-    "literal_error": "must be one of {expected}",
-    "path_not_file": "must be the path of a file that exists",
-    "path_not_directory": "must be the path of a directory that exists",
-    "ip_any_network": "must be an IP network without host bits, such as 10.0.0.0/8",
-    "finite_number": "must be a finite number",
-    "date_from_datetime_parsing": "must be a day such as 2027-01-31",
-    "date_from_datetime_inexact": "must be a day such as 2027-01-31",
-    "date_parsing": "must be a day such as 2027-01-31",
+_OF_LIBRARY: Final = frozenset(LibrarySettings.model_fields)
+_EXAMPLES: Final = {
+    "sidecars": 'a list such as ["10.0.0.0/8"]',
+    "libraries": 'a table such as {"default": {"credentials_dir": "/run/secrets/default"}}',
 }
-_NO_LIBRARIES: Final = f"libraries: {_SENTENCES['missing']}"
-_NO_FILE: Final = (
-    f"libraries: is missing; no settings file was named ({FILE_VARIABLE} is not set): name the one "
-    "that has your libraries"
-)
-_KINDS: Final = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "path": "a path",
-    "tuple": "a list",
-    "dict": "a table",
-    "date": "a day such as 2027-01-31",
-    "model": "a table",
-}
-"""What a value must be, by the first word of pydantic's name for the problem."""
+_OPEN: Final = "listen is open to the network"
 
 
-def sentence_of(problem: Any) -> str:
-    """Return what pydantic found wrong with one value, and what would be right, in our words."""
-    kind = problem["type"]
-    if kind in _SENTENCES:
-        return _SENTENCES[kind].format(**problem.get("ctx", {}))
-    if kind.partition("_")[0] in _KINDS:
-        return f"must be {_KINDS[kind.partition('_')[0]]}"
-    return str(problem["msg"].removeprefix("Value error, "))
-
-
-def _line(problem: Any) -> str:
-    """Return a line for each thing that is wrong with a setting, with its name."""
-    path = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "settings"
-    hint = ""
+def _line(problem: Any, places: Places) -> str:
+    """Return a line for each thing that is wrong with a setting, with its name and place."""
+    path = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    words = sentence_of(problem)
+    tells_value = words.startswith(("must", "the port must")) and "which is" not in words
+    if tells_value and "[key]" not in problem["loc"]:
+        words += value_of(problem)
     if problem["type"] == "extra_forbidden":
-        *parents, name = problem["loc"]
-        hint = _nearest(str(name), (LibrarySettings if parents else Settings).model_fields)
-    return "\n".join(f"{path}: {line}{hint}" for line in sentence_of(problem).splitlines())
+        words += _hint(path)
+    elif path == ("libraries",) and problem["type"] == "missing" and not places.file:
+        words = (
+            f"{MISSING.partition(';')[0]}; no settings file was named ({FILE_VARIABLE} is not "
+            "set): name the one that has your libraries"
+        )
+    elif len(path) == 2 and path[0] == "libraries":
+        words = _of_a_library(path, problem, words, places)
+    elif words.startswith(_OPEN):
+        path, words = ("listen",), words.removeprefix("listen ")
+    name = ".".join(part for part in path if not part.isdigit()) or "settings"
+    name += "".join(f", entry {int(part) + 1}" for part in path if part.isdigit())
+    place = places.of(path)
+    return "\n".join(f"{name}: {line}" + (place and f" ({place})") for line in words.splitlines())
+
+
+def _hint(path: tuple[str, ...]) -> str:
+    *tables, name = path
+    if not tables:
+        below = name in _OF_LIBRARY
+        return "; it belongs below [libraries.NAME]" if below else nearest(name, _top())
+    if name in _top():
+        return "; it belongs above the first [table] of the file"
+    return nearest(name, _OF_LIBRARY)
+
+
+def _top() -> set[str]:
+    return set(Settings.model_fields)
+
+
+def _of_a_library(path: tuple[str, ...], problem: Any, words: str, places: Places) -> str:
+    if path[1] in _OF_LIBRARY and problem["type"].startswith("model"):
+        return "is a setting of one library: write it below [libraries.NAME]"
+    there = places.below("libraries")
+    if there and path[1] not in there and problem["type"] == "value_error":
+        return f"{words}; only a variable names this library, the file has {', '.join(there)}"
+    return words

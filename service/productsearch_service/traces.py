@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from productsearch_service import limits
 
@@ -33,8 +33,17 @@ class Part:
     outcome: str = ""
 
 
+@dataclass(slots=True)
+class Unrecorded:
+    """The trace of an RPC that is not recorded: its name joins lines, and nothing is kept of it."""
+
+    trace_id: str
+    parent_id: int = 0
+    recorded: ClassVar[bool] = False
+
+
 class Trace:
-    """One RPC in its trace. Only a ``recorded`` one keeps parts, and those up to a bound."""
+    """One recorded RPC in its trace; it keeps its parts up to a bound."""
 
     __slots__ = (
         "_export",
@@ -47,26 +56,17 @@ class Trace:
         "method",
         "parent_id",
         "parts",
-        "recorded",
         "span_id",
         "trace_id",
     )
+    recorded: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        trace_id: str,
-        parent_id: int,
-        *,
-        recorded: bool,
-        export: Callable[[Trace], None],
-    ) -> None:
+    def __init__(self, trace_id: str, parent_id: int, export: Callable[[Trace], None]) -> None:
         """``trace_id``: 32 hexadecimal digits. ``parent_id``: the caller's span; 0: none."""
-        self.trace_id, self.parent_id, self.recorded = trace_id, parent_id, recorded
-        self.span_id = _new_id() if recorded else 0
-        """Of a trace that is not recorded: none; nobody is told of it."""
-        self.began_s = time.monotonic()
-        self.began_at_s = time.time() if recorded else 0.0
-        self.ended_s = self.began_s
+        self.trace_id, self.parent_id = trace_id, parent_id
+        self.span_id = new_span()
+        self.began_s = self.ended_s = time.monotonic()
+        self.began_at_s = time.time()
         self.parts: list[Part] = []
         self.left_out = 0
         """Parts over the bound."""
@@ -76,24 +76,16 @@ class Trace:
 
     def part(self, name: str, began_s: float, *, span_id: int = 0, outcome: str = "") -> None:
         """Keep a part that ends now."""
-        if not self.recorded:
-            return
         if len(self.parts) >= limits.TRACE_PARTS_MAX:
             self.left_out += 1
             return
-        self.parts.append(Part(name, began_s, time.monotonic(), span_id or _new_id(), outcome))
+        self.parts.append(Part(name, began_s, time.monotonic(), span_id or new_span(), outcome))
 
-    def new_span(self) -> int:
-        """Return the id of a new span; 0 if the RPC is not recorded."""
-        return _new_id() if self.recorded else 0
-
-    def header(self, span_id: int) -> str:
-        """Return the header that makes a span the parent of what follows; 0: one not kept."""
-        return f"{_VERSION}-{self.trace_id}-{span_id or _new_id():016x}-{self.recorded:02x}"
-
-    def end(self, method: str, code: str, attributes: Mapping[str, str | int]) -> None:
-        """Export the RPC, which ends now."""
-        self.ended_s = time.monotonic()
+    def end(
+        self, method: str, code: str, attributes: Mapping[str, str | int], ended_s: float
+    ) -> None:
+        """Export the RPC, which ended then by the monotonic clock."""
+        self.ended_s = ended_s
         self.method, self.code, self.attributes = method, code, attributes
         self._export(self)
 
@@ -108,21 +100,27 @@ class Tracer:
     share: float
     export: Callable[[Trace], None]
 
-    def begin(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Trace:
+    def begin(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Trace | Unrecorded:
         """Return the trace of an RPC that has begun, from its metadata."""
         for name, value in metadata or ():
             if name == HEADER and isinstance(value, str) and (found := _FORM.fullmatch(value)):
                 version, trace_id, parent_id, flags, more = found.groups()
                 known = version != _NO_VERSION and not (version == _VERSION and more)
                 if known and int(trace_id, 16) and int(parent_id, 16):
-                    recorded = bool(int(flags, 16) & _SAMPLED)
-                    return Trace(
-                        trace_id, int(parent_id, 16), recorded=recorded, export=self.export
-                    )
-        recorded = random.random() < self.share  # noqa: S311 - no secret
+                    if int(flags, 16) & _SAMPLED:
+                        return Trace(trace_id, int(parent_id, 16), self.export)
+                    return Unrecorded(trace_id, int(parent_id, 16))
         trace_id = f"{random.getrandbits(128) or 1:032x}"
-        return Trace(trace_id, 0, recorded=recorded, export=self.export)
+        if random.random() < self.share:  # noqa: S311 - no secret
+            return Trace(trace_id, 0, self.export)
+        return Unrecorded(trace_id)
 
 
-def _new_id() -> int:
+def new_span() -> int:
+    """Return the id of a new span."""
     return random.getrandbits(64) or 1
+
+
+def header(trace_id: str, span_id: int) -> str:
+    """Return the header that makes a span the parent of what follows; 0: it is not recorded."""
+    return f"{_VERSION}-{trace_id}-{span_id or new_span():016x}-{span_id != 0:02x}"

@@ -76,6 +76,51 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert 5 == len(lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "flag", "says"),
+    [
+        ("LISTEN", "0.0.0.0:99999", False, "listen: the port must be 0 to 65535, not '99999'"),
+        (
+            "LISTEN",
+            "localhost:8190",
+            False,
+            "listen: must be an IP address and a port, as 127.0.0.1:8190, not 'localhost:8190'",
+        ),
+        (
+            "LISTEN",
+            "::1:8190",
+            True,
+            "listen: an IPv6 address stands in brackets, as [::1]:8190, not '::1:8190'",
+        ),
+        ("WORKERS", "ten", False, "workers: must be a whole number from 1 to 256, not 'ten'"),
+        ("WORKERS", "ten", True, "workers: must be a whole number from 1 to 256, not 'ten'"),
+        ("RERANK", "perhaps", False, "rerank: must be true or false, not 'perhaps'"),
+        ("LISTN", "1", False, "PRODUCTSEARCH_ENGINE_LISTN: no such setting; did you mean "),
+    ],
+)
+def test_each_line_says_where_and_what_would_be_right(
+    name: str, text: str, flag: bool, says: str
+) -> None:
+    """The flag or the variable, what was found, and what would be right."""
+    variable = f"PRODUCTSEARCH_ENGINE_{name}"
+    with pytest.raises(SettingsError) as error:
+        settings.load({variable: text}, {name.lower(): text} if flag else {})
+    place = f"--{name.lower()}" if flag else variable
+    right = "PRODUCTSEARCH_ENGINE_LISTEN?" if name == "LISTN" else f" ({place})"
+    assert f"{says}{right}" == str(error.value)
+
+
+@pytest.mark.parametrize("data", ["file", "file/below"])
+def test_a_data_folder_that_cannot_be_made(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting, the folder and the reason, without Python's words."""
+    (tmp_path / "file").write_text("")
+    assert 2 == main(["serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / data)])
+    told = capsys.readouterr().err
+    assert (True, False) == (told.startswith(f"data: {tmp_path}/file"), "Errno" in told)
+
+
 def test_an_address_that_is_taken_exits_with_2(tmp_path: Path) -> None:
     """One line that names it and says what to do, before a database is begun."""
     with socket.create_server(("127.0.0.1", 0)) as other:

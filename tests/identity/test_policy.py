@@ -101,7 +101,8 @@ WRONG = {
     "no callers": ("[[rules]]\nlibraries = ['x']", "rule 1: callers: is missing; set it"),
     "second rule, misspelt": (
         '[[rules]]\ncallers = ["a"]\n[[rules]]\ncallers = ["a"]\nlibrary = ["x"]',
-        "rule 2: library: is not a setting; remove it, or correct its name",
+        "rule 2: library: is not a setting; remove it, or correct its name; did you mean "
+        "libraries?",
     ),
     "not a digest": (
         '[callers.a]\ntoken_sha256 = ["the-token-itself"]',
@@ -112,7 +113,10 @@ WRONG = {
         "callers.a.share: must be 1 or more",
     ),
     "empty": ("\n", "is empty; write a rule, or a comment if nobody may do anything"),
-    "not TOML": ("callers = ", "is not TOML: Invalid value (at end of document)"),
+    "not TOML": (
+        "callers = ",
+        "is not TOML: no value that TOML knows: text stands in quotes (at end of document)",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "a port out of range": (
         f'listen = "127.0.0.1:70000"\n[libraries.default]\n{LIBRARY}',
-        "listen: the port must be 0 to 65535",
+        "listen: the port must be 0 to 65535, not '127.0.0.1:70000'",
     ),
     "a setting of a library nearly": (
         f"[libraries.default]\n{LIBRARY}quota_qs = 1\n",
@@ -38,46 +38,116 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "no number": (
         f'[libraries.default]\n{LIBRARY}quota_qps = "many"\n',
-        "libraries.default.quota_qps: must be a number",
+        "libraries.default.quota_qps: must be a number, not 'many'",
     ),
     "no whole number": (
         f"replicas = 1.5\n[libraries.default]\n{LIBRARY}",
-        "replicas: must be a whole number",
+        "replicas: must be a whole number, not 1.5",
     ),
-    "too small": (f"replicas = 0\n[libraries.default]\n{LIBRARY}", "replicas: must be 1 or more"),
+    "too small": (
+        f"replicas = 0\n[libraries.default]\n{LIBRARY}",
+        "replicas: must be 1 or more, not 0",
+    ),
     "not above": (
         f"[libraries.default]\n{LIBRARY}connect_timeout_s = 0\n",
-        "libraries.default.connect_timeout_s: must be greater than 0",
+        "libraries.default.connect_timeout_s: must be greater than 0, not 0",
     ),
     "no truth": (
         f'reflection = "perhaps"\n[libraries.default]\n{LIBRARY}',
-        "reflection: must be true or false",
+        "reflection: must be true or false, not 'perhaps'",
     ),
-    "no text": (f"listen = 5\n[libraries.default]\n{LIBRARY}", "listen: must be text"),
+    "no text": (f"listen = 5\n[libraries.default]\n{LIBRARY}", "listen: must be text, not 5"),
     "another level": (
         f'log_level = "LOUD"\n[libraries.default]\n{LIBRARY}',
-        "log_level: must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        "log_level: must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR', not 'LOUD'",
     ),
     "no network": (
         f'sidecars = ["here"]\n[libraries.default]\n{LIBRARY}',
-        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
+        "sidecars, entry 1: must be an IP network without host bits, such as 10.0.0.0/8, not "
+        "'here'",
     ),
     "no list": (
         f"sidecars = 5\n[libraries.default]\n{LIBRARY}",
-        "sidecars: must be a list",
+        "sidecars: must be a list, not 5",
     ),
     "no directory": (
         '[libraries.default]\ncredentials_dir = "not-there"\n',
-        "libraries.default.credentials_dir: must be the path of a directory that exists",
+        "libraries.default.credentials_dir: must be the path of a directory that exists, not "
+        "'not-there'",
     ),
     "no file": (
         f'[libraries.default]\n{LIBRARY}ca_bundle = "not-there"\n',
-        "libraries.default.ca_bundle: must be the path of a file that exists",
+        "libraries.default.ca_bundle: must be the path of a file that exists, not 'not-there'",
     ),
-    "no table": ("libraries = 5\n", "libraries: must be a table"),
+    "no table": ("libraries = 5\n", "libraries: must be a table, not 5"),
     "a library that is no table": (
         "[libraries]\ndefault = 5\n",
-        "libraries.default: must be a table",
+        "libraries.default: must be a table, not 5",
+    ),
+    "a setting of the top below a table": (
+        f'[libraries.default]\n{LIBRARY}listen = "127.0.0.1:1"\n',
+        "libraries.default.listen: is not a setting; remove it, or correct its name; it belongs "
+        "above the first [table] of the file",
+    ),
+    "a setting of a library at the top": (
+        f"quota_qps = 1\n[libraries.default]\n{LIBRARY}",
+        "quota_qps: is not a setting; remove it, or correct its name; it belongs below "
+        "[libraries.NAME]",
+    ),
+    "a setting in the table of all libraries": (
+        '[libraries]\ncredentials_dir = "/"\n',
+        "libraries.credentials_dir: is a setting of one library: write it below [libraries.NAME]",
+    ),
+    "no number that counts": (
+        f"[libraries.default]\n{LIBRARY}quota_qps = inf\n",
+        "libraries.default.quota_qps: must be a finite number, not inf",
+    ),
+    "true as a number": (
+        f"replicas = true\n[libraries.default]\n{LIBRARY}",
+        "replicas: must be a number, not true or false",
+    ),
+    "one port for two": (
+        f'listen = "127.0.0.1:9464"\n[libraries.default]\n{LIBRARY}',
+        "metrics_listen: has the port of listen; give it one of its own",
+    ),
+    "open to the network": (
+        f'listen = "shop.example:1"\n[libraries.default]\n{LIBRARY}',
+        "listen: is open to the network and nobody is asked who calls: set policy_file or "
+        "tls_client_ca_file, or open_to_network if a mesh guards it",
+    ),
+    **{
+        f"an upstream {url}": (
+            f"[libraries.default]\n{LIBRARY.replace('http://127.0.0.1:9', url)}",
+            "libraries.default.base_url: must be https://host[:port], the port 1 to 65535, without "
+            "a query and blanks",
+        )
+        for url in (
+            "https://a:99999",
+            "https://a:abc",
+            "https://[::1",
+            "https://a b",
+            " https://a ",
+            "https://a#x",
+            "https://",
+            "ftp://a",
+            "https://a:0",
+        )
+    },
+    "a collector without its path": (
+        f'traces_endpoint = "http://127.0.0.1:4318"\n[libraries.default]\n{LIBRARY}',
+        "traces_endpoint: must be http://host:port/v1/traces, without a user and a query",
+    ),
+    "a collector's port": (
+        f'traces_endpoint = "http://a:99999/v1/traces"\n[libraries.default]\n{LIBRARY}',
+        "traces_endpoint: must be http://host:port/v1/traces, without a user and a query",
+    ),
+    "certificates that are none": (
+        f'[libraries.default]\n{LIBRARY}ca_bundle = "{__file__}"\n',
+        f"libraries.default.ca_bundle: {__file__}: holds no PEM certificates",
+    ),
+    "a path that is empty": (
+        f'policy_file = ""\n[libraries.default]\n{LIBRARY}',
+        "policy_file: is empty; leave it out, or give a path",
     ),
     "a pause above the longest": (
         f"[libraries.default]\n{LIBRARY}breaker_open_s = 9\n",
@@ -96,7 +166,66 @@ def test_wrong_settings(
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
     with pytest.raises(SettingsError) as wrong:
         read_settings()
-    assert says in str(wrong.value).splitlines()
+    assert says in [line.partition(f" ({file}")[0] for line in str(wrong.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (f"# c\nreplica = 2\n[libraries.default]\n{LIBRARY}", "2: replica: is not a setting"),
+        (f"\n\nlisten = 5\n[libraries.default]\n{LIBRARY}", "3: listen: must be text"),
+        (f"[libraries.default]\n{LIBRARY}quota_qps = -1\n", "5: libraries.default.quota_qps:"),
+        (f'[libraries.default]\n{LIBRARY}[libraries."b"]\nqps=1\n', "6: libraries.b.qps: is not"),
+        (f"libraries.a.qps = 1\n[libraries.default]\n{LIBRARY}", "1: libraries.a.qps: is not"),
+        ('sidecars = [\n "10.0.0.0/8",\n]\nreplicas = 0\n', "4: replicas: must be 1 or more"),
+        ('policy_file = """\nreplicas = 1\n"""\nreplicas = 0\n', "4: replicas: must be 1"),
+        ("[libraries.default]\n", "1: libraries.default: set credentials_dir"),
+        ("[[libraries]]\nx = 1\n", "1: libraries: must be a table"),
+    ],
+)
+def test_wrong_settings_have_their_line(
+    content: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the file, or the nearest table around what is missing."""
+    file = tmp_path / "settings.toml"
+    file.write_text(content)
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    number, _, says = line.partition(": ")
+    told = [one for one in str(wrong.value).splitlines() if one.startswith(says)]
+    assert [f"({file}, line {number})"] == [one[-len(f"({file}, line {number})") :] for one in told]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "LISTEN",
+            "127.0.0.1:70000",
+            "listen: the port must be 0 to 65535, not '127.0.0.1:70000' (PRODUCTSEARCH_LISTEN)",
+        ),
+        (
+            "LIBRARIES__DEFAULT__QUOTA_QPS",
+            "many",
+            "libraries.default.quota_qps: must be a number, not 'many' "
+            "(PRODUCTSEARCH_LIBRARIES__DEFAULT__QUOTA_QPS)",
+        ),
+        ("REPLICAS", "", "PRODUCTSEARCH_REPLICAS: is empty; unset it, or give it a value"),
+        ("POLICY_FILE", "", "PRODUCTSEARCH_POLICY_FILE: is empty; unset it, or give it a value"),
+    ],
+)
+def test_what_a_variable_has_wrong_is_not_sought_in_the_file(
+    name: str, value: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable wins over the file, and is named where both have the setting."""
+    file = tmp_path / "settings.toml"
+    file.write_text(f'listen = "127.0.0.1:1"\nreplicas = 1\n[libraries.default]\n{LIBRARY}')
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    monkeypatch.setenv(f"PRODUCTSEARCH_{name}", value)
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert [says] == str(wrong.value).splitlines()
 
 
 def test_toml_errors_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +240,20 @@ def test_toml_errors_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
+        (
+            "LIBRARY__DEFAULT__QUOTA_QPS",
+            "3",
+            "PRODUCTSEARCH_LIBRARY__DEFAULT__QUOTA_QPS: no such setting; did you mean "
+            "PRODUCTSEARCH_LIBRARIES__DEFAULT__QUOTA_QPS?",
+        ),
+        (
+            "LIBRARIES_DEFAULT_QUOTA_QPS",
+            "3",
+            "PRODUCTSEARCH_LIBRARIES_DEFAULT_QUOTA_QPS: no such setting; did you mean "
+            "PRODUCTSEARCH_LIBRARIES__DEFAULT__QUOTA_QPS?",
+        ),
         ("LISEN", "x", "PRODUCTSEARCH_LISEN: no such setting; did you mean PRODUCTSEARCH_LISTEN?"),
-        ("SIDECARS", "here", "PRODUCTSEARCH_SIDECARS: must be JSON: a list or a table"),
+        ("SIDECARS", "here", 'PRODUCTSEARCH_SIDECARS: must be JSON: a list such as ["10.0.0.0/8"]'),
     ],
 )
 def test_wrong_variables(name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:

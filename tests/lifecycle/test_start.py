@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -42,6 +43,12 @@ def start(folder: Path, **settings: str | Path) -> tuple[int, list[str]]:
     return done.returncode, said[said.index("productsearch-service cannot start:") + 1 :]
 
 
+def placed(line: str) -> str:
+    """Return a line with the variable that its setting comes from."""
+    name = re.split(r"[:.,]", line)[0].upper()
+    return f"{line} (PRODUCTSEARCH_{name})"
+
+
 @pytest.fixture
 def tls(tmp_path: Path) -> Path:
     """Return a folder with good and bad certificate files."""
@@ -72,14 +79,20 @@ def test_everything_that_is_wrong_is_told_at_once(tls: Path) -> None:
     methods = "AddImage, SearchImages, UpdateImage, DeleteImage, BatchDeleteImages, BulkAddImages"
     assert 2 == code
     assert [
-        "default_library: must be one of libraries",
-        "admin_listen: must be host:port",
-        "tls_key_file: DIR/two.key: is not the key of DIR/one.crt",
-        "tls_client_ca_file: DIR/not.pem: holds no PEM certificates of a CA",
-        "sidecars.0: must be an IP network without host bits, such as 10.0.0.0/8",
-        f"policy_file: rule 1: methods: 'Find' is none of {methods}",
-        f"policy_file: rule 1: methods: 'Add' is none of {methods}",
-        "drain_delay_s: must be 0 or more",
+        *map(
+            placed,
+            [
+                "default_library: must be one of libraries, not 'shoes'",
+                "admin_listen: must be host:port, not 'nowhere'",
+                "tls_key_file: DIR/two.key: is not the key of DIR/one.crt",
+                "tls_client_ca_file: DIR/not.pem: holds no PEM certificates of a CA",
+                "sidecars, entry 1: must be an IP network without host bits, such as 10.0.0.0/8, "
+                "not '10.0.0.1/8'",
+                f"policy_file: DIR/policy.toml: rule 1: methods: 'Find' is none of {methods}",
+                f"policy_file: DIR/policy.toml: rule 1: methods: 'Add' is none of {methods}",
+                "drain_delay_s: must be 0 or more, not '-1'",
+            ],
+        )
     ] == said
 
 
@@ -110,7 +123,8 @@ WRONG_TLS = {
 @pytest.mark.parametrize(("named", "says"), WRONG_TLS.values(), ids=WRONG_TLS)
 def test_certificate_files_that_cannot_be_used(tls: Path, named: dict[str, str], says: str) -> None:
     """The line names the setting, the file, and what would be right."""
-    assert (2, [says]) == start(tls, **{name: tls / file for name, file in named.items()})
+    told = placed(says) if says.partition(":")[0] in named else says
+    assert (2, [told]) == start(tls, **{name: tls / file for name, file in named.items()})
 
 
 def test_every_port_that_cannot_be_opened_is_told(tmp_path: Path) -> None:

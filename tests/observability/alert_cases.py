@@ -24,8 +24,9 @@ class Case:
 
 
 def _errors(reason: str, blame: str, step: float, **labels: str) -> Series:
-    own = {"instance": "a", "method": "AddImage", "reason": reason, "blame": blame, "sent": "yes"}
-    inner = ",".join(f'{name}="{value}"' for name, value in (own | labels).items())
+    told = {"reason": reason, "blame": blame, "sent": "yes"}
+    own = {"instance": "a", "method": "AddImage", "library": "l", **told, **labels}
+    inner = ",".join(f'{name}="{value}"' for name, value in own.items())
     return {f"productsearch_errors_total{{{inner}}}": f"0+{step}x{STEPS}"}
 
 
@@ -62,6 +63,16 @@ def _seen(reason: str, blame: str) -> Case:
     return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
 
 
+def _until_lately(reason: str, library: str = "l") -> Series:
+    """Some errors a minute, the last ones four minutes before the end."""
+    ((series, _),) = _errors(reason, "upstream", 1, library=library).items()
+    return {series: f"_x4 1+0.1x{STEPS - 13} 20x8"}
+
+
+def _breaker(values: str) -> Series:
+    return {'productsearch_breaker_open{instance="a",library="l"}': values}
+
+
 def _rejected(metric: str) -> Series:
     labels = 'library="l",outcome="UPSTREAM_CREDENTIALS_REJECTED"'
     return {f"productsearch_{metric}_total{{{labels}}}": f"_x140 1x{STEPS - 140}"}
@@ -84,6 +95,11 @@ def _facades(healthy: str, ready: str) -> Series:
     return _state(name, healthy, envoy_cluster_name="facades") | {
         'productsearch_ready{instance="f"}': ready
     }
+
+
+def _posts(outcome: str, step: float) -> Series:
+    labels = f'library="l",method="search",outcome="{outcome}"'
+    return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
 
 
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
@@ -176,3 +192,31 @@ CASES: Final[dict[str, Case]] = {
         | _state("productsearch_engine_library_capacity", "100", library="l"),
     ),
 }
+
+_DOWN: Final = _breaker(f"1x{STEPS}")
+_UNSETTLED: Final = _until_lately("ADD_OUTCOME_UNKNOWN")
+TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
+    "adds that a dead upstream left unsettled": (_DOWN | _UNSETTLED, {"UpstreamDown": 1}),
+    "pages of its gateway, beside": (
+        _DOWN | _until_lately("UPSTREAM_PROTOCOL"),
+        {"UpstreamDown": 1},
+    ),
+    "the same adds, and it is back since four minutes": (
+        _breaker(f"1x{STEPS - 8} 0x8") | _UNSETTLED,
+        {},
+    ),
+    "a breaker that opens for moments, and adds unsettled": (
+        _breaker("1 0 0 0 " * (STEPS // 4)) | _UNSETTLED,
+        {"AddsUnsettled": 1},
+    ),
+    "one that hangs: no breaker opens": (
+        _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
+        {"UpstreamDown": 1},
+    ),
+    "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
+    "one upstream dead, adds of another one unsettled": (
+        _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),
+        {"UpstreamDown": 1, "AddsUnsettled": 1},
+    ),
+}
+"""Series of which several alerts could speak, and how often each of them fires."""

@@ -16,7 +16,7 @@ from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Object
 from productsearch import v1
 from productsearch_service import errors
 from tests.mesh.tools import need
-from tests.observability.alert_cases import CASES, STEPS, Series
+from tests.observability.alert_cases import CASES, STEPS, TOGETHER, Series
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
@@ -126,6 +126,17 @@ def test_each_cause_fires_alone_and_is_silent_nearby(tmp_path: Path) -> None:
         cases.append(_case(f"{name} fires", case.fires, "30s", at, {name: 1}))
         cases.append(_case(f"{name} is silent", case.silent, "30s", at, {}))
     _tested(tmp_path, cases, "1m")
+
+
+@pytest.mark.slow
+def test_one_incident_fires_one_alert(tmp_path: Path) -> None:
+    """What an incident leaves behind is none of its own, unless it is another library's."""
+    at = f"{STEPS * 30 - 60}s"
+    _tested(
+        tmp_path,
+        [_case(name, series, "30s", at, fire) for name, (series, fire) in TOGETHER.items()],
+        "1m",
+    )
 
 
 def _burning(objective: Objective, share: float) -> Series:

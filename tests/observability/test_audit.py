@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.audit import Audit, Write, verify
+from productsearch_service.audit import Audit, Write
+from productsearch_service.audit_chain import verify
 from productsearch_service.redaction import register_secret
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
@@ -77,7 +78,7 @@ def test_each_write_has_a_line(
     assert all(line["caller"] for line in _lines(path))
     assert "nobody's business" not in path.read_text()
     verdict = verify([path])
-    assert (7, (), ()) == (verdict.lines, verdict.wrong, verdict.cut)
+    assert (7, [], []) == (verdict.lines, verdict.wrong, verdict.cut)
     assert 0o600 == path.stat().st_mode & 0o777
 
 
@@ -142,7 +143,7 @@ def test_the_chain_goes_on_after_a_restart_and_a_rotation(tmp_path: Path) -> Non
     audit = Audit(path)
     audit.close()
     assert 0 == path.stat().st_size
-    assert (6, ()) == ((found := verify([older])).lines, found.wrong)
+    assert (6, []) == ((found := verify([older])).lines, found.wrong)
     assert 1 == len(found.cut)
 
 
@@ -156,7 +157,7 @@ def test_a_file_that_is_renamed_is_followed(tmp_path: Path) -> None:
     audit.record(WRITE)
     audit.close()
     assert (1, 1) == (len(_lines(older)), len(_lines(path)))
-    assert (2, ()) == ((found := verify([older, path])).lines, found.wrong)
+    assert (2, []) == ((found := verify([older, path])).lines, found.wrong)
     assert verify([path, older]).wrong
 
 
@@ -171,13 +172,13 @@ def _until(true: Callable[[], bool]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
 def test_whatever_is_changed_is_found(data: st.DataObject, tmp_path: Path) -> None:
-    """A byte, a line taken out, put in twice, or moved."""
+    """A byte, a line taken out, put in twice, or moved; one of another form put in."""
     path = tmp_path / "audit.jsonl"
     path.unlink(missing_ok=True)
     _written(path, 5)
     lines = path.read_text().splitlines(keepends=True)
-    at = data.draw(st.integers(0, 3))
-    match data.draw(st.sampled_from(["byte", "drop", "twice", "swap", "forge"])):
+    at = data.draw(st.integers(0, 4))
+    match data.draw(st.sampled_from(["byte", "drop", "behead", "twice", "swap", "forge", "put"])):
         case "byte":
             place = data.draw(st.integers(0, len(lines[at]) - 2))
             letter = data.draw(st.sampled_from('0aZ"}é'))
@@ -185,20 +186,24 @@ def test_whatever_is_changed_is_found(data: st.DataObject, tmp_path: Path) -> No
                 return
             lines[at] = lines[at][:place] + letter + lines[at][place + 1 :]
         case "forge":  # a line that is whole by itself, as one who knows the format writes it
+            at = min(at, 3)  # a forged end is found by a digest that the log named
             changed = lines[at].partition(',"digest"')[0].replace("CREATED", "DELETED")
             digest = hashlib.sha256(changed.encode()).hexdigest()
             lines[at] = f'{changed},"digest":"{digest}"}}\n'
         case "drop":
-            del lines[at + (at == 0)]  # without the first, the chain begins with the second
+            del lines[min(at, 3)]
+        case "behead":
+            del lines[: min(at, 3) + 1]
+        case "put":  # readable for those who search it, and without a digest
+            members = json.loads(lines[at]) | {"result": "DELETED"}
+            del members["previous"], members["digest"]
+            lines.insert(at, json.dumps(members, separators=(",", ":")) + "\n")
         case "twice":
             lines.insert(at, lines[at])
         case "swap":
-            lines[at], lines[at + 1] = lines[at + 1], lines[at]
+            lines[at], lines[at - 1] = lines[at - 1], lines[at]
     path.write_text("".join(lines))
-    verdict = verify([path])
-    assert verdict.wrong or (verdict.cut and at == 0), (
-        "a first line that is none looks as if cut off"
-    )
+    assert verify([path]).wrong
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -206,7 +211,7 @@ def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     _written(path)
 
-    def ask(*files: Path) -> tuple[int, str]:
+    def ask(*files: Path | str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "productsearch_service", "audit", "verify", *files],
             capture_output=True,
@@ -217,6 +222,18 @@ def test_the_command(tmp_path: Path) -> None:
 
     code, told = ask(path)
     assert (0, True) == (code, "3 lines, the chain is whole" in told)
+    whole = path.read_text()
+    first, *_, last = (line["digest"] for line in _lines(path))
+    path.write_text("".join(whole.splitlines(keepends=True)[1:]))
+    code, told = ask(path)
+    assert (1, True) == (
+        code,
+        f"begins after line 1: give the older files too, or --after {first}" in told,
+    )
+    assert 0 == ask(path, "--after", first, "--includes", last)[0]
+    path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert (0, 1) == (ask(path)[0], ask(path, "--includes", last)[0])
+    path.write_text(whole)
     path.write_text(path.read_text().replace('"action":"add"', '"action":"search"', 1))
     code, told = ask(path)
     assert (1, True) == (code, f"{path}:1: was changed" in told)
@@ -241,7 +258,7 @@ def test_a_disk_that_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.Monkey
     audit.record(WRITE)
     audit.close()
     assert [1, None] == [line.get("lost") for line in _lines(path)]
-    assert (2, ()) == ((found := verify([path])).lines, found.wrong)
+    assert (2, []) == ((found := verify([path])).lines, found.wrong)
 
 
 def test_writes_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,6 +224,27 @@ def test_words_of_a_server_are_not_repeated(statement: str, engine: Engine) -> N
     assert "nonsense" not in told
 
 
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [
+        ("dbname=x", "db.example port 9 database x: "),
+        ("host=other.example", "other.example port 9 database default: "),
+        ("host=127.0.0.1 port=99999", "127.0.0.1 port 99999 database default: the port must be"),
+        ("host=127.0.0.1 port=abc", "127.0.0.1 port abc database default: the port must be"),
+    ],
+)
+def test_what_libpq_chooses_is_told(
+    dsn: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PGHOST, PGPORT and services have a say, and no server is blamed that nobody asked."""
+    monkeypatch.setenv("PGHOST", "db.example")
+    monkeypatch.setenv("PGPORT", "9")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "none"))
+    with pytest.raises(psycopg.Error) as caught:
+        psycopg.connect(f"{dsn} connect_timeout=2")
+    assert cause_of(caught.value, dsn).startswith(says)
+
+
 def _machine(code: str, chosen: Settings, **changes: Any) -> str:
     return machine.CHECKS[code](replace(chosen, **changes)).state
 

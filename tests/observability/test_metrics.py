@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 import time
@@ -18,8 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.counters import CALL_DURATION, Counters
+from productsearch_service.counters import CALL_DURATION, Batch, Counters
 from productsearch_service.errors import RateLimited
+from productsearch_service.rpc import access_record
 from productsearch_service.settings import Settings
 from productsearch_service.upstream.pacing.pacer import Schedule
 from productsearch_service.upstream.pacing.rate import Rate
@@ -162,6 +165,50 @@ def test_callers_are_named_up_to_a_bound() -> None:
         }
         assert limits.CALLER_LABELS_MAX + 1 == len(samples), family
         assert 2 * limits.CALLER_LABELS_MAX == samples["other"]
+
+
+def test_whoever_asks_sees_all_that_ended(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    facade: Facade,
+    upstream: FakeUpstream,
+) -> None:
+    """Counts wait for others, and not for Prometheus; a stop leaves no line behind."""
+    monkeypatch.setattr(limits, "TOLD_WITHIN_S", 1e6)
+    caplog.set_level(logging.INFO, access_record.NAME)
+    upstream.always("search", {"log_id": 1, "result": [], "has_more": False})
+    running = facade()
+    calls = {"caller": "other", "library": "default", "code": "OK"}
+    with v1.connect(f"127.0.0.1:{running.port}") as channel:
+        for ended in range(1, 2 * limits.TOLD_TOGETHER_MAX):
+            v1.ProductSearchStub(channel).SearchImages(SEARCH)
+            if ended % 50 == 0:
+                assert ended == _value(running, "productsearch_caller_rpcs_total", **calls)
+    running.stop()
+    assert ended == sum(record.name == access_record.NAME for record in caplog.records)
+
+
+def test_a_batch_is_bounded_and_nothing_in_it_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """At its bound it is carried out at once; what fails is logged, and the rest is done."""
+    done: list[int] = []
+
+    async def fill() -> None:
+        batch = Batch()
+        for number in range(limits.TOLD_TOGETHER_MAX - 1):
+            batch.add(done.append, number)
+        assert not done
+        batch.add(lambda: 1 // 0)
+        assert limits.TOLD_TOGETHER_MAX - 1 == len(done)
+        batch.add(done.append, -1)
+        await asyncio.sleep(5 * limits.TOLD_WITHIN_S)
+
+    asyncio.run(fill())
+    assert [*range(limits.TOLD_TOGETHER_MAX - 1), -1] == done
+    assert ["ZeroDivisionError"] == [
+        record.exc_info[0].__name__
+        for record in caplog.records
+        if record.exc_info and record.exc_info[0]
+    ]
 
 
 def test_calls_and_bytes_stand_beside_their_bounds(facade: Facade) -> None:

@@ -198,14 +198,14 @@ def test_a_header_that_is_none(text: str) -> None:
         assert not trace.recorded
 
 
-@given(st.integers(0, 3 * limits.TRACE_PARTS_MAX), st.booleans())
-def test_parts_are_bounded(count: int, recorded: bool) -> None:
-    """A long stream keeps so many parts and counts the rest; who is not recorded keeps none."""
-    trace = Trace("1" * 32, 0, recorded=recorded, export=lambda _: None)
+@given(st.integers(0, 3 * limits.TRACE_PARTS_MAX))
+def test_parts_are_bounded(count: int) -> None:
+    """A long stream keeps so many parts and counts the rest."""
+    trace = Trace("1" * 32, 0, lambda _: None)
     for _ in range(count):
         trace.part("encode", 0.0)
-    kept = min(count, limits.TRACE_PARTS_MAX) if recorded else 0
-    assert (kept, count - kept if recorded else 0) == (len(trace.parts), trace.left_out)
+    kept = min(count, limits.TRACE_PARTS_MAX)
+    assert (kept, count - kept) == (len(trace.parts), trace.left_out)
 
 
 def test_a_failed_call(traced: Start, collector: Collector, upstream: FakeUpstream) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from productsearch_service import cli
 from productsearch_service.identity.policy import Policy
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream
@@ -55,4 +56,31 @@ def test_a_base_url_with_a_path(
     server({"base_url": upstream.url + path})
     told = [one.getMessage() for one in caplog.records if "base_url" in one.getMessage()]
     assert warnings == len(told)
-    assert all(line.startswith("library default (http://127.0.0.1:") for line in told)
+    assert all(line.startswith("libraries.default.base_url: ") for line in told)
+
+
+def test_a_check_of_settings_tells_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0, for the service can start with it, and a line for each."""
+    (tmp_path / "policy.toml").write_text(FILE)
+    (tmp_path / "pair").mkdir()
+    (tmp_path / "pair" / "api_key").write_text("")
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        f'policy_file = "{tmp_path}/policy.toml"\n'
+        f'[libraries.default]\ncredentials_dir = "{tmp_path}/pair"\nkey_pair_ends = 2020-01-01\n'
+        'base_url = "https://proxy.example/rest"\n'
+    )
+    monkeypatch.setattr("sys.argv", ["productsearch-service", "settings", "check", str(file)])
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", "")
+    assert 0 == cli.main()
+    told = [line.split(" ")[1] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert [
+        "libraries.default.base_url:",
+        "libraries.default.key_pair_ends:",
+        "libraries.default.credentials_dir:",
+        "libraries.default.credentials_dir:",
+        "policy_file:",
+        "policy_file:",
+    ] == told

@@ -98,8 +98,8 @@ def test_the_ears_hear_what_a_facade_writes_of_its_calls() -> None:
     leak = f"url {SECRETS.tokens[0]}"
     with everything_written() as written:
         spans = Spans.to(written.collector.url)
-        trace = Trace("1" * 32, 0, recorded=True, export=spans.export)
-        trace.end("AddImage", "OK", {"leak": leak})
+        trace = Trace("1" * 32, 0, spans.export)
+        trace.end("AddImage", "OK", {"leak": leak}, trace.began_s)
         spans.close()
         written.audit_file.write_text(f"one\n{leak}\n")
         written.hear(pieces, ears)

@@ -7,6 +7,7 @@ libpq's words. Does not know who asks.
 from __future__ import annotations
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 _BY_STATE = {
@@ -35,6 +36,9 @@ _BY_WORDS = {
     "too many connections": _BY_STATE["53300"],  # of one role, or for one database
     "connection slots are reserved": _BY_STATE["53300"],
     "starting up": _BY_STATE["57P03"],
+    "definition of service": "pg_service.conf has no such service: correct service in DATABASE",
+    "invalid port number": "the port must be 1 to 65535: correct port in DATABASE, or PGPORT",
+    'connection option "port"': "the port must be 1 to 65535: correct port in DATABASE, or PGPORT",
     "certificate": "its TLS certificate is not accepted: see sslmode and sslrootcert in DATABASE",
 }
 
@@ -50,15 +54,25 @@ def cause_of(error: psycopg.Error, dsn: str) -> str:
     for words, cause in _BY_WORDS.items():
         if words in text:
             return f"{place_of(dsn)}: {cause}"
-    told = f"it answered with SQLSTATE {state}" if state else "the connection failed or was lost"
-    return f"{place_of(dsn)}: {told}; the server's log says more"
+    if state:
+        return f"{place_of(dsn)}: it answered with SQLSTATE {state}; the server's log says more"
+    return f"{place_of(dsn)}: the connection failed or was lost: see whether a server runs there"
 
 
 def place_of(dsn: str) -> str:
-    """Return host, port and name of a database; nothing else of its connection string."""
-    given = conninfo_to_dict(dsn)
-    host = given.get("host") or given.get("hostaddr") or "this machine"
-    return f"{host} port {given.get('port') or 5432} database {given.get('dbname') or 'default'}"
+    """Return host, port and name of a database; nothing else of its connection string.
+
+    What the string leaves out is libpq's own choice, of which PGHOST and the like have a say.
+    """
+    chosen = {
+        option.keyword.decode(): option.val.decode()
+        for option in pq.Conninfo.get_defaults()
+        if option.val
+    }
+    given = chosen | conninfo_to_dict(dsn)
+    host = given.get("hostaddr") or given.get("host") or "this machine"
+    place = f"{host} port {given.get('port') or 5432} database {given.get('dbname') or 'default'}"
+    return f"service {given['service']}" if given.get("service") else place
 
 
 def _is_readable(dsn: str) -> bool:

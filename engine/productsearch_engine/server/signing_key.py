@@ -20,9 +20,9 @@ def read_signing_key(settings: Settings) -> bytes:
     Raises SettingsError if the file cannot be read or holds fewer than 32 bytes.
     """
     file = settings.signing_key_file
-    if file.parent == settings.data and not file.exists():
-        _create(file)
     try:
+        if file.parent == settings.data and not file.exists():
+            _create(file)
         key = file.read_bytes().strip()
     except OSError as error:
         raise SettingsError(f"signing_key_file: {error.strerror}: {file}") from None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +17,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from productsearch_service import limits, small_file
+from productsearch_service import limits, small_file, toml_text
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerForbidden, quoted
-from productsearch_service.settings import sentence_of
+from productsearch_service.settings_words import nearest, sentence_of
 
 METHODS: Final = (
     "AddImage", "SearchImages", "UpdateImage", "DeleteImage", "BatchDeleteImages", "BulkAddImages",
@@ -115,19 +114,13 @@ class Policy:
         """
         if not content.strip():
             raise PolicyError("is empty; write a rule, or a comment if nobody may do anything")
-        if small_file.has_long_keys(content):
-            raise PolicyError("is nested too deeply")
         try:
-            return cls(PolicyFile.model_validate(tomllib.loads(content.decode("utf-8"))))
+            return cls(PolicyFile.model_validate(toml_text.parse(content)))
         except ValidationError as error:
             problems = error.errors(include_input=False, include_url=False)
             raise PolicyError("\n".join(map(_line, problems))) from None
-        except UnicodeDecodeError:
-            raise PolicyError("is not UTF-8") from None
-        except tomllib.TOMLDecodeError as error:
-            raise PolicyError(f"is not TOML: {error}") from None
-        except RecursionError:
-            raise PolicyError("is nested too deeply") from None
+        except toml_text.TomlError as error:
+            raise PolicyError(str(error)) from None
 
     def unused(self, libraries: Iterable[str]) -> Iterator[str]:
         """Yield what nothing else mentions: callers without a rule, and libraries without settings.
@@ -233,6 +226,10 @@ def _line(problem: Any) -> str:
     """Return what is wrong where; rules count from 1."""
     where = [str(part) for part in problem["loc"]]
     wrong = sentence_of(problem)
+    if problem["type"] == "extra_forbidden":
+        of_rule = where[0] == "rules"
+        known = RuleEntry if of_rule else CallerEntry if len(where) > 1 else PolicyFile
+        wrong += nearest(where[-1], known.model_fields)
     if problem["type"] == "string_pattern_mismatch":
         wrong = "must be a SHA-256 as 64 digits of 0-9 and a-f"
     if where[:1] == ["rules"] and len(where) > 1:

@@ -8,6 +8,7 @@ nor kept after it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
@@ -71,6 +72,7 @@ class SearchCache:
                 flight = self._begin(key, search, context)
             mine = flight.context is context
             self.outcomes["searched" if mine else "joined"] += 1
+            began_s = time.monotonic()
             try:
                 return await self._landed(flight, deadline)
             except ServiceError as error:
@@ -78,6 +80,9 @@ class SearchCache:
                     raise
                 if not _is_its_own(error, flight.context):
                     raise error.copy() from None
+            finally:
+                if not mine or flight.waiters:  # else the flight counts its time itself
+                    context.trail.upstream_s += time.monotonic() - began_s
             deadline.require()
 
     def forget(self) -> None:

@@ -8,17 +8,18 @@ reasons, never a URL, a brief or a secret.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from productsearch_service import limits
 from productsearch_service.traces import Part, Trace
 
 _NAME: Final = "productsearch-service"
@@ -33,30 +34,31 @@ _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
-class Spans:
-    """Makes spans of RPCs that have ended, and gives them to a processor."""
+class _Ended(ReadableSpan):
+    """A recorded RPC as the processor takes it: the name of its span, and all that it recorded."""
 
-    def __init__(self, processor: SpanProcessor) -> None:
-        self._processor = processor
-        released = version(_NAME)
-        self._resource = Resource.create({"service.name": _NAME, "service.version": released})
+    def __init__(self, trace: Trace, resource: Resource) -> None:
+        own = _context(int(trace.trace_id, 16), trace.span_id)
+        super().__init__(trace.method, context=own, resource=resource)
+        self.trace = trace
+
+
+class _SpansOf(SpanExporter):
+    """Makes the spans of RPCs where they are sent, many in a row in a thread."""
+
+    def __init__(self, exporter: SpanExporter, resource: Resource, released: str) -> None:
+        self._exporter = exporter
+        self._resource = resource
         self._scope = InstrumentationScope(_NAME, released)
 
-    @classmethod
-    def to(cls, endpoint: str) -> Spans:
-        """Return spans that go to the URL of a collector, such as http://host:4318/v1/traces."""
-        return cls(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send all spans of the RPCs."""
+        ended = (each.trace for each in spans if isinstance(each, _Ended))
+        return self._exporter.export([span for trace in ended for span in self._of(trace)])
 
-    def export(self, trace: Trace) -> None:
-        """Hand the spans of an RPC over; sending is a thread's work."""
-        for span in self._of(trace):
-            self._processor.on_end(span)
-
-    def close(self) -> None:
-        """Send what is left, if the collector takes it soon: a stop does not wait for one."""
-        sending = threading.Thread(target=self._processor.shutdown, daemon=True)
-        sending.start()
-        sending.join(_CLOSE_S)
+    def shutdown(self) -> None:
+        """Send nothing any more."""
+        self._exporter.shutdown()
 
     def _of(self, trace: Trace) -> Iterator[ReadableSpan]:
         trace_id = int(trace.trace_id, 16)
@@ -115,6 +117,33 @@ class Spans:
             end_time=_ns(trace, part.ended_s),
             instrumentation_scope=self._scope,
         )
+
+
+class Spans:
+    """Takes RPCs that have ended; their spans are made and sent by a thread."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        released = version(_NAME)
+        self._resource = Resource.create({"service.name": _NAME, "service.version": released})
+        self._processor = BatchSpanProcessor(
+            _SpansOf(exporter, self._resource, released),
+            max_export_batch_size=limits.TRACES_SENT_TOGETHER,
+        )
+
+    @classmethod
+    def to(cls, endpoint: str) -> Spans:
+        """Return spans that go to the URL of a collector, such as http://host:4318/v1/traces."""
+        return cls(OTLPSpanExporter(endpoint=endpoint))
+
+    def export(self, trace: Trace) -> None:
+        """Hand the spans of an RPC over."""
+        self._processor.on_end(_Ended(trace, self._resource))
+
+    def close(self) -> None:
+        """Send what is left, if the collector takes it soon: a stop does not wait for one."""
+        sending = threading.Thread(target=self._processor.shutdown, daemon=True)
+        sending.start()
+        sending.join(_CLOSE_S)
 
 
 def _context(trace_id: int, span_id: int) -> SpanContext:

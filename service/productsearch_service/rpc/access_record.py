@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from json.encoder import encode_basestring
@@ -31,10 +30,18 @@ class AccessRecord(logging.LogRecord):
     """A record from a template: the usual one looks for file, thread and process of each RPC."""
 
     def __init__(
-        self, rpc: str, library: str, caller: str, ending: Ending, trail: Trail, seconds: float
+        self,
+        rpc: str,
+        library: str,
+        caller: str,
+        ending: Ending,
+        trail: Trail,
+        seconds: float,
+        at_s: float,
     ) -> None:
+        """``at_s``: when it ended, by the wall clock."""
         self.__dict__.update(_TEMPLATE)
-        self.created = time.time()
+        self.created = at_s
         self.rpc, self.library, self.caller = rpc, library, caller
         self.ending, self.trail, self.seconds = ending, trail, seconds
 
@@ -53,10 +60,11 @@ class AccessRecord(logging.LogRecord):
             f'"log_id":{ending.log_id or trail.log_id},"ms":{self.seconds * 1000:.1f},'
             f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
             f'"token_ms":{trail.token_s * 1000:.1f},"upstream_ms":{trail.upstream_s * 1000:.1f},'
+            f'"upstream_outcome":"{trail.upstream_outcome}",'
             f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
             f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
             f'"items":"{_items(trail) if trail.items else "-"}",'
-            f'"trace_id":"{trail.trace.trace_id if trail.trace else "-"}","version":"{_VERSION}"}}'
+            f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'
         )
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name
@@ -68,7 +76,7 @@ class AccessRecord(logging.LogRecord):
 def _items(trail: Trail) -> str:
     return ",".join(
         f"{outcome}:{reason}={count}" if reason else f"{outcome}={count}"
-        for (outcome, reason), count in (trail.items or {}).items()
+        for (outcome, reason), count in tuple((trail.items or {}).items())
     )
 
 
@@ -90,12 +98,19 @@ class AccessLog:
     successes: float = 1.0
 
     def write(
-        self, rpc: str, library: str, caller: str, ending: Ending, trail: Trail, seconds: float
+        self,
+        rpc: str,
+        library: str,
+        caller: str,
+        ending: Ending,
+        trail: Trail,
+        seconds: float,
+        at_s: float,
     ) -> None:
-        """Log one RPC."""
+        """Log one RPC that took ``seconds`` and ended ``at_s``, by the wall clock."""
         if not _LOGGER.isEnabledFor(logging.INFO):
             return
         sampled = self.successes < 1 and ending.reason == "-" and ending.code == "OK"
         if sampled and random.random() >= self.successes:  # noqa: S311 - no secret
             return
-        _LOGGER.handle(AccessRecord(rpc, library, caller, ending, trail, seconds))
+        _LOGGER.handle(AccessRecord(rpc, library, caller, ending, trail, seconds, at_s))

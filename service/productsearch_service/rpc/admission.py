@@ -6,6 +6,7 @@ was taken (Places), and for a bulk stream as long as it is open (Streams). Nobod
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterator
@@ -235,6 +236,9 @@ class Admission:
         )
         self.bystanders = Bystanders()
         self._draining = False
+        self._cuts_off_at_s = math.inf
+        self.cut_off = 0
+        """Calls that the end of the replica ended before they were done."""
 
     def drain(self) -> None:
         """Refuse every call from now on, and let open bulk streams end early."""
@@ -245,6 +249,16 @@ class Admission:
         """End the calls whose request has not come, and those of health and reflection."""
         self.messages.end_all()
         self.bystanders.end_all()
+
+    def cut_off_after(self, seconds: float) -> None:
+        """Let calls that end unfinished from then on count as cut off, by nobody else."""
+        self._cuts_off_at_s = time.monotonic() + seconds
+
+    def is_cut_off(self) -> bool:
+        """Whether a call that is cancelled now is ended by us; it is counted then."""
+        cut = time.monotonic() >= self._cuts_off_at_s
+        self.cut_off += cut
+        return cut
 
     def check(self) -> None:
         """Raise ServerDraining if the replica is about to stop."""

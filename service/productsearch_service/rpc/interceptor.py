@@ -48,7 +48,7 @@ from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.status import status_of
 from productsearch_service.rpc.streams import Stream
-from productsearch_service.traces import Tracer
+from productsearch_service.traces import Trace, Tracer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -69,6 +69,8 @@ _DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": wire_format.batch_d
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
 _OK: Final = Ending("OK")
 _LEFT: Final = Ending("CANCELLED", blame="caller")
+_CUT_OFF: Final = Ending("UNAVAILABLE", ServerDraining.reason, ServerDraining.blame)
+"""By the end of the replica, in gRPC's own words."""
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 answer = await answered(call, grpc_context)
             except asyncio.CancelledError:
-                call.ended(_LEFT)
+                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
@@ -200,7 +202,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                         yield content
                         stream.answered()
             except (asyncio.CancelledError, GeneratorExit):
-                call.ended(_LEFT)
+                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
@@ -221,7 +223,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _call(self, method: str, grpc_context: Any) -> _Call:
         call = _Call(method, self.counters, self.access_log)
         if self.tracer is not None:
-            call.trail.trace = self.tracer.begin(grpc_context.invocation_metadata())
+            trace = self.tracer.begin(grpc_context.invocation_metadata())
+            call.trail.trace_id = trace.trace_id
+            if isinstance(trace, Trace):
+                call.trail.trace = trace
         return call
 
     def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
@@ -325,10 +330,14 @@ class _Call:
         return status.code, status.details or "", trailers
 
     def ended(self, ending: Ending) -> None:
-        """Count the RPC and write its access line."""
-        seconds = time.monotonic() - self._began_s
+        """Have the RPC counted, logged and its spans made, with those of others."""
+        self._counters.batch.add(self._told, ending, time.monotonic(), time.time())
+
+    def _told(self, ending: Ending, ended_s: float, at_s: float) -> None:
+        """Tell of the RPC, which ended then by the monotonic clock and by the wall clock."""
+        seconds = ended_s - self._began_s
         method, trail = self.method, self.trail
-        for (outcome, item_reason), count in (trail.items or {}).items():
+        for (outcome, item_reason), count in tuple((trail.items or {}).items()):
             self._counters.item(method, outcome, item_reason, count)
         if ending is _OK and (alike := trail.failed_alike()):
             # On the wire the stream or batch is OK, and nothing of it was done.
@@ -338,11 +347,13 @@ class _Call:
             method, ending.code, reason, self.caller.label, self.library, seconds=seconds
         )
         if reason:
-            self._counters.failed(method, reason, ending.blame, kept_away=trail.kept_away)
-        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds)
+            self._counters.failed(
+                method, self.library, reason, ending.blame, kept_away=trail.kept_away
+            )
+        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds, at_s)
         # A stranger's word does not make spans: its calls would push those of others out.
-        if trail.trace is not None and trail.trace.recorded and self.caller is not NOBODY:
-            trail.trace.end(method, ending.code, self._attributes(ending))
+        if trail.trace is not None and self.caller is not NOBODY:
+            trail.trace.end(method, ending.code, self._attributes(ending), ended_s)
 
     def _attributes(self, ending: Ending) -> dict[str, str | int]:
         return {

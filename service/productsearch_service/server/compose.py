@@ -31,6 +31,7 @@ from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
 from productsearch_service.server.certificates import CertificateFiles, Pem, days_left, warn_of_end
+from productsearch_service.server.concerns import concerns
 from productsearch_service.server.drain import drain
 from productsearch_service.server.key_pairs import all_days
 from productsearch_service.server.libraries import audited, build_library
@@ -101,6 +102,8 @@ class Server:
         self._liveness = Liveness(self._health.tell_loop)
         self._trimming = trimming()
         self._policy = _policy(settings)
+        for concern in concerns(settings):
+            _log.warning("%s", concern)
         self._certificates = _certificates(settings)
         reloadable = [each for each in (self._policy, self._certificates) if each is not None]
         self._reload = watch(reloadable, settings.tls_poll_s)
@@ -162,6 +165,7 @@ class Server:
         await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
+        self._counters.batch.carry_out()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
         if self._spans is not None:
@@ -289,10 +293,7 @@ def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
     path = settings.policy_file
     if path is None:
         return None
-    policy = Reloadable("policy_file", lambda: read_content(path), Policy.parse)
-    for unused in policy.value.unused(settings.libraries):
-        _log.warning("policy_file: %s", unused)
-    return policy
+    return Reloadable("policy_file", lambda: read_content(path), Policy.parse)
 
 
 def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:

@@ -29,13 +29,18 @@ async def drain(
     # Calls that still come are refused in words, for a moment: grpc would cut them off.
     await _wait(hurry, min(limits.DRAIN_REFUSAL_S, settings.drain_delay_s))
     admission.end_silent()
-    ended = asyncio.create_task(server.stop(0 if hurry.is_set() else settings.drain_grace_s))
+    grace_s = 0.0 if hurry.is_set() else settings.drain_grace_s
+    admission.cut_off_after(grace_s)
+    ended = asyncio.create_task(server.stop(grace_s))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({ended, hurried}, return_when=asyncio.FIRST_COMPLETED)
     hurried.cancel()
     if not ended.done():
+        admission.cut_off_after(0)
         await server.stop(0)
     await ended
+    if admission.cut_off:
+        _log.warning("%d calls were cut off: the drain grace was over", admission.cut_off)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

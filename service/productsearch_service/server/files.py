@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import ValidationInfo, field_validator
 
-from productsearch_service.identity.policy import Policy, read_content
+from productsearch_service.identity.policy import Policy, PolicyError, read_content
 from productsearch_service.server.certificates import (
     CertificateFiles,
     check_certificate,
@@ -17,7 +18,7 @@ from productsearch_service.settings import Settings
 
 
 class CheckedSettings(Settings):
-    """Settings whose certificate, key, CA and policy files can be used."""
+    """Settings whose certificate, key, CA, policy and audit files can be used."""
 
     @field_validator("tls_cert_file")
     @classmethod
@@ -46,5 +47,22 @@ class CheckedSettings(Settings):
     @classmethod
     def _policy_content(cls, value: Path | None) -> Path | None:
         if value is not None:
-            Policy.parse(read_content(value))
+            try:
+                Policy.parse(read_content(value))
+            except PolicyError as error:
+                lines = [f"{value}: {line}" for line in str(error).splitlines()]
+                raise ValueError("\n".join(lines)) from None
+        return value
+
+    @field_validator("audit_file")
+    @classmethod
+    def _can_be_appended_to(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return value
+        if value.is_dir():
+            raise ValueError(f"{value}: is a directory, not a file")
+        if not value.absolute().parent.is_dir():
+            raise ValueError(f"{value}: no such directory: {value.absolute().parent}; make it")
+        if not os.access(value if value.exists() else value.absolute().parent, os.W_OK):
+            raise ValueError(f"{value}: cannot be written by user {os.geteuid()}")
         return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
 
 from productsearch_service.audit import Audit
 from productsearch_service.counters import LibraryCounters
@@ -40,8 +39,6 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     )
     issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
     where = f"library {counters.name} ({settings.base_url})"
-    if urlsplit(settings.base_url).path.strip("/"):
-        _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
     tokens = TokenSource(issuer, count=counters.token, where=where)
     rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
     pacer = Pacer(settings.quota_qps / replicas, counters)

@@ -50,6 +50,8 @@ _REPLAYS_MAX: Final = 2
 """Of a call whose token was rejected: with what may be the same token, and with another one."""
 _OK: Final = "OK"
 _UNREACHABLE: Final = "UNREACHABLE"
+_TIMEOUT: Final = "TIMEOUT"
+"""It was sent, and no answer came in time."""
 _CANCELLED: Final = "CANCELLED"
 _HTTP_OK: Final = 200
 _HTTP_REFUSED: Final = 400
@@ -305,10 +307,10 @@ class Exchange:
     ) -> Answer:
         method, outcome = call.method, _UNREACHABLE
         began_s = time.monotonic()
-        span_id, headers, trace = 0, None, context.trail.trace
-        if trace is not None:
-            span_id = trace.new_span()
-            headers = {traces.HEADER: trace.header(span_id)} if self.sends_trace else None
+        trace, trace_id = context.trail.trace, context.trail.trace_id
+        span_id, headers = traces.new_span() if trace is not None else 0, None
+        if trace_id and self.sends_trace:
+            headers = {traces.HEADER: traces.header(trace_id, span_id)}
         try:
             told = await self.transport.post(_PATH + method, _query(token), body, deadline, headers)
             told_s = time.monotonic()
@@ -323,10 +325,14 @@ class Exchange:
         except UpstreamProtocol as unreadable:
             outcome = unreadable.reason
             raise
+        except TransportFailure as failure:
+            outcome = _TIMEOUT if failure.unanswered else _UNREACHABLE
+            raise
         except asyncio.CancelledError:
             outcome = _CANCELLED
             raise
         finally:
+            context.trail.upstream_outcome = outcome
             self.counters.post(method, outcome, time.monotonic() - began_s)
             if trace is not None:
                 trace.part(f"upstream {method}", began_s, span_id=span_id, outcome=outcome)

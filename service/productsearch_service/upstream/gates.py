@@ -8,6 +8,7 @@ an image host that is slow.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,37 @@ class Sent:
     probes: Probes
 
 
+class Silence:
+    """Tells of an upstream that takes requests and answers none of them.
+
+    Timeouts at callers' own deadlines open no breaker: each of them says little. All calls together
+    do, after a while.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._since_s = 0.0
+        self._calls = 0
+        self._told = False
+
+    def heard(self) -> None:
+        """Note an answer."""
+        if self._told:
+            _log.info("%s: the upstream answers again", self._where)
+        self._calls, self._told = 0, False
+
+    def waited(self, began_s: float) -> None:
+        """Note a request that was begun then, and had no answer when its time was over."""
+        if not self._calls:
+            self._since_s = began_s
+        self._calls += 1
+        silent_s = time.monotonic() - self._since_s
+        if not self._told and self._calls >= limits.SILENT_CALLS and silent_s >= limits.SILENT_S:
+            self._told = True
+            told = "%s: the upstream takes requests and answers none, for %.0f s and %d requests"
+            _log.warning(told, self._where, silent_s, self._calls)
+
+
 class Gates:
     """The circuit breakers of one upstream: of its failures, and of its quota."""
 
@@ -59,6 +91,7 @@ class Gates:
         where: str = "",
     ) -> None:
         self.breaker = breaker
+        self._silence = Silence(where)
         self._refused = refused
         self.quota = CircuitBreaker(
             failures_max=1,
@@ -103,6 +136,7 @@ class Gates:
 
     def learn(self, answer: Answer, sent: Sent) -> None:
         """Learn from an answer."""
+        self._silence.heard()
         caller = sent.context.caller.name
         if answer.failed:
             words = answer.words
@@ -125,6 +159,8 @@ class Gates:
 
     def learn_failure(self, failure: TransportFailure | UpstreamProtocol, sent: Sent) -> None:
         """Learn that no answer came, or one that cannot be read."""
+        if isinstance(failure, TransportFailure) and failure.unanswered:
+            self._silence.waited(sent.at_s)
         if isinstance(failure, UpstreamProtocol):
             self._doubt(failure, sent, answered=True)
         elif _tells_of_upstream(failure, sent.context):

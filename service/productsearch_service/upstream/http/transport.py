@@ -89,6 +89,11 @@ class TransportFailure(Exception):
         self.is_ours = is_ours
         self.retry_after_s = retry_after_s
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether there was a connection, and time ran out on it."""
+        return self.timed_out and self.what != UNCONNECTED
+
 
 class Transport:
     """A pool of connections to one host, for the running event loop.
