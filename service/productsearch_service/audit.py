@@ -7,6 +7,8 @@ the file can also write it anew: the log names a digest now and then, and logs a
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -14,7 +16,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +33,8 @@ _FIRST: Final = "0" * 64
 _LINE: Final = re.compile(
     r'(\{"seq":(\d+),.*"previous":"([0-9a-f]{64})"),"digest":"([0-9a-f]{64})"\}'
 )
+_BEGIN: Final = '{"seq":'
+_DIGEST_ENDS: Final = re.compile(r'"digest":"[^"]*".')
 _TAIL_BYTES: Final = 65_536
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -156,15 +160,27 @@ def _digest(text: str) -> str:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a file to append to, for its owner alone; raise OSError."""
+    """Open a file to append to, for its owner alone; raise OSError, also if another has it."""
     file = path.open("ab", buffering=0)
     try:
+        _lock(file)
         # Of what was opened, whatever has its name now.
         os.chmod(file.fileno(), 0o600)  # noqa: PTH101
     except OSError:
         file.close()
         raise
     return file
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Keep other services out as long as the file is open: two would break each other's chain."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        taken = "another service writes to it; each one needs a file of its own"
+        raise OSError(errno.EBUSY, taken) from None
+    except OSError:  # a volume without locks
+        return
 
 
 def _opened(path: Path) -> tuple[IO[bytes], int, str]:
@@ -190,28 +206,50 @@ class Verdict:
     """Lines that were cut off, as by a crash; no line is missing because of them."""
 
 
-def verify(files: Iterable[Path]) -> Verdict:
+def verify(files: Iterable[Path], *, after: str = "", named: Collection[str] = ()) -> Verdict:
     """Check the chain through files, the oldest first; raise OSError.
 
-    The first line may follow one of an older file that is not given.
+    ``after``: the digest that the first line follows; empty: it is the first of the stream.
+    ``named``: digests that lines of the stream must have, such as those that the log has named.
     """
     wrong, cut = [], []
     lines, previous, seq = 0, "", 0
+    missing = dict.fromkeys(named)
     for path in files:
         for number, text in enumerate(_texts(path), start=1):
             line = _LINE.fullmatch(text)
             where = f"{path}:{number}"
+            if line is None and _is_cut(text):
+                cut.append(f"{where}: was cut off, as by a crash")
+                continue
             if line is None:
-                cut.append(f"{where}: is no line of an audit stream; it may have been cut off")
+                wrong.append(f"{where}: is no line of an audit stream")
                 continue
             if _digest(line[1]) != line[4]:
                 wrong.append(f"{where}: was changed")
+            elif not previous and line[3] != (after or _FIRST):
+                wrong.append(
+                    f"{where}: follows the digest {line[3]}, of a line that is not here: give the "
+                    "files before this one, or the digest that they end with as --after"
+                )
             elif previous and (line[3] != previous or int(line[2]) != seq + 1):
                 wrong.append(
                     f"{where}: does not follow the line before: lines are missing or moved"
                 )
             lines, previous, seq = lines + 1, line[4], int(line[2])
+            missing.pop(previous, None)
+    wrong += [f"no line has the digest {digest}: lines are missing" for digest in missing]
     return Verdict(lines, previous, tuple(wrong), tuple(cut))
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a text is the beginning of a line and no more."""
+    try:
+        json.loads(text)
+    except ValueError:
+        begins = text.startswith(_BEGIN) or _BEGIN.startswith(text)
+        return begins and not text.endswith("}") and _DIGEST_ENDS.search(text) is None
+    return False
 
 
 def _texts(path: Path) -> Iterator[str]:
