@@ -102,6 +102,12 @@ def _posts(outcome: str, step: float) -> Series:
     return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
 
 
+def _refused(step: float) -> Series:
+    """Return ten calls, so many of them refused by the upstream; there is no quota here."""
+    calls = 'productsearch_caller_rpcs_total{caller="a",library="l",code="OK"}'
+    return _errors("RATE_LIMITED", "quota", step) | {calls: f"0+10x{STEPS}"}
+
+
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
@@ -213,6 +219,8 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
     ),
+    "a quota that the upstream keeps by itself": (_refused(1), {"QuotaTooSmall": 1}),
+    "the same, kept": (_refused(0.4), {}),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (
         _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),
