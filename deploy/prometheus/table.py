@@ -139,6 +139,14 @@ _CUT_OFF: Final = (
     f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
     " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
 )
+_NOT_ALLOWED: Final = "UNAUTHENTICATED|PERMISSION_DENIED"
+_SHUT_OUT: Final = (
+    f'sum by (instance) (rate({_CALLS}_count{{rpc_status_code=~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
+    " unless on (instance) sum by (instance)"
+    f' (rate({_CALLS}_count{{rpc_status_code!~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
+    " and on (instance) sum by (instance)"
+    f' (increase({_CALLS}_count{{rpc_status_code="OK"}}[<1h>])) > 0'
+)
 _SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 
 ALERTS: Final = (
@@ -240,6 +248,14 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="ticket",
         says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
+    ),
+    Alert(
+        name="NobodyAllowed",
+        expr=_SHUT_OUT,
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.instance }} refuses all callers, and served some within the hour: was the"
+        " policy, a token or a CA changed?",
     ),
     Alert(
         name="TokenStale",

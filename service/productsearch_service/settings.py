@@ -354,7 +354,7 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
         if small_file.has_long_keys(content):
             raise SettingsError(f"{file}: is nested too deeply")
     wrong = [
-        f"{name}: no such setting{_nearest(name, _variables())}" for name in _unknown_variables()
+        f"{name}: no such setting{nearest(name, _variables())}" for name in _unknown_variables()
     ]
     if empty := _empty_variables():
         raise SettingsError("\n".join(wrong + empty))
@@ -405,7 +405,7 @@ def _variables() -> set[str]:
     return {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint at the setting that ``name`` was meant to be, or nothing."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
     return f"; did you mean {near[0]}?" if near else ""
@@ -464,7 +464,7 @@ def _line(problem: Any, places: Places) -> str:
     hint = ""
     if problem["type"] == "extra_forbidden":
         *parents, name = problem["loc"]
-        hint = _nearest(str(name), (LibrarySettings if parents else Settings).model_fields)
+        hint = nearest(str(name), (LibrarySettings if parents else Settings).model_fields)
     place = places.of(tuple(str(part) for part in problem["loc"] if part != "[key]"))
     where = place and f" ({place})"
     return "\n".join(f"{path}: {line}{hint}{where}" for line in sentence_of(problem).splitlines())

@@ -108,6 +108,11 @@ def _refused(step: float) -> Series:
     return _errors("RATE_LIMITED", "quota", step) | {calls: f"0+10x{STEPS}"}
 
 
+def _ended(code: str, values: str, instance: str = "a") -> Series:
+    labels = f'instance="{instance}",rpc_method="m",rpc_status_code="{code}"'
+    return {f"rpc_server_call_duration_seconds_count{{{labels}}}": values}
+
+
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
@@ -140,6 +145,13 @@ CASES: Final[dict[str, Case]] = {
             name: values.replace(f"7x{STEPS}", "7 7 9.7 9.7 " * (STEPS // 4))
             for name, values in _rate("7").items()
         },
+    ),
+    "NobodyAllowed": Case(
+        _ended("OK", f"0+9x{STEPS - 30} _x30") | _ended("UNAUTHENTICATED", f"0+1x{STEPS}"),
+        # Others are served; and a stranger where nobody ever was.
+        _ended("OK", f"0+9x{STEPS}")
+        | _ended("PERMISSION_DENIED", f"0+9x{STEPS}")
+        | _ended("UNAUTHENTICATED", f"0+9x{STEPS}", "b"),
     ),
     "TokenStale": _on("productsearch_token_state", library="l", state="stale"),
     "CertificateEnds": Case(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from urllib.parse import urlsplit
 
+from productsearch_service import limits
 from productsearch_service.audit import Audit
 from productsearch_service.counters import LibraryCounters
 from productsearch_service.library.audited import AuditedLibrary
 from productsearch_service.library.library import Library
 from productsearch_service.library.search_cache import SearchCache
+from productsearch_service.server.key_pairs import days_left
 from productsearch_service.settings import LibrarySettings
 from productsearch_service.upstream.auth.credentials import (
     Credentials,
@@ -42,6 +44,9 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     where = f"library {counters.name} ({settings.base_url})"
     if urlsplit(settings.base_url).path.strip("/"):
         _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
+    if (days := days_left(settings)) is not None and days < limits.CERTIFICATE_DAYS_FEW:
+        told = f"was {-days:.0f} days ago" if days < 0 else f"is in {days:.0f} days"
+        _log.warning("%s: key_pair_ends %s; a new key pair is needed", where, told)
     tokens = TokenSource(issuer, count=counters.token, where=where)
     rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
     pacer = Pacer(settings.quota_qps / replicas, counters)
