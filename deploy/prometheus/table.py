@@ -91,8 +91,8 @@ def _grown(counter: str, by: str, window: str = "<10m>") -> str:
     return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
 
 
-def _seen(reason: str) -> str:
-    return _grown(f'{_ERRORS}{{reason="{reason}"}}', "reason")
+def _seen(reason: str, by: str = "library") -> str:
+    return _grown(f'{_ERRORS}{{reason="{reason}"}}', by)
 
 
 def _seen_of_others(reason: str) -> str:
@@ -116,6 +116,12 @@ _SILENT: Final = (
 _SLOTS: Final = "productsearch_caller_slots_total"
 _ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
 _REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
+_REFUSED_UPSTREAM: Final = (
+    f'sum by (library) (rate({_ERRORS}{{reason="RATE_LIMITED"}}[<5m>]))'
+    " / sum by (library) (rate(productsearch_caller_rpcs_total[<5m>])) > 0.05"
+    f" unless on (library) {_ASKED}"
+)
+"""Without a quota here, the upstream's own refuses calls."""
 _ONE_OF_ALL: Final = (
     f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
 )
@@ -133,15 +139,23 @@ _CUT_OFF: Final = (
     f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
     " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
 )
+_NOT_ALLOWED: Final = "UNAUTHENTICATED|PERMISSION_DENIED"
+_SHUT_OUT: Final = (
+    f'sum by (instance) (rate({_CALLS}_count{{rpc_status_code=~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
+    " unless on (instance) sum by (instance)"
+    f' (rate({_CALLS}_count{{rpc_status_code!~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
+    " and on (instance) sum by (instance)"
+    f' (increase({_CALLS}_count{{rpc_status_code="OK"}}[<1h>])) > 0'
+)
 _SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 
 ALERTS: Final = (
     Alert(
         name="ServerFault",
-        expr=_seen("SERVER_FAULT"),
+        expr=_seen("SERVER_FAULT", "instance"),
         lasts="<0m>",
         severity="ticket",
-        says="a fault of the facade's own; its log has the traceback",
+        says="a fault of {{ $labels.instance }}'s own; its log has the traceback",
         reasons=("SERVER_FAULT",),
     ),
     Alert(
@@ -193,7 +207,7 @@ ALERTS: Final = (
         expr=_seen("LIBRARY_NOT_READY"),
         lasts="<0m>",
         severity="ticket",
-        says="the upstream has the account and not the library",
+        says="the upstream has the account and not the library {{ $labels.library }}",
         reasons=("LIBRARY_NOT_READY",),
     ),
     Alert(
@@ -201,7 +215,7 @@ ALERTS: Final = (
         expr=_seen("LIBRARY_FULL"),
         lasts="<0m>",
         severity="page",
-        says="a library has no room left; adds are refused",
+        says="library {{ $labels.library }} has no room left; adds are refused",
         reasons=("LIBRARY_FULL",),
     ),
     Alert(
@@ -215,7 +229,7 @@ ALERTS: Final = (
     Alert(
         name="QuotaTooSmall",
         expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
-        f" unless on (library) ({_KEY_SHARED})",
+        f" unless on (library) ({_KEY_SHARED}) or ({_REFUSED_UPSTREAM})",
         lasts="<5m>",
         severity="ticket",
         says="callers of library {{ $labels.library }} want more than its calls per second",
@@ -234,6 +248,14 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="ticket",
         says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
+    ),
+    Alert(
+        name="NobodyAllowed",
+        expr=_SHUT_OUT,
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.instance }} refuses all callers, and served some within the hour: was the"
+        " policy, a token or a CA changed?",
     ),
     Alert(
         name="TokenStale",

@@ -8,6 +8,8 @@ elsewhere.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -146,15 +148,27 @@ def _members(write: Write) -> dict[str, str | int]:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a file to append to, for its owner alone; raise OSError."""
+    """Open a file to append to, for its owner alone; raise OSError, also if another has it."""
     file = path.open("ab", buffering=0)
     try:
+        _lock(file)
         # Of what was opened, whatever has its name now.
         os.chmod(file.fileno(), 0o600)  # noqa: PTH101
     except OSError:
         file.close()
         raise
     return file
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Keep other services out as long as the file is open: two would break each other's chain."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        taken = "another service writes to it; each one needs a file of its own"
+        raise OSError(errno.EBUSY, taken) from None
+    except OSError:  # a volume without locks
+        return
 
 
 def _opened(path: Path) -> tuple[IO[bytes], int, str]:

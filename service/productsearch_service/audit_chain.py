@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,9 @@ FIRST: Final = "0" * 64
 LINE: Final = re.compile(
     r'(\{"seq":(\d+),.*"previous":"([0-9a-f]{64})"),"digest":"([0-9a-f]{64})"\}'
 )
-_BEGINNING: Final = re.compile(r'\{"seq":(\d+),"(?:time|lost)":.*')
+_FIRST_KEY: Final = '{"seq":'
+_BEGINNING: Final = re.compile(r'\{"seq":(\d+)(,?)')
+_WHOLE_DIGEST: Final = re.compile(r'"digest":"[^"]*".')
 
 
 def digest(text: str) -> str:
@@ -40,14 +42,14 @@ class Verdict:
     """Lines that were cut off, as by a crash; no line is missing because of them."""
 
 
-def verify(files: Iterable[Path], after: str = FIRST, includes: str = "") -> Verdict:
+def verify(files: Iterable[Path], after: str = FIRST, named: Collection[str] = ()) -> Verdict:
     """Check the chain through files, the oldest first; raise OSError.
 
     after: the digest that the first line follows; that of the stream's first line by default.
-    includes: a digest that the log named; one of the lines must have it.
+    named: digests that lines of the stream must have, such as those that the log has named.
     """
     verdict = Verdict(last=after)
-    seq, seen = 0, not includes or includes == after
+    seq, missing = 0, {*named} - {after}
     torn: list[_Text] = []  # since the last whole line
     for text in _texts(files):
         line = LINE.fullmatch(text.content)
@@ -61,15 +63,15 @@ def verify(files: Iterable[Path], after: str = FIRST, includes: str = "") -> Ver
         if wrong := _wrong(line, verdict, seq):
             verdict.wrong.append(f"{text.where}: {wrong}")
         verdict.lines, verdict.last, seq = verdict.lines + 1, line[4], int(line[2])
-        seen = seen or line[4] == includes
+        missing.discard(line[4])
         torn = []
     for text in torn:
         if text.ended:
             verdict.wrong.append(f"{text.where}: was cut off or changed, and no line follows it")
         else:
             verdict.cut.append(f"{text.where}: is cut off, or being written")
-    if not seen:
-        verdict.wrong.append(f"no line has the digest {includes}: lines were removed")
+    for digest_of_log in sorted(missing):
+        verdict.wrong.append(f"no line has the digest {digest_of_log}: lines were removed")
     return verdict
 
 
@@ -88,16 +90,17 @@ def _wrong(line: re.Match[str], verdict: Verdict, seq: int) -> str:
 
 
 def _is_torn(text: str, seq: int | None) -> bool:
-    """Whether a line with number ``seq``, or any, may have been cut off here: it is no JSON."""
-    begins = _BEGINNING.fullmatch(text)
+    """Whether a text is the beginning of a line and no more: of number ``seq``, or of any."""
+    begins = _BEGINNING.match(text)
     if begins is None:
-        return (
-            '{"seq":'.startswith(text) or re.fullmatch(r'\{"seq":\d+,?"?\w{0,4}', text) is not None
-        )
+        return _FIRST_KEY.startswith(text)
+    number, on = begins.groups()
+    if seq is not None and (number != str(seq) if on else not str(seq).startswith(number)):
+        return False
     try:
         json.loads(text)
     except ValueError:
-        return seq is None or int(begins[1]) == seq
+        return _WHOLE_DIGEST.search(text) is None
     return False
 
 

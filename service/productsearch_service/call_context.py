@@ -101,6 +101,7 @@ class Trail:
     in_queue: bool = False
     """It waits for its slot in this moment."""
     token_s: float = 0.0
+    retry_s: float = 0.0
     upstream_s: float = 0.0
     attempts: int = 0
     upstream_outcome: str = "-"

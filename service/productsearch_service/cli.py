@@ -60,8 +60,16 @@ def main() -> int:
     )
     verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
     verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
-    verified.add_argument("--after", metavar="DIGEST", help="that of the line before the first")
-    verified.add_argument("--includes", metavar="DIGEST", help="one that the service's log named")
+    verified.add_argument(
+        "--after", default="", metavar="DIGEST", help="what older files, not given, end with"
+    )
+    verified.add_argument(
+        "--named",
+        action="append",
+        default=[],
+        metavar="DIGEST",
+        help="that the log has named: a line must have it",
+    )
     doctor = commands.add_parser(
         "doctor", help="check all that the service needs: exit 0, 1 with warnings, 2 if broken"
     )
@@ -79,7 +87,7 @@ def main() -> int:
     if asked.command == "doctor":
         return _doctor(json=asked.json, limit_s=asked.limit)
     if asked.command == "audit":
-        return _audit_verify(asked.files, asked.after, asked.includes)
+        return _audit_verify(asked.files, asked.after, asked.named)
     if asked.command == "health":
         return _health(asked.address)
     if asked.command == "policy":
@@ -172,11 +180,11 @@ def _health(address: str) -> int:
     return 0 if status == "SERVING" else 1
 
 
-def _audit_verify(files: list[Path], after: str | None, includes: str | None) -> int:
+def _audit_verify(files: list[Path], after: str, named: list[str]) -> int:
     from productsearch_service.audit_chain import FIRST, verify
 
     try:
-        verdict = verify(files, after or FIRST, includes or "")
+        verdict = verify(files, after=after or FIRST, named=named)
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}\n")
         return _EXIT_CANNOT_START

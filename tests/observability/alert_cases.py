@@ -102,6 +102,17 @@ def _posts(outcome: str, step: float) -> Series:
     return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
 
 
+def _refused(step: float) -> Series:
+    """Return ten calls, so many of them refused by the upstream; there is no quota here."""
+    calls = 'productsearch_caller_rpcs_total{caller="a",library="l",code="OK"}'
+    return _errors("RATE_LIMITED", "quota", step) | {calls: f"0+10x{STEPS}"}
+
+
+def _ended(code: str, values: str, instance: str = "a") -> Series:
+    labels = f'instance="{instance}",rpc_method="m",rpc_status_code="{code}"'
+    return {f"rpc_server_call_duration_seconds_count{{{labels}}}": values}
+
+
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
@@ -134,6 +145,13 @@ CASES: Final[dict[str, Case]] = {
             name: values.replace(f"7x{STEPS}", "7 7 9.7 9.7 " * (STEPS // 4))
             for name, values in _rate("7").items()
         },
+    ),
+    "NobodyAllowed": Case(
+        _ended("OK", f"0+9x{STEPS - 30} _x30") | _ended("UNAUTHENTICATED", f"0+1x{STEPS}"),
+        # Others are served; and a stranger where nobody ever was.
+        _ended("OK", f"0+9x{STEPS}")
+        | _ended("PERMISSION_DENIED", f"0+9x{STEPS}")
+        | _ended("UNAUTHENTICATED", f"0+9x{STEPS}", "b"),
     ),
     "TokenStale": _on("productsearch_token_state", library="l", state="stale"),
     "CertificateEnds": Case(
@@ -213,6 +231,8 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
     ),
+    "a quota that the upstream keeps by itself": (_refused(1), {"QuotaTooSmall": 1}),
+    "the same, kept": (_refused(0.4), {}),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (
         _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),

@@ -206,6 +206,29 @@ def test_whatever_is_changed_is_found(data: st.DataObject, tmp_path: Path) -> No
     assert verify([path]).wrong
 
 
+def test_a_crash_may_cut_a_line_anywhere(tmp_path: Path) -> None:
+    """Whatever is left of it is told, and nothing is wrong, also once the stream has gone on."""
+    path = tmp_path / "audit.jsonl"
+    _written(path, 2)
+    first, second = path.read_text().splitlines()
+    for end in range(1, len(second)):
+        for after, lines in (("", 1), (f"\n{second}\n", 2)):
+            path.write_text(f"{first}\n{second[:end]}{after}")
+            found = verify([path])
+            assert (lines, [], 1) == (found.lines, found.wrong, len(found.cut))
+
+
+def test_two_services_cannot_write_one_stream(tmp_path: Path) -> None:
+    """The second one is told so, and can once the first has ended."""
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    with pytest.raises(OSError, match="another service writes to it"):
+        Audit(path)
+    audit.close()
+    _written(path)
+    assert (3, []) == ((found := verify([path])).lines, found.wrong)
+
+
 def test_the_command(tmp_path: Path) -> None:
     """Exit 0, 1 for a broken chain, 2 for a file that is not there."""
     path = tmp_path / "audit.jsonl"
@@ -230,9 +253,9 @@ def test_the_command(tmp_path: Path) -> None:
         code,
         f"begins after line 1: give the older files too, or --after {first}" in told,
     )
-    assert 0 == ask(path, "--after", first, "--includes", last)[0]
+    assert 0 == ask(path, "--after", first, "--named", last)[0]
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert (0, 1) == (ask(path)[0], ask(path, "--includes", last)[0])
+    assert (0, 1) == (ask(path)[0], ask(path, "--named", last)[0])
     path.write_text(whole)
     path.write_text(path.read_text().replace('"action":"add"', '"action":"search"', 1))
     code, told = ask(path)

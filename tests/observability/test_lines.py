@@ -84,8 +84,11 @@ def test_a_success_carries_the_upstreams_log_id(
     )
     assert SEARCH.ByteSize() == line["bytes_in"]
     assert v1.SearchImagesResponse(log_id=4711).ByteSize() == line["bytes_out"]
-    assert 0 < line["upstream_ms"] <= line["ms"]
     assert all(line[name] >= 0 for name in ("place_ms", "quota_ms", "token_ms"))
+    assert line["upstream_ms"] > 0
+    assert line["retry_ms"] > 0
+    parts = ("place_ms", "quota_ms", "token_ms", "retry_ms", "upstream_ms")
+    assert 0.5 * line["ms"] <= sum(line[name] for name in parts) <= line["ms"] + 1
     assert line["version"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,3 +64,20 @@ def test_all_lines_leave_before_the_end() -> None:
     assert [f"line {number} " in line for number, line in enumerate(told.splitlines())] == (
         [True] * 200
     )
+
+
+_LEVEL = """
+import logging
+from productsearch_service.observability import logs
+logs.install("ERROR", "json")
+for name in ("productsearch.access", "productsearch_service.audit", "other"):
+    logging.getLogger(name).info("of %s", name)
+"""
+
+
+def test_lines_of_calls_come_at_any_level() -> None:
+    """Their share has a setting of its own; digests of the audit stream come always."""
+    done = subprocess.run([sys.executable, "-c", _LEVEL], stderr=subprocess.PIPE, text=True)
+    assert ["of productsearch.access", "of productsearch_service.audit"] == [
+        json.loads(line)["message"] for line in done.stderr.splitlines()
+    ]

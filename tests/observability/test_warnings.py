@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,32 @@ def test_a_library_of_the_settings_is_not_told() -> None:
     assert ["caller web2: no rule names it, so that it may do nothing"] == [
         *policy.unused(["default", "season-1"])
     ]
+
+
+def test_names_that_are_nearly_others() -> None:
+    """A rule's caller that is nearly a listed one, and a library; a certificate's name is none."""
+    file = FILE.replace('callers = ["web"]', 'callers = ["web", "batches", "spiffe://shop/web"]')
+    policy = Policy.parse(file.replace('"default", "season-*"', '"defualt"').encode())
+    assert [
+        "caller batch: no rule names it, so that it may do nothing",
+        "rule 1: caller batches is none of those listed; did you mean batch?",
+        "rule 1: library defualt is none of the settings; did you mean default?",
+    ] == [*policy.unused(["default"])]
+
+
+@pytest.mark.parametrize(
+    ("days", "says"), [(-9, "was"), (5, "is in"), (400, "")], ids=["over", "soon", "far"]
+)
+def test_a_key_pair_that_ends(
+    days: int, says: str, server: ServerFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told at the start, with the library, when there are few days left, or none."""
+    server({"key_pair_ends": datetime.now(UTC).date() + timedelta(days=days)})
+    told = [one.getMessage() for one in caplog.records if "key_pair_ends" in one.getMessage()]
+    assert bool(says) == len(told)
+    assert all(
+        line.startswith("libraries.default.key_pair_ends: ") and says in line for line in told
+    )
 
 
 @pytest.mark.parametrize(("path", "warnings"), [("", 0), ("/", 0), ("/rest", 1)])

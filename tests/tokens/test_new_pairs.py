@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,34 @@ async def test_a_new_pair_is_brought_into_use_by_the_rotation(
     credentials.pair = KeyPair("newest-key", "newest-secret")
     await asyncio.sleep(0.05)
     assert 3 == len(upstream.received)
+
+
+async def test_a_new_pair_that_is_refused_has_one_line(
+    upstream: FakeUpstream,
+    issuer: TokenIssuer,
+    credentials: Pair,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With the library, and that the old pair stays; the right pair has its own line then."""
+    tokens = TokenSource(issuer)
+    await tokens.get(Deadline.after(10))
+    rotation = Rotation(issuer, tokens, 0.01, "library x (URL)")
+    caplog.set_level(logging.INFO)
+    rotation.start()
+    upstream.always("token", REJECTED)
+    credentials.pair = KeyPair("new-key", "a-typo")
+    await _until(lambda: caplog.messages)
+    await asyncio.sleep(0.2)
+    told = "library x (URL): the key pair was changed and is not used, the old one is: "
+    assert [told] == [message[: len(told)] for message in caplog.messages]
+    upstream.always("token", {"access_token": "another-token", "expires_in": LIFETIME_S})
+    credentials.pair = KeyPair("new-key", "new-secret")
+    await _until(lambda: "library x (URL): a new key pair is in use" in caplog.messages)
+    assert 2 == len(caplog.messages)
+    await rotation.stop()
+
+
+async def _until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)

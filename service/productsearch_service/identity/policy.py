@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,18 +122,24 @@ class Policy:
         except toml_text.TomlError as error:
             raise PolicyError(str(error)) from None
 
-    def unused(self, libraries: Iterable[str]) -> Iterator[str]:
+    def unused(self, libraries: Collection[str]) -> Iterator[str]:
         """Yield what nothing else mentions: callers without a rule, and libraries without settings.
 
-        A caller of a rule that the file does not list may be proven by a certificate.
+        A caller of a rule that the file does not list may be proven by a certificate; it is told
+        where its name is nearly that of a listed one.
         """
         for name in self._callers:
             if not any(_matches(rule.callers, name) for rule in self._rules):
                 yield f"caller {name}: no rule names it, so that it may do nothing"
         for number, rule in enumerate(self._rules, start=1):
+            for pattern in rule.callers:
+                listed = any(_matches((pattern,), name) for name in self._callers)
+                if not listed and (near := nearest(pattern, self._callers)):
+                    yield f"rule {number}: caller {pattern} is none of those listed{near}"
             for pattern in rule.libraries:
                 if not any(_matches((pattern,), library) for library in libraries):
-                    yield f"rule {number}: library {pattern} is none of the settings"
+                    hint = nearest(pattern, libraries)
+                    yield f"rule {number}: library {pattern} is none of the settings{hint}"
 
     def caller(self, name: str) -> Caller:
         """Return the caller of that name, with what the file says of it."""

@@ -14,12 +14,15 @@ import sys
 import threading
 from typing import Final
 
-from productsearch_service import limits
+from productsearch_service import audit, limits
 from productsearch_service.redaction import redact
+from productsearch_service.rpc import access_record
 from productsearch_service.rpc.access_record import AccessRecord
 
 _KEPT_S: Final = 0.01
 """How long a line waits for others; what a process that is killed may lose."""
+_WHATEVER_THE_LEVEL: Final = (access_record.NAME, audit.__name__)
+"""Lines of calls, which have a setting of their own, and the digests of the audit stream."""
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -151,3 +154,5 @@ def install(level: str, form: str = "auto") -> None:
         kind("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _WHATEVER_THE_LEVEL:
+        logging.getLogger(name).setLevel(min(logging.INFO, logging.getLogger().level))

@@ -40,8 +40,10 @@ def certificates_near_their_end(settings: Settings) -> Iterator[str]:
 def _of_a_library(library: LibrarySettings) -> Iterator[str]:
     if urlsplit(library.base_url).path.strip("/"):
         yield "base_url: has a path, which is put before the upstream's own"
-    if (days := key_pair_days_left(library)) is not None and days < 0:
-        yield f"key_pair_ends: was {-days:.0f} days ago; put a new key pair in its place"
+    days = key_pair_days_left(library)
+    if days is not None and days < limits.CERTIFICATE_DAYS_FEW:
+        told = f"was {-days:.0f} days ago" if days < 0 else f"is in {days:.0f} days"
+        yield f"key_pair_ends: {told}; put a new key pair in its place"
     if library.credentials_dir is not None:
         for name in ("api_key", "secret_key"):
             file = library.credentials_dir / name

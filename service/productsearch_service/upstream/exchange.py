@@ -193,7 +193,10 @@ class Exchange:
         )
         if wait_s is None or not self._budget.spend(self._calls):
             return False
-        await asyncio.sleep(wait_s)
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            trail.retry_s += time.monotonic() - failed_s
         if trail.trace is not None:
             trail.trace.part("wait retry", failed_s)
         return True

@@ -44,6 +44,8 @@ class TokenIssuer:
         self._failed: KeyPair | None = None
         self._again_at_s = 0.0
         self._asked = False
+        self.why_not_replaced = ""
+        """Why the pair that the credentials hold does not replace the one in use; else empty."""
 
     async def __call__(self) -> Issued:
         """Return a new token for the current pair, within limits.TOKEN_FETCH_TIMEOUT_S.
@@ -74,12 +76,15 @@ class TokenIssuer:
         try:
             pair = await self._read(end)
             waits = pair == self._failed and time.monotonic() < self._again_at_s
+            if pair == self._proven:
+                self.why_not_replaced = ""
             if pair == self._proven or waits:
                 return None
             issued = await self._issue(pair, end)
-        except ServiceError:
+        except ServiceError as error:
+            self.why_not_replaced = error.message if self._proven is not None else ""
             return None
-        self._proven = pair
+        self._proven, self.why_not_replaced = pair, ""
         return issued
 
     def close(self) -> None:
