@@ -213,6 +213,14 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
     ),
+    "the quota is the upstream's own: no pacer has a rate": (
+        _slots("a", 10, 100) | _slots("b", 10, 100),
+        {"QuotaTooSmall": 1},
+    ),
+    "that quota, and one caller asks for most": (
+        _slots("greedy", 10, 900) | _slots("polite", 10, 100),
+        {"CallerTakesQuota": 1},
+    ),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (
         _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),

@@ -68,6 +68,11 @@ def _greedy(_: Stage, load: Load) -> Iterator[None]:
         yield
 
 
+def _all_want_more(_: Stage, load: Load) -> Iterator[None]:
+    with load.crowd():
+        yield
+
+
 def _poison(_: Stage, load: Load) -> Iterator[None]:
     with load.poison():
         yield
@@ -138,6 +143,13 @@ ACTS = (
         "quota",
     ),
     Act("one greedy caller", _greedy, _causes("CallerTakesQuota"), "greedy caller", "quota"),
+    Act(
+        "quota too small",
+        _all_want_more,
+        _causes("QuotaTooSmall"),
+        "quota too small",
+        "quota",
+    ),
     Act("poison", _poison, _causes(), "bad input", "caller"),
     Act("flood", _flood, _causes("GatewayRefuses"), "flood", "caller", flags="RL"),
     Act("database slow", _database_slow, _causes("EngineDatabaseSlow"), "database slow"),
