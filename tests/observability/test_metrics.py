@@ -285,3 +285,18 @@ def test_the_page_has_each_metric(facade: Facade, tmp_path: Path) -> None:
     told = {name for row in rows for name in re.findall(r"`([a-z_]{5,})`", row.split("|")[1])}
     short = {name.removeprefix("productsearch_") for name in names}
     assert sorted(short) == sorted(told)
+
+
+def test_a_key_pair_that_cannot_be_used_is_a_broken_file(
+    facade: Facade, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """By the setting's whole name: the alert says which library's."""
+    for name in ("api_key", "secret_key"):
+        (tmp_path / name).write_text(f"the-{name}")
+    pair = {"api_key": None, "secret_key": None, "credentials_dir": tmp_path}
+    server = facade(pair | {"credentials_poll_s": 0.05})
+    _ask(server)
+    what = "libraries.default.credentials_dir"
+    assert 0 == _value(server, "productsearch_files_broken", what=what)
+    (tmp_path / "secret_key").write_text("")
+    until(lambda: _value(server, "productsearch_files_broken", what=what) == 1, "a broken pair")

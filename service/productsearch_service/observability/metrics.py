@@ -82,7 +82,7 @@ class ServiceStates(Collector):
         stats = {name: library.stats() for name, library in self.libraries.items()}
         yield from _of_libraries(stats)
         yield from self._caches()
-        yield from self._replica()
+        yield from self._replica(stats)
         yield from self._calls()
 
     def _caches(self) -> Iterator[Metric]:
@@ -95,7 +95,7 @@ class ServiceStates(Collector):
             held.add_metric([name], library.search_cache.bytes_held)
         yield from (asked, held)
 
-    def _replica(self) -> Iterator[Metric]:
+    def _replica(self, stats: Mapping[str, UpstreamStats]) -> Iterator[Metric]:
         ready = float(self.readiness.ready)
         yield GaugeMetricFamily(f"{PREFIX}ready", "This replica should get calls.", ready)
         says, looks = "How often readiness was looked at.", self.readiness.looks
@@ -103,6 +103,9 @@ class ServiceStates(Collector):
         broken = _gauge("files_broken", "Changed files are broken; the old value is used.", "what")
         for what, is_broken in self.broken_files.items():
             broken.add_metric([what], float(is_broken()))
+        for name, its in stats.items():
+            what = f"libraries.{name}.credentials_dir"
+            broken.add_metric([what], float(its.token.new_pair_refused))
         days = _gauge("certificate_days_left", "Until a certificate in use ends.", "what")
         for what, left in self.certificate_days().items():
             days.add_metric([what], left)

@@ -43,7 +43,8 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     if urlsplit(settings.base_url).path.strip("/"):
         _log.warning("%s: base_url has a path, which is put before the upstream's own", where)
     tokens = TokenSource(issuer, count=counters.token, where=where)
-    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
+    place = str(settings.credentials_dir)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where, place)
     pacer = Pacer(settings.quota_qps / replicas, counters)
     bounds = ExchangeLimits(
         call_s=settings.call_timeout_s,

@@ -44,6 +44,8 @@ class TokenIssuer:
         self._failed: KeyPair | None = None
         self._again_at_s = 0.0
         self._asked = False
+        self.not_taken: tuple[KeyPair | None, ServiceError] | None = None
+        """What cannot replace the current pair, and why; no pair: it cannot be read."""
 
     async def __call__(self) -> Issued:
         """Return a new token for the current pair, within limits.TOKEN_FETCH_TIMEOUT_S.
@@ -71,15 +73,19 @@ class TokenIssuer:
         if not self._asked:
             return None
         end = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
+        pair, is_first = None, self._proven is None
         try:
             pair = await self._read(end)
-            waits = pair == self._failed and time.monotonic() < self._again_at_s
-            if pair == self._proven or waits:
+            if pair == self._proven:
+                self.not_taken = None
+                return None
+            if pair == self._failed and time.monotonic() < self._again_at_s:
                 return None
             issued = await self._issue(pair, end)
-        except ServiceError:
+        except ServiceError as error:
+            self.not_taken = None if is_first else (pair, error)
             return None
-        self._proven = pair
+        self._proven, self.not_taken = pair, None
         return issued
 
     def close(self) -> None:
