@@ -327,8 +327,9 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Refused callers",
                 "reqps",
-                "By code: who is not known, may not, asks for too much.",
+                "By code: who is not known, may not, asks for too much; beside the calls of all.",
                 (
+                    (_rate("productsearch_caller_rpcs_total", where=_HERE), "all"),
                     (
                         _rate(
                             "productsearch_caller_rpcs_total",

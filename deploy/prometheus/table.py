@@ -113,6 +113,17 @@ _SILENT: Final = (
 )
 """Requests go out and none is answered; where callers' own deadlines end them no breaker opens."""
 
+_REFUSED_CALLERS: Final = 'rpc_status_code=~"UNAUTHENTICATED|PERMISSION_DENIED"'
+_OTHER_CALLS: Final = _REFUSED_CALLERS.replace("=~", "!~")
+_SHUT_OUT: Final = (
+    f"(sum by (instance) (rate({_CALLS}_count{{{_REFUSED_CALLERS}}}[<5m>])) > on () group_left"
+    f" 0.5 * avg(sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<6h>])) > 0))"
+    f" unless on (instance)"
+    f" (sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<5m>])) > 0)"
+)
+"""Of a replica all calls are refused, half as many at least as replicas served in the last hours:
+one stranger in a quiet night is not all callers."""
+
 _SLOTS: Final = "productsearch_caller_slots_total"
 _ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
 _REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
@@ -151,6 +162,14 @@ ALERTS: Final = (
         severity="page",
         says="{{ $labels.instance }} is at its bounds and refuses calls",
         reasons=("SERVER_OVERLOADED",),
+    ),
+    Alert(
+        name="CallersShutOut",
+        expr=_SHUT_OUT,
+        lasts="<2m>",
+        severity="page",
+        says="{{ $labels.instance }} refuses every caller, as not known or not allowed",
+        reasons=("CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN"),
     ),
     Alert(
         name="CredentialsRejected",
@@ -363,7 +382,7 @@ ALERTS: Final = (
 WITHOUT: Final = (
     "FIELD_INVALID", "IMAGE_UNREADABLE", "IMAGE_SIZE_INVALID", "IMAGE_URL_UNREACHABLE",
     "IMAGE_ALREADY_EXISTS", "IMAGE_NOT_FOUND", "PAGE_TOKEN_INVALID", "RESULT_WINDOW_EXCEEDED",
-    "LIBRARY_UNKNOWN", "CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN", "SERVER_DRAINING",
+    "LIBRARY_UNKNOWN", "SERVER_DRAINING",
     "DEADLINE_TOO_SHORT",
 )  # fmt: skip
 """ErrorReasons without an alert: a caller is told, and nobody here has to act."""

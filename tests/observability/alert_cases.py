@@ -102,6 +102,11 @@ def _posts(outcome: str, step: float) -> Series:
     return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
 
 
+def _calls(code: str, values: str) -> Series:
+    labels = f'instance="a",rpc_method="m",rpc_status_code="{code}"'
+    return {f"rpc_server_call_duration_seconds_count{{{labels}}}": values}
+
+
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
 _RATED = _rate("9.7")
 
@@ -109,6 +114,11 @@ CASES: Final[dict[str, Case]] = {
     "ServerFault": _seen("SERVER_FAULT", "facade"),
     "ReplicaOverloaded": Case(
         _errors("SERVER_OVERLOADED", "facade", 6), _errors("SERVER_OVERLOADED", "facade", 1)
+    ),
+    "CallersShutOut": Case(
+        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+9x{STEPS}"),
+        # Nobody calls any more but a stranger.
+        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+1x{STEPS}"),
     ),
     "CredentialsRejected": Case(
         _rejected("token_refreshes"),
@@ -220,6 +230,10 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "that quota, and one caller asks for most": (
         _slots("greedy", 10, 900) | _slots("polite", 10, 100),
         {"CallerTakesQuota": 1},
+    ),
+    "callers are shut out, and one is served": (
+        _calls("OK", f"0+1x{STEPS}") | _calls("PERMISSION_DENIED", f"0+90x{STEPS}"),
+        {},
     ),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (

@@ -78,6 +78,14 @@ def _poison(_: Stage, load: Load) -> Iterator[None]:
         yield
 
 
+def _shut_out(stage: Stage, _: Load) -> Iterator[None]:
+    policy = stage.folder / "policy.toml"
+    good = policy.read_text()
+    policy.write_text(good.replace("spiffe://productsearch", "spiffe://productsaerch"))
+    yield
+    policy.write_text(good)
+
+
 def _flood(_: Stage, load: Load) -> Iterator[None]:
     with load.flood():
         yield
@@ -151,6 +159,7 @@ ACTS = (
         "quota",
     ),
     Act("poison", _poison, _causes(), "bad input", "caller"),
+    Act("callers shut out", _shut_out, _causes("CallersShutOut"), "callers shut out", "caller"),
     Act("flood", _flood, _causes("GatewayRefuses"), "flood", "caller", flags="RL"),
     Act("database slow", _database_slow, _causes("EngineDatabaseSlow"), "database slow"),
     Act("certificate near its end", _certificate, _causes("CertificateEnds"), "certificate ends"),

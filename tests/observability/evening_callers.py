@@ -96,8 +96,8 @@ class Load:
         """Three callers ask for far more than the quota, each for as much as the others."""
         with self._during(
             *[
-                lambda over, name=name: self._repeat(name, over, self._search, 3.0, 1.0)
-                for name in ("catalogue", "shop", "greedy") * 8
+                lambda over, name=name: self._repeat(name, over, self._search, 6.0, 1.0)
+                for name in ("catalogue", "shop", "greedy") * 14
             ]
         ):
             yield

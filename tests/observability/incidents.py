@@ -70,6 +70,15 @@ def _token_refused(shown: Shown) -> bool:
     return shown.most("{{library}} {{outcome}}", outcome=outcome) > 0
 
 
+def _all_shut_out(shown: Shown) -> bool:
+    refused = sum(
+        value
+        for labels, value in shown.now["{{caller}} {{code}}"]
+        if labels["code"] in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+    )
+    return refused > 0.3 and refused > 0.95 * shown.most("all")
+
+
 def _line_ended(shown: Shown) -> bool:
     legend = "{{instance}}"
     before, now = (
@@ -107,6 +116,11 @@ ALL_REFUSED: Final = Sign(
     "Slots by caller",
     "no caller has most, and some are `refused`",
     partial(_slots_refused, to_one=False),
+)
+SHUT_OUT: Final = Sign(
+    "Refused callers",
+    "`UNAUTHENTICATED` and `PERMISSION_DENIED` together are `all`",
+    _all_shut_out,
 )
 SQL_SLOW: Final = Sign(
     "Parts of a call, mean",
@@ -169,6 +183,7 @@ INCIDENTS: Final = (
     Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
     Incident("quota too small", (QUOTA, ALL_REFUSED), (SLOW,)),
     Incident("bad input", (CALLER,)),
+    Incident("callers shut out", (CALLER, SHUT_OUT)),
     Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),

@@ -290,7 +290,12 @@ def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
     path = settings.policy_file
     if path is None:
         return None
-    policy = Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    policy = Reloadable(
+        "policy_file",
+        lambda: read_content(path),
+        Policy.parse,
+        lambda old, new: f"{path}: {new.changes_since(old)}",
+    )
     for unused in policy.value.unused(settings.libraries):
         _log.warning("policy_file: %s", unused)
     return policy
