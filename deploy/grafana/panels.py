@@ -105,8 +105,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 "Each reason has a section in docs/operating.md: what it means, what to do.",
                 (
                     (
-                        _rate("productsearch_errors_total", "reason", "blame"),
-                        "{{blame}}: {{reason}}",
+                        _rate("productsearch_errors_total", "reason", "blame", "library"),
+                        "{{blame}}: {{reason}} {{library}}",
                     ),
                 ),
             ),

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 _ERRORS: Final = "productsearch_errors_total"
 _CALLS: Final = "rpc_server_call_duration_seconds"
+_POSTS: Final = "productsearch_upstream_calls_total"
+_TIME: Final = "productsearch_upstream_seconds_total"
 _REJECTED: Final = '{outcome="UPSTREAM_CREDENTIALS_REJECTED"}'
 _SEARCHES: Final = 'rpc_method="productsearch.v1.ProductSearch/SearchImages"'
 
@@ -26,6 +28,8 @@ class Objective:
     says: str
     budget: float
     bad: str
+    most: str
+    """The library that has most of it, as a query over a window; the alert names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ OBJECTIVES: Final = (
         budget=0.001,
         bad=f'sum(rate({_ERRORS}{{blame="facade"}}[<window>]))'
         f" / sum(rate({_CALLS}_count[<window>]))",
+        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="facade"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfUpstream",
@@ -67,6 +72,7 @@ OBJECTIVES: Final = (
         budget=0.005,
         bad=f'sum(rate({_ERRORS}{{blame="upstream"}}[<window>]))'
         f" / sum(rate({_CALLS}_count[<window>]))",
+        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="upstream"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfTime",
@@ -74,6 +80,8 @@ OBJECTIVES: Final = (
         budget=0.01,
         bad=f'1 - sum(rate({_CALLS}_bucket{{le="2.5",{_SEARCHES}}}[<window>]))'
         f" / sum(rate({_CALLS}_count{{{_SEARCHES}}}[<window>]))",
+        most=f"topk(1, sum by (library) (rate({_TIME}[<window>]))"
+        f" / sum by (library) (rate({_POSTS}[<window>])))",
     ),
 )
 
@@ -91,8 +99,9 @@ def _grown(counter: str, by: str, window: str = "<10m>") -> str:
     return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
 
 
-def _seen(reason: str) -> str:
-    return _grown(f'{_ERRORS}{{reason="{reason}"}}', "reason")
+def _answered(reason: str) -> str:
+    """Return whether an upstream answered so lately: also to items of streams that did not fail."""
+    return _grown(f'{_POSTS}{{outcome="{reason}"}}', "library")
 
 
 def _seen_of_others(reason: str) -> str:
@@ -105,7 +114,6 @@ def _seen_of_others(reason: str) -> str:
     return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
 
 
-_POSTS: Final = "productsearch_upstream_calls_total"
 _NO_ANSWER: Final = "TIMEOUT|UNREACHABLE|CANCELLED"
 _SILENT: Final = (
     f'sum by (library) (rate({_POSTS}{{outcome="TIMEOUT"}}[<5m>])) > 0 unless on (library)'
@@ -149,10 +157,11 @@ _SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 ALERTS: Final = (
     Alert(
         name="ServerFault",
-        expr=_seen("SERVER_FAULT"),
+        expr=_grown(f'{_ERRORS}{{reason="SERVER_FAULT"}}', "instance, library"),
         lasts="<0m>",
         severity="ticket",
-        says="a fault of the facade's own; its log has the traceback",
+        says="a fault of {{ $labels.instance }}'s own, in a call of library"
+        " {{ $labels.library }}; its log has the traceback",
         reasons=("SERVER_FAULT",),
     ),
     Alert(
@@ -209,18 +218,18 @@ ALERTS: Final = (
     ),
     Alert(
         name="LibraryMissing",
-        expr=_seen("LIBRARY_NOT_READY"),
+        expr=_answered("LIBRARY_NOT_READY"),
         lasts="<0m>",
         severity="ticket",
-        says="the upstream has the account and not the library",
+        says="the upstream has the account and not the library {{ $labels.library }}",
         reasons=("LIBRARY_NOT_READY",),
     ),
     Alert(
         name="LibraryFull",
-        expr=_seen("LIBRARY_FULL"),
+        expr=_answered("LIBRARY_FULL"),
         lasts="<0m>",
         severity="page",
-        says="a library has no room left; adds are refused",
+        says="library {{ $labels.library }} has no room left; adds are refused",
         reasons=("LIBRARY_FULL",),
     ),
     Alert(

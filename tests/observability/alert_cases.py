@@ -63,6 +63,12 @@ def _seen(reason: str, blame: str) -> Case:
     return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
 
 
+def _answered(reason: str) -> Case:
+    """The same of what the upstream answers, each item of a stream by itself."""
+    ((series, _),) = _posts(reason, 1).items()
+    return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
+
+
 def _until_lately(reason: str, library: str = "l") -> Series:
     """Some errors a minute, the last ones four minutes before the end."""
     ((series, _),) = _errors(reason, "upstream", 1, library=library).items()
@@ -127,8 +133,8 @@ CASES: Final[dict[str, Case]] = {
     "UpstreamDown": _on("productsearch_breaker_open", library="l"),
     "UpstreamUnreadable": _seen("UPSTREAM_PROTOCOL", "upstream"),
     "AddsUnsettled": _seen("ADD_OUTCOME_UNKNOWN", "upstream"),
-    "LibraryMissing": _seen("LIBRARY_NOT_READY", "upstream"),
-    "LibraryFull": _seen("LIBRARY_FULL", "quota"),
+    "LibraryMissing": _answered("LIBRARY_NOT_READY"),
+    "LibraryFull": _answered("LIBRARY_FULL"),
     "QuotaExhausted": _on("productsearch_quota_exhausted", library="l"),
     "QuotaTooSmall": Case(
         _slots("a", 100, 20) | _slots("b", 100, 20) | _RATED,
