@@ -278,6 +278,13 @@ ALERTS: Final = (
         says="{{ $labels.what }} ends in {{ $value | humanize }} days",
     ),
     Alert(
+        name="CertificateNotYetValid",
+        expr="max by (what) (productsearch_certificate_begins_in_days) > 0",
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.what }} is not valid before {{ $value | humanize }} days from now",
+    ),
+    Alert(
         name="KeyPairEnds",
         expr="min by (library) (productsearch_key_pair_days_left) < 14",
         lasts="<5m>",

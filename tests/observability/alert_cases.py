@@ -124,7 +124,7 @@ CASES: Final[dict[str, Case]] = {
     "CallersShutOut": Case(
         _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+9x{STEPS}"),
         # Nobody calls any more but a stranger.
-        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+1x{STEPS}"),
+        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+0.3x{STEPS}"),
     ),
     "CredentialsRejected": Case(
         _rejected("token_refreshes"),
@@ -155,6 +155,10 @@ CASES: Final[dict[str, Case]] = {
     "CertificateEnds": Case(
         _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
         _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
+    ),
+    "CertificateNotYetValid": Case(
+        _state("productsearch_certificate_begins_in_days", "0.1", what="tls_cert_file"),
+        _state("productsearch_certificate_begins_in_days", "-0.1", what="tls_cert_file"),
     ),
     "KeyPairEnds": Case(
         _state("productsearch_key_pair_days_left", "13", library="l"),

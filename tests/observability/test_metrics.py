@@ -233,6 +233,9 @@ def test_days_of_certificates_and_the_token(facade: Facade, tmp_path: Path) -> N
         days = _value(server, "productsearch_certificate_days_left", what=what)
         assert days is not None
         assert 0 < days < 1 / 24 + 0.01
+        begins = _value(server, "productsearch_certificate_begins_in_days", what=what)
+        assert begins is not None
+        assert -1 / 24 - 0.01 < begins < 0
     until(lambda: _value(server, "productsearch_token_left_seconds", library="default"), "a token")
     left_s = _value(server, "productsearch_token_left_seconds", library="default")
     assert left_s == pytest.approx(2592000, abs=60)
