@@ -105,8 +105,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 "Each reason has a section in docs/operating.md: what it means, what to do.",
                 (
                     (
-                        _rate("productsearch_errors_total", "reason", "blame"),
-                        "{{blame}}: {{reason}}",
+                        _rate("productsearch_errors_total", "reason", "blame", "library"),
+                        "{{blame}}: {{reason}} {{library}}",
                     ),
                 ),
             ),
@@ -327,8 +327,9 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Refused callers",
                 "reqps",
-                "By code: who is not known, may not, asks for too much.",
+                "By code: who is not known, may not, asks for too much; beside the calls of all.",
                 (
+                    (_rate("productsearch_caller_rpcs_total", where=_HERE), "all"),
                     (
                         _rate(
                             "productsearch_caller_rpcs_total",

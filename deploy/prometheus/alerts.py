@@ -51,12 +51,16 @@ def _burn(objective: Objective, window: Window, divide: int) -> dict[str, Any]:
     )
     rate = f"{window.rate:g} times as fast as the budget allows"
     long = window.long.strip("<>")
+    most = _scaled(objective.most.replace("<window>", window.short), divide)
+    named = (
+        f"{{{{ range query `{most}` }}}}; most by library {{{{ .Labels.library }}}}{{{{ end }}}}"
+    )
     return {
         "alert": objective.name,
         "expr": _scaled(both, divide),
         "labels": {"severity": window.severity, "kind": "symptom", "window": long},
         "annotations": {
-            "summary": f"{objective.says}: {rate}, over {long}",
+            "summary": f"{objective.says}: {rate}, over {long}{named}",
             "runbook": f"{_PAGE}#{objective.name.lower()}",
         },
     }

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 _ERRORS: Final = "productsearch_errors_total"
 _CALLS: Final = "rpc_server_call_duration_seconds"
+_POSTS: Final = "productsearch_upstream_calls_total"
+_TIME: Final = "productsearch_upstream_seconds_total"
 _REJECTED: Final = '{outcome="UPSTREAM_CREDENTIALS_REJECTED"}'
 _SEARCHES: Final = 'rpc_method="productsearch.v1.ProductSearch/SearchImages"'
 
@@ -26,6 +28,8 @@ class Objective:
     says: str
     budget: float
     bad: str
+    most: str
+    """The library that has most of it, as a query over a window; the alert names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ OBJECTIVES: Final = (
         budget=0.001,
         bad=f'sum(rate({_ERRORS}{{blame="facade"}}[<window>]))'
         f" / sum(rate({_CALLS}_count[<window>]))",
+        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="facade"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfUpstream",
@@ -67,6 +72,7 @@ OBJECTIVES: Final = (
         budget=0.005,
         bad=f'sum(rate({_ERRORS}{{blame="upstream"}}[<window>]))'
         f" / sum(rate({_CALLS}_count[<window>]))",
+        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="upstream"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfTime",
@@ -74,6 +80,8 @@ OBJECTIVES: Final = (
         budget=0.01,
         bad=f'1 - sum(rate({_CALLS}_bucket{{le="2.5",{_SEARCHES}}}[<window>]))'
         f" / sum(rate({_CALLS}_count{{{_SEARCHES}}}[<window>]))",
+        most=f"topk(1, sum by (library) (rate({_TIME}[<window>]))"
+        f" / sum by (library) (rate({_POSTS}[<window>])))",
     ),
 )
 
@@ -91,8 +99,9 @@ def _grown(counter: str, by: str, window: str = "<10m>") -> str:
     return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
 
 
-def _seen(reason: str, by: str = "library") -> str:
-    return _grown(f'{_ERRORS}{{reason="{reason}"}}', by)
+def _answered(reason: str) -> str:
+    """Return whether an upstream answered so lately: also to items of streams that did not fail."""
+    return _grown(f'{_POSTS}{{outcome="{reason}"}}', "library")
 
 
 def _seen_of_others(reason: str) -> str:
@@ -105,7 +114,6 @@ def _seen_of_others(reason: str) -> str:
     return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
 
 
-_POSTS: Final = "productsearch_upstream_calls_total"
 _NO_ANSWER: Final = "TIMEOUT|UNREACHABLE|CANCELLED"
 _SILENT: Final = (
     f'sum by (library) (rate({_POSTS}{{outcome="TIMEOUT"}}[<5m>])) > 0 unless on (library)'
@@ -113,15 +121,20 @@ _SILENT: Final = (
 )
 """Requests go out and none is answered; where callers' own deadlines end them no breaker opens."""
 
+_REFUSED_CALLERS: Final = 'rpc_status_code=~"UNAUTHENTICATED|PERMISSION_DENIED"'
+_OTHER_CALLS: Final = _REFUSED_CALLERS.replace("=~", "!~")
+_SHUT_OUT: Final = (
+    f"(sum by (instance) (rate({_CALLS}_count{{{_REFUSED_CALLERS}}}[<5m>])) > on () group_left"
+    f" 0.5 * avg(sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<6h>])) > 0))"
+    f" unless on (instance)"
+    f" (sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<5m>])) > 0)"
+)
+"""Of a replica all calls are refused, half as many at least as replicas served in the last hours:
+one stranger in a quiet night is not all callers."""
+
 _SLOTS: Final = "productsearch_caller_slots_total"
 _ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
 _REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
-_REFUSED_UPSTREAM: Final = (
-    f'sum by (library) (rate({_ERRORS}{{reason="RATE_LIMITED"}}[<5m>]))'
-    " / sum by (library) (rate(productsearch_caller_rpcs_total[<5m>])) > 0.05"
-    f" unless on (library) {_ASKED}"
-)
-"""Without a quota here, the upstream's own refuses calls."""
 _ONE_OF_ALL: Final = (
     f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
 )
@@ -139,23 +152,16 @@ _CUT_OFF: Final = (
     f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
     " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
 )
-_NOT_ALLOWED: Final = "UNAUTHENTICATED|PERMISSION_DENIED"
-_SHUT_OUT: Final = (
-    f'sum by (instance) (rate({_CALLS}_count{{rpc_status_code=~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
-    " unless on (instance) sum by (instance)"
-    f' (rate({_CALLS}_count{{rpc_status_code!~"{_NOT_ALLOWED}"}}[<5m>])) > 0'
-    " and on (instance) sum by (instance)"
-    f' (increase({_CALLS}_count{{rpc_status_code="OK"}}[<1h>])) > 0'
-)
 _SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 
 ALERTS: Final = (
     Alert(
         name="ServerFault",
-        expr=_seen("SERVER_FAULT", "instance"),
+        expr=_grown(f'{_ERRORS}{{reason="SERVER_FAULT"}}', "instance, library"),
         lasts="<0m>",
         severity="ticket",
-        says="a fault of {{ $labels.instance }}'s own; its log has the traceback",
+        says="a fault of {{ $labels.instance }}'s own, in a call of library"
+        " {{ $labels.library }}; its log has the traceback",
         reasons=("SERVER_FAULT",),
     ),
     Alert(
@@ -165,6 +171,14 @@ ALERTS: Final = (
         severity="page",
         says="{{ $labels.instance }} is at its bounds and refuses calls",
         reasons=("SERVER_OVERLOADED",),
+    ),
+    Alert(
+        name="CallersShutOut",
+        expr=_SHUT_OUT,
+        lasts="<2m>",
+        severity="page",
+        says="{{ $labels.instance }} refuses every caller, as not known or not allowed",
+        reasons=("CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN"),
     ),
     Alert(
         name="CredentialsRejected",
@@ -204,7 +218,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="LibraryMissing",
-        expr=_seen("LIBRARY_NOT_READY"),
+        expr=_answered("LIBRARY_NOT_READY"),
         lasts="<0m>",
         severity="ticket",
         says="the upstream has the account and not the library {{ $labels.library }}",
@@ -212,7 +226,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="LibraryFull",
-        expr=_seen("LIBRARY_FULL"),
+        expr=_answered("LIBRARY_FULL"),
         lasts="<0m>",
         severity="page",
         says="library {{ $labels.library }} has no room left; adds are refused",
@@ -229,7 +243,7 @@ ALERTS: Final = (
     Alert(
         name="QuotaTooSmall",
         expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
-        f" unless on (library) ({_KEY_SHARED}) or ({_REFUSED_UPSTREAM})",
+        f" unless on (library) ({_KEY_SHARED})",
         lasts="<5m>",
         severity="ticket",
         says="callers of library {{ $labels.library }} want more than its calls per second",
@@ -250,14 +264,6 @@ ALERTS: Final = (
         says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
     ),
     Alert(
-        name="NobodyAllowed",
-        expr=_SHUT_OUT,
-        lasts="<1m>",
-        severity="page",
-        says="{{ $labels.instance }} refuses all callers, and served some within the hour: was the"
-        " policy, a token or a CA changed?",
-    ),
-    Alert(
         name="TokenStale",
         expr='min by (library) (productsearch_token_state{state="stale"}) == 1',
         lasts="<1h>",
@@ -270,6 +276,13 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="ticket",
         says="{{ $labels.what }} ends in {{ $value | humanize }} days",
+    ),
+    Alert(
+        name="CertificateNotYetValid",
+        expr="max by (what) (productsearch_certificate_begins_in_days) > 0",
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.what }} is not valid before {{ $value | humanize }} days from now",
     ),
     Alert(
         name="KeyPairEnds",
@@ -385,7 +398,7 @@ ALERTS: Final = (
 WITHOUT: Final = (
     "FIELD_INVALID", "IMAGE_UNREADABLE", "IMAGE_SIZE_INVALID", "IMAGE_URL_UNREACHABLE",
     "IMAGE_ALREADY_EXISTS", "IMAGE_NOT_FOUND", "PAGE_TOKEN_INVALID", "RESULT_WINDOW_EXCEEDED",
-    "LIBRARY_UNKNOWN", "CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN", "SERVER_DRAINING",
+    "LIBRARY_UNKNOWN", "SERVER_DRAINING",
     "DEADLINE_TOO_SHORT",
 )  # fmt: skip
 """ErrorReasons without an alert: a caller is told, and nobody here has to act."""

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from productsearch_service import limits
+from productsearch_service.errors import RateLimited
 
 PREFIX: Final = "productsearch_"
 OTHER: Final = "other"
@@ -184,13 +185,22 @@ class LibraryCounters:
         self._waits = families.waits(library)
         self._refusals = families.refusals(library)
 
-    def post(self, method: str, outcome: str, seconds: float) -> None:
-        """Count one request to the upstream: what it came to, and how long it took."""
-        self._families.batch.add(self._post, method, outcome, seconds)
+    def post(self, method: str, outcome: str, seconds: float, caller: str = "") -> None:
+        """Count one request to the upstream: what it came to, and how long it took.
 
-    def _post(self, method: str, outcome: str, seconds: float) -> None:
+        ``caller``: where no quota is set here, the upstream itself gives slots and refuses them.
+        """
+        self._families.batch.add(self._post, method, outcome, seconds, caller)
+
+    def _post(self, method: str, outcome: str, seconds: float, caller: str) -> None:
         self._families.posts(self._library, method, outcome).inc()
         self._families.seconds(self._library, method, outcome).inc(seconds)
+        if caller:
+            self._slot(caller, refused=outcome == RateLimited.reason)
+
+    def _slot(self, caller: str, *, refused: bool) -> None:
+        label = self._families.callers.label(caller)
+        self._families.slots(self._library, label, "refused" if refused else "given").inc()
 
     def retry(self) -> None:
         """Count an attempt that was not its call's first."""
@@ -210,8 +220,7 @@ class LibraryCounters:
 
     def _paced(self, waited_s: float, caller: str, refused: bool) -> None:
         self._waits.observe(waited_s)
-        label = self._families.callers.label(caller)
-        self._families.slots(self._library, label, "refused" if refused else "given").inc()
+        self._slot(caller, refused=refused)
         if refused:
             self._refusals.inc()
 
@@ -234,7 +243,7 @@ class Counters:
         self.kept_away = counter("breaker_refusals", "Calls refused unsent.", "gate")
         self.tokens = counter("token_refreshes", "Requests for a token.", "outcome")
         self.refusals = counter("pacer_refusals", "Calls whose slot came too late.")
-        told = "Slots of the quota by who asked for them: given, or refused as too late."
+        told = "Slots of the quota by who asked: given, or refused as too late, or by the upstream."
         self.slots = counter("caller_slots", told, "caller", "outcome")
         says = "From asking to slot or refusal."
         self.waits = _durations(self.registry, "pacer_wait_seconds", says, "library")

@@ -159,6 +159,8 @@ ADMIN_TIMEOUT_S: Final = 5.0
 SILENT_S: Final = 30.0
 """An upstream that answers nothing for so long, with so many requests sent, gets a line."""
 SILENT_CALLS: Final = 5
+THROTTLE_OVER_S: Final = 60.0
+"""Without an error 18 for so long, its end gets a line."""
 LOG_CHARS_WAITING_MAX: Final = 4_000_000
 """Of lines that wait to be written to the log; further ones are lost, and counted."""
 LOG_FLUSH_S: Final = 1.0

@@ -162,6 +162,39 @@ def _replace(file: Path, text: str) -> None:
     new.replace(file)
 
 
+def _policy(callers: dict[str, str], *rules: str) -> Policy:
+    entries = [f'[callers."{name}"]\ntoken_sha256 = ["{token}"]' for name, token in callers.items()]
+    return Policy.parse("\n".join([*entries, *rules, "# policy"]).encode())
+
+
+@pytest.mark.parametrize(
+    ("callers", "says"),
+    [
+        ({"a": "0", "b": "1"}, "callers 2 to 2, rules 1 to 1"),
+        ({"a": "2", "b": "3"}, "callers 2 to 2, rules 1 to 1; other tokens for 'a', 'b'"),
+        ({"a": "0"}, "callers 2 to 1, rules 1 to 1; callers removed 'b'"),
+        (
+            {"c": "0", "b": "1"},
+            "callers 2 to 2, rules 1 to 1; callers added 'c'; callers removed 'a'",
+        ),
+    ],
+)
+def test_what_is_different_is_told_in_words(callers: dict[str, str], says: str) -> None:
+    """By the callers' names; of tokens only whose they are."""
+    before = {"a": "0" * 64, "b": "1" * 64}
+    after = {name: digit * 64 for name, digit in callers.items()}
+    rule = '[[rules]]\ncallers = ["*"]'
+    assert says == _policy(after, rule).changes_since(_policy(before, rule))
+
+
+def test_of_many_callers_ten_are_named() -> None:
+    """The line of a change has an end."""
+    many = {f"caller-{number}": f"{number:064x}" for number in range(100)}
+    told = _policy(many).changes_since(_policy({}))
+    assert "and 90 more" in told
+    assert len(told) < 300
+
+
 def test_a_changed_policy_is_in_use_without_a_restart(
     server: ServerFactory,
     upstream: FakeUpstream,
@@ -184,6 +217,8 @@ def test_a_changed_policy_is_in_use_without_a_restart(
         assert OK == now()
         _replace(file, entry)
         until(lambda: now() == FORBIDDEN, "the rule is gone")
+        told = f"policy_file was replaced and is in use: {file}: callers 1 to 1, rules 1 to 0"
+        assert f"{told}; other rules" in caplog.text
         _replace(file, entry + rule)
         until(lambda: now() == OK, "the rule is back")
         _replace(file, entry + rule + "methods = 7")

@@ -63,6 +63,12 @@ def _seen(reason: str, blame: str) -> Case:
     return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
 
 
+def _answered(reason: str) -> Case:
+    """The same of what the upstream answers, each item of a stream by itself."""
+    ((series, _),) = _posts(reason, 1).items()
+    return Case({series: f"_x4 1+0.1x{STEPS}"}, {series: f"5x{STEPS}"})
+
+
 def _until_lately(reason: str, library: str = "l") -> Series:
     """Some errors a minute, the last ones four minutes before the end."""
     ((series, _),) = _errors(reason, "upstream", 1, library=library).items()
@@ -102,14 +108,8 @@ def _posts(outcome: str, step: float) -> Series:
     return {f"productsearch_upstream_calls_total{{{labels}}}": f"9+{step}x{STEPS}"}
 
 
-def _refused(step: float) -> Series:
-    """Return ten calls, so many of them refused by the upstream; there is no quota here."""
-    calls = 'productsearch_caller_rpcs_total{caller="a",library="l",code="OK"}'
-    return _errors("RATE_LIMITED", "quota", step) | {calls: f"0+10x{STEPS}"}
-
-
-def _ended(code: str, values: str, instance: str = "a") -> Series:
-    labels = f'instance="{instance}",rpc_method="m",rpc_status_code="{code}"'
+def _calls(code: str, values: str) -> Series:
+    labels = f'instance="a",rpc_method="m",rpc_status_code="{code}"'
     return {f"rpc_server_call_duration_seconds_count{{{labels}}}": values}
 
 
@@ -121,6 +121,11 @@ CASES: Final[dict[str, Case]] = {
     "ReplicaOverloaded": Case(
         _errors("SERVER_OVERLOADED", "facade", 6), _errors("SERVER_OVERLOADED", "facade", 1)
     ),
+    "CallersShutOut": Case(
+        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+9x{STEPS}"),
+        # Nobody calls any more but a stranger.
+        _calls("OK", f"0+10x100 1000x{STEPS}") | _calls("UNAUTHENTICATED", f"0x100 0+0.3x{STEPS}"),
+    ),
     "CredentialsRejected": Case(
         _rejected("token_refreshes"),
         {'productsearch_token_refreshes_total{library="l",outcome="ok"}': f"0+1x{STEPS}"},
@@ -128,8 +133,8 @@ CASES: Final[dict[str, Case]] = {
     "UpstreamDown": _on("productsearch_breaker_open", library="l"),
     "UpstreamUnreadable": _seen("UPSTREAM_PROTOCOL", "upstream"),
     "AddsUnsettled": _seen("ADD_OUTCOME_UNKNOWN", "upstream"),
-    "LibraryMissing": _seen("LIBRARY_NOT_READY", "upstream"),
-    "LibraryFull": _seen("LIBRARY_FULL", "quota"),
+    "LibraryMissing": _answered("LIBRARY_NOT_READY"),
+    "LibraryFull": _answered("LIBRARY_FULL"),
     "QuotaExhausted": _on("productsearch_quota_exhausted", library="l"),
     "QuotaTooSmall": Case(
         _slots("a", 100, 20) | _slots("b", 100, 20) | _RATED,
@@ -146,17 +151,14 @@ CASES: Final[dict[str, Case]] = {
             for name, values in _rate("7").items()
         },
     ),
-    "NobodyAllowed": Case(
-        _ended("OK", f"0+9x{STEPS - 30} _x30") | _ended("UNAUTHENTICATED", f"0+1x{STEPS}"),
-        # Others are served; and a stranger where nobody ever was.
-        _ended("OK", f"0+9x{STEPS}")
-        | _ended("PERMISSION_DENIED", f"0+9x{STEPS}")
-        | _ended("UNAUTHENTICATED", f"0+9x{STEPS}", "b"),
-    ),
     "TokenStale": _on("productsearch_token_state", library="l", state="stale"),
     "CertificateEnds": Case(
         _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
         _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
+    ),
+    "CertificateNotYetValid": Case(
+        _state("productsearch_certificate_begins_in_days", "0.1", what="tls_cert_file"),
+        _state("productsearch_certificate_begins_in_days", "-0.1", what="tls_cert_file"),
     ),
     "KeyPairEnds": Case(
         _state("productsearch_key_pair_days_left", "13", library="l"),
@@ -231,8 +233,18 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
     ),
-    "a quota that the upstream keeps by itself": (_refused(1), {"QuotaTooSmall": 1}),
-    "the same, kept": (_refused(0.4), {}),
+    "the quota is the upstream's own: no pacer has a rate": (
+        _slots("a", 10, 100) | _slots("b", 10, 100),
+        {"QuotaTooSmall": 1},
+    ),
+    "that quota, and one caller asks for most": (
+        _slots("greedy", 10, 900) | _slots("polite", 10, 100),
+        {"CallerTakesQuota": 1},
+    ),
+    "callers are shut out, and one is served": (
+        _calls("OK", f"0+1x{STEPS}") | _calls("PERMISSION_DENIED", f"0+90x{STEPS}"),
+        {},
+    ),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (
         _DOWN | _UNSETTLED | _until_lately("ADD_OUTCOME_UNKNOWN", "m"),

@@ -68,9 +68,22 @@ def _greedy(_: Stage, load: Load) -> Iterator[None]:
         yield
 
 
+def _all_want_more(_: Stage, load: Load) -> Iterator[None]:
+    with load.crowd():
+        yield
+
+
 def _poison(_: Stage, load: Load) -> Iterator[None]:
     with load.poison():
         yield
+
+
+def _shut_out(stage: Stage, _: Load) -> Iterator[None]:
+    policy = stage.folder / "policy.toml"
+    good = policy.read_text()
+    policy.write_text(good.replace("spiffe://productsearch", "spiffe://productsaerch"))
+    yield
+    policy.write_text(good)
 
 
 def _flood(_: Stage, load: Load) -> Iterator[None]:
@@ -138,7 +151,15 @@ ACTS = (
         "quota",
     ),
     Act("one greedy caller", _greedy, _causes("CallerTakesQuota"), "greedy caller", "quota"),
+    Act(
+        "quota too small",
+        _all_want_more,
+        _causes("QuotaTooSmall"),
+        "quota too small",
+        "quota",
+    ),
     Act("poison", _poison, _causes(), "bad input", "caller"),
+    Act("callers shut out", _shut_out, _causes("CallersShutOut"), "callers shut out", "caller"),
     Act("flood", _flood, _causes("GatewayRefuses"), "flood", "caller", flags="RL"),
     Act("database slow", _database_slow, _causes("EngineDatabaseSlow"), "database slow"),
     Act("certificate near its end", _certificate, _causes("CertificateEnds"), "certificate ends"),

@@ -92,6 +92,17 @@ class Load:
             yield
 
     @contextmanager
+    def crowd(self) -> Iterator[None]:
+        """Three callers ask for far more than the quota, each for as much as the others."""
+        with self._during(
+            *[
+                lambda over, name=name: self._repeat(name, over, self._search, 6.0, 1.0)
+                for name in ("catalogue", "shop", "greedy") * 14
+            ]
+        ):
+            yield
+
+    @contextmanager
     def poison(self) -> Iterator[None]:
         """One caller sends what is no image, one by one and as a stream."""
         with self._during(lambda over: self._repeat("greedy", over, self._poisonous, 5.0, 0.1)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from deploy.grafana.panels import ROWS
@@ -55,17 +56,27 @@ def _blames(who: str) -> Sign:
     return Sign("Errors by blame", f"`{who}` highest", is_there)
 
 
-def _one_takes_most(shown: Shown) -> bool:
+def _slots_refused(shown: Shown, *, to_one: bool) -> bool:
+    """Whether slots are refused and one caller asks for most of them, or none does."""
     asked: dict[str, float] = {}
     for labels, value in shown.now["{{caller}} {{outcome}}"]:
         asked[labels["caller"]] = asked.get(labels["caller"], 0.0) + value
     refused = shown.most("{{caller}} {{outcome}}", outcome="refused")
-    return refused > 0.3 and max(asked.values()) > 0.7 * sum(asked.values())
+    return refused > 0.3 and to_one == (max(asked.values()) > 0.7 * sum(asked.values()))
 
 
 def _token_refused(shown: Shown) -> bool:
     outcome = "UPSTREAM_CREDENTIALS_REJECTED"
     return shown.most("{{library}} {{outcome}}", outcome=outcome) > 0
+
+
+def _all_shut_out(shown: Shown) -> bool:
+    refused = sum(
+        value
+        for labels, value in shown.now["{{caller}} {{code}}"]
+        if labels["code"] in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+    )
+    return refused > 0.3 and refused > 0.95 * shown.most("all")
 
 
 def _line_ended(shown: Shown) -> bool:
@@ -97,7 +108,19 @@ RATE_LOW: Final = Sign(
     lambda shown: 0 <= shown.most("rate {{library}}") < 0.85 * shown.most("limit {{library}}"),
 )
 ONE_TAKES_MOST: Final = Sign(
-    "Slots by caller", "one caller has most, and some are `refused`", _one_takes_most
+    "Slots by caller",
+    "one caller has most, and some are `refused`",
+    partial(_slots_refused, to_one=True),
+)
+ALL_REFUSED: Final = Sign(
+    "Slots by caller",
+    "no caller has most, and some are `refused`",
+    partial(_slots_refused, to_one=False),
+)
+SHUT_OUT: Final = Sign(
+    "Refused callers",
+    "`UNAUTHENTICATED` and `PERMISSION_DENIED` together are `all`",
+    _all_shut_out,
 )
 SQL_SLOW: Final = Sign(
     "Parts of a call, mean",
@@ -150,15 +173,17 @@ _BLAMES: Final = (CALLER, FACADE, QUOTA, UPSTREAM)
 _LATE: Final = (SLOW, UPSTREAM_SLOW)
 
 INCIDENTS: Final = (
-    Incident("upstream slow", (SLOW, UPSTREAM_SLOW), _BLAMES),
-    Incident("database slow", (SQL_SLOW,), (*_LATE, *_BLAMES)),
+    Incident("upstream slow", (SLOW, UPSTREAM_SLOW), (*_BLAMES, ALL_REFUSED)),
+    Incident("database slow", (SQL_SLOW,), (*_LATE, *_BLAMES, ALL_REFUSED)),
     Incident("upstream down", (OPEN,), (UPSTREAM, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)),
     Incident(
         "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
     ),
-    Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, *_LATE)),
+    Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, ALL_REFUSED, *_LATE)),
     Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
+    Incident("quota too small", (QUOTA, ALL_REFUSED), (SLOW,)),
     Incident("bad input", (CALLER,)),
+    Incident("callers shut out", (CALLER, SHUT_OUT)),
     Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),

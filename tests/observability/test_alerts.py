@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deploy.prometheus import alerts
-from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Objective
+from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Alert, Objective
 from productsearch import v1
 from productsearch_service import errors
 from tests.mesh.tools import need
@@ -137,6 +137,47 @@ def test_one_incident_fires_one_alert(tmp_path: Path) -> None:
         [_case(name, series, "30s", at, fire) for name, (series, fire) in TOGETHER.items()],
         "1m",
     )
+
+
+ABOUT_ALL = {"GatewayCutOff"}
+"""The gateway reaches no facade at all: there is nothing to name."""
+
+
+@pytest.mark.parametrize("each", ALERTS, ids=lambda each: each.name)
+def test_a_cause_names_what_it_is_about(each: Alert) -> None:
+    """The library, caller, instance or file, which its expression keeps as a label."""
+    named = re.findall(r"\$labels\.(\w+)", each.says)
+    assert bool(named) == (each.name not in ABOUT_ALL)
+    for label in named:
+        keeps = re.search(rf"by \([^)]*\b{label}\b", each.expr)
+        # A metric as it is has all of its labels.
+        assert keeps or (label == "instance" and " by (" not in each.expr), label
+
+
+@pytest.mark.slow
+def test_a_budget_names_the_library_that_burns_it(tmp_path: Path) -> None:
+    """Of two upstreams one fails; the summary says whose."""
+    objective = next(each for each in OBJECTIVES if each.name == "BudgetOfUpstream")
+    series = _burning(objective, 16 * objective.budget)
+    series = {
+        name.replace('reason="OTHER"', 'reason="OTHER",library="tiny"'): values
+        for name, values in series.items()
+    }
+    series['productsearch_errors_total{reason="O",blame="upstream",library="big"}'] = "0+0.1x2200"
+    said = []
+    for window in WINDOWS:
+        long = window.long.strip("<>")
+        rate = f"{window.rate:g} times as fast as the budget allows, over {long}"
+        labels = {"severity": window.severity, "kind": "symptom", "window": long}
+        summary = f"{objective.says}: {rate}; most by library tiny"
+        told = {"summary": summary, "runbook": "docs/operating.md#budgetofupstream"}
+        said.append({"exp_labels": labels, "exp_annotations": told})
+    case = {
+        "interval": "2m",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "alert_rule_test": [{"eval_time": "40m", "alertname": objective.name, "exp_alerts": said}],
+    }
+    _tested(tmp_path, [case], "10m")
 
 
 def _burning(objective: Objective, share: float) -> Series:

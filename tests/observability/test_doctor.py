@@ -28,7 +28,7 @@ from productsearch_service.settings import LibrarySettings, Settings
 from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, error
-from tests.identity.authority import Authority, ServerFiles
+from tests.identity.authority import Authority, Issued, ServerFiles
 
 API_KEY, SECRET_KEY = "an-api-key-of-the-doctors", "a-secret-key-of-the-doctors"
 PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
@@ -268,9 +268,11 @@ def test_a_pair_in_the_settings_and_a_path_in_the_url(
     assert {"warning"} == {found["upstream.key_pair"], found["upstream.url"]}
 
 
-@pytest.mark.parametrize(("hours_ago", "state"), [(0, "warning"), (100, "broken")])
+@pytest.mark.parametrize(
+    ("hours_ago", "state"), [(0, "warning"), (100, "broken"), (-100, "broken")]
+)
 def test_certificates_that_end(hours_ago: int, state: str, doctor: Doctor, tmp_path: Path) -> None:
-    """An hour is few days, and one that ended is broken; the CA's dates are seen too."""
+    """An hour is few days; one that ended or has not begun is broken; the CA's are seen too."""
     authority = Authority()
     files = ServerFiles(tmp_path / "tls", authority)
     files.swap(authority.issue(dns=["localhost"], hours_ago=hours_ago))
@@ -287,6 +289,26 @@ def test_the_start_warns_of_a_certificate_near_its_end(
     told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert ["tls_cert_file", "tls_client_ca_file"] == [line.partition(":")[0] for line in told]
     assert all("ends in 0 days" in line for line in told)
+
+
+def test_the_start_warns_of_a_certificate_that_is_not_valid_yet(
+    server: ServerFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the server's own; one behind it in the file may be for later."""
+    authority = Authority()
+    files = ServerFiles(tmp_path / "tls", authority)
+    later = authority.issue(dns=["localhost"], hours_ago=-24)
+    for first, told in (
+        (later, ["tls_cert_file: a certificate is not valid before 2.0 days"]),
+        (None, []),
+    ):
+        good = authority.issue(dns=["localhost"])
+        shown = first or Issued(good.certificate + later.certificate, good.key, 0)
+        files.swap(shown)
+        caplog.clear()
+        server(**files.settings(mutual=False))
+        found = [one.message for one in caplog.records if "not valid before" in one.message]
+        assert told == [line.partition(" from")[0] for line in found]
 
 
 def test_days_are_those_that_a_library_reads(tmp_path: Path) -> None:

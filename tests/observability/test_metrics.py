@@ -233,6 +233,9 @@ def test_days_of_certificates_and_the_token(facade: Facade, tmp_path: Path) -> N
         days = _value(server, "productsearch_certificate_days_left", what=what)
         assert days is not None
         assert 0 < days < 1 / 24 + 0.01
+        begins = _value(server, "productsearch_certificate_begins_in_days", what=what)
+        assert begins is not None
+        assert -1 / 24 - 0.01 < begins < 0
     until(lambda: _value(server, "productsearch_token_left_seconds", library="default"), "a token")
     left_s = _value(server, "productsearch_token_left_seconds", library="default")
     assert left_s == pytest.approx(2592000, abs=60)
@@ -285,3 +288,18 @@ def test_the_page_has_each_metric(facade: Facade, tmp_path: Path) -> None:
     told = {name for row in rows for name in re.findall(r"`([a-z_]{5,})`", row.split("|")[1])}
     short = {name.removeprefix("productsearch_") for name in names}
     assert sorted(short) == sorted(told)
+
+
+def test_a_key_pair_that_cannot_be_used_is_a_broken_file(
+    facade: Facade, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """By the setting's whole name: the alert says which library's."""
+    for name in ("api_key", "secret_key"):
+        (tmp_path / name).write_text(f"the-{name}")
+    pair = {"api_key": None, "secret_key": None, "credentials_dir": tmp_path}
+    server = facade(pair | {"credentials_poll_s": 0.05})
+    _ask(server)
+    what = "libraries.default.credentials_dir"
+    assert 0 == _value(server, "productsearch_files_broken", what=what)
+    (tmp_path / "secret_key").write_text("")
+    until(lambda: _value(server, "productsearch_files_broken", what=what) == 1, "a broken pair")

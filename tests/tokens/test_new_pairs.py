@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -195,32 +195,56 @@ async def test_a_new_pair_is_brought_into_use_by_the_rotation(
     assert 3 == len(upstream.received)
 
 
-async def test_a_new_pair_that_is_refused_has_one_line(
-    upstream: FakeUpstream,
-    issuer: TokenIssuer,
-    credentials: Pair,
-    caplog: pytest.LogCaptureFixture,
+async def test_a_new_pair_that_is_refused_is_told_once(
+    upstream: FakeUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the library, and that the old pair stays; the right pair has its own line then."""
-    tokens = TokenSource(issuer)
-    await tokens.get(Deadline.after(10))
-    rotation = Rotation(issuer, tokens, 0.01, "library x (URL)")
+    """With library, folder and reason; once for each pair, and for files that are gone; and seen
+    in the states until a pair is in use."""
     caplog.set_level(logging.INFO)
-    rotation.start()
+
+    def write(secret: str) -> None:
+        (tmp_path / "api_key").write_text("the-api-key")
+        (tmp_path / "secret_key").write_text(secret)
+
+    def told() -> list[str]:
+        return [each.message for each in caplog.records if each.levelname == "ERROR"]
+
+    async def looks() -> None:
+        for _ in range(3):
+            await rotation._look()
+
+    write("the-old-secret")
+    issuer = TokenIssuer(upstream.url, None, FileCredentials(tmp_path))
+    source = TokenSource(issuer, where="library tiny (http://up)")
+    rotation = Rotation(issuer, source, 3600, "library tiny (http://up)", str(tmp_path))
+    await source.get(Deadline.after(10))
+    await looks()
+    assert ([], False) == (told(), source.stats.new_pair_refused)
     upstream.always("token", REJECTED)
-    credentials.pair = KeyPair("new-key", "a-typo")
-    await _until(lambda: caplog.messages)
-    await asyncio.sleep(0.2)
-    told = "library x (URL): the key pair was changed and is not used, the old one is: "
-    assert [told] == [message[: len(told)] for message in caplog.messages]
-    upstream.always("token", {"access_token": "another-token", "expires_in": LIFETIME_S})
-    credentials.pair = KeyPair("new-key", "new-secret")
-    await _until(lambda: "library x (URL): a new key pair is in use" in caplog.messages)
-    assert 2 == len(caplog.messages)
-    await rotation.stop()
+    for number, secret in enumerate(("wrong-secret-1", "wrong-secret-2"), start=1):
+        write(secret)
+        await looks()
+        assert (number, True) == (len(told()), source.stats.new_pair_refused)
+        assert (
+            f"library tiny (http://up): the key pair that is now in {tmp_path} is not" in told()[-1]
+        )
+        assert secret not in told()[-1]
+    (tmp_path / "api_key").unlink()
+    await looks()
+    assert 3 == len(told())
+    write("the-old-secret")
+    await looks()
+    assert (3, False) == (len(told()), source.stats.new_pair_refused)
+    issuer.close()
 
 
-async def _until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
+async def test_a_first_pair_that_is_refused_is_told_by_the_token(
+    upstream: FakeUpstream, credentials: Pair, issuer: TokenIssuer
+) -> None:
+    """No older one stays in use, so the rotation has nothing to say of it."""
+    upstream.always("token", REJECTED)
+    with pytest.raises(UpstreamCredentialsRejected):
+        await issuer()
+    credentials.pair = KeyPair("other-key", "wrong-secret")
+    await issuer.replaced()
+    assert issuer.not_taken is None

@@ -32,6 +32,8 @@ _RESERVED_NAMES: Final = frozenset({"*", "other"})
 _VERDICTS_MAX: Final = 4096
 _LIBRARY_CHARS_MAX: Final = 64
 """Settings allow no longer name of a library."""
+_NAMED_MAX: Final = 10
+"""Callers whose names a line of the log has at most."""
 _COMPILED_MAX: Final = 4096
 """Lists of patterns that are kept compiled."""
 
@@ -95,6 +97,7 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         if wrong := [*_wrong(file)]:
             raise PolicyError("\n".join(wrong))
+        self._file = file
         self._callers = {
             name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
         }
@@ -121,6 +124,26 @@ class Policy:
             raise PolicyError("\n".join(map(_line, problems))) from None
         except toml_text.TomlError as error:
             raise PolicyError(str(error)) from None
+
+    def changes_since(self, before: Policy) -> str:
+        """Return in words what is different from the policy before; no secret."""
+        new, old = self._file.callers, before._file.callers
+        tokens = [
+            name
+            for name in new
+            if name in old and {*new[name].token_sha256} != {*old[name].token_sha256}
+        ]
+        lists = (
+            ("callers added", [name for name in new if name not in old]),
+            ("callers removed", [name for name in old if name not in new]),
+            ("other tokens for", tokens),
+        )
+        told = [
+            f"callers {len(old)} to {len(new)}, rules {len(before._rules)} to {len(self._rules)}"
+        ]
+        told += [f"{what} {_few(names)}" for what, names in lists if names]
+        told += ["other rules"] if self._rules != before._rules else []
+        return "; ".join(told)
 
     def unused(self, libraries: Collection[str]) -> Iterator[str]:
         """Yield what nothing else mentions: callers without a rule, and libraries without settings.
@@ -180,6 +203,12 @@ class Policy:
                 return Verdict(True, f"rule {number} allows it")
             lacks.append(f"rule {number} {lack}")
         return Verdict(False, "; ".join(lacks) or f"no rule speaks of caller {caller}")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED_MAX
+    told = ", ".join(map(quoted, names[:_NAMED_MAX]))
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def read_content(path: Path) -> bytes:

@@ -65,6 +65,7 @@ class ServiceStates(Collector):
     in_flight: Mapping[str, Callable[[], tuple[int, int]]]
     broken_files: Mapping[str, Callable[[], bool]]
     certificate_days: Callable[[], Mapping[str, float]] = dict
+    certificate_begins: Callable[[], Mapping[str, float]] = dict
     key_pair_days: Callable[[], Mapping[str, tuple[float | None, float | None]]] = dict
     """Of each library the age of its key pair and the days it has left; None: not known."""
     audit: Audit | None = None
@@ -82,7 +83,7 @@ class ServiceStates(Collector):
         stats = {name: library.stats() for name, library in self.libraries.items()}
         yield from _of_libraries(stats)
         yield from self._caches()
-        yield from self._replica()
+        yield from self._replica(stats)
         yield from self._calls()
 
     def _caches(self) -> Iterator[Metric]:
@@ -95,7 +96,7 @@ class ServiceStates(Collector):
             held.add_metric([name], library.search_cache.bytes_held)
         yield from (asked, held)
 
-    def _replica(self) -> Iterator[Metric]:
+    def _replica(self, stats: Mapping[str, UpstreamStats]) -> Iterator[Metric]:
         ready = float(self.readiness.ready)
         yield GaugeMetricFamily(f"{PREFIX}ready", "This replica should get calls.", ready)
         says, looks = "How often readiness was looked at.", self.readiness.looks
@@ -103,9 +104,16 @@ class ServiceStates(Collector):
         broken = _gauge("files_broken", "Changed files are broken; the old value is used.", "what")
         for what, is_broken in self.broken_files.items():
             broken.add_metric([what], float(is_broken()))
+        for name, its in stats.items():
+            what = f"libraries.{name}.credentials_dir"
+            broken.add_metric([what], float(its.token.new_pair_refused))
         days = _gauge("certificate_days_left", "Until a certificate in use ends.", "what")
         for what, left in self.certificate_days().items():
             days.add_metric([what], left)
+        says = "Until a certificate in use is valid; below 0 it is."
+        begins = _gauge("certificate_begins_in_days", says, "what")
+        for what, left in self.certificate_begins().items():
+            begins.add_metric([what], left)
         age = _gauge("key_pair_age_days", "Since the key pair's files were written.", "library")
         ends = _gauge("key_pair_days_left", "Until the day set in key_pair_ends.", "library")
         for library, known in self.key_pair_days().items():
@@ -118,7 +126,7 @@ class ServiceStates(Collector):
         if self.audit is not None:
             audited.add_metric(["written"], self.audit.written)
             audited.add_metric(["lost"], self.audit.lost)
-        yield from (broken, days, age, ends, audited)
+        yield from (broken, days, begins, age, ends, audited)
 
     def _calls(self) -> Iterator[Metric]:
         calls = _gauge("rpcs_in_flight", "RPCs under way.", "kind")

@@ -105,7 +105,13 @@ def _check_pair(certificate: Path, key: Path, pem: Pem) -> None:
 
 
 def warn_of_end(setting: str, pem: bytes | None, now_s: float) -> None:
-    """Log that a certificate has ended, or ends soon."""
+    """Log that a certificate has ended or ends soon, or that it is not valid yet."""
+    begins = begins_in_days(pem or b"", now_s)
+    if begins is not None and begins > 0:
+        told = (
+            "%s: a certificate is not valid before %.1f days from now; nobody accepts it until then"
+        )
+        _log.warning(told, setting, begins)
     days = days_left(pem or b"", now_s)
     if days is not None and days < limits.CERTIFICATE_DAYS_FEW:
         told = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
@@ -117,9 +123,22 @@ def days_left(pem: bytes, now_s: float) -> float | None:
 
     Of several, the one that ends first counts: a chain is as good as its weakest part.
     """
-    ends = [_not_after(der) for der in _certificates(pem)]
-    known = [end for end in ends if end is not None]
-    return (min(known) - now_s) / _DAY_S if known else None
+    known = _validities(pem)
+    return (min(end for _, end in known) - now_s) / _DAY_S if known else None
+
+
+def begins_in_days(pem: bytes, now_s: float) -> float | None:
+    """Return the days until the first certificate of a file is valid, below 0 if it is.
+
+    None if there is none. The first one is the server's own, or the CA that is in use; what follows
+    may be there for later.
+    """
+    known = _validities(pem)
+    return (known[0][0] - now_s) / _DAY_S if known else None
+
+
+def _validities(pem: bytes) -> list[tuple[float, float]]:
+    return [found for found in map(_validity, _certificates(pem)) if found is not None]
 
 
 def _certificates(pem: bytes) -> Iterator[bytes]:
@@ -131,18 +150,22 @@ def _certificates(pem: bytes) -> Iterator[bytes]:
             continue
 
 
-def _not_after(der: bytes) -> float | None:
-    """Return when a certificate ends: Python's ssl shows dates of the other side's alone."""
+def _validity(der: bytes) -> tuple[float, float] | None:
+    """Return when a certificate begins and ends: ssl shows dates of the other side's alone."""
     try:
         ((_, certificate),) = _members(der)
         _, signed = next(_members(certificate))
         members = [each for each in _members(signed) if each[0] != _VERSION]
         validity = members[3][1]  # after serial number, algorithm and issuer
-        kind, text = [*_members(validity)][1]
-        form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}[kind]
-        return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
+        begin, end = (_time(*each) for each in _members(validity))
     except (ValueError, LookupError, StopIteration):
         return None
+    return begin, end
+
+
+def _time(kind: int, text: bytes) -> float:
+    form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}[kind]
+    return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
 
 
 def _members(der: bytes) -> Iterator[tuple[int, bytes]]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
@@ -30,7 +31,13 @@ from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.servicer import Servicer
-from productsearch_service.server.certificates import CertificateFiles, Pem, days_left, warn_of_end
+from productsearch_service.server.certificates import (
+    CertificateFiles,
+    Pem,
+    begins_in_days,
+    days_left,
+    warn_of_end,
+)
 from productsearch_service.server.concerns import concerns
 from productsearch_service.server.drain import drain
 from productsearch_service.server.key_pairs import all_days
@@ -127,7 +134,8 @@ class Server:
                     "bystander": lambda: (self._admission.bystanders.in_flight, 0),
                 },
                 broken_files={each.what: each.is_broken for each in reloadable},
-                certificate_days=self._certificate_days,
+                certificate_days=partial(self._certificate_days, days_left),
+                certificate_begins=partial(self._certificate_days, begins_in_days),
                 key_pair_days=lambda: all_days(settings.libraries),
                 audit=self._audit,
             ).register(counters.registry)
@@ -176,16 +184,16 @@ class Server:
             await asyncio.to_thread(self._metrics.stop)
         _log.info("stopped")
 
-    def _certificate_days(self) -> dict[str, float]:
-        """Return the days that certificates in use are still good for, by setting."""
+    def _certificate_days(self, days: Callable[[bytes, float], float | None]) -> dict[str, float]:
+        """Return of the certificates in use, by setting, the days until they begin or end."""
         if self._certificates is None:
             return {}
         pem, now_s = self._certificates.value, time.time()
-        days = {
-            "tls_cert_file": days_left(pem.certificate, now_s),
-            "tls_client_ca_file": days_left(pem.client_ca or b"", now_s),
+        found = {
+            "tls_cert_file": days(pem.certificate, now_s),
+            "tls_client_ca_file": days(pem.client_ca or b"", now_s),
         }
-        return {setting: left for setting, left in days.items() if left is not None}
+        return {setting: each for setting, each in found.items() if each is not None}
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
@@ -293,7 +301,12 @@ def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
     path = settings.policy_file
     if path is None:
         return None
-    return Reloadable("policy_file", lambda: read_content(path), Policy.parse)
+    return Reloadable(
+        "policy_file",
+        lambda: read_content(path),
+        Policy.parse,
+        lambda old, new: f"{path}: {new.changes_since(old)}",
+    )
 
 
 def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:

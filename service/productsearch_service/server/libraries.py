@@ -40,7 +40,8 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
     issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
     where = f"library {counters.name} ({settings.base_url})"
     tokens = TokenSource(issuer, count=counters.token, where=where)
-    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where)
+    place = str(settings.credentials_dir)
+    rotation = Rotation(issuer, tokens, settings.credentials_poll_s, where, place)
     pacer = Pacer(settings.quota_qps / replicas, counters)
     bounds = ExchangeLimits(
         call_s=settings.call_timeout_s,

@@ -27,9 +27,15 @@ class Reloadable(Generic[Content, Value]):
     """
 
     def __init__(
-        self, what: str, read: Callable[[], Content], make: Callable[[Content], Value]
+        self,
+        what: str,
+        read: Callable[[], Content],
+        make: Callable[[Content], Value],
+        changes: Callable[[Value, Value], str] | None = None,
     ) -> None:
+        """``changes`` tells, of the old and the new value, what is different."""
         self.what = what
+        self._changes = changes
         self._read = read
         self._make = make
         self._content = read()
@@ -46,9 +52,10 @@ class Reloadable(Generic[Content, Value]):
         try:
             content = self._read()
             if content != self._content:
-                self.value = self._make(content)
+                before, self.value = self.value, self._make(content)
                 self._content = content
-                _log.info("%s was replaced and is in use", self.what)
+                told = f": {self._changes(before, self.value)}" if self._changes else ""
+                _log.info("%s was replaced and is in use%s", self.what, told)
         except ValueError as error:
             if str(error) != self._told:
                 self._told = str(error)

@@ -336,7 +336,8 @@ class Exchange:
             raise
         finally:
             context.trail.upstream_outcome = outcome
-            self.counters.post(method, outcome, time.monotonic() - began_s)
+            caller = context.caller.label if self.pacer.is_open else ""
+            self.counters.post(method, outcome, time.monotonic() - began_s, caller)
             if trace is not None:
                 trace.part(f"upstream {method}", began_s, span_id=span_id, outcome=outcome)
         return answer

@@ -19,6 +19,7 @@ from productsearch_service import limits
 from productsearch_service.call_context import CallContext, Deadline
 from productsearch_service.errors import (
     QuotaExhausted,
+    RateLimited,
     ServerOverloaded,
     ServiceError,
     UpstreamProtocol,
@@ -81,6 +82,33 @@ class Silence:
             _log.warning(told, self._where, silent_s, self._calls)
 
 
+class Throttle:
+    """Tells that the upstream refuses calls over its calls per second, and that it no longer does.
+
+    With a quota set here the pacer keeps calls below it; without one nothing else says so.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._last_s = 0.0
+        self._calls = 0
+
+    def learn(self, *, refused: bool) -> None:
+        """Note an answer."""
+        if refused:
+            self._last_s = time.monotonic()
+            self._calls += 1
+            if self._calls == 1:
+                told = "%s: the upstream refuses calls over its calls per second (error 18)"
+                _log.warning(told, self._where)
+        elif self._calls and time.monotonic() - self._last_s >= limits.THROTTLE_OVER_S:
+            told = (
+                "%s: the upstream has refused no call for %.0f s; before it refused %d (error 18)"
+            )
+            _log.info(told, self._where, limits.THROTTLE_OVER_S, self._calls)
+            self._calls = 0
+
+
 class Gates:
     """The circuit breakers of one upstream: of its failures, and of its quota."""
 
@@ -92,6 +120,7 @@ class Gates:
     ) -> None:
         self.breaker = breaker
         self._silence = Silence(where)
+        self._throttle = Throttle(where)
         self._refused = refused
         self.quota = CircuitBreaker(
             failures_max=1,
@@ -137,12 +166,14 @@ class Gates:
     def learn(self, answer: Answer, sent: Sent) -> None:
         """Learn from an answer."""
         self._silence.heard()
+        refused = answer.failed and codes.meaning_of(answer.words).error is RateLimited
+        self._throttle.learn(refused=refused)
         caller = sent.context.caller.name
         if answer.failed:
             words = answer.words
             error = codes.error_of(words)
-            refused = words.http_status and isinstance(error, UpstreamProtocol)
-            if words.code in codes.MAYBE_THE_INPUTS or refused:
+            unread = words.http_status and isinstance(error, UpstreamProtocol)
+            if words.code in codes.MAYBE_THE_INPUTS or unread:
                 self._doubt(error, sent, answered=True)
                 return
             if isinstance(error, UpstreamUnavailable):

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class TokenStats:
     """The access token: its state, whether it can be used, its age and the time that it is still
-    good for (None: there is none)."""
+    good for (None: there is none); whether a new key pair was refused, and the old one is used."""
 
     state: str
     usable: bool
     age_s: float | None
     left_s: float | None = None
+    new_pair_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.identity.policy import METHODS, Policy, PolicyFile, read_content
-from productsearch_service.server.certificates import days_left, read_file
+from productsearch_service.server.certificates import begins_in_days, days_left, read_file
 from productsearch_service.server.doctor.finding import (
     Check,
     Finding,
@@ -57,7 +57,11 @@ def _open(settings: Settings) -> Finding:
 def _dates(setting: str, path: Path | None) -> Finding:
     if path is None:
         return skipped(f"{setting} is not set")
-    days = days_left(read_file(path), time.time())
+    content, now_s = read_file(path), time.time()
+    days, begins = days_left(content, now_s), begins_in_days(content, now_s)
+    if begins is not None and begins > 0:
+        told = f"{path} is not valid before {begins:.1f} days from now"
+        return broken(told, "put one in its place that is; is this machine's clock right?")
     if days is None:
         return broken(f"{path} holds no certificate that can be read", f"correct {setting}")
     if days < 0:

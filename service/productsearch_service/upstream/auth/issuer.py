@@ -44,8 +44,8 @@ class TokenIssuer:
         self._failed: KeyPair | None = None
         self._again_at_s = 0.0
         self._asked = False
-        self.why_not_replaced = ""
-        """Why the pair that the credentials hold does not replace the one in use; else empty."""
+        self.not_taken: tuple[KeyPair | None, ServiceError] | None = None
+        """What cannot replace the current pair, and why; no pair: it cannot be read."""
 
     async def __call__(self) -> Issued:
         """Return a new token for the current pair, within limits.TOKEN_FETCH_TIMEOUT_S.
@@ -73,18 +73,19 @@ class TokenIssuer:
         if not self._asked:
             return None
         end = Deadline.after(limits.TOKEN_FETCH_TIMEOUT_S)
+        pair, is_first = None, self._proven is None
         try:
             pair = await self._read(end)
-            waits = pair == self._failed and time.monotonic() < self._again_at_s
             if pair == self._proven:
-                self.why_not_replaced = ""
-            if pair == self._proven or waits:
+                self.not_taken = None
+                return None
+            if pair == self._failed and time.monotonic() < self._again_at_s:
                 return None
             issued = await self._issue(pair, end)
         except ServiceError as error:
-            self.why_not_replaced = error.message if self._proven is not None else ""
+            self.not_taken = None if is_first else (pair, error)
             return None
-        self._proven, self.why_not_replaced = pair, ""
+        self._proven, self.not_taken = pair, None
         return issued
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.periodic_task import PeriodicTask
+from productsearch_service.upstream.auth.credentials import KeyPair
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.token import TokenSource
 
@@ -23,21 +24,27 @@ class Rotation(PeriodicTask):
         tokens: TokenSource,
         poll_s: float = limits.CREDENTIALS_POLL_S,
         where: str = "",
+        place: str = "its place",
     ) -> None:
-        seen = told = ""
+        """``where`` names the library and its URL in the log, ``place`` the folder of the pair."""
+        super().__init__("looking for a new key pair", self._look, poll_s)
+        self._issuer, self._tokens = issuer, tokens
+        self._where, self._place = where, place
+        self._told: tuple[KeyPair | None, str] | None = None
 
-        async def look() -> None:
-            nonlocal seen, told
-            issued = await issuer.replaced()
-            why_not = issuer.why_not_replaced
-            # Twice: files that are being changed may not fit together for a moment.
-            if why_not == seen and why_not != told:
-                told = why_not
-                if why_not:
-                    _log.warning(_NOT_USED, where, why_not)
-            seen = why_not
-            if issued is not None:
-                tokens.adopt(issued)
-                _log.info("%s: a new key pair is in use", where)
+    async def _look(self) -> None:
+        issued = await self._issuer.replaced()
+        if issued is not None:
+            self._tokens.adopt(issued)
+            _log.info("%s: a new key pair is in use", self._where)
+        self._tell()
 
-        super().__init__("looking for a new key pair", look, poll_s)
+    def _tell(self) -> None:
+        """Log once for each new pair that it is not in use, and why."""
+        refused = self._issuer.not_taken
+        self._tokens.new_pair_refused = refused is not None
+        now = None if refused is None else (refused[0], refused[1].message)
+        if now is not None and now != self._told:
+            told = "%s: the key pair that is now in %s is not in use: %s; the one before stays"
+            _log.error(told, self._where, self._place, now[1])
+        self._told = now

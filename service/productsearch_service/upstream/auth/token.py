@@ -120,6 +120,8 @@ class TokenSource:
         self._gate_until_s = 0.0
         self._last_error: ServiceError | None = None
         self._closed = False
+        self.new_pair_refused = False
+        """Whether the rotation found a pair that cannot be used; the tokens are the old one's."""
 
     @property
     def state(self) -> TokenState:
@@ -134,11 +136,14 @@ class TokenSource:
         """The state, the age and the rest of the current token."""
         state = self.state
         if self._token is None:
-            return TokenStats(state.value, usable=False, age_s=None)
+            return TokenStats(
+                state.value, usable=False, age_s=None, new_pair_refused=self.new_pair_refused
+            )
         now_s = self._clock()
         usable = state is not TokenState.EXPIRED
         left_s = max(0.0, self._expires_at_s - now_s)
-        return TokenStats(state.value, usable, now_s - self._issued_at_s, left_s)
+        age_s = now_s - self._issued_at_s
+        return TokenStats(state.value, usable, age_s, left_s, self.new_pair_refused)
 
     def prepare(self) -> None:
         """Begin to fetch a token if there is none or it is stale, and do not wait for it."""
