@@ -30,7 +30,7 @@ class Batch:
     url: str
     token: str
     quick_token: str
-    """Of a library whose embedding takes a tenth of the time: nine of ten requests are its."""
+    """Of a library whose embedding takes less than half the time: nine of ten requests are its."""
     host: str
     seed: int
     first: int

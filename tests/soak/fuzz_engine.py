@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import sys
 import time
@@ -39,9 +38,10 @@ _SENDERS: Final = 2
 _ROUNDS_MIN: Final = 12
 """Memory is looked at so often, at rest, while the requests are sent, and again for the images."""
 _BATCH_MAX: Final = 5_000
+_DECODERS: Final = 2
 _WARM_UP_ROUNDS_MAX: Final = 120
 _WARM_UP_PAUSE_S: Final = 0.5
-JPEG_END: Final = b"\xff\xd9"
+_JPEG_END: Final = b"\xff\xd9"
 _GROWTH_MB_MAX: Final = 24
 _DESCRIPTORS_MORE_MAX: Final = 24
 _LOG_MB_MAX: Final = 4
@@ -49,6 +49,7 @@ _LINES_MAX: Final = 40
 _CODES_MIN: Final = 14
 _QUIET: Final = {
     "PRODUCTSEARCH_ENGINE_ALLOW_PRIVATE_URLS": "true",
+    "PRODUCTSEARCH_ENGINE_DECODERS": str(_DECODERS),
     # The access lines of a million calls are no find; what is wrong is logged all the same.
     "PRODUCTSEARCH_ENGINE_LOG_LEVEL": "warning",
 }
@@ -136,18 +137,18 @@ def _warm_up(engine: Engine, callers: Sequence[Caller]) -> None:
     mark; by chance that would come in any round. Raises AssertionError if the processes are not
     there after ``_WARM_UP_ROUNDS_MAX`` rounds.
     """
-    wanted = {"ordinary": os.cpu_count() or 1, "large": 1, "engine": 1}
-    searches = [(each, jpeg(1)) for each in callers] * 2 * wanted["ordinary"]
+    wanted = 1 + _DECODERS + 1  # the engine's own, those for ordinary images, that for large ones
+    searches = [(each, jpeg(1)) for each in callers] * 2 * _DECODERS
     for each in callers:
         for number in range(4):
             assert not code_of(each.call("add", image=jpeg(number), brief="x"))
-        assert not code_of(each.call("search", image=jpeg(1).removesuffix(JPEG_END)))
+        assert not code_of(each.call("search", image=jpeg(1).removesuffix(_JPEG_END)))
     with ThreadPoolExecutor(len(searches)) as threads:
         for _ in range(_WARM_UP_ROUNDS_MAX):
             processes = len(family(engine.pid))
             answers = threads.map(lambda one: one[0].call("search", image=one[1]), searches)
             assert not any(code_of(answer) for answer in answers)
-            if processes == sum(wanted.values()):
+            if processes == wanted:
                 return
             time.sleep(_WARM_UP_PAUSE_S)
     raise AssertionError(f"{processes} processes, not {wanted}")

@@ -128,9 +128,11 @@ class Connection(HttpToolsProtocol):
         """Close it after the answer that is under way; if there is none, when all was read.
 
         A request may have come that the event loop has not read: it is told of signals first.
+        The rest of a body whose answer was sent is not waited for.
         """
         is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and self._unread_bytes():
+        in_body = self._in_message and not self._in_head
+        if is_idle and not in_body and self._unread_bytes():
             self.loop.call_later(UNREAD_AGAIN_S, self.shutdown)
         else:
             super().shutdown()
