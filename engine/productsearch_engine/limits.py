@@ -337,3 +337,9 @@ INDEX_REBUILT_SHARE = 1.0
 
 INDEX_REBUILT_ROWS_MIN = 5000
 """An import of fewer rows leaves the index as it is."""
+
+INDEX_LINKS_BYTES = 700
+"""Memory of a vector's links while an index is built, measured with pgvector 0.8."""
+
+INDEX_MEMORY_SHARE = 4
+"""An index that an import builds takes at most one part in so many of the machine's memory."""

@@ -189,7 +189,7 @@ class BulkRows:
             room = _room(connection, library)
             insert = _insertion(library, given=turned is not None)
             added = _inserted(connection, insert, room)
-            left = _left(connection, library)
+            left = _left(connection, library) if added < len(rows) else []
             attempt = 1
             while left and added < room and attempt < SIGN_ATTEMPTS_MAX:
                 # Their signs belong to other images.
@@ -347,13 +347,15 @@ _TYPES = (
 )
 
 # In the order of the digests, as another import would, so that two do not deadlock; of those that
-# there is no room for, the last rows.
+# there is no room for, the last rows. The limit lets PostgreSQL look up each digest in its index:
+# it knows nothing of a table that grows while it is loaded, and would read all of it each time.
 _INSERT: LiteralString = """
 with fresh as (
-    select distinct on (digest) * from incoming i
-    where not exists (
-        select from {images} where library_id = {library} and digest = i.digest
-    ) order by digest, place
+    select distinct on (i.digest) i.* from incoming i left join lateral (
+        select true as stored from {images}
+        where library_id = {library} and digest = i.digest limit 1
+    ) as s on true
+    where s.stored is null order by i.digest, i.place
 ),
 fitting as (select * from fresh order by place limit greatest(%(room)s, 0)),
 added as (
@@ -375,9 +377,11 @@ kept as (
 )"""
 
 _LEFT: LiteralString = """
-select place from incoming i where not exists (
-    select from {images} where library_id = {library} and digest = i.digest
-) order by place
+select i.place from incoming i left join lateral (
+    select true as stored from {images}
+    where library_id = {library} and digest = i.digest limit 1
+) as s on true
+where s.stored is null order by i.place
 """
 
 _NOTE: LiteralString = """
