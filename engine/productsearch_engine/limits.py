@@ -158,6 +158,11 @@ DOWNLOADS_MAX = 16
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""
 
 SIGN_ATTEMPTS_MAX = 16
+
+ROOM_STRIPES = 32
+ROOM_LENT_MAX = 64
+"""Rows that adds to a library count in, and places that one of them is lent at a time."""
+
 DATABASE_WAIT_S = 2.0
 """Longest wait for a connection of the pool."""
 

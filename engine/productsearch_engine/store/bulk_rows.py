@@ -22,7 +22,7 @@ from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
-from productsearch_engine.store import bulk_prefixes, signs, statements, tables
+from productsearch_engine.store import bulk_prefixes, room, signs, statements, tables
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
@@ -101,6 +101,7 @@ class BulkRows:
                     [library.id],
                 )
             tables.drop(connection, tables.reembedding(library.id))
+            room.take_back(connection, library)
             row = connection.execute(
                 "with was as (select image_count from libraries where id = %(id)s for update)"
                 " update libraries l set image_count = 0 from was where l.id = %(id)s"
@@ -165,10 +166,16 @@ class BulkRows:
         progress: of ``source``, how far it has come when so many of the rows are taken, from none
         to all of them; ``added`` is counted here. Raises LibraryGoneError.
         """
+        added = 0
         while True:
             try:
                 with self._connection() as connection, unbounded(connection):
-                    return self._load(connection, library, rows, source, progress)
+                    loaded = self._load(connection, library, rows, source, progress)
+                    added += loaded.added
+                    # Full, but for what is lent to adds.
+                    if loaded.taken < len(rows) and room.take_back(connection, library):
+                        continue
+                    return Loaded(loaded.taken, added)
             except errors.CheckViolation as error:
                 # Adds of others took the last places meanwhile: less room is seen now.
                 if error.diag.constraint_name != "libraries_room":
@@ -186,19 +193,19 @@ class BulkRows:
             turned = bulk_prefixes.give(connection, library)
             connection.execute(_INCOMING)
             _copy(connection, rows, turned)
-            room = _room(connection, library)
+            places = _room(connection, library)
             insert = _insertion(library, given=turned is not None)
-            added = _inserted(connection, insert, room)
+            added = _inserted(connection, insert, places)
             left = _left(connection, library) if added < len(rows) else []
             attempt = 1
-            while left and added < room and attempt < SIGN_ATTEMPTS_MAX:
+            while left and added < places and attempt < SIGN_ATTEMPTS_MAX:
                 # Their signs belong to other images.
                 for place in left:
                     sign = signs.derive(rows[place].digest, attempt)
                     connection.execute(
                         "update incoming set sign = %s where place = %s", [sign, place]
                     )
-                added += _inserted(connection, insert, room - added)
+                added += _inserted(connection, insert, places - added)
                 left, attempt = _left(connection, library), attempt + 1
             taken = min(left, default=len(rows))
             connection.execute(

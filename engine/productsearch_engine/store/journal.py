@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, UNDO_S
 from productsearch_engine.store import journal_statements as texts
-from productsearch_engine.store import statements
+from productsearch_engine.store import room, statements
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
@@ -114,6 +114,15 @@ class Journal:
 
         Raises NothingToUndoError, ChangedSinceError, LibraryFullError, LibraryGoneError.
         """
+        try:
+            return self._undo(library, change_id, author)
+        except LibraryFullError:
+            with self._connection() as connection:
+                if not room.take_back(connection, library):
+                    raise
+        return self._undo(library, change_id, author)
+
+    def _undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         values = {
             "change": change_id,
             "library": library.id,

@@ -306,7 +306,8 @@ class Libraries:
 
 
 _COLUMNS: LiteralString = (
-    "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions,"
+    "select l.id, l.name, a.api_key, l.capacity, l.image_count - lent_room_of(l.id), l.embedding,"
+    " l.dimensions,"
     " l.generation, l.keep_images, l.calibration,"
     " l.nearest_since is not null and l.nearest_generation = l.generation, l.nearest_axes"
 )
