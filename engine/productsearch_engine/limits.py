@@ -159,6 +159,10 @@ DOWNLOADS_MAX = 16
 
 SIGN_ATTEMPTS_MAX = 16
 
+DELETE_LAG_MAX_S = 7 * 86_400
+DELETED_FOUND_MAX = 10_000
+"""Longest time that searches may find deleted images, and of how many: of the last ones."""
+
 ROOM_STRIPES = 32
 ROOM_LENT_MAX = 64
 """Rows that adds to a library count in, and places that one of them is lent at a time."""

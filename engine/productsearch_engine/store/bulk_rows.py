@@ -95,7 +95,10 @@ class BulkRows:
             ]
             all_of_them = sql.SQL(", ").join([own, *map(sql.Identifier, others)])
             connection.execute(sql.SQL("truncate {}").format(all_of_them))
-            for table in ("reembeddings", "late_images", "changed_images", "query_images"):
+            for table in (
+                *("reembeddings", "late_images", "changed_images"),
+                *("query_images", "deleted_images"),
+            ):
                 connection.execute(
                     sql.SQL("delete from {} where library_id = %s").format(sql.Identifier(table)),
                     [library.id],

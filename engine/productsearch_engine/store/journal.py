@@ -157,10 +157,11 @@ class Journal:
 
     def purge(self, library: Library, signs: list[int]) -> int:
         """Erase images everywhere, also where an undo would find them; return how many."""
-        with self._connection() as connection:
-            row = connection.execute(
-                statements.composed(texts.PURGE, library), {"signs": signs}
-            ).fetchone()
+        values = {"signs": signs, "library": library.id}
+        with self._connection() as connection, connection.transaction():
+            row = connection.execute(statements.composed(texts.PURGE, library), values).fetchone()
+            # After it, for the delete itself has left some of these.
+            connection.execute(texts.PURGE_DELETED, values)
         return int(row[0]) if row else 0
 
     def _select(self, text: Any, library: Library, values: dict[str, Any]) -> list[Change]:
