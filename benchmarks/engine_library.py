@@ -15,7 +15,10 @@ from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from benchmarks.engine_vectors import DIMENSIONS, EMBEDDING, Drawn
+from productsearch_engine.bulk import indexing
+from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import IMPORT_BATCH_ROWS
+from productsearch_engine.settings import Settings
 from productsearch_engine.store import tables
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows, Row
@@ -37,8 +40,8 @@ class Filled:
     built_s: float
 
 
-def filled(pool: ConnectionPool[Any], drawn: Drawn) -> Filled:
-    """Return a new library with all vectors, sign n for the n-th."""
+def filled(chosen: Settings, pool: WatchedPool, drawn: Drawn) -> Filled:
+    """Return a new library with all vectors, sign n for the n-th, loaded as an import does."""
     libraries, index = Libraries(pool), BulkIndex(pool)
     name = f"bench-{len(drawn.vectors)}"
     libraries.create(name, capacity=10**9, embedding=EMBEDDING, dimensions=DIMENSIONS, api_key=None)
@@ -49,7 +52,7 @@ def filled(pool: ConnectionPool[Any], drawn: Drawn) -> Filled:
     for first in range(0, len(rows), IMPORT_BATCH_ROWS):
         bulk.load(library, rows[first : first + IMPORT_BATCH_ROWS])
     loaded_s = time.perf_counter() - began_s
-    index.build(library, helpers=0)
+    indexing.build(chosen, pool, library)
     built_s = time.perf_counter() - began_s - loaded_s
     with _long(pool) as connection:
         for table in (tables.images(library.id), tables.nearest(library.id)):

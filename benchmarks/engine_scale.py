@@ -67,7 +67,7 @@ def measured(size: int, queries: int) -> Findings:
     chosen = settings.load({}, {"data": str(_DATA.resolve())})
     began_s = time.monotonic()
     with open_pool(chosen, engine_library.WRITERS) as writing:
-        filled = engine_library.filled(writing, drawn)
+        filled = engine_library.filled(chosen, writing, drawn)
         library = filled.library
         sizes = engine_library.sizes(writing, library)
         with open_pool(chosen, 1) as pool:

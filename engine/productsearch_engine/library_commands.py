@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
-from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.key_pairs import Credentials
@@ -54,6 +54,12 @@ def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParse
     keep.add_argument("name")
     keep.add_argument("keep", choices=("on", "off"))
     keep.set_defaults(run=_keep)
+    lag = action("delete-lag", "let searches find deleted images for a while, as the vendor's do")
+    lag.add_argument("name")
+    lag.add_argument(
+        "seconds", type=_lag, nargs="?", metavar="SECONDS|off", help="default: show it"
+    )
+    lag.set_defaults(run=_delete_lag)
     listing = action("list", "show all")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=_list)
@@ -80,6 +86,14 @@ def _bound(text: str) -> int:
     if number >= 2**31:
         raise argparse.ArgumentTypeError(f"not a number below {2**31}: {text!r}")
     return number
+
+
+def _lag(text: str) -> int:
+    """Return a number of seconds, 0 for off."""
+    seconds = 0 if text == "off" else positive(text)
+    if seconds > DELETE_LAG_MAX_S:
+        raise argparse.ArgumentTypeError(f"not off, and over {DELETE_LAG_MAX_S} seconds: {text!r}")
+    return seconds
 
 
 def show(name: str, made: Credentials, *, as_json: bool) -> None:
@@ -151,6 +165,16 @@ def _keep(chosen: Settings, options: argparse.Namespace) -> None:
         Libraries(pool).keep_images(options.name, options.keep == "on")
     kept = "a small copy of each image added from now on" if options.keep == "on" else "no copies"
     print(f"{options.name}: keeps {kept}")
+
+
+def _delete_lag(chosen: Settings, options: argparse.Namespace) -> None:
+    with open_pool(chosen, 1) as pool:
+        libraries = Libraries(pool)
+        if options.seconds is not None:
+            libraries.lag_deletes(options.name, options.seconds)
+        seconds = libraries.named(options.name).delete_lag_s
+    told = f"searches find a deleted image for {seconds} s more" if seconds else "deletes at once"
+    print(f"{options.name}: {told}")
 
 
 def _list(chosen: Settings, options: argparse.Namespace) -> None:

@@ -158,6 +158,15 @@ DOWNLOADS_MAX = 16
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""
 
 SIGN_ATTEMPTS_MAX = 16
+
+DELETE_LAG_MAX_S = 7 * 86_400
+DELETED_FOUND_MAX = 10_000
+"""Longest time that searches may find deleted images, and of how many: of the last ones."""
+
+ROOM_STRIPES = 32
+ROOM_LENT_MAX = 64
+"""Rows that adds to a library count in, and places that one of them is lent at a time."""
+
 DATABASE_WAIT_S = 2.0
 """Longest wait for a connection of the pool."""
 
@@ -384,3 +393,9 @@ INDEX_REBUILT_SHARE = 1.0
 
 INDEX_REBUILT_ROWS_MIN = 5000
 """An import of fewer rows leaves the index as it is."""
+
+INDEX_LINKS_BYTES = 700
+"""Memory of a vector's links while an index is built, measured with pgvector 0.8."""
+
+INDEX_MEMORY_SHARE = 4
+"""An index that an import builds takes at most one part in so many of the machine's memory."""

@@ -49,7 +49,7 @@ def stored(connection: psycopg.Connection[Any], library: str) -> dict[str, tuple
 def counted(connection: psycopg.Connection[Any], library: str) -> int:
     """Return how many images a library says that it has."""
     row = connection.execute(
-        "select image_count from libraries where name = %s", [library]
+        "select image_count - lent_room_of(id) from libraries where name = %s", [library]
     ).fetchone()
     assert row
     return int(row[0])

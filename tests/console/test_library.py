@@ -19,7 +19,7 @@ import pytest
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from demo.processes import Engine
-from productsearch_engine.limits import SEARCH_COUNTS_MAX
+from productsearch_engine.limits import LIBRARY_REMEMBERED_S, SEARCH_COUNTS_MAX
 from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.search_counts import SearchCounts
@@ -54,6 +54,21 @@ def test_the_library_grows(shop: Shop) -> None:
         refused = shop.editor.send("/console/library/grow", {"by": by})
         assert 400 == refused.status_code
         assert "from 1 to 10000000" in refused.text
+
+
+def test_a_delete_lag_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Only where it is set. Callers go on to find what was deleted, and the console does not."""
+    sign = shop.caller.call("add", image=jpeg(1), brief="lagging")["cont_sign"]
+    assert "lagging" in shop.looker.get("/console/").text
+    assert "callers find them" not in shop.looker.get("/console/library").text
+    Libraries(pool).lag_deletes(shop.name, 14_400)
+    time.sleep(LIBRARY_REMEMBERED_S + 0.1)
+    assert "callers find them for 14,400 s" in shop.looker.get("/console/library").text
+    shop.caller.call("delete", cont_sign=sign)
+    assert 1 == shop.caller.call("search", image=jpeg(1))["result_num"]
+    assert "lagging" not in shop.looker.get("/console/").text
+    time.sleep(LIBRARY_REMEMBERED_S + 0.1)
+    assert "0 of 500,000" in shop.looker.get("/console/library").text
 
 
 def test_what_is_there_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.lines import RowError
 from productsearch_engine.bulk.source import Source
 from productsearch_engine.cli import main
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows, Progress
@@ -197,6 +199,52 @@ def test_the_index_is_dropped_and_comes_back(
         assert index.is_dropped(to)
     assert not index.is_dropped(to)
     assert before == _indexes(engine, to)
+
+
+def test_a_load_looks_only_at_what_it_loads(pool: Pool, engine: Engine) -> None:
+    """However much of the library PostgreSQL does not know about, because all of it is new."""
+    to = library(pool, keep_images=False)
+    made = list(rows(2010, plain=True))
+    # Whose only connection has its statistics sent before they are read.
+    with open_pool(settings.load({}, {"data": str(engine.data)}), 1) as own:
+        BulkRows(own).load(to, made[:2000])
+        before = _rows_looked_at(own, to)
+        BulkRows(own).load(to, made[1990:])
+        # Those of them that are there, when they are inserted and when it is seen what is left.
+        assert _rows_looked_at(own, to) - before < 200
+    assert 2010 == counted(pool, to)
+
+
+def _rows_looked_at(pool: Pool, of: Library) -> int:
+    with pool.connection() as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+        row = connection.execute(
+            "select (select seq_tup_read from pg_stat_user_tables where relname = %(name)s)"
+            " + (select sum(idx_tup_read) from pg_stat_user_indexes where relname = %(name)s)",
+            {"name": f"images_{of.id}"},
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+@pytest.mark.parametrize(
+    ("needed", "free", "helpers", "memory"),
+    [
+        (1 << 20, 1 << 30, 3, 128 << 20),  # a helper has 32 MB, or none comes
+        (1 << 30, 2 << 30, 3, 1 << 30),
+        (1 << 30, 64 << 20, 0, 1 << 30),  # the /dev/shm of a container
+        (1 << 40, 1 << 40, 3, 2 << 30),  # a quarter of the machine
+    ],
+)
+def test_an_index_is_built_with_what_the_machine_has(
+    needed: int, free: int, helpers: int, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All cores, if they can share memory; nothing of a machine that is not known."""
+    monkeypatch.setattr(indexing.tuning, "cores", lambda: 4)
+    monkeypatch.setattr(indexing.tuning, "memory_bytes", lambda: 8 << 30)
+    monkeypatch.setattr(indexing.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert (helpers, memory) == indexing.means(settings.load({}, {}), needed)
+    elsewhere = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": "host=db"}, {})
+    assert (0, None) == indexing.means(elsewhere, needed)
 
 
 def _indexes(engine: Engine, of: Library) -> list[tuple[Any, ...]]:

@@ -26,6 +26,7 @@ from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import SECOND_LOOK_MAX
 from productsearch_engine.store import signs
+from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.images import (
     DuplicateError,
     Hit,
@@ -77,11 +78,13 @@ class Calls:
         threads: Executor,
         watch: Watch,
         searches: SearchCounts,
+        found: DeleteLag,
         rerank: bool = False,
     ):
         self._rerank = rerank
         self._watch = watch
         self._searches = searches
+        self._found = found
         self._apps = apps
         self._stored = stored
         self._workers = workers
@@ -232,7 +235,7 @@ class Calls:
         start, end = request.start, request.start + request.count
         if start < reach:
             start, end = 0, max(end, reach)
-        hits, more = self._stored.search(
+        hits, more = self._found.search(
             library, described.vector, request.class_filter, start, end - start, digest
         )
         more = more or len(hits) > request.start + request.count - start

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from productsearch_engine.bulk.embedding import Describer
@@ -60,7 +61,7 @@ class Importer:
         """
         done = self._rows.progress(self._library, source.identity)
         tell(done)
-        for group in _grouped(source.rows(done.position, done.rows_read)):
+        for group in _ahead(_grouped(source.rows(done.position, done.rows_read))):
             wrong, batch = self._batch(group, done)
             loaded = self._rows.load(self._library, batch.rows, source.identity, batch.progress)
             added, taken = loaded.added, loaded.taken
@@ -147,3 +148,12 @@ def _grouped(rows: Iterable[Read]) -> Iterator[list[Read]]:
             group, size, images = [], 0, 0
     if group:
         yield group
+
+
+def _ahead(groups: Iterator[list[Read]]) -> Iterator[list[Read]]:
+    """Yield the groups; while one is loaded, a thread reads the next."""
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+        coming = reader.submit(next, groups, None)
+        while (group := coming.result()) is not None:
+            coming = reader.submit(next, groups, None)
+            yield group

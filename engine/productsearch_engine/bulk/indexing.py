@@ -5,7 +5,6 @@ Knows when an index is worth to be dropped. Does not know rows.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import threading
@@ -14,8 +13,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from productsearch_engine.bulk.progress import Bar, duration
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import WatchedPool
-from productsearch_engine.limits import INDEX_REBUILT_ROWS_MIN, INDEX_REBUILT_SHARE
+from productsearch_engine.limits import (
+    INDEX_MEMORY_SHARE,
+    INDEX_REBUILT_ROWS_MIN,
+    INDEX_REBUILT_SHARE,
+)
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
@@ -23,6 +27,12 @@ from productsearch_engine.store.reembeddings import Reembeddings
 
 _WAIT_S = 10.0
 """How long an import waits for one that was killed: PostgreSQL notices within a second."""
+
+_MEMORY_OF_ONE = 32 << 20
+"""PostgreSQL sends no helper that would have less."""
+
+_SHARED_LEFT = 64 << 20
+"""What an index leaves to searches that share memory."""
 
 
 @contextmanager
@@ -55,11 +65,12 @@ def indexing(chosen: Settings, pool: WatchedPool, library: Library, rows: int) -
         yield
     finally:
         if index.is_dropped(library):
-            _build(chosen, pool, library)
+            build(chosen, pool, library)
     index.analyze(library)
 
 
-def _build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
+def build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
+    """Build the index that was dropped, with what the machine has for it; tell how far it is."""
     index = BulkIndex(pool)
     built = threading.Event()
 
@@ -74,23 +85,26 @@ def _build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
     watcher.start()
     began_s = time.monotonic()
     try:
-        index.build(library, _helpers(chosen))
+        index.build(library, *means(chosen, index.memory_bytes(library)))
     finally:
         built.set()
         watcher.join()
     print(f"index built in {duration(time.monotonic() - began_s)}", file=sys.stderr)
 
 
-def _helpers(chosen: Settings) -> int:
-    """Return how many processes may help to build an index.
+def means(chosen: Settings, needed_bytes: int) -> tuple[int, int | None]:
+    """Return how many processes may help to build an index, and the memory for all of them.
 
-    They share its memory by /dev/shm, which is 64 MB in many containers; of another machine it is
-    not known.
+    None: as PostgreSQL is set, because it is on a machine that is not known. The processes share
+    the memory by /dev/shm, which is 64 MB in many containers.
     """
     if chosen.database:
-        return 0
+        return 0, None
+    helpers = tuning.cores() - 1
+    memory = min(needed_bytes, tuning.memory_bytes() // INDEX_MEMORY_SHARE)
+    memory = max(memory, _MEMORY_OF_ONE * (helpers + 1))
     try:
         free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - it is looked at, not written
     except OSError:
-        return 0
-    return max(0, (os.cpu_count() or 1) - 1) if free >= 4 << 30 else 0
+        free = 0
+    return helpers if free >= memory + _SHARED_LEFT else 0, memory

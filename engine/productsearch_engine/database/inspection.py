@@ -38,7 +38,7 @@ _DEAD = """
 select relname, n_live_tup, n_dead_tup from pg_stat_user_tables where n_dead_tup > 10000
 """
 _LIBRARIES = """
-select l.name, l.image_count, l.capacity, l.embedding,
+select l.name, l.image_count - LENT, l.capacity, l.embedding,
     exists (
         select from pg_index i join pg_class c on c.oid = i.indexrelid
         join pg_am a on a.oid = c.relam and a.amname = 'hnsw'
@@ -139,7 +139,7 @@ def gather(connection: psycopg.Connection[Any]) -> Facts:
             for name, valid, nearest, size in connection.execute(_INDEXES)
         ),
         dead={name: (live, dead) for name, live, dead in connection.execute(_DEAD)},
-        libraries=_libraries(connection) if ours else (),
+        libraries=_libraries(connection, has_lent=22 in migrations) if ours else (),
         reembedding=_reembedding(connection) if 2 in migrations else (),
     )
 
@@ -156,12 +156,13 @@ def _migrations(connection: psycopg.Connection[Any]) -> frozenset[int]:
     return frozenset(int(row[0]) for row in rows)
 
 
-def _libraries(connection: psycopg.Connection[Any]) -> tuple[LibraryState, ...]:
+def _libraries(connection: psycopg.Connection[Any], *, has_lent: bool) -> tuple[LibraryState, ...]:
+    text = _LIBRARIES.replace("LENT", "lent_room_of(l.id)" if has_lent else "0")
     return tuple(
         LibraryState(
             name=name, image_count=count, capacity=room, embedding=embedding, indexed=indexed
         )
-        for name, count, room, embedding, indexed in connection.execute(_LIBRARIES)
+        for name, count, room, embedding, indexed in connection.execute(text.encode())
     )
 
 

@@ -38,6 +38,7 @@ from productsearch_engine.server.search_counting import counting
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
+from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -102,6 +103,7 @@ def serve(settings: Settings) -> None:
             threads=threads,
             watch=pool.watch,
             searches=searches,
+            found=DeleteLag(pool, stored),
             rerank=settings.rerank,
         )
         api = Api(

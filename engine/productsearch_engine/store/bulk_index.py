@@ -13,8 +13,13 @@ from typing import Any, LiteralString
 from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
+from productsearch_engine.limits import INDEX_LINKS_BYTES
+from productsearch_engine.store import tables
 from productsearch_engine.store.bulk_rows import unbounded
 from productsearch_engine.store.libraries import Library
+
+_SHARED_BYTES = 16 << 20
+"""What the processes that build an index share beside the graph."""
 
 
 class BulkIndex:
@@ -39,12 +44,34 @@ class BulkIndex:
         with self._pool.connection() as connection:
             return bool(_dropped(connection, library))
 
-    def build(self, library: Library, helpers: int) -> None:
-        """Build what was dropped, while the library is used; ``helpers``: processes beside one."""
+    def memory_bytes(self, library: Library) -> int:
+        """Return about how much memory the index takes while it is built."""
+        near = tables.nearest(library.id)
+        table = near if library.nearest else tables.images(library.id, library.generation)
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "select pg_relation_size(to_regclass(%s)), image_count from libraries"
+                " where id = %s",
+                [table.as_string(None), library.id],
+            ).fetchone()
+        size, count = row if row and row[0] is not None else (0, 0)
+        return int(size) + int(count) * INDEX_LINKS_BYTES + _SHARED_BYTES
+
+    def build(self, library: Library, helpers: int, memory_bytes: int | None = None) -> None:
+        """Build what was dropped, while the library is used.
+
+        helpers: processes beside one. memory_bytes: what all of them may take together; None: as
+        PostgreSQL is set. An index that needs more is built much slower.
+        """
         with self._pool.connection() as connection, unbounded(connection):
             connection.execute(
                 "select set_config('max_parallel_maintenance_workers', %s, false)", [str(helpers)]
             )
+            if memory_bytes is not None:
+                connection.execute(
+                    "select set_config('maintenance_work_mem', %s, false)",
+                    [f"{memory_bytes >> 10}kB"],
+                )
             for definition in _dropped(connection, library):
                 for name, found, valid in _indexes(connection, library):
                     # What a process that was killed has left, not what another one is building.
@@ -59,6 +86,7 @@ class BulkIndex:
                     [library.id, definition],
                 )
             connection.execute("reset max_parallel_maintenance_workers")
+            connection.execute("reset maintenance_work_mem")
 
     def analyze(self, library: Library) -> None:
         """Let PostgreSQL look at a library's tables: their rows are not those of before."""

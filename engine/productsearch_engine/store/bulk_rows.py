@@ -22,7 +22,7 @@ from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
-from productsearch_engine.store import bulk_prefixes, signs, statements, tables
+from productsearch_engine.store import bulk_prefixes, room, signs, statements, tables
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
@@ -95,12 +95,16 @@ class BulkRows:
             ]
             all_of_them = sql.SQL(", ").join([own, *map(sql.Identifier, others)])
             connection.execute(sql.SQL("truncate {}").format(all_of_them))
-            for table in ("reembeddings", "late_images", "changed_images", "query_images"):
+            for table in (
+                *("reembeddings", "late_images", "changed_images"),
+                *("query_images", "deleted_images"),
+            ):
                 connection.execute(
                     sql.SQL("delete from {} where library_id = %s").format(sql.Identifier(table)),
                     [library.id],
                 )
             tables.drop(connection, tables.reembedding(library.id))
+            room.take_back(connection, library)
             row = connection.execute(
                 "with was as (select image_count from libraries where id = %(id)s for update)"
                 " update libraries l set image_count = 0 from was where l.id = %(id)s"
@@ -165,10 +169,16 @@ class BulkRows:
         progress: of ``source``, how far it has come when so many of the rows are taken, from none
         to all of them; ``added`` is counted here. Raises LibraryGoneError.
         """
+        added = 0
         while True:
             try:
                 with self._connection() as connection, unbounded(connection):
-                    return self._load(connection, library, rows, source, progress)
+                    loaded = self._load(connection, library, rows, source, progress)
+                    added += loaded.added
+                    # Full, but for what is lent to adds.
+                    if loaded.taken < len(rows) and room.take_back(connection, library):
+                        continue
+                    return Loaded(loaded.taken, added)
             except errors.CheckViolation as error:
                 # Adds of others took the last places meanwhile: less room is seen now.
                 if error.diag.constraint_name != "libraries_room":
@@ -186,19 +196,19 @@ class BulkRows:
             turned = bulk_prefixes.give(connection, library)
             connection.execute(_INCOMING)
             _copy(connection, rows, turned)
-            room = _room(connection, library)
+            places = _room(connection, library)
             insert = _insertion(library, given=turned is not None)
-            added = _inserted(connection, insert, room)
-            left = _left(connection, library)
+            added = _inserted(connection, insert, places)
+            left = _left(connection, library) if added < len(rows) else []
             attempt = 1
-            while left and added < room and attempt < SIGN_ATTEMPTS_MAX:
+            while left and added < places and attempt < SIGN_ATTEMPTS_MAX:
                 # Their signs belong to other images.
                 for place in left:
                     sign = signs.derive(rows[place].digest, attempt)
                     connection.execute(
                         "update incoming set sign = %s where place = %s", [sign, place]
                     )
-                added += _inserted(connection, insert, room - added)
+                added += _inserted(connection, insert, places - added)
                 left, attempt = _left(connection, library), attempt + 1
             taken = min(left, default=len(rows))
             connection.execute(
@@ -347,13 +357,15 @@ _TYPES = (
 )
 
 # In the order of the digests, as another import would, so that two do not deadlock; of those that
-# there is no room for, the last rows.
+# there is no room for, the last rows. The limit lets PostgreSQL look up each digest in its index:
+# it knows nothing of a table that grows while it is loaded, and would read all of it each time.
 _INSERT: LiteralString = """
 with fresh as (
-    select distinct on (digest) * from incoming i
-    where not exists (
-        select from {images} where library_id = {library} and digest = i.digest
-    ) order by digest, place
+    select distinct on (i.digest) i.* from incoming i left join lateral (
+        select true as stored from {images}
+        where library_id = {library} and digest = i.digest limit 1
+    ) as s on true
+    where s.stored is null order by i.digest, i.place
 ),
 fitting as (select * from fresh order by place limit greatest(%(room)s, 0)),
 added as (
@@ -375,9 +387,11 @@ kept as (
 )"""
 
 _LEFT: LiteralString = """
-select place from incoming i where not exists (
-    select from {images} where library_id = {library} and digest = i.digest
-) order by place
+select i.place from incoming i left join lateral (
+    select true as stored from {images}
+    where library_id = {library} and digest = i.digest limit 1
+) as s on true
+where s.stored is null order by i.place
 """
 
 _NOTE: LiteralString = """

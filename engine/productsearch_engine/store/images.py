@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
-from productsearch_engine.store import signs, statements
+from productsearch_engine.store import room, signs, statements
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Library
@@ -133,23 +133,17 @@ class Images:
         attempt = 0
         for _ in range(2 * SIGN_ATTEMPTS_MAX):
             sign = self._derive(image.digest, attempt)
-            added, known, room, taken = self._try_to_add(library, image, sign)
+            added, known, _, taken = self._try_to_add(library, image, sign)
             if added:
                 return sign
             if known is not None:
                 raise DuplicateError(known)
-            if room is None:
-                raise LibraryGoneError
-            if room < 1:
-                raise LibraryFullError
             # Neither stored nor refused: the sign belongs to another image, or the same
             # image was committed by another call while this one waited for it.
             attempt += 1 if taken else 0
         raise RuntimeError("no free sign found")
 
-    def _try_to_add(
-        self, library: Library, image: NewImage, sign: int
-    ) -> tuple[bool, int | None, int | None, bool]:
+    def _try_to_add(self, library: Library, image: NewImage, sign: int) -> _Tried:
         values = {
             "sign": sign,
             "digest": image.digest,
@@ -160,15 +154,22 @@ class Images:
         }
         if library.keep_images:
             values |= {"kept": image.kept, "region": _array(image.region)}
-        try:
-            with self._connection() as connection:
-                row = connection.execute(statements.add(library), values).fetchone()
-        except errors.CheckViolation as error:
-            if error.diag.constraint_name == "libraries_room":
-                raise LibraryFullError from None
-            raise
-        assert row is not None  # noqa: S101 - a select of scalars always has a row
-        return bool(row[0]), row[1], row[2], bool(row[3])
+        statement = statements.add(library)
+        with self._connection() as connection:
+            values["stripe"] = room.stripe(connection)
+            tried = _try(connection, statement, values)
+            if tried.has_room:
+                return tried
+            with room.turn(connection, library):
+                while True:
+                    lent = room.lend(connection, library)
+                    if lent is None:
+                        raise LibraryGoneError
+                    if lent < 1:
+                        raise LibraryFullError
+                    tried = _try(connection, statement, values)
+                    if tried.has_room:
+                        return tried
 
     def search(
         self,
@@ -267,6 +268,31 @@ class Images:
                 yield connection
         except errors.UndefinedTable:
             raise LibraryGoneError from None
+
+
+class _Tried(NamedTuple):
+    """What came of a statement that adds."""
+
+    added: bool
+    known: int | None
+    """The sign of the same image, which was there."""
+    has_room: bool
+    """False: it was not stored because its stripe had no place."""
+    taken: bool
+    """Whether another image has the sign."""
+
+
+def _try(connection: psycopg.Connection[Any], statement: bytes, values: dict[str, Any]) -> _Tried:
+    try:
+        row = connection.execute(statement, values).fetchone()
+    except errors.CheckViolation as error:
+        if error.diag.constraint_name != "lent_room_left":
+            raise
+        # Another add took the last place meanwhile.
+        return _Tried(added=False, known=None, has_room=False, taken=False)
+    assert row is not None  # noqa: S101 - a select of scalars always has a row
+    added, known, places, taken = row
+    return _Tried(added, known, added or known is not None or places > 0, taken)
 
 
 def _array(region: Box | None) -> list[float] | None:

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
 from productsearch_engine.store import journal_statements as texts
-from productsearch_engine.store import statements
+from productsearch_engine.store import room, statements
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
@@ -155,6 +155,15 @@ class Journal:
 
         Raises NothingToUndoError, ChangedSinceError, LibraryFullError, LibraryGoneError.
         """
+        try:
+            return self._undo(library, change_id, author)
+        except LibraryFullError:
+            with self._connection() as connection:
+                if not room.take_back(connection, library):
+                    raise
+        return self._undo(library, change_id, author)
+
+    def _undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         values = {
             "change": change_id,
             "library": library.id,
@@ -211,10 +220,11 @@ class Journal:
 
     def purge(self, library: Library, signs: list[int]) -> int:
         """Erase images everywhere, also where an undo would find them; return how many."""
-        with self._connection() as connection:
-            row = connection.execute(
-                statements.composed(texts.PURGE, library), {"signs": signs}
-            ).fetchone()
+        values = {"signs": signs, "library": library.id}
+        with self._connection() as connection, connection.transaction():
+            row = connection.execute(statements.composed(texts.PURGE, library), values).fetchone()
+            # After it, for the delete itself has left some of these.
+            connection.execute(texts.PURGE_DELETED, values)
         return int(row[0]) if row else 0
 
     def _select(self, text: Any, library: Library, values: dict[str, Any]) -> list[Change]:

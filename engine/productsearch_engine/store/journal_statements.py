@@ -274,3 +274,8 @@ unpinned as (
 )
 select count(*) from (table deleted union table forgotten) as erased
 """
+
+PURGE_DELETED: LiteralString = (
+    "delete from deleted_images where library_id = %(library)s and sign = any(%(signs)s)"
+)
+"""What searches would find of images after their delete."""

@@ -52,6 +52,8 @@ class Library:
     """Whether the table of its prefixes is complete; else images have the index of the vectors."""
     axes: str | None = None
     """The axes of the prefixes; None: they are the whole vectors."""
+    delete_lag_s: int = 0
+    """How long searches of calls find an image after it was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +228,21 @@ class Libraries:
                 "update libraries set keep_images = %s where id = %s", [keep, library.id]
             )
 
+    def lag_deletes(self, name: str, seconds: int) -> None:
+        """Let searches of calls find what is deleted from now on for so long; 0 ends it at once.
+
+        Raises LibraryError.
+        """
+        with self._pool.connection() as connection, connection.transaction():
+            row = connection.execute(
+                "update libraries set delete_lag_s = %s where name = %s returning id",
+                [seconds, name],
+            ).fetchone()
+            if row is None:
+                raise unknown(connection, name)
+            if not seconds:
+                connection.execute("delete from deleted_images where library_id = %s", [row[0]])
+
     def calibrate(self, name: str, embedding: str, calibration: Calibration) -> None:
         """Let a library's scores mean this, if it still has the embedding that it was fitted for.
 
@@ -306,9 +323,11 @@ class Libraries:
 
 
 _COLUMNS: LiteralString = (
-    "select l.id, l.name, a.api_key, l.capacity, l.image_count, l.embedding, l.dimensions,"
+    "select l.id, l.name, a.api_key, l.capacity, l.image_count - lent_room_of(l.id), l.embedding,"
+    " l.dimensions,"
     " l.generation, l.keep_images, l.calibration,"
-    " l.nearest_since is not null and l.nearest_generation = l.generation, l.nearest_axes"
+    " l.nearest_since is not null and l.nearest_generation = l.generation, l.nearest_axes,"
+    " l.delete_lag_s"
 )
 _SELECT: LiteralString = _COLUMNS + " from libraries l join apps a on a.id = l.app_id"
 _SELECT_APP: LiteralString = (
@@ -331,6 +350,7 @@ def _library(row: tuple[Any, ...]) -> Library:
         calibration=row[9] and Calibration(tuple(row[9]["cosines"]), tuple(row[9]["scores"])),
         nearest=bool(row[10]),
         axes=row[11],
+        delete_lag_s=row[12],
     )
 
 

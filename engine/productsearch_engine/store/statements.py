@@ -45,7 +45,7 @@ def find(library: Library) -> bytes:
 
 
 def add(library: Library) -> bytes:
-    """Return an insert whose row is: stored, the sign of a duplicate, room left, sign taken."""
+    """Return an insert whose row is: stored, the sign of a duplicate, places seen, sign taken."""
     return _composed(_ADD.replace("KEPT", _KEPT if library.keep_images else ""), library)
 
 
@@ -160,26 +160,29 @@ left join {kept} k on k.library_id = {library} and k.sign = i.sign
 where i.library_id = {library} and i.digest = %s
 """
 
-# The image and the count change in one statement. The counter's row is locked last, so only
-# while the transaction flushes. A conflict stores nothing; the caller tries again, and the
-# snapshot of that attempt sees the row that this one waited for.
+# The image and the count change in one statement. The stripe that counts is locked last, so only
+# while the transaction flushes, and others have stripes of their own (``store.room``). A conflict
+# stores nothing; the caller tries again, and the snapshot of that attempt sees the row that this
+# one waited for.
 _ADD: LiteralString = """
 with known as (
     select sign from {images} where library_id = {library} and digest = %(digest)s
 ),
-library as (select capacity - image_count as room from libraries where id = {library}),
+stripe as (
+    select lent from lent_room where library_id = {library} and stripe = %(stripe)s
+),
 added as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding)
     select {library}, %(sign)s, %(digest)s, %(brief)s, %(class_id1)s::int, %(class_id2)s::int,
         %(embedding)b
-    where not exists (table known) and (select room from library) > 0
+    where not exists (table known) and (select lent from stripe) > 0
     on conflict do nothing returning sign
 ),
 counted as (
-    update libraries set image_count = image_count + 1
-    where id = {library} and exists (table added) returning id
+    update lent_room set lent = lent - 1
+    where library_id = {library} and stripe = %(stripe)s and exists (table added) returning lent
 )KEPT
-select exists (table counted), (table known), (table library), exists (
+select exists (table counted), (table known), coalesce((table stripe), 0), exists (
     select from {images}
     where library_id = {library} and sign = %(sign)s and digest <> %(digest)s
 )
