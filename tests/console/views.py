@@ -116,3 +116,9 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     page.locator(".primary").click()
     page.locator(".outcomes").nth(len(files) - 1).wait_for()
     yield "outcomes"
+    page.goto(url + image)
+    page.context.clear_cookies()
+    page.fill("[name=brief]", "my own words for it")
+    page.locator("button[value=stay]").click()
+    page.wait_for_selector("[data-signed-out]")
+    yield "signed-out"
