@@ -252,7 +252,13 @@ UNDO_S = 86_400
 """How long a change can be undone."""
 
 CHANGES_KEPT = 1000
-"""Changes of a library that are told."""
+"""Changes of a library that are told after a day; all of the last day are."""
+
+CHANGES_PAGE = 100
+"""Changes on a page."""
+
+CHANGES_PEOPLE_MAX = 200
+"""People to choose from in the list of changes."""
 
 SUBJECTS_KNOWN_MAX = 4096
 """Stored images of which the console remembers where the product is."""

@@ -1,9 +1,13 @@
-"""The page of a library's last changes, and the undo.
+"""The pages of a library's last changes, and the undo.
 
+Each page has its address: which changes, and before which one. Bad values in it are left out.
 Knows the journal.
 """
 
 from __future__ import annotations
+
+from typing import get_args
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -12,8 +16,14 @@ from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.limits import CHANGES_PAGE
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import ChangedSinceError, NothingToUndoError
+from productsearch_engine.store.journal import (
+    ChangedSinceError,
+    Chosen,
+    Kind,
+    NothingToUndoError,
+)
 
 
 class Changes:
@@ -23,23 +33,42 @@ class Changes:
         self._rooms = rooms
 
     async def show(self, visit: Visit) -> Response:
-        """Answer with the last changes."""
-        journal = self._rooms.stores.journal
+        """Answer with a page of changes."""
+        journal, asked = self._rooms.stores.journal, visit.request.query_params
+        chosen = Chosen(
+            kind=next((each for each in get_args(Kind) if each == asked.get("kind")), None),
+            who=asked.get("who", "").replace("\0", "") or None,
+            undoable=asked.get("undoable") == "1",
+        )
+        changes = await self._rooms.in_thread(
+            journal.last,
+            visit.library,
+            CHANGES_PAGE + 1,
+            chosen,
+            notice.number(asked.get("before", "")),
+        )
+        more, changes = len(changes) > CHANGES_PAGE, changes[:CHANGES_PAGE]
+        fields = {"kind": chosen.kind, "who": chosen.who, "undoable": chosen.undoable and 1}
+        kept = {name: value for name, value in fields.items() if value}
         return pages.page(
             visit,
             "changes.html",
             section="changes",
-            changes=await self._rooms.in_thread(journal.last, visit.library),
+            changes=changes,
+            chosen=chosen,
+            people=await self._rooms.in_thread(journal.people, visit.library),
+            first="?" + urlencode(kept) if "before" in asked else None,
+            next="?" + urlencode(kept | {"before": changes[-1].id}) if more else None,
         )
 
     async def undo(self, visit: Visit, form: Form) -> Response:
         """Undo a change."""
-        number = form.one("change")
-        if not number.isascii() or not number.isdecimal() or len(number) > 18:
+        change = notice.number(form.one("change"))
+        if change is None:
             raise Refusal(400, "undo")
         try:
             restored, wanted = await self._rooms.in_thread(
-                self._rooms.stores.journal.undo, visit.library, int(number), visit.author
+                self._rooms.stores.journal.undo, visit.library, change, visit.author
             )
         except NothingToUndoError:
             raise Refusal(409, "undo") from None

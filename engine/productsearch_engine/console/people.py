@@ -103,10 +103,9 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
         library, journal = Libraries(pool).named(options.name), Journal(pool)
         if options.change is None:
             print(f"{'CHANGE':>10} {'WHEN (UTC)':19} {'KIND':6} {'IMAGES':>6} WHO")
-            for each in journal.last(library):
-                if each.undoable:
-                    when = each.changed_at.astimezone(UTC).isoformat(" ", "seconds")[:19]
-                    print(f"{each.id:10} {when} {each.kind:6} {each.image_count:6} {each.who}")
+            for each in journal.undoable(library):
+                when = each.changed_at.astimezone(UTC).isoformat(" ", "seconds")[:19]
+                print(f"{each.id:10} {when} {each.kind:6} {each.image_count:6} {each.who}")
             return
         try:
             author = Author(name="a command", address="")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,14 +16,14 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.limits import CHANGES_KEPT, UNDO_S
+from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store import statements
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
 _BATCH = 1000
-"""Images of one statement of a change that has many."""
+"""Images of one statement of a change that has many; changes that are read at once."""
 
 Kind = Literal["add", "edit", "delete", "undo"]
 
@@ -53,6 +53,16 @@ class Values:
     class_id2: int | None = None
     sets: frozenset[str] = frozenset()
     """``class_id1``, ``class_id2``: set to the value, or removed if that is None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Which changes are listed; what is None does not filter."""
+
+    kind: Kind | None = None
+    who: str | None = None
+    undoable: bool = False
+    """Only those that can be undone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +181,28 @@ class Journal:
             connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
         return restored, int(wanted)
 
-    def last(self, library: Library, count: int = CHANGES_KEPT) -> list[Change]:
-        """Return a library's last changes, the newest first."""
-        return self._select(texts.LAST, library, {"count": count})
+    def last(
+        self, library: Library, count: int, chosen: Chosen, before: int | None = None
+    ) -> list[Change]:
+        """Return up to ``count`` of a library's changes, the newest first.
+
+        ``before``: only those that were made before the change of this number.
+        """
+        limits = {"count": count, "before": before}
+        return self._select(texts.LAST, library, asdict(chosen) | limits)
+
+    def undoable(self, library: Library) -> Iterator[Change]:
+        """Yield all changes that can be undone, the newest first."""
+        before = None
+        while page := self.last(library, _BATCH, Chosen(undoable=True), before):
+            yield from page
+            before = page[-1].id
+
+    def people(self, library: Library) -> list[str]:
+        """Return who has made the changes, at most ``CHANGES_PEOPLE_MAX`` names."""
+        values = {"library": library.id, "count": CHANGES_PEOPLE_MAX}
+        with self._connection() as connection:
+            return [row[0] for row in connection.execute(texts.PEOPLE, values)]
 
     def find(self, library: Library, change_id: int) -> Change | None:
         """Return a change of this library, or None."""

@@ -231,8 +231,21 @@ select id, kind, image_count, who, address, changed_at, undone_at is not null,
         and changed_at > now() - make_interval(secs => %(seconds)s)
 from changes where library_id = %(library)s"""
 
-LAST: LiteralString = _CHANGES + " order by id desc limit %(count)s"
+LAST: LiteralString = (
+    _CHANGES
+    + """
+    and (%(before)s::bigint is null or id < %(before)s::bigint)
+    and (%(kind)s::text is null or kind = %(kind)s::text)
+    and (%(who)s::text is null or who = %(who)s::text)
+    and (not %(undoable)s or (undone_at is null and kind <> 'undo'
+        and changed_at > now() - make_interval(secs => %(seconds)s)))
+order by id desc limit %(count)s
+"""
+)
 FIND: LiteralString = _CHANGES + " and id = %(change)s"
+PEOPLE: LiteralString = """
+select distinct who from changes where library_id = %(library)s order by who limit %(count)s
+"""
 
 PURGE: LiteralString = """
 with deleted as (

@@ -1,0 +1,98 @@
+"""Each change of a day is found, however many came after it: by pages, by filters, by command."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+
+from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PAGE
+from productsearch_engine.store.journal import Journal
+from productsearch_engine.store.libraries import Libraries
+from tests.console.conftest import Shop
+from tests.console.person import Person, change_of, link
+from tests.engine.image_files import jpeg
+
+NUMBER = re.compile(r'name="change" value="([0-9]+)"')
+LATER = CHANGES_KEPT + CHANGES_PAGE // 2
+
+
+def after_a_delete(shop: Shop, pool: ConnectionPool[Any]) -> str:
+    """Delete an image, write many later changes down, and return the delete's number."""
+    sign = shop.add(jpeg(1), "kept")
+    number = change_of(shop.editor.send("/console/delete", {"sign": sign}))
+    with pool.connection() as connection:
+        connection.execute(
+            "insert into changes (library_id, kind, image_count, who, address)"
+            " select id, 'add', 1, 'lin & <co>', '' from libraries, generate_series(1, %s)"
+            " where name = %s",
+            [LATER, shop.name],
+        )
+    return number
+
+
+def pages(person: Person, address: str) -> list[list[str]]:
+    """Return the numbers of the changes that can be undone, page by page, the newest first."""
+    found = []
+    while True:
+        page = person.get(address)
+        assert 200 == page.status_code
+        # The first one is that of the notice, if there is any.
+        found.append(NUMBER.findall(page.text.partition("<table")[2]))
+        query = link(page, "next")
+        if query is None:
+            return found
+        address = query
+
+
+def test_a_change_before_a_thousand(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Pages lead to each change once, filters to it at once, and the command knows it."""
+    number = after_a_delete(shop, pool)
+    found = pages(shop.editor, "/console/changes")
+    numbers = [each for page in found for each in page]
+    assert LATER + 1 == len(numbers) == len({*numbers})
+    assert sorted(map(int, numbers), reverse=True) == [int(each) for each in numbers]
+    assert number == numbers[-1]
+    assert CHANGES_PAGE == max(len(page) for page in found)
+    name = f"edit-{shop.name.removeprefix('shop-')}"
+    for query in ("kind=delete", f"who={name}", f"kind=delete&who={name}&undoable=1"):
+        assert [[number]] == pages(shop.editor, f"/console/changes?{query}")
+    others = pages(shop.editor, "/console/changes?who=lin+%26+%3Cco%3E&undoable=1")
+    assert LATER == sum(map(len, others))
+    with pool.connection():
+        library = Libraries(pool).named(shop.name)
+    assert numbers == [str(each.id) for each in Journal(pool).undoable(library)]
+    undone = shop.editor.send("/console/undo", {"change": number, "back": "/console/changes"})
+    assert 303 == undone.status_code
+    assert number not in [str(each.id) for each in Journal(pool).undoable(library)]
+    assert [[]] == pages(shop.editor, "/console/changes?undoable=1&kind=delete")
+    assert "undone" in shop.editor.get("/console/changes?kind=delete").text
+
+
+def test_an_undo_leads_back(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Whoever undoes something on a later page stays there."""
+    after_a_delete(shop, pool)
+    second = link(shop.editor.get("/console/changes?undoable=1"), "next")
+    assert second is not None
+    page = shop.editor.get(second).text.partition("<table")[2]
+    assert second == html.unescape(re.findall(r'name="back" value="([^"]*)"', page)[0])
+
+
+def test_an_address_that_is_none(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Values that nobody is or does lead to no change, or are left out; none is a fault."""
+    number = after_a_delete(shop, pool)
+    for query, count in (
+        ("kind=nothing&undoable=x&before=", CHANGES_PAGE),
+        ("before=" + "9" * 40, CHANGES_PAGE),
+        ("before=٣", CHANGES_PAGE),
+        (f"before={number}", 0),
+        ("who=nobody", 0),
+        ("who=%00&kind=%00", CHANGES_PAGE),
+        ("who=" + "x" * 3000, 0),
+    ):
+        page = shop.looker.get(f"/console/changes?{query}")
+        assert 200 == page.status_code
+        assert count == page.text.count("image added."), query
+        assert (count == 0) == ("No change matches" in page.text)
