@@ -200,6 +200,12 @@ STOP_GRACE_S = 30
 EF_SEARCH = 400
 """Candidates that an index scan begins with, the same for every page: see store.statements."""
 
+FITTED_SIDE_PX_MAX = 2048
+"""Longest side of a file that the console brings inside the limits: four times what is kept."""
+
+FITTED_BYTES_MAX = 1_000_000
+"""Longest such file: what a worker process may say, without the frame."""
+
 THUMBNAIL_SIDE_PX = 256
 """Longest side of an image in the console's grid."""
 
