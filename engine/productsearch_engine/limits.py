@@ -213,6 +213,12 @@ EF_SEARCH = 1000
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
 scan that goes on for a few more costs about as much again."""
 
+FITTED_SIDE_PX_MAX = 2048
+"""Longest side of a file that the console brings inside the limits: four times what is kept."""
+
+FITTED_BYTES_MAX = 1_000_000
+"""Longest such file: what a worker process may say, without the frame."""
+
 THUMBNAIL_SIDE_PX = 256
 """Longest side of an image in the console's grid."""
 

@@ -150,19 +150,24 @@ def drops(page: Page, url: str) -> Iterator[Seen]:
 
 
 def a_phones_photo(page: Page, url: str) -> Iterator[Seen]:
-    """A photo larger than an image may be is made smaller in the page, and that is said."""
+    """A photo larger than an image may be is made smaller; a very large one before it is sent."""
     # Noise hardly compresses: 4032 x 3024 as of a camera, 6 MB or more.
     noise = Image.effect_noise((1008, 756), 90).resize((4032, 3024), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    noise.convert("RGB").save(file, "JPEG", quality=97)
-    photo = {"name": "IMG 1.JPG", "mimeType": "image/jpeg", "buffer": file.getvalue()}
-    page.goto(url + "/console/add")
-    page.set_input_files("[data-files]", [photo])
-    page.locator(".primary").click()
-    told = page.locator(".outcomes .good .told").inner_text()
-    yield f"{len(file.getvalue()) / 1e6:.1f} MB: {told}", "made smaller" in told
-    page.locator(".notice button").click()
-    page.wait_for_url("**told=undone*")
+    for kind, image, words in (
+        ("JPEG", noise, "Added, scaled down."),
+        ("BMP", noise.resize((2500, 2400)), "made smaller before it was sent"),
+    ):
+        file = io.BytesIO()
+        image.convert("RGB").save(file, kind, quality=97)
+        content = file.getvalue()
+        photo = {"name": "IMG 1.JPG", "mimeType": f"image/{kind.lower()}", "buffer": content}
+        page.goto(url + "/console/add")
+        page.set_input_files("[data-files]", [photo])
+        page.locator(".primary").click()
+        told = page.locator(".outcomes .good .told").inner_text()
+        yield f"{len(content) / 1e6:.1f} MB: {told}", words in told
+        page.locator(".notice button").click()
+        page.wait_for_url("**told=undone*")
     page.goto(url + "/console/search")
     page.set_input_files("[data-sends]", [photo])
     page.wait_for_url("**query=*")

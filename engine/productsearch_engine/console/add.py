@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-import pybase64
 from starlette.responses import Response
 
 from productsearch_engine.api import parameters
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.console import notice, pages, refusal
+from productsearch_engine.console.fitting import fitted
 from productsearch_engine.console.forms import File, Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
@@ -34,6 +35,10 @@ class Outcome:
     name: str
     sign: str | None
     refused: str | None
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """What was wrong with it, for the sentence."""
+    is_scaled: bool = False
+    """Whether it was brought inside the limits."""
 
 
 class Add:
@@ -89,19 +94,23 @@ class Add:
         name, brief = path[:_NAME_MAX], filled(template, path).encode()
         if len(brief) > BRIEF_BYTES_MAX:
             return Outcome(name=name, sign=None, refused="brief")
-        wanted = parameters.Add(
-            source=parameters.Source(image=pybase64.b64encode(file.content)),
-            brief=brief,
-            class_id1=class_id1,
-            class_id2=class_id2,
-        )
         try:
+            image = await fitted(self._rooms, visit, file.content)
+            wanted = parameters.Add(
+                source=parameters.Source(image=image.encoded),
+                brief=brief,
+                class_id1=class_id1,
+                class_id2=class_id2,
+            )
             answer = await self._rooms.calls.answer(visit.app_id, wanted, None)
+        except Refusal as refused:
+            return Outcome(name=name, sign=None, refused=refused.key, facts=refused.facts)
         except Exception as error:  # noqa: BLE001 - told beside the file, as a call would be
             failed = api_error(error, 10**17 + secrets.randbelow(10**17))
             key = refusal.of_api_error(failed).key
             return Outcome(name=name, sign=failed.cont_sign, refused=key)
-        return Outcome(name=name, sign=str(answer["cont_sign"]), refused=None)
+        sign = str(answer["cont_sign"])
+        return Outcome(name=name, sign=sign, refused=None, is_scaled=image.is_scaled)
 
 
 def filled(template: str, name: str) -> str:

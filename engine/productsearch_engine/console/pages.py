@@ -52,7 +52,7 @@ def plain(
         "n_": language.count,
         "number": language.number,
         "time": language.time,
-        "told": lambda key: refusal.told(key, language.text),
+        "told": lambda key, facts=None: refusal.told(key, language.text, facts),
         "language": language,
         "languages": NAMES,
         "here": here(request),

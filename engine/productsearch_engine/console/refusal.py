@@ -46,9 +46,10 @@ _STATUS = {"busy": 429, "unavailable": 503, "library": 404, "gone": 404, "fault"
 class Refusal(Exception):
     """A request is refused with an HTTP status and a key of ``told``."""
 
-    def __init__(self, status: int, key: str):
+    def __init__(self, status: int, key: str, **facts: object):
         self.status = status
         self.key = key
+        self.facts = facts
         super().__init__(key)
 
 
@@ -65,9 +66,30 @@ def of_api_error(error: ApiError) -> Refusal:
     return Refusal(_STATUS.get(key, 400), key)
 
 
-def told(key: str, _: Translate) -> str:
-    """Return the sentences of a refusal in a language."""
+def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> str:
+    """Return the sentences of a refusal in a language; ``facts`` are the values that were wrong."""
     match key:
+        case "file_format":
+            return _(
+                "This is no JPEG, PNG, BMP, WebP, AVIF or GIF, or the file is damaged."
+                " Save other formats, such as HEIC, as JPEG."
+            )
+        case "small":
+            return _(
+                "This image has %(width)s by %(height)s px. Each side has to have %(least)s at"
+                " least.",
+                least=SIDE_PX_MIN,
+                **facts or {},
+            )
+        case "narrow":
+            return _(
+                "This image has %(width)s by %(height)s px. Its longer side has to be less than"
+                " %(most)s times the shorter one: cut a part out of it.",
+                most=SIDE_PX_MAX // SIDE_PX_MIN,
+                **facts or {},
+            )
+        case "pixels":
+            return _("This image has too many pixels to be read here. Make it smaller.")
         case "busy":
             return _("The server has too much to do at the moment. Try again in a few seconds.")
         case "unavailable":

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-import pybase64
 from starlette.responses import Response
 
 from productsearch_engine.api import calls, parameters
 from productsearch_engine.console import asked, pages, refusal, snippets
 from productsearch_engine.console.card import Card, card
+from productsearch_engine.console.fitting import fitted
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.parts import SIDES, WHOLE, Parts, box_of, percents
 from productsearch_engine.console.refusal import Refusal
@@ -44,9 +44,7 @@ class SearchPage:
         fields = asked.chosen({name: form.one(name) for name in asked.FILTERS})
         url = form.one("url").strip()
         if form.files:
-            content = form.files[0].content
-            source = parameters.Source(image=pybase64.b64encode(content))
-            results = self._results(visit, source, None, fields)
+            results = self._of_file(visit, form.files[0].content, fields)
             return await self._told(visit, form, "image", results)
         if not url or len(url.encode()) > URL_BYTES_MAX:
             refused = Refusal(400, "url_length" if url else "empty")
@@ -59,6 +57,11 @@ class SearchPage:
                 return await self._results(visit, source, content, {**fields, "url": url})
 
         return lambda: self._told(visit, form, "url", downloaded())
+
+    async def _of_file(self, visit: Visit, content: bytes, fields: dict[str, str]) -> Response:
+        image = await fitted(self._rooms, visit, content)
+        source = parameters.Source(image=image.encoded)
+        return await self._results(visit, source, None, fields)
 
     async def _results(
         self,
@@ -87,7 +90,8 @@ class SearchPage:
 
     def _refused(self, visit: Visit, form: Form, field: str, refused: Refusal) -> Response:
         fields = {name: form.one(name) for name in asked.CARRIED}
-        return self._page(visit, fields, refused.status, refused={field: refused.key})
+        told = {field: refused.key, "facts": refused.facts}
+        return self._page(visit, fields, refused.status, refused=told)
 
     async def ask_part(self, visit: Visit, form: Form) -> Response:
         """Take a part of what was searched with and go to the page of its results."""

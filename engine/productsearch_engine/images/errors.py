@@ -29,7 +29,14 @@ class ImageUnreadableError(ImageError):
 
 
 class ImageSizeError(ImageError):
-    """A side is too short or too long, or a download has too many bytes."""
+    """A side is too short or too long, or a download has too many bytes.
+
+    ``sides``: width and height in pixels, where they are what is wrong.
+    """
+
+    def __init__(self, sides: tuple[int, int] | None = None):
+        self.sides = sides
+        super().__init__()
 
 
 class UrlIllegalError(ImageError):

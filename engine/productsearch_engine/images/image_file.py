@@ -60,7 +60,7 @@ class ImageFile:
         if not all(sides):
             raise ImageUnreadableError
         if min(sides) < SIDE_PX_MIN or max(sides) > SIDE_PX_MAX:
-            raise ImageSizeError
+            raise ImageSizeError(sides)
         return cls(content, structure)
 
     @cached_property

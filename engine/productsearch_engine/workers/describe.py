@@ -28,6 +28,8 @@ class Task(StrEnum):
     """Of a small copy, or a part of it: vector and subject."""
     SHRINK = "shrink"
     """Of a small copy: a smaller one."""
+    FIT = "fit"
+    """Of a file that the contract refuses: one that it accepts (``images.fit``)."""
     MARK = "mark"
     """Of a small copy: its mark (``images.mark``)."""
     COMPARE = "compare"
@@ -171,6 +173,18 @@ def mark(content: bytes) -> Described:
     height, width = pixels.shape[:2]
     kept = marks.mark(pixels)
     return Described(kind="WEBP", width=width, height=height, embedding=b"", kept=kept)
+
+
+def fit(content: bytes) -> Described:
+    """Make a file that the contract accepts; it is ``kept``, the sides are those of the given one.
+
+    Raises ImageUnreadableError, ImageSizeError; MemoryError beyond the process's limit.
+    """
+    # Imported here: the engine's own process decodes nothing.
+    from productsearch_engine.images.fit import fit as fitted
+
+    kept, (width, height) = fitted(content)
+    return Described(kind="JPEG", width=width, height=height, embedding=b"", kept=kept)
 
 
 def shrink(content: bytes) -> Described:

@@ -33,6 +33,7 @@ from productsearch_engine.workers.describe import (
     Wanted,
     describe,
     describe_copy,
+    fit,
     mark,
     shrink,
 )
@@ -81,7 +82,8 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
     except UnknownEmbeddingError as error:
         return [b"unknown", str(error).encode()]
     except ImageError as error:
-        return [b"refused", type(error).__name__.encode()]
+        sides = getattr(error, "sides", None) or ()
+        return [b"refused", type(error).__name__.encode(), json.dumps(sides).encode()]
     except MemoryError:
         return [b"refused", ImageSizeError.__name__.encode()]
     except Exception:  # noqa: BLE001 - the engine logs it as a fault of its own
@@ -91,6 +93,8 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
 def _described(wanted: Wanted, content: bytes, embedding: Embedding | None) -> Described:
     if wanted.task is Task.SHRINK:
         return shrink(content)
+    if wanted.task is Task.FIT:
+        return fit(content)
     if wanted.task is Task.MARK:
         return mark(content)
     if embedding is None:

@@ -128,7 +128,7 @@ class Worker:
         if outcome == b"compared":
             return parts[0]
         if outcome == b"refused" and parts[0] in _REFUSALS:
-            raise _REFUSALS[parts[0]]
+            raise _refusal(*parts)
         if outcome == b"unknown":
             raise UnknownEmbeddingError(parts[0].decode(errors="replace"))
         raise WorkerFault(parts[0].decode(errors="replace"))
@@ -162,6 +162,14 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+def _refusal(name: bytes, sides: bytes = b"[]") -> ImageError:
+    kind = _REFUSALS[name]
+    if kind is not errors.ImageSizeError or not (found := json.loads(sides)):
+        return kind()
+    width, height = map(int, found)
+    return errors.ImageSizeError((width, height))
 
 
 def _ready(parts: Sequence[bytes]) -> Ready:

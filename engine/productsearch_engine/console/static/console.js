@@ -297,11 +297,11 @@ function part(form) {
   show();
 }
 
-// A photo of a phone's camera is larger than an image may be: it is made smaller before it is sent.
-const [SIDE_MAX, BYTES_MAX] = [4096, 2_900_000];
+// The server makes large photos smaller; here only one that is longer than a form may be.
+const [SIDE_MAX, BYTES_MAX, SENT_BYTES_MAX] = [4096, 2_900_000, 15_000_000];
 
 async function fitting(file) {
-  if (file.size <= BYTES_MAX || !file.type.startsWith("image/")) return file;
+  if (file.size <= SENT_BYTES_MAX || !file.type.startsWith("image/")) return file;
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) return file;
   const canvas = document.createElement("canvas");

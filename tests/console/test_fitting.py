@@ -1,0 +1,115 @@
+"""Files of phones and browsers: brought inside the limits, or refused with the rule and value."""
+
+from __future__ import annotations
+
+import io
+import re
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from productsearch_engine.images.fit import fit
+from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.limits import FITTED_BYTES_MAX, FITTED_SIDE_PX_MAX, SIDE_PX_MIN
+from tests.console.conftest import Shop
+from tests.console.person import signs_of
+from tests.engine.image_files import draw, encoded, jpeg, png_claiming
+
+
+@lru_cache
+def photo(width: int = 4032, height: int = 3024) -> bytes:
+    """Return a JPEG with a phone's sides and its noise: megabytes of it."""
+    noise = np.random.default_rng(1).integers(0, 64, (height, width, 1), dtype=np.uint8)
+    pixels = np.asarray(draw(1, (width, height))) // 2 + noise
+    return encoded(Image.fromarray(pixels), quality=93)
+
+
+def added(shop: Shop, name: str, content: bytes) -> str:
+    """Add a file as the page does and return what is told of it."""
+    files = {"image": (name, content)}
+    page = shop.editor.send("/console/add", {"brief": "b"}, files=files)
+    assert 200 == page.status_code
+    return " ".join(re.findall(r'class="told">([^<]*)', page.text))
+
+
+def test_a_photo_of_a_phone(shop: Shop) -> None:
+    """It is added, found by itself, and known when it comes again; no call would take it."""
+    content = photo()
+    assert len(content) > 3 << 20
+    assert 216202 == shop.caller.call("add", image=content, brief="b")["error_code"]
+    assert "Added, scaled down." == added(shop, "IMG_1.jpg", content).strip()
+    assert "has this image already" in added(shop, "IMG_1 (2).jpg", content)
+    (sign,) = signs_of(shop.editor.get("/console/"))
+    found = shop.editor.send("/console/search", files={"image": ("a.jpg", content)})
+    results = shop.editor.get(found.headers["location"])
+    assert [sign] == signs_of(results)
+    assert "same image" in results.text
+
+
+def test_other_formats(shop: Shop) -> None:
+    """What browsers and chats save is added, whatever its name says."""
+    for seed, kind in enumerate(("WEBP", "AVIF", "GIF")):
+        content = encoded(draw(seed), kind)
+        assert "Added" in added(shop, "shop.jpg", content), kind
+    assert 3 == len(signs_of(shop.editor.get("/console/")))
+
+
+def test_what_is_accepted_stays(shop: Shop) -> None:
+    """A file that a call takes is the same image here, byte by byte."""
+    assert "Added." == added(shop, "a.jpg", jpeg(1)).strip()
+    (sign,) = signs_of(shop.editor.get("/console/"))
+    assert sign == shop.caller.call("add", image=jpeg(1), brief="b")["cont_sign"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.png", encoded(draw(1, (299, 800)), "PNG"), "299 by 800 px. Each side has to have 300"),
+        ("a.webp", encoded(draw(1, (320, 20)), "WEBP"), "320 by 20 px"),
+        ("a.png", encoded(draw(1, (5000, 320)), "PNG"), "5000 by 320 px. Its longer side"),
+        ("a.heic", b"\0\0\0\x18ftypheic" + bytes(200), "Save other formats, such as HEIC"),
+        ("a.pdf", b"%PDF-1.7", "This is no JPEG"),
+        ("a.jpg", photo()[:-200_000], "or the file is damaged"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "This is no JPEG"),
+        ("a.png", png_claiming(30_000, 30_000), "too many pixels"),
+        ("a.jpg", b"", "The file is empty."),
+    ],
+)
+def test_refusals(shared_shop: Shop, name: str, content: bytes, told: str) -> None:
+    """Each names the rule that was broken, and the value, beside the file and the field."""
+    assert told in added(shared_shop, name, content)
+    files = {"image": (name, content)}
+    page = shared_shop.editor.send("/console/search", files=files)
+    assert page.status_code in (400, 413)
+    why = re.findall(r'id="why-image" role="alert">([^<]*)', page.text)
+    assert told in why[0]
+
+
+@pytest.mark.parametrize("size", [(4200, 3150), (3150, 4200), (9000, 900), (2100, 2100)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_fitted_file_is_accepted(size: tuple[int, int], orientation: int) -> None:
+    """Its sides and bytes are inside the limits, it is upright, and always the same."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(draw(2, size), quality=90, exif=exif.tobytes())
+    fitted, sides = fit(content)
+    assert size == sides
+    assert fitted == fit(content)[0]
+    assert len(fitted) <= FITTED_BYTES_MAX
+    found = ImageFile.checked(fitted).structure
+    width, height = size if orientation == 1 else size[::-1]
+    assert abs(found.width / found.height - width / height) < 0.02
+    narrow = max(size) * SIDE_PX_MIN > FITTED_SIDE_PX_MAX * min(size)
+    assert narrow or max(found.width, found.height) == min(FITTED_SIDE_PX_MAX, max(size))
+    with Image.open(io.BytesIO(fitted)) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+
+
+def test_noise_is_brought_down() -> None:
+    """Whatever the pixels, the file is small enough for a worker process to say."""
+    noise = np.random.default_rng(3).integers(0, 256, (2060, 1500, 3), dtype=np.uint8)
+    fitted, _ = fit(encoded(Image.fromarray(noise), "PNG"))
+    assert len(fitted) <= FITTED_BYTES_MAX
+    ImageFile.checked(fitted)
