@@ -21,6 +21,7 @@ from productsearch_service.identity.policy import Policy
 from productsearch_service.settings import ip_address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Headers = Sequence[tuple[str, str | bytes]]
 
 _SCHEME: Final = "spiffe://"
 _SPIFFE_ID: Final = re.compile(
@@ -42,7 +43,7 @@ class Peer(Protocol):
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Return what TLS has verified, by kind of name."""
 
-    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+    def invocation_metadata(self) -> Headers:
         """Return the headers."""
 
 
@@ -64,13 +65,13 @@ class Identification:
     certificates: bool
     sidecars: Sequence[Network]
 
-    def caller(self, peer: Peer) -> Caller:
-        """Return who makes the RPC of this peer."""
+    def caller(self, peer: Peer, headers: Headers | None = None) -> Caller:
+        """Return who makes the RPC of this peer; ``headers``: its metadata, if they were read."""
         policy = self.policy.value if self.policy is not None else None
-        name = self._name(peer, policy)
+        name = self._name(peer, policy, headers)
         return policy.caller(name) if policy is not None else Caller(name)
 
-    def _name(self, peer: Peer, policy: Policy | None) -> str:
+    def _name(self, peer: Peer, policy: Policy | None, headers: Headers | None) -> str:
         if self.certificates:
             names = peer.auth_context()
             name = _name(_texts(names, "peer_uri"), _texts(names, "peer_dns"))
@@ -79,7 +80,8 @@ class Identification:
         if policy is None and not self.sidecars:
             return host_of(peer.peer())
         # Header names may come more than once; an HTTP list of them is one list.
-        headers = peer.invocation_metadata()
+        if headers is None:
+            headers = peer.invocation_metadata()
         told = [str(value) for key, value in headers if key == forwarded_client_cert.HEADER]
         if told and is_within(host_of(peer.peer()), self.sidecars):
             return _forwarded_name(",".join(told))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -223,7 +223,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _call(self, method: str, grpc_context: Any) -> _Call:
         call = _Call(method, self.counters, self.access_log)
         if self.tracer is not None:
-            trace = self.tracer.begin(grpc_context.invocation_metadata())
+            call.headers = grpc_context.invocation_metadata()
+            trace = self.tracer.begin(call.headers)
             call.trail.trace_id = trace.trace_id
             if isinstance(trace, Trace):
                 call.trail.trace = trace
@@ -231,7 +232,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
         self.admission.check()
-        call.caller = self.identification.caller(grpc_context)
+        call.caller = self.identification.caller(grpc_context, call.headers)
+        call.headers = None
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method)
         return CallContext.begin(call.caller, grpc_context.time_remaining(), call.trail)
@@ -308,6 +310,8 @@ class _Call:
         """As metrics call it; empty until the library's name was read."""
         self.library_told = ""
         self.trail = Trail()
+        self.headers: Sequence[tuple[str, str | bytes]] | None = None
+        """Its metadata, if they were read before its caller is known: reading them takes time."""
         self._counters = counters
         self._log = log
         self._began_s = time.monotonic()
