@@ -14,6 +14,8 @@ import time
 _PAUSE_S = 1.0
 _KINDS_MAX = 256
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_TIMES = "%Y-%m-%dT%H:%M:%S%z"
+"""As the facade writes them: with the zone."""
 # At level debug these libraries log what they send: images, keys, connection strings.
 _TALKATIVE = ("psycopg", "python_multipart", "PIL", "asyncio")
 
@@ -24,7 +26,7 @@ def start(level: str) -> None:
     """Log to stderr from ``level`` on, warnings of Python included."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OnePerSecond())
-    logging.basicConfig(level=level.upper(), format=_FORMAT, handlers=[handler])
+    logging.basicConfig(level=level.upper(), format=_FORMAT, datefmt=_TIMES, handlers=[handler])
     logging.captureWarnings(True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -14,6 +14,7 @@ import psycopg
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
+from productsearch_engine.database.cause import words_of
 from productsearch_engine.images import errors
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import DuplicateError, LibraryFullError
@@ -58,9 +59,9 @@ def _fault(error: Exception, log_id: int) -> ApiError:
     if isinstance(error, psycopg.errors.DiskFull):
         _log.error("log_id=%d database: the disk is full", log_id)
         return codes.disk_full()
-    # Callers retry code 2. The text is not logged: it can hold the connection string.
+    # Callers retry code 2. The text itself is not logged: it can hold the connection string.
     if isinstance(error, _PASSING):
-        _log.error("log_id=%d database: %s", log_id, type(error).__name__)
+        _log.error("log_id=%d database: %s", log_id, words_of(error))
         return ApiError(codes.UNAVAILABLE)
     _log.error("log_id=%d internal error", log_id, exc_info=error)
     return ApiError(codes.INTERNAL)

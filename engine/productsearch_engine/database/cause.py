@@ -9,6 +9,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import PoolTimeout
 
 _BY_STATE = {
     "28P01": "the password is wrong: set PGPASSWORD, or password in DATABASE",
@@ -28,6 +29,7 @@ _BY_WORDS = {
     "could not translate host name": "the host's name has no address: correct DATABASE",
     "failed to resolve host": "the host's name has no address: correct DATABASE",
     "timeout": "it does not answer in time: look at the server, and at firewalls on the way",
+    "not answer": "it does not answer in time: look at the server, and at firewalls on the way",
     "password authentication failed": _BY_STATE["28P01"],
     "no password supplied": _BY_STATE["28P01"],
     "pg_hba.conf": _BY_STATE["28000"],
@@ -81,3 +83,20 @@ def _is_readable(dsn: str) -> bool:
     except psycopg.ProgrammingError:
         return False
     return True
+
+
+def words_of(error: Exception) -> str:
+    """Return why a statement failed, for a line of the log that does not know the place.
+
+    ``error`` is psycopg's, or the pool's that no connection was free.
+    """
+    if isinstance(error, PoolTimeout):
+        return "no connection was free in time: the database is slow, or WORKERS too many for it"
+    state = getattr(error, "sqlstate", None) or ""
+    if state in _BY_STATE:
+        return _BY_STATE[state]
+    text = str(error)
+    known = next((cause for words, cause in _BY_WORDS.items() if words in text), "")
+    if known or not state:
+        return known or "the connection failed or was lost: see whether a server runs there"
+    return f"it answered with SQLSTATE {state}; the server's log says more"

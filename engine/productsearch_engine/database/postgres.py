@@ -299,7 +299,11 @@ class Embedded:
 
     def _start_again(self, state: str) -> None:
         """Start a server in place of one that died or is silent. Raises EmbeddedError."""
-        _log.error("postgres is %s; starting it again", state)
+        why = {
+            "silent": "accepts connections and answers nothing",
+            "gone": "accepts no connections: it has ended, or lost its socket",
+        }[state]
+        _log.error("the embedded postgres in %s %s; starting it again", self._cluster, why)
         if state == "silent":
             processes.kill_with_children(self._postmaster())
         self._start_server()

@@ -14,6 +14,7 @@ import time
 import psycopg
 
 from productsearch_engine.database.bounded import BoundedConnection
+from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.disk import Disk
 from productsearch_engine.limits import (
     DATABASE_CONNECT_S,
@@ -97,8 +98,7 @@ class Watch:
             # One that has answered somebody in the meantime is slow to this thread alone.
             if self._answered_s < asked_s and self._down_since_s is None:
                 self._down_since_s = time.monotonic()
-                # The text of the error can hold the connection string.
-                _log.error("the database does not answer: %s", type(error).__name__)
+                _log.error("the database does not answer: %s", cause_of(error, self._dsn))
         else:
             if self.is_down:
                 _log.warning("the database answers again")

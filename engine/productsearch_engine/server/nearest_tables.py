@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from productsearch_engine.database.cause import words_of
 from productsearch_engine.limits import NEAREST_LOOK_S
 from productsearch_engine.store.nearest_builds import NearestBuilds
 
@@ -29,8 +30,7 @@ def completing(builds: NearestBuilds, every_s: float = NEAREST_LOOK_S) -> Iterat
             try:
                 builds.look(stopped.is_set)
             except (psycopg.Error, PoolTimeout) as error:
-                # The text of the error can hold the connection string.
-                _log.warning("tables of prefixes were not completed: %s", type(error).__name__)
+                _log.warning("tables of prefixes were not completed: %s", words_of(error))
             if stopped.wait(every_s):
                 return
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from productsearch_engine.database.cause import words_of
 from productsearch_engine.limits import REEMBEDDING_LOOK_S
 from productsearch_engine.store.reembeddings import Reembeddings
 
@@ -29,8 +30,7 @@ def dropping(reembeddings: Reembeddings, every_s: float = REEMBEDDING_LOOK_S) ->
             try:
                 reembeddings.drop_old()
             except (psycopg.Error, PoolTimeout) as error:
-                # The text of the error can hold the connection string.
-                _log.warning("old vectors were not dropped: %s", type(error).__name__)
+                _log.warning("old vectors were not dropped: %s", words_of(error))
 
     reembeddings.drop_old()
     thread = threading.Thread(target=run, name="old vectors", daemon=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from productsearch_engine.database.cause import words_of
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import RECALL_LOOK_S, RECALL_TIME_SHARE, STATES_LIBRARIES_MAX
 from productsearch_engine.metrics import Metrics
@@ -72,8 +73,7 @@ def _check(sample: RecallSample, metrics: Metrics, names: Names) -> None:
     try:
         compared = sample.compare()
     except (psycopg.Error, PoolTimeout) as error:
-        # The text of the error can hold the connection string.
-        _log.debug("a search could not be repeated: %s", type(error).__name__)
+        _log.debug("a search could not be repeated: %s", words_of(error))
         return
     if compared is not None:
         metrics.recall(names.label(compared.library.name), compared.found, compared.wanted)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from productsearch_engine.database.cause import words_of
 from productsearch_engine.limits import SEARCH_COUNTS_WRITTEN_S
 from productsearch_engine.store.search_counts import SearchCounts
 
@@ -28,8 +29,7 @@ def counting(counts: SearchCounts, every_s: float = SEARCH_COUNTS_WRITTEN_S) -> 
         try:
             counts.write()
         except (psycopg.Error, PoolTimeout) as error:
-            # The text of the error can hold the connection string.
-            _log.warning("counts of searches were not written: %s", type(error).__name__)
+            _log.warning("counts of searches were not written: %s", words_of(error))
 
     def run() -> None:
         while not stopped.wait(every_s):
