@@ -98,12 +98,13 @@ def kept(size: int, queries: int, folder: Path) -> Findings:
     data = folder.resolve() / str(size)
     data.mkdir(parents=True, exist_ok=True)
     drawn = engine_vectors.kept(data / "drawn.npz", size, queries)
-    with open_pool(settings.load({}, {"data": str(data)}), engine_library.WRITERS) as writing:
+    chosen = settings.load({}, {"data": str(data)})
+    with open_pool(chosen, engine_library.WRITERS) as writing:
         library = next(iter(Libraries(writing).list()), None)
         if library is None:
-            library = engine_library.filled(writing, drawn).library
+            library = engine_library.filled(chosen, writing, drawn).library
         sizes = engine_library.sizes(writing, library)
-        with open_pool(settings.load({}, {"data": str(data)}), 1) as pool:
+        with open_pool(chosen, 1) as pool:
             found = engine_search.searched(pool, library, drawn)
     numbers = {**_bytes(size, sizes), "searches": _numbers(found)}
     return Findings(

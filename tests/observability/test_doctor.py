@@ -299,7 +299,7 @@ def test_the_start_warns_of_a_certificate_that_is_not_valid_yet(
     files = ServerFiles(tmp_path / "tls", authority)
     later = authority.issue(dns=["localhost"], hours_ago=-24)
     for first, told in (
-        (later, ["tls_cert_file: a certificate is not valid before 2.0 days"]),
+        (later, ["tls_cert_file: a certificate is not valid before 0.9 days"]),
         (None, []),
     ):
         good = authority.issue(dns=["localhost"])

@@ -97,7 +97,7 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         if wrong := [*_wrong(file)]:
             raise PolicyError("\n".join(wrong))
-        self._file = file
+        self.file = file
         self._callers = {
             name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
         }
@@ -127,7 +127,7 @@ class Policy:
 
     def changes_since(self, before: Policy) -> str:
         """Return in words what is different from the policy before; no secret."""
-        new, old = self._file.callers, before._file.callers
+        new, old = self.file.callers, before.file.callers
         tokens = [
             name
             for name in new
@@ -139,10 +139,10 @@ class Policy:
             ("other tokens for", tokens),
         )
         told = [
-            f"callers {len(old)} to {len(new)}, rules {len(before._rules)} to {len(self._rules)}"
+            f"callers {len(old)} to {len(new)}, rules {len(before.file.rules)} to {len(self._rules)}"
         ]
         told += [f"{what} {_few(names)}" for what, names in lists if names]
-        told += ["other rules"] if self._rules != before._rules else []
+        told += ["other rules"] if self.file.rules != before.file.rules else []
         return "; ".join(told)
 
     def unused(self, libraries: Collection[str]) -> Iterator[str]:
