@@ -98,7 +98,8 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         if wrong := [*_wrong(file)]:
             raise PolicyError("\n".join(wrong))
-        self._file = file
+        self.file = file
+        """What it was made of."""
         self._callers = {
             name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
         }
@@ -134,7 +135,7 @@ class Policy:
 
     def changes_since(self, before: Policy) -> str:
         """Return in words what is different from the policy before; no secret."""
-        new, old = self._file.callers, before._file.callers
+        new, old = self.file.callers, before.file.callers
         tokens = [
             name
             for name in new
@@ -145,11 +146,10 @@ class Policy:
             ("callers removed", [name for name in old if name not in new]),
             ("other tokens for", tokens),
         )
-        told = [
-            f"callers {len(old)} to {len(new)}, rules {len(before._rules)} to {len(self._rules)}"
-        ]
+        rules = self.file.rules, before.file.rules
+        told = [f"callers {len(old)} to {len(new)}, rules {len(rules[1])} to {len(rules[0])}"]
         told += [f"{what} {_few(names)}" for what, names in lists if names]
-        told += ["other rules"] if self._rules != before._rules else []
+        told += ["other rules"] if rules[0] != rules[1] else []
         return "; ".join(told)
 
     def unused(self, libraries: Iterable[str]) -> Iterator[str]:
