@@ -47,7 +47,8 @@ class Write:
 class Audit:
     """Appends writes to ``path``, in a thread: the volume that it is on may hang.
 
-    Raises OSError if the file cannot be opened. A line is on the disk moments after the answer to
+    Raises OSError if the file cannot be opened, or another service writes it: the two chains in it
+    would break each other. A line is on the disk moments after the answer to
     its call. If the disk does not keep up, writes are lost, and a line says how many.
     """
 
@@ -147,28 +148,41 @@ def _members(write: Write) -> dict[str, str | int]:
     }
 
 
+def writer_of(path: Path) -> int | None:
+    """Return the process that holds the lock of a stream, as Linux tells; None: not known."""
+    with suppress(OSError, ValueError, IndexError):
+        number = path.stat().st_ino
+        for line in Path("/proc/locks").read_text("ascii").splitlines():
+            fields = line.split()
+            if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == number:
+                return max(0, int(fields[4])) or None  # of another container it tells no number
+    return None
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep other services from the file until it is closed, or this process ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        writer = writer_of(path)
+        who = f"another service, process {writer}" if writer else "another service"
+        told = f"is written by {who}; give each its own file"
+        raise BlockingIOError(errno.EAGAIN, told) from None
+    except OSError as error:  # a file system without locks
+        _log.warning("audit_file: %s cannot be locked: %s", path, error.strerror)
+
+
 def _open(path: Path) -> IO[bytes]:
-    """Open a file to append to, for its owner alone; raise OSError, also if another has it."""
+    """Open a file to append to, for its owner and this process alone; raise OSError."""
     file = path.open("ab", buffering=0)
     try:
-        _lock(file)
+        _lock(file, path)
         # Of what was opened, whatever has its name now.
         os.chmod(file.fileno(), 0o600)  # noqa: PTH101
     except OSError:
         file.close()
         raise
     return file
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Keep other services out as long as the file is open: two would break each other's chain."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        taken = "another service writes to it; each one needs a file of its own"
-        raise OSError(errno.EBUSY, taken) from None
-    except OSError:  # a volume without locks
-        return
 
 
 def _opened(path: Path) -> tuple[IO[bytes], int, str]:

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.audit import Audit, Write
+from productsearch_service.audit import Audit, Write, writer_of
 from productsearch_service.audit_chain import verify
 from productsearch_service.redaction import register_secret
+from productsearch_service.server.listen import CannotListen
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.pictures import jpeg
@@ -222,7 +223,7 @@ def test_two_services_cannot_write_one_stream(tmp_path: Path) -> None:
     """The second one is told so, and can once the first has ended."""
     path = tmp_path / "audit.jsonl"
     audit = Audit(path)
-    with pytest.raises(OSError, match="another service writes to it"):
+    with pytest.raises(OSError, match="is written by"):
         Audit(path)
     audit.close()
     _written(path)
@@ -327,3 +328,34 @@ def test_a_folder_that_is_away_for_a_moment(tmp_path: Path) -> None:
     lost, written = _lines(folder / "audit")
     assert (1, "CREATED") == (lost["lost"], written["result"])
     assert 0o600 == (folder / "audit").stat().st_mode & 0o777
+
+
+def test_a_file_has_one_writer(server: ServerFactory, tmp_path: Path) -> None:
+    """A second service does not start, and says whose it is; when the first has ended it does."""
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    audit.record(WRITE)
+    with pytest.raises(CannotListen) as refused:
+        server(audit_file=path)
+    said = f"is written by another service, process {os.getpid()}; give each its own file"
+    assert f"audit_file: {path}: {said}" == str(refused.value)
+    assert os.getpid() == writer_of(path)
+    audit.close()
+    assert writer_of(path) is None
+    _written(path, 1)
+    verdict = verify([path])
+    assert (0, 2) == (len(verdict.wrong), verdict.lines)
+
+
+def test_the_writer_stays_through_a_rotation(tmp_path: Path) -> None:
+    """The new file is its own, too."""
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    audit.record(WRITE)
+    _until(lambda: audit.written == 1)
+    path.rename(tmp_path / "audit.1.jsonl")
+    audit.record(WRITE)
+    _until(lambda: audit.written == 2)
+    with pytest.raises(BlockingIOError):
+        Audit(path)
+    audit.close()

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from productsearch_service.audit import Audit
 from productsearch_service.server.certificates import days_left
 from productsearch_service.server.doctor import command, finding
 from productsearch_service.server.doctor.finding import Check, Report, ok
@@ -403,3 +404,16 @@ def test_the_page_has_each_code(doctor: Doctor) -> None:
     table = PAGE.read_text("utf-8").partition("### What the service's doctor checks")[2]
     told = re.findall(r"^\| `([a-z_.]+)` \|", table.partition("\n#")[0], re.MULTILINE)
     assert sorted([*doctor(), "images.fit"]) == sorted(told)
+
+
+def test_the_audit_file(doctor: Doctor, tmp_path: Path) -> None:
+    """A file that can be written is well; one of another service's, or in no folder, is broken."""
+    path = tmp_path / "audit.jsonl"
+    assert "audit.file" not in _not_well(doctor(audit_file=path))
+    audit = Audit(path)
+    found = _not_well(doctor(audit_file=path))
+    audit.close()
+    assert "broken" == found["audit.file"]
+    assert "audit.file" not in _not_well(doctor(audit_file=path))
+    path.chmod(0o644)
+    assert "warning" == _not_well(doctor(audit_file=path))["audit.file"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,12 @@ from hypothesis import strategies as st
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.observability.traces import Spans
 from productsearch_service.traces import Trace, Tracer
 from tests.calls.silent import policy_file, token_of
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
+from tests.lifecycle.asking import until
 from tests.observability.collector import Collector, Seen
 from tests.observability.test_lines import Lines, lines  # noqa: F401 - a fixture
 from tests.pictures import jpeg
@@ -258,6 +263,40 @@ def test_a_collector_that_is_gone(facade: FacadeFactory) -> None:
     stub = facade(traces_endpoint="http://127.0.0.1:9/v1/traces", traces_share=1)
     for _ in range(3):
         assert stub.SearchImages(SEARCH).results
+
+
+@pytest.mark.parametrize("path", ["", "/v1/traces"])
+def test_a_collector_that_refuses_has_a_line(
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With setting, URL and answer, once; with the usual path if it has another one; no secret."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}{path}"
+        spans = Spans.to(f"http://user:collectors-secret@{place}")
+        for number in (1, 2):
+            trace = Tracer(1.0, spans.export).begin(None)
+            assert isinstance(trace, Trace)
+            trace.end("SearchImages", "OK", {}, time.monotonic())
+            until(lambda n=number: spans.counts["lost"] == n, "the answer")  # type: ignore[misc]
+        spans.close()
+        server.shutdown()
+    hint = "" if path else ": the path is usually /v1/traces"
+    told = f"traces_endpoint: http://{place} answered 404{hint}; its spans are lost"
+    assert [told] == [each for each in caplog.messages if f"//{place} " in each]
+    assert {"sent": 0, "lost": 2} == spans.counts
 
 
 _WITHOUT = """

@@ -98,6 +98,7 @@ class Policy:
         if wrong := [*_wrong(file)]:
             raise PolicyError("\n".join(wrong))
         self.file = file
+        """What it was made of."""
         self._callers = {
             name: Caller(name, entry.share, label=name) for name, entry in file.callers.items()
         }
@@ -138,11 +139,10 @@ class Policy:
             ("callers removed", [name for name in old if name not in new]),
             ("other tokens for", tokens),
         )
-        told = [
-            f"callers {len(old)} to {len(new)}, rules {len(before.file.rules)} to {len(self._rules)}"
-        ]
+        rules = self.file.rules, before.file.rules
+        told = [f"callers {len(old)} to {len(new)}, rules {len(rules[1])} to {len(rules[0])}"]
         told += [f"{what} {_few(names)}" for what, names in lists if names]
-        told += ["other rules"] if self.file.rules != before.file.rules else []
+        told += ["other rules"] if rules[0] != rules[1] else []
         return "; ".join(told)
 
     def unused(self, libraries: Collection[str]) -> Iterator[str]:

@@ -69,6 +69,8 @@ class ServiceStates(Collector):
     key_pair_days: Callable[[], Mapping[str, tuple[float | None, float | None]]] = dict
     """Of each library the age of its key pair and the days it has left; None: not known."""
     audit: Audit | None = None
+    spans: Mapping[str, int] | None = None
+    """Spans by what became of them; None: traces are off."""
 
     def register(self, registry: CollectorRegistry) -> None:
         """Add these states, and those of the process and of the build, to ``registry``."""
@@ -126,6 +128,12 @@ class ServiceStates(Collector):
         if self.audit is not None:
             audited.add_metric(["written"], self.audit.written)
             audited.add_metric(["lost"], self.audit.lost)
+        traced = CounterMetricFamily(
+            f"{PREFIX}spans", "Spans sent to the collector, or lost.", labels=["outcome"]
+        )
+        for outcome, count in (self.spans or {}).items():
+            traced.add_metric([outcome], count)
+        yield traced
         yield from (broken, days, begins, age, ends, audited)
 
     def _calls(self) -> Iterator[Metric]:

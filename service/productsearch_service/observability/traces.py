@@ -7,10 +7,12 @@ reasons, never a URL, a brief or a secret.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -18,9 +20,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from requests import Response, Session
 
 from productsearch_service import limits
 from productsearch_service.traces import Part, Trace
+
+_log = logging.getLogger(__name__)
 
 _NAME: Final = "productsearch-service"
 _RPC_SERVICE: Final = "productsearch.v1.ProductSearch/"
@@ -29,6 +34,8 @@ _FAILED: Final = frozenset(
 )
 """Codes that OpenTelemetry counts as errors of a server."""
 _CLOSE_S: Final = 2.0
+_PATH: Final = "/v1/traces"
+"""Where collectors take OTLP over HTTP."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
@@ -46,15 +53,34 @@ class _Ended(ReadableSpan):
 class _SpansOf(SpanExporter):
     """Makes the spans of RPCs where they are sent, many in a row in a thread."""
 
-    def __init__(self, exporter: SpanExporter, resource: Resource, released: str) -> None:
+    def __init__(
+        self, exporter: SpanExporter, resource: Resource, released: str, why_not: Callable[[], str]
+    ) -> None:
         self._exporter = exporter
+        self._why_not = why_not
+        self._told = ""
+        self.counts = {"sent": 0, "lost": 0}
+        """Spans by what became of them."""
         self._resource = resource
         self._scope = InstrumentationScope(_NAME, released)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send all spans of the RPCs."""
         ended = (each.trace for each in spans if isinstance(each, _Ended))
-        return self._exporter.export([span for trace in ended for span in self._of(trace)])
+        made = [span for trace in ended for span in self._of(trace)]
+        result = self._exporter.export(made)
+        is_sent = result is SpanExportResult.SUCCESS
+        self.counts["sent" if is_sent else "lost"] += len(made)
+        self._tell("" if is_sent else self._why_not())
+        return result
+
+    def _tell(self, why_not: str) -> None:
+        """Log that spans are lost, once for each cause, and that they are taken again."""
+        if why_not and why_not != self._told:
+            _log.error("traces_endpoint: %s; its spans are lost", why_not)
+        elif self._told and not why_not:
+            _log.info("traces_endpoint: the collector takes spans again")
+        self._told = why_not
 
     def shutdown(self) -> None:
         """Send nothing any more."""
@@ -119,21 +145,51 @@ class _SpansOf(SpanExporter):
         )
 
 
+class _Answers:
+    """What the collector answered last, for the line that spans are lost."""
+
+    def __init__(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        self._place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self._path = parts.path
+        self._status = 0
+        self.session = Session()
+        self.session.hooks["response"].append(self._seen)
+
+    def _seen(self, response: Response, *_: object, **__: object) -> None:
+        self._status = response.status_code
+
+    def why_not(self) -> str:
+        """Return why spans were not taken; asked once for each failure."""
+        status, self._status = self._status, 0
+        if not status:
+            return f"{self._place} does not answer"
+        hint = "" if self._path.endswith(_PATH) else f": the path is usually {_PATH}"
+        return f"{self._place} answered {status}{hint}"
+
+
 class Spans:
     """Takes RPCs that have ended; their spans are made and sent by a thread."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(
+        self, exporter: SpanExporter, why_not: Callable[[], str] = lambda: "not taken"
+    ) -> None:
         released = version(_NAME)
         self._resource = Resource.create({"service.name": _NAME, "service.version": released})
+        sending = _SpansOf(exporter, self._resource, released, why_not)
+        self.counts = sending.counts
+        """Spans by what became of them: sent or lost."""
         self._processor = BatchSpanProcessor(
-            _SpansOf(exporter, self._resource, released),
-            max_export_batch_size=limits.TRACES_SENT_TOGETHER,
+            sending, max_export_batch_size=limits.TRACES_SENT_TOGETHER
         )
 
     @classmethod
     def to(cls, endpoint: str) -> Spans:
         """Return spans that go to the URL of a collector, such as http://host:4318/v1/traces."""
-        return cls(OTLPSpanExporter(endpoint=endpoint))
+        answers = _Answers(endpoint)
+        # Its own lines name neither the setting nor the URL; ours do.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        return cls(OTLPSpanExporter(endpoint=endpoint, session=answers.session), answers.why_not)
 
     def export(self, trace: Trace) -> None:
         """Hand the spans of an RPC over."""

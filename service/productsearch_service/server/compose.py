@@ -138,6 +138,7 @@ class Server:
                 certificate_begins=partial(self._certificate_days, begins_in_days),
                 key_pair_days=lambda: all_days(settings.libraries),
                 audit=self._audit,
+                spans=self._spans.counts if self._spans else None,
             ).register(counters.registry)
         self.port = self.admin_port = self.metrics_port = 0
         """The ports that it really listens on; 0: none."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
+import shutil
+import stat
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from productsearch_service import limits
+from productsearch_service.audit import writer_of
 from productsearch_service.errors import ServiceError
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
@@ -29,6 +33,8 @@ from productsearch_service.settings import Settings, host_and_port
 _MIB: Final = 1 << 20
 _WORST_MIB: Final = 2099
 """The table of docs/operating.md without its search cache."""
+_AUDIT_MIB: Final = 1024
+"""Room for some millions of lines."""
 _LIMIT_FILES: Final = ("memory.max", "memory/memory.limit_in_bytes")
 _NO_LIMIT_BYTES: Final = 1 << 50
 _DESCRIPTORS_KEPT: Final = 256
@@ -45,7 +51,27 @@ def checks(settings: Settings, replica: Replica | None) -> list[Check]:
         Check("machine.memory", partial(_memory, settings)),
         Check("machine.descriptors", partial(_descriptors, settings)),
         Check("images.fit", _fit),
+        Check("audit.file", partial(_audit_file, settings.audit_file, replica)),
     ]
+
+
+def _audit_file(path: Path | None, replica: Replica | None) -> Finding:
+    if path is None:
+        return skipped("audit_file is not set")
+    at = path if path.exists() else path.parent
+    if path.is_dir() or not path.parent.is_dir() or not os.access(at, os.W_OK):
+        return broken(f"{path} cannot be written", "name a file in a folder that can be written")
+    writer = writer_of(path)
+    if writer and replica is None:
+        told = f"{path} is written by process {writer}, which is no service of these settings"
+        return broken(told, "give each service an audit_file of its own")
+    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return warning(f"{path} can be read by other accounts", f"chmod 600 {path}")
+    free_mib = shutil.disk_usage(path.parent).free // _MIB
+    if free_mib < _AUDIT_MIB:
+        return warning(f"{path} has room for {free_mib} MiB", "make room, or rotate the file")
+    told = f"process {writer} writes it" if writer else "nobody writes it now"
+    return ok(f"{path} has room for {free_mib} MiB; {told}")
 
 
 def _versions() -> Finding:
