@@ -223,6 +223,8 @@ async def test_a_new_pair_that_is_refused_is_told_once(
     upstream.always("token", REJECTED)
     for number, secret in enumerate(("wrong-secret-1", "wrong-secret-2"), start=1):
         write(secret)
+        await rotation._look()
+        assert number - 1 == len(told())  # it may be half of a pair that is being written
         await looks()
         assert (number, True) == (len(told()), source.stats.new_pair_refused)
         assert (

@@ -30,6 +30,7 @@ class Rotation(PeriodicTask):
         super().__init__("looking for a new key pair", self._look, poll_s)
         self._issuer, self._tokens = issuer, tokens
         self._where, self._place = where, place
+        self._seen: tuple[KeyPair | None, str] | None = None
         self._told: tuple[KeyPair | None, str] | None = None
 
     async def _look(self) -> None:
@@ -40,11 +41,16 @@ class Rotation(PeriodicTask):
         self._tell()
 
     def _tell(self) -> None:
-        """Log once for each new pair that it is not in use, and why."""
+        """Log once for each new pair that it is not in use, and why.
+
+        It must be there at two looks: files that are being changed may not fit for a moment.
+        """
         refused = self._issuer.not_taken
         self._tokens.new_pair_refused = refused is not None
         now = None if refused is None else (refused[0], refused[1].message)
-        if now is not None and now != self._told:
-            told = "%s: the key pair that is now in %s is not in use: %s; the one before stays"
-            _log.error(told, self._where, self._place, now[1])
-        self._told = now
+        if now == self._seen and now != self._told:
+            self._told = now
+            if now is not None:
+                told = "%s: the key pair that is now in %s is not in use: %s; the one before stays"
+                _log.error(told, self._where, self._place, now[1])
+        self._seen = now
