@@ -273,7 +273,7 @@ PAIR = {
         ({"PRODUCTSEARCH_SETTINGS": "/no/such/file"}, "no such file"),
         (
             PAIR | {"PRODUCTSEARCH_LISTEN": "0.0.0.0:0"},
-            "listen is open to the network",
+            "listen: is open to the network",
         ),
         (PAIR | {"PRODUCTSEARCH_LISTEN": "here"}, "listen: must be host:port"),
         (PAIR | {"PRODUCTSEARCH_DEFAULT_LIBRARY": "shoes"}, "must be one of libraries"),

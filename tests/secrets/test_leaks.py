@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -86,6 +87,10 @@ def test_a_failure_tells_no_secret(
         told += [str(caught.value), str(v1.status_of(caught.value))]
         told.append(str(caught.value.trailing_metadata()))  # type: ignore[attr-defined]
     assert upstream.received
+    end_s = time.monotonic() + 5  # lines are written together, a moment later
+    while not any("rpc=DeleteImage" in each.getMessage() for each in caplog.records):
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
     formatter = logging.Formatter("%(name)s %(message)s")
     told += [formatter.format(record) for record in caplog.records]
     told += [*capfd.readouterr()]
