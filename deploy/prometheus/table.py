@@ -125,7 +125,7 @@ _REFUSED_CALLERS: Final = 'rpc_status_code=~"UNAUTHENTICATED|PERMISSION_DENIED"'
 _OTHER_CALLS: Final = _REFUSED_CALLERS.replace("=~", "!~")
 _SHUT_OUT: Final = (
     f"(sum by (instance) (rate({_CALLS}_count{{{_REFUSED_CALLERS}}}[<5m>])) > on () group_left"
-    f" 0.5 * avg(sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<6h>])) > 0))"
+    f' 0.5 * avg(sum by (instance) (rate({_CALLS}_count{{rpc_status_code="OK"}}[<6h>])) > 0))'
     f" unless on (instance)"
     f" (sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<5m>])) > 0)"
 )
