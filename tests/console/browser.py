@@ -7,6 +7,7 @@ look at them.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import shutil
@@ -45,7 +46,9 @@ class Tally:
 
 def main() -> int:
     """Return the exit status."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", nargs="?", type=Path, help="for screenshots, in place of axe")
+    folder = arguments.parse_args().folder
     tally = Tally()
     photos = drawings()
     with Engine() as engine, sync_playwright() as playwright:

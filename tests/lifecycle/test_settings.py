@@ -160,13 +160,28 @@ WRONG: dict[str, tuple[str, str]] = {
 def test_wrong_settings(
     content: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line names the setting and what would be right, and has no value in it."""
+    """The line names the setting, what was found, and what would be right."""
     file = tmp_path / "settings.toml"
     file.write_text(content)
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
     with pytest.raises(SettingsError) as wrong:
         read_settings()
     assert says in [line.partition(f" ({file}")[0] for line in str(wrong.value).splitlines()]
+
+
+@pytest.mark.parametrize("name", ["quota_qps", "base_url", "upstream", "key_pair_ends"])
+def test_what_may_be_a_secret_is_not_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key in the wrong place; keys of the upstream have 24 characters and more."""
+    secret = "kX3vQ9mZ7tR2wL5pN8bY4cJ6"
+    file = tmp_path / "settings.toml"
+    file.write_text(f'[libraries.default]\n{name} = "{secret}"\napi_key = "k"\nsecret_key = "s"\n')
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert f"libraries.default.{name}: must be" in str(wrong.value)
+    assert secret not in str(wrong.value)
 
 
 @pytest.mark.parametrize(
