@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -147,3 +149,15 @@ def test_a_request_that_is_none_ends_the_stream(
     with pytest.raises(grpc.RpcError) as refused:
         _ask(addresses["listen"], version, [content])
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+
+
+def test_only_its_first_call_loads_the_descriptor_messages() -> None:
+    """An idle service is spared their 4 MB."""
+    program = (
+        "import sys, productsearch_service.server.compose;"
+        "print('google.protobuf.descriptor_pb2' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "False"

@@ -1,23 +1,23 @@
 """gRPC reflection, v1 and v1alpha: what grpcurl, ghz and their like ask for the schema.
 
-grpc_reflection speaks v1alpha alone. The messages of both versions are the same on the wire, so its
-servicer answers both; only the description of v1 is made here.
+grpc_reflection speaks v1alpha alone. The messages of both versions are the same on the wire, so
+its servicer answers both. It is made at the first call: protobuf's descriptor messages, which it
+loads, take 4 MB.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-_V1ALPHA: Final = "grpc.reflection.v1alpha"
-_V1: Final = "grpc.reflection.v1"
-_V1_FILE: Final = "grpc/reflection/v1/reflection.proto"
-_METHOD: Final = "ServerReflectionInfo"
-SERVICES: Final = (f"{_V1}.ServerReflection", f"{_V1ALPHA}.ServerReflection")
+SERVICES: Final = (
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+_METHODS: Final = frozenset(f"/{service}/ServerReflectionInfo" for service in SERVICES)
 
 
 def add_reflection(services: Iterable[str], server: Any, *, on_loop: bool) -> None:
@@ -25,76 +25,42 @@ def add_reflection(services: Iterable[str], server: Any, *, on_loop: bool) -> No
 
     ``server`` takes generic handlers; ``on_loop``: it is one of grpc.aio.
     """
-    names = (*services, *SERVICES)
-    pool: Any = _Pool()  # has the methods that the servicer calls
+    server.add_generic_rpc_handlers([_Reflection((*services, *SERVICES), on_loop=on_loop)])
+
+
+class _Reflection(grpc.GenericRpcHandler):
+    """Knows the methods of both versions; the servicer is made when one is first called."""
+
+    def __init__(self, services: Iterable[str], *, on_loop: bool) -> None:
+        self._services = tuple(services)
+        self._on_loop = on_loop
+        self._method: grpc.RpcMethodHandler[Any, Any] | None = None
+        self._lock = threading.Lock()  # the admin server calls from several threads
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return the handler of a method of reflection, None for any other."""
+        if handler_call_details.method not in _METHODS:
+            return None
+        with self._lock:
+            if self._method is None:
+                self._method = _handler(self._services, on_loop=self._on_loop)
+            return self._method
+
+
+def _handler(services: Iterable[str], *, on_loop: bool) -> Any:
+    # Here, because they load protobuf's descriptor messages.
+    from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+    from productsearch_service.server.descriptors import DescribedPool
+
+    pool: Any = DescribedPool()  # has the methods that the servicer calls
     servicer: Any = (
-        reflection.aio.ReflectionServicer(names, pool=pool)
+        reflection.aio.ReflectionServicer(services, pool=pool)
         if on_loop
-        else reflection.ReflectionServicer(names, pool=pool)
+        else reflection.ReflectionServicer(services, pool=pool)
     )
-    method = grpc.stream_stream_rpc_method_handler(
+    return grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler(name, {_METHOD: method}) for name in SERVICES]
-    )
-
-
-class _Pool:
-    """The default pool of descriptors, that of reflection v1, and the methods in both.
-
-    FindFileContainingSymbol of protobuf's own pools knows every symbol but methods.
-    """
-
-    def __init__(self) -> None:
-        own = descriptor_pool.DescriptorPool()
-        own.AddSerializedFile(_v1_description().SerializeToString())
-        self._pools = (descriptor_pool.Default(), own)
-
-    def FindFileByName(self, name: str) -> Any:  # noqa: N802 - protobuf's name
-        """Return the file; raise KeyError."""
-        return self._find("FindFileByName", name)
-
-    def FindFileContainingSymbol(self, name: str) -> Any:  # noqa: N802
-        """Return the file that defines a symbol, methods too; raise KeyError."""
-        try:
-            return self._find("FindFileContainingSymbol", name)
-        except KeyError:
-            return self._find("FindMethodByName", name).containing_service.file
-
-    def FindMessageTypeByName(self, name: str) -> Any:  # noqa: N802
-        """Return the message; raise KeyError."""
-        return self._find("FindMessageTypeByName", name)
-
-    def FindExtensionByNumber(self, message: Any, number: int) -> Any:  # noqa: N802
-        """Return the extension of a message; raise KeyError."""
-        return message.file.pool.FindExtensionByNumber(message, number)
-
-    def FindAllExtensions(self, message: Any) -> Any:  # noqa: N802
-        """Return the extensions of a message."""
-        return message.file.pool.FindAllExtensions(message)
-
-    def _find(self, how: str, name: str) -> Any:
-        for pool in self._pools:
-            try:
-                return getattr(pool, how)(name)
-            except KeyError:
-                continue
-        raise KeyError(name)
-
-
-def _v1_description() -> descriptor_pb2.FileDescriptorProto:
-    """Return v1's file: v1alpha's under the other name."""
-    file = descriptor_pb2.FileDescriptorProto()
-    reflection_pb2.DESCRIPTOR.CopyToProto(file)
-    file.name, file.package = _V1_FILE, _V1
-    file.ClearField("options")  # they name v1alpha's packages in other languages
-    fields = (field for message in file.message_type for field in message.field)
-    for field in (field for field in fields if field.HasField("type_name")):
-        field.type_name = field.type_name.replace(f".{_V1ALPHA}.", f".{_V1}.")
-    for method in (method for service in file.service for method in service.method):
-        method.input_type = method.input_type.replace(f".{_V1ALPHA}.", f".{_V1}.")
-        method.output_type = method.output_type.replace(f".{_V1ALPHA}.", f".{_V1}.")
-    return file
