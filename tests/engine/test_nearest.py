@@ -18,7 +18,7 @@ from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding import prefix_axes
 from productsearch_engine.embedding.interface import Vectors
-from productsearch_engine.server.nearest_tables import completing
+from productsearch_engine.server.background import repeating
 from productsearch_engine.store import nearest_builds, tables
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images
@@ -201,7 +201,8 @@ def test_what_was_stopped_is_taken_up_again(
 def test_a_running_engine_does_it(pool: ConnectionPool[Any]) -> None:
     """At once when it starts, in the background; a stop does not wait for the next look."""
     shop, _ = before(pool, "running")
-    with completing(NearestBuilds(pool), every_s=600):
+    builds = NearestBuilds(pool)
+    with repeating("completing", builds.look, 600, interrupt=builds.interrupt):
         for _ in range(3000):
             if Libraries(pool).named("running").nearest:
                 break

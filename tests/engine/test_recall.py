@@ -15,7 +15,8 @@ from productsearch_engine import settings
 from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.limits import RECALL_WAITING_MAX
 from productsearch_engine.metrics import PREFIX, Metrics
-from productsearch_engine.server.recall_checks import Names, checking
+from productsearch_engine.server.background import repeating
+from productsearch_engine.server.recall_checks import Names, RecallChecks
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders
@@ -112,12 +113,14 @@ def test_it_is_done_while_nobody_waits(pool: WatchedPool, shop: Library) -> None
         registry: CollectorRegistry = metrics.registry
         return registry.get_sample_value(f"{PREFIX}{name}_total", {"library": "recalled"})
 
-    with ExitStack() as busy, checking(sample, pool, metrics, every_s=0.02):
+    checks = RecallChecks(sample, pool, metrics)
+    with ExitStack() as busy:
         busy.enter_context(pool.connection())
-        time.sleep(0.3)
-        assert value("recall_wanted") is None
-        busy.close()
-        until(lambda: value("recall_wanted"), "a check")
+        with repeating("checking", lambda _: checks.look(), 0.02):
+            time.sleep(0.3)
+            assert value("recall_wanted") is None
+            busy.close()
+            until(lambda: value("recall_wanted"), "a check")
     assert (10, 10) == (value("recall_found"), value("recall_wanted"))
 
 

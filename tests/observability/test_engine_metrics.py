@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import WatchedPool, open_pool
-from productsearch_engine.server.database_states import DatabaseStates, looking
+from productsearch_engine.server.background import repeating
+from productsearch_engine.server.database_states import DatabaseStates
 from tests.engine.calling import Caller
 from tests.engine.image_files import jpeg
 from tests.lifecycle.asking import until
@@ -66,8 +67,9 @@ def test_the_states_of_the_database(engine: Engine, caller: Caller, pool: Watche
     """Libraries with their images and room, indexes, the pool; seen by the thread that looks."""
     caller.call("add", image=jpeg(2), brief="x")
     registry = CollectorRegistry()
-    with looking(pool, every_s=0.05) as states:
-        registry.register(states)
+    states = DatabaseStates(pool)
+    registry.register(states)
+    with repeating("looking", lambda _: states.look(), 0.05):
 
         def value(name: str, **labels: str) -> float | None:
             return registry.get_sample_value(PREFIX + name, labels)

@@ -21,7 +21,7 @@ from productsearch_engine.embedding.interface import Box, Description, Embedding
 from productsearch_engine.images.small_copy import kept_image
 from productsearch_engine.reembed.change import Change
 from productsearch_engine.reembed.room import Room
-from productsearch_engine.server.old_vectors import dropping
+from productsearch_engine.server.background import repeating
 from productsearch_engine.store import tables
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
@@ -306,7 +306,7 @@ def test_a_running_engine_drops_old_vectors(pool: WatchedPool) -> None:
     stored = Reembeddings(pool)
     there = "select (to_regclass(%s) is not null)::int"
 
-    with dropping(stored, every_s=0.05):
+    with repeating("dropping", lambda _: stored.drop_old(), 0.05):
         with stored.alone(shop):
             with pool.connection() as connection:
                 connection.execute(

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,14 +27,20 @@ from productsearch_engine.console.rooms import Rooms, Stores
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
+from productsearch_engine.limits import (
+    NEAREST_LOOK_S,
+    RECALL_LOOK_S,
+    RECALL_TIME_SHARE,
+    REEMBEDDING_LOOK_S,
+    SEARCH_COUNTS_WRITTEN_S,
+    STATES_LOOK_S,
+)
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.server import listener
-from productsearch_engine.server.database_states import looking
-from productsearch_engine.server.nearest_tables import completing
-from productsearch_engine.server.old_vectors import dropping
+from productsearch_engine.server.background import repeating
+from productsearch_engine.server.database_states import DatabaseStates
 from productsearch_engine.server.operations import Operations
-from productsearch_engine.server.recall_checks import checking
-from productsearch_engine.server.search_counting import counting
+from productsearch_engine.server.recall_checks import RecallChecks
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
@@ -82,18 +88,22 @@ def serve(settings: Settings) -> None:
         started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,
-        dropping(Reembeddings(pool)),
-        completing(NearestBuilds(pool, class_indexes=(class_indexes := ClassIndexes()))),
-        counting(searches := SearchCounts(pool)),
-        checking(sample := RecallSample(pool), pool, metrics),
-        looking(pool) as states,
+        ExitStack() as background,
     ):
         pool.stage = stage
+        class_indexes, searches = ClassIndexes(), SearchCounts(pool)
+        sample, states = RecallSample(pool), DatabaseStates(pool)
+        for work in (
+            _completing(NearestBuilds(pool, class_indexes=class_indexes)),
+            _dropping(Reembeddings(pool)),
+            _counting(searches),
+            _checking(RecallChecks(sample, pool, metrics)),
+            _looking(states),
+        ):
+            background.enter_context(work)
         metrics.registry.register(states)
-        libraries, stored = (
-            Libraries(pool),
-            Images(pool, sample=sample, class_indexes=class_indexes),
-        )
+        libraries = Libraries(pool)
+        stored = Images(pool, sample=sample, class_indexes=class_indexes)
         _log_unknown(libraries)
         apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
         calls = Calls(
@@ -133,6 +143,37 @@ def serve(settings: Settings) -> None:
         console = Console(rooms, key)
         routes = [*api.routes(), *operations.routes(), *console.routes(), Route("/", _to_console)]
         listener.run(Starlette(routes=routes), listening)
+
+
+def _completing(builds: NearestBuilds) -> AbstractContextManager[None]:
+    name = "completing tables of prefixes"
+    return repeating(name, builds.look, NEAREST_LOOK_S, interrupt=builds.interrupt)
+
+
+def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
+    name = "dropping the vectors of earlier embeddings"
+    return repeating(name, lambda _: reembeddings.drop_old(), REEMBEDDING_LOOK_S)
+
+
+def _counting(searches: SearchCounts) -> AbstractContextManager[None]:
+    name = "writing the counts of searches"
+    return repeating(name, lambda _: searches.write(), SEARCH_COUNTS_WRITTEN_S, at_end=True)
+
+
+def _checking(checks: RecallChecks) -> AbstractContextManager[None]:
+    return repeating(
+        "repeating a search exactly",
+        lambda _: checks.look(),
+        RECALL_LOOK_S,
+        share=RECALL_TIME_SHARE,
+        failure_level=logging.DEBUG,
+    )
+
+
+def _looking(states: DatabaseStates) -> AbstractContextManager[None]:
+    # Whoever watches the database tells the cause; the states that were seen before are kept.
+    name = "reading the states of the database"
+    return repeating(name, lambda _: states.look(), STATES_LOOK_S, failure_level=logging.DEBUG)
 
 
 @contextmanager

@@ -6,24 +6,17 @@ by a thread, so that a scrape never waits for the database.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from psycopg_pool import PoolTimeout
 
 from productsearch_engine.database import inspection
 from productsearch_engine.database.inspection import Facts
 from productsearch_engine.database.pool import WatchedPool
-from productsearch_engine.limits import STATES_LIBRARIES_MAX, STATES_LOOK_S
+from productsearch_engine.limits import STATES_LIBRARIES_MAX
 from productsearch_engine.metrics import PREFIX
-
-_log = logging.getLogger(__name__)
 
 
 class DatabaseStates(Collector):
@@ -77,27 +70,3 @@ def _one(name: str, says: str, value: float) -> GaugeMetricFamily:
 
 def _family(name: str, says: str, label: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(PREFIX + name, says, labels=[label])
-
-
-@contextmanager
-def looking(pool: WatchedPool, every_s: float = STATES_LOOK_S) -> Iterator[DatabaseStates]:
-    """Yield states that are looked at in a thread, now and again, until the context ends."""
-    states, stopped = DatabaseStates(pool), threading.Event()
-
-    def run() -> None:
-        while True:
-            try:
-                states.look()
-            except (psycopg.Error, PoolTimeout):
-                # Whoever watches the database tells the cause; what was seen before is kept.
-                _log.debug("the states of the database could not be read")
-            if stopped.wait(every_s):
-                return
-
-    thread = threading.Thread(target=run, name="database states", daemon=True)
-    thread.start()
-    try:
-        yield states
-    finally:
-        stopped.set()
-        thread.join()

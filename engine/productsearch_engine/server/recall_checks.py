@@ -1,26 +1,14 @@
 """Repeats sampled searches exactly while the engine is idle, and counts what they missed.
 
-Knows when. ``store.recall`` knows how.
+``store.recall`` knows how to repeat one.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import psycopg
-from psycopg_pool import PoolTimeout
-
-from productsearch_engine.database.cause import words_of
 from productsearch_engine.database.pool import WatchedPool
-from productsearch_engine.limits import RECALL_LOOK_S, RECALL_TIME_SHARE, STATES_LIBRARIES_MAX
+from productsearch_engine.limits import STATES_LIBRARIES_MAX
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.store.recall import RecallSample
-
-_log = logging.getLogger(__name__)
 
 
 class Names:
@@ -37,43 +25,22 @@ class Names:
         return library if library in self._known else ""
 
 
-@contextmanager
-def checking(
-    sample: RecallSample, pool: WatchedPool, metrics: Metrics, every_s: float = RECALL_LOOK_S
-) -> Iterator[None]:
-    """Look again and again until the context ends, at most for a small share of the time."""
-    stopped = threading.Event()
+class RecallChecks:
+    """Compares a sampled search at a time, if no call of this engine uses the database."""
 
-    names = Names(STATES_LIBRARIES_MAX)
+    def __init__(self, sample: RecallSample, pool: WatchedPool, metrics: Metrics):
+        self._sample = sample
+        self._pool = pool
+        self._metrics = metrics
+        self._names = Names(STATES_LIBRARIES_MAX)
 
-    def run() -> None:
-        pause_s = every_s
-        while not stopped.wait(pause_s):
-            began_s = time.monotonic()
-            if _is_idle(pool):
-                _check(sample, metrics, names)
-            pause_s = max(every_s, (time.monotonic() - began_s) / RECALL_TIME_SHARE)
+    def look(self) -> None:
+        """Repeat a search exactly, if there is one and time. Raises psycopg.Error, PoolTimeout."""
+        compared = self._sample.compare() if self._is_idle() else None
+        if compared is not None:
+            library = self._names.label(compared.library.name)
+            self._metrics.recall(library, compared.found, compared.wanted)
 
-    thread = threading.Thread(target=run, name="recall checks", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _is_idle(pool: WatchedPool) -> bool:
-    """Return whether none of this engine's calls uses the database."""
-    stats = pool.get_stats()
-    return not stats["requests_waiting"] and stats["pool_available"] == stats["pool_size"]
-
-
-def _check(sample: RecallSample, metrics: Metrics, names: Names) -> None:
-    try:
-        compared = sample.compare()
-    except (psycopg.Error, PoolTimeout) as error:
-        _log.debug("a search could not be repeated: %s", words_of(error))
-        return
-    if compared is not None:
-        metrics.recall(names.label(compared.library.name), compared.found, compared.wanted)
+    def _is_idle(self) -> bool:
+        stats = self._pool.get_stats()
+        return not stats["requests_waiting"] and stats["pool_available"] == stats["pool_size"]

@@ -1,7 +1,7 @@
 """Counts the searches of each library by the hour: in memory first, then in the database.
 
 What was counted since the last ``write`` is lost with a process that is killed. Does not know when
-to write: ``server.search_counting`` does.
+to write: ``server.compose`` does.
 """
 
 from __future__ import annotations
