@@ -1,35 +1,36 @@
-"""A running estimate of how long the upstream takes to answer, so that admission can plan."""
+"""How long the upstream takes to answer just now, so that admission can plan."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from productsearch_service import limits
 
-_WEIGHT: Final = 0.125
+_ANSWERS: Final = 32
 _DEVIATIONS: Final = 5
-_HALVED_IN_S: Final = 10.0
-"""An estimate that nothing confirms halves in this time. Else callers whose deadlines are shorter
-than the latency of a past outage would be refused for ever, and nothing new would be learnt."""
+_REMEMBERED_S: Final = 10.0
+"""Nothing of a slow hour may stay: callers whose deadlines are shorter than its answers took would
+be refused though the upstream is quick again, and nothing new would be learnt."""
 
 
 class Latency:
-    """Mean and mean deviation of recent answers, kept as TCP keeps its round trips."""
+    """Mean and mean deviation of the last answers."""
 
     def __init__(self) -> None:
-        self._mean_s = 0.0
-        self._deviation_s = 0.0
-        self._learnt_at_s = 0.0
+        self._answers: deque[tuple[float, float]] = deque(maxlen=_ANSWERS)
+        """When each came, and what it took."""
 
     def learn(self, latency_s: float, now_s: float) -> None:
         """Take an answer into account."""
-        difference_s = latency_s - self._mean_s
-        self._mean_s += difference_s * _WEIGHT
-        self._deviation_s += (abs(difference_s) - self._deviation_s) * _WEIGHT
-        self._learnt_at_s = now_s
+        self._answers.append((now_s, latency_s))
 
     def expected_s(self, now_s: float) -> float:
         """Return the seconds within which nearly all answers come, at least what any call needs."""
-        usual_s = self._mean_s + _DEVIATIONS * self._deviation_s
-        faded: float = 0.5 ** (max(0.0, now_s - self._learnt_at_s) / _HALVED_IN_S)
-        return max(usual_s * faded, limits.CALL_MIN_S)
+        since_s = now_s - _REMEMBERED_S
+        took = [took_s for at_s, took_s in self._answers if at_s > since_s]
+        if not took:
+            return limits.CALL_MIN_S
+        mean_s = sum(took) / len(took)
+        deviation_s = sum(abs(took_s - mean_s) for took_s in took) / len(took)
+        return max(mean_s + _DEVIATIONS * deviation_s, limits.CALL_MIN_S)
