@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
-from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S
+from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S, KEY_OVERLAP_MAX_S
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.key_pairs import Credentials
@@ -40,6 +40,13 @@ def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParse
     rename.set_defaults(run=_rename)
     rotate = action("rotate-key", "give one another secret key; the old one's tokens end")
     rotate.add_argument("name")
+    rotate.add_argument(
+        "--overlap",
+        type=_overlap,
+        default=0,
+        metavar="SECONDS",
+        help="how long the old key and its tokens serve beside the new one; default: not at all",
+    )
     rotate.add_argument("--json", action="store_true")
     rotate.set_defaults(run=_rotate)
     quota = action("quota", "bound the calls of one, or show what it has used")
@@ -96,6 +103,14 @@ def _lag(text: str) -> int:
     return seconds
 
 
+def _overlap(text: str) -> int:
+    """Return a number of seconds."""
+    seconds = 0 if text == "0" else positive(text)
+    if seconds > KEY_OVERLAP_MAX_S:
+        raise argparse.ArgumentTypeError(f"over {KEY_OVERLAP_MAX_S} seconds: {text!r}")
+    return seconds
+
+
 def show(name: str, made: Credentials, *, as_json: bool) -> None:
     """Print a library's key pair."""
     if as_json:
@@ -135,7 +150,7 @@ def _rename(chosen: Settings, options: argparse.Namespace) -> None:
 
 def _rotate(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
-        made = Libraries(pool).rotate_named(options.name)
+        made = Libraries(pool).rotate_named(options.name, options.overlap)
     show(options.name, made, as_json=options.json)
 
 

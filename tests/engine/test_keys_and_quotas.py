@@ -68,6 +68,50 @@ def test_a_changed_key_ends_its_tokens(
     renewed.close()
 
 
+def test_an_old_key_serves_as_long_as_was_said(
+    engine: Engine, caller: Caller, command: Command, pool: ConnectionPool[Any]
+) -> None:
+    """Both secrets give tokens and both tokens count; then only the new ones do."""
+    name = _name(pool, caller)
+    assert 216680 == code_of(caller.call("update", **_UNKNOWN))
+    made = json.loads(command("rotate-key", name, "--overlap", "3600", "--json"))
+    renewed = Caller(engine.url, caller.api_key, made["secret_key"])
+    late = Caller(engine.url, caller.api_key, caller.secret_key)
+    time.sleep(LIBRARY_REMEMBERED_S)
+    for each in (renewed, late, caller):
+        assert 216680 == code_of(each.call("update", **_UNKNOWN))
+    with connected(engine) as connection:
+        connection.execute("update apps set old_until = now() where api_key = %s", [caller.api_key])
+    time.sleep(LIBRARY_REMEMBERED_S)
+    assert 401 == caller.ask_token().status_code
+    for each in (late, caller):
+        assert 110 == code_of(each.call("update", **_UNKNOWN))
+    assert 216680 == code_of(renewed.call("update", **_UNKNOWN))
+    renewed.close()
+    late.close()
+
+
+def test_a_second_change_ends_the_first_key(
+    engine: Engine, caller: Caller, command: Command, pool: ConnectionPool[Any]
+) -> None:
+    """At most two keys serve at a time."""
+    name = _name(pool, caller)
+    second = json.loads(command("rotate-key", name, "--overlap", "60", "--json"))
+    command("rotate-key", name, "--overlap", "60")
+    assert 401 == caller.ask_token().status_code
+    beside = Caller(engine.url, caller.api_key, second["secret_key"])
+    assert 200 == beside.ask_token().status_code
+    beside.close()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "86401", "soon", ""])
+def test_an_overlap_that_cannot_be(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before anything is changed, with the bound."""
+    with pytest.raises(SystemExit):
+        main(["library", "rotate-key", "any", f"--overlap={seconds}"])
+    assert "--overlap" in capsys.readouterr().err
+
+
 def test_tokens_of_the_version_before_count(engine: Engine, pool: ConnectionPool[Any]) -> None:
     """They name no key, which stands for the one that was never changed."""
     made = Libraries(pool).create(

@@ -62,6 +62,8 @@ class App:
 
     key_number: int
     """How often its secret key was changed."""
+    old_key_serves: bool
+    """Whether the key before it, and its tokens, still count."""
     has_quota: bool
     library: Library | None
 
@@ -155,22 +157,24 @@ class Libraries:
                 raise unknown(connection, name)
         return self.named(name)
 
-    def rotate(self, app_id: int) -> str:
+    def rotate(self, app_id: int, overlap_s: int = 0) -> str:
         """Give an app another secret key and return it.
 
-        The old one is refused from then on, and so are its tokens: by each engine as soon as it
-        looks at the app again (``limits.LIBRARY_REMEMBERED_S``).
+        The old one is refused after ``overlap_s``, and so are its tokens: by each engine as soon as
+        it looks at the app again (``limits.LIBRARY_REMEMBERED_S``). One that was still good beside
+        it is refused at once.
         """
         secret_key = key_pairs.new_secret()
         with self._pool.connection() as connection:
             connection.execute(
-                "update apps set secret_digest = %s where id = %s",
-                [key_pairs.digest(secret_key), app_id],
+                "update apps set old_secret_digest = secret_digest,"
+                " old_until = now() + make_interval(secs => %s), secret_digest = %s where id = %s",
+                [overlap_s, key_pairs.digest(secret_key), app_id],
             )
         return secret_key
 
-    def rotate_named(self, name: str) -> Credentials:
-        """Give the app of a library another secret key. Raises LibraryError."""
+    def rotate_named(self, name: str, overlap_s: int = 0) -> Credentials:
+        """Give the app of a library another secret key, as ``rotate``. Raises LibraryError."""
         with self._pool.connection() as connection:
             row = connection.execute(
                 "select a.id, a.api_key from libraries l join apps a on a.id = l.app_id"
@@ -179,7 +183,7 @@ class Libraries:
             ).fetchone()
             if row is None:
                 raise unknown(connection, name)
-        return Credentials(api_key=row[1], secret_key=self.rotate(row[0]))
+        return Credentials(api_key=row[1], secret_key=self.rotate(row[0], overlap_s))
 
     def rename(self, name: str, new: str) -> None:
         """Give a library another name; calls know it by its key pair. Raises LibraryError."""
@@ -296,15 +300,16 @@ class Libraries:
             row = connection.execute(f"{_SELECT_APP} where a.id = %s", [app_id]).fetchone()
         if row is None:
             return None
-        *library, key_number, has_quota = row
+        *library, key_number, old_key_serves, has_quota = row
         return App(
             key_number=key_number,
+            old_key_serves=bool(old_key_serves),
             has_quota=has_quota,
             library=None if library[0] is None else _library(tuple(library)),
         )
 
     def authenticate(self, api_key: str, secret_key: str) -> tuple[int, int]:
-        """Return the app id of a key pair, and how often its secret key was changed.
+        """Return the app id of a key pair, and how often the secret was changed before it.
 
         Raises UnknownClientError, WrongSecretError.
         """
@@ -313,13 +318,19 @@ class Libraries:
             raise UnknownClientError
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select id, secret_digest, key_number from apps where api_key = %s", [api_key]
+                "select id, key_number, secret_digest,"
+                " case when now() < old_until then old_secret_digest end"
+                " from apps where api_key = %s",
+                [api_key],
             ).fetchone()
         if row is None:
             raise UnknownClientError
-        if not hmac.compare_digest(bytes(row[1]), key_pairs.digest(secret_key)):
-            raise WrongSecretError
-        return int(row[0]), int(row[2])
+        app_id, key_number, *digests = row
+        given = key_pairs.digest(secret_key)
+        for changes, digest in enumerate(digests):
+            if digest is not None and hmac.compare_digest(bytes(digest), given):
+                return int(app_id), int(key_number) - changes
+        raise WrongSecretError
 
 
 _COLUMNS: LiteralString = (
@@ -331,7 +342,7 @@ _COLUMNS: LiteralString = (
 )
 _SELECT: LiteralString = _COLUMNS + " from libraries l join apps a on a.id = l.app_id"
 _SELECT_APP: LiteralString = (
-    _COLUMNS + ", a.key_number, q.app_id is not null from apps a"
+    _COLUMNS + ", a.key_number, now() < a.old_until, q.app_id is not null from apps a"
     " left join libraries l on a.id = l.app_id left join quotas q on q.app_id = a.id"
 )
 
