@@ -29,6 +29,10 @@ help: ## list the targets
 demo: $(running) ## set up and show every RPC on images (PHOTOS=dir for your own)
 	$(bin)/python -m demo tour $(if $(PHOTOS),--photos "$(PHOTOS)")
 
+# NumPy computes in one thread, as in the engine's workers: two workers of pytest on two cores would
+# wait for each other's threads, which turn meanwhile.
+test test-slow: export OPENBLAS_NUM_THREADS := 1
+
 .PHONY: test
 test: $(installed) ## set up and prove the product
 	$(bin)/python -m pytest -m "not slow" -n 2 --dist loadfile

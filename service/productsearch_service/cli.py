@@ -114,7 +114,7 @@ def _serve() -> int:
     from productsearch_service.server import memory
     from productsearch_service.server.files import CheckedSettings
     from productsearch_service.server.listen import CannotListen
-    from productsearch_service.settings import SettingsError, read_settings
+    from productsearch_service.settings_reading import SettingsError, read_settings
 
     try:
         logs.install("INFO")  # settings may have something to say
@@ -204,7 +204,8 @@ def _doctor(*, json: bool, limit_s: float) -> int:
 def _settings_check(file: Path) -> int:
     from productsearch_service.server.concerns import certificates_near_their_end, concerns
     from productsearch_service.server.files import CheckedSettings
-    from productsearch_service.settings import FILE_VARIABLE, SettingsError, read_settings
+    from productsearch_service.settings import FILE_VARIABLE
+    from productsearch_service.settings_reading import SettingsError, read_settings
 
     os.environ[FILE_VARIABLE] = str(file)
     try:

@@ -1,10 +1,6 @@
-"""Every setting of the service: one TOML file, and the environment over it.
+"""Every setting of the service, with its default and what it has to be.
 
-The file is named by ``PRODUCTSEARCH_SETTINGS``. Any setting can be given in the environment
-as ``PRODUCTSEARCH_<NAME>``, a library's as ``PRODUCTSEARCH_LIBRARIES__<LIBRARY>__<NAME>``.
-Wrong settings are told all at once, each with the line or the variable that has it; values that may
-be secrets are not told. So is what is wrong with the files that they name, which ``server.files``
-checks.
+``settings_reading`` fills them from one TOML file and the environment.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from contextlib import suppress
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -31,7 +27,6 @@ from pydantic import (
     FilePath,
     IPvAnyNetwork,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -43,26 +38,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from productsearch_service import limits, small_file, toml_text
-from productsearch_service.settings_places import Places
-from productsearch_service.settings_words import (
-    MISSING,
-    nearest,
-    nearest_variable,
-    sentence_of,
-    value_of,
-)
+from productsearch_service import limits
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
-_NOT_OURS: Final = tuple(PREFIX + part for part in ("ENGINE_", "CLI_", "LIBRARIES__"))
-"""Variables of the engine and of the command line; those of libraries are read elsewhere."""
-_MAY_BE_EMPTY: Final = ("settings", "admin_listen", "metrics_listen", "traces_endpoint")
 _PORT_MAX: Final = 65535
 _PORT_DIGITS: Final = 5
 
 _EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
-_FIELD: Final = re.compile(r'field "(\w+)"')
 
 _log = logging.getLogger(__name__)
 
@@ -167,10 +150,6 @@ PathGiven = Annotated[Path, BeforeValidator(_named)]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(lambda value: value and _address(value))]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-
-
-class SettingsError(ValueError):
-    """One line for each wrong setting."""
 
 
 class LibrarySettings(BaseModel):
@@ -407,121 +386,3 @@ class Settings(BaseSettings):
                 "set policy_file or tls_client_ca_file, or open_to_network if a mesh guards it"
             )
         return value
-
-
-def read_settings(kind: type[Settings] = Settings) -> Settings:
-    """Return the settings of this process, as a ``kind``; raise SettingsError."""
-    file = os.environ.get(FILE_VARIABLE, "")
-    content = _content(file) if file else b""
-    wrong = [
-        f"{name}: no such setting{nearest_variable(name, PREFIX, _variables(), _OF_LIBRARY)}"
-        for name in _unknown_variables()
-    ]
-    if empty := _empty_variables():
-        raise SettingsError("\n".join(wrong + empty))
-    places = Places(file, content, PREFIX)
-    try:
-        settings = kind()  # type: ignore[call-arg] # from file and environment
-    except ValidationError as error:
-        wrong += [_line(problem, places) for problem in error.errors(include_url=False)]
-    except ValueError as error:
-        field = _FIELD.search(str(error))
-        variable = f"{PREFIX}{field[1].upper()}" if field else "a variable"
-        example = _EXAMPLES.get(field[1] if field else "", "a list or a table")
-        wrong.append(f"{variable}: must be JSON: {example}")
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    return settings
-
-
-def _content(file: str) -> bytes:
-    """Return the content of the settings file, which is TOML; raise SettingsError."""
-    try:
-        content = small_file.read(Path(file))
-        toml_text.parse(content)
-    except FileNotFoundError:
-        raise SettingsError(f"{FILE_VARIABLE}: no such file: {file}") from None
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from None
-    except toml_text.TomlError as error:
-        raise SettingsError(f"{file}: {error}") from None
-    return content
-
-
-def _unknown_variables() -> list[str]:
-    known = _variables()
-    return sorted(
-        name
-        for name in os.environ
-        if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
-    )
-
-
-def _empty_variables() -> list[str]:
-    """Return a line for each variable that is empty, where that is no value."""
-    return sorted(
-        f"{name}: is empty; unset it, or give it a value"
-        for name, value in os.environ.items()
-        if not value
-        and name.removeprefix(PREFIX).lower() not in _MAY_BE_EMPTY
-        and (name in _variables() or name.startswith(f"{PREFIX}LIBRARIES__"))
-    )
-
-
-def _variables() -> set[str]:
-    return {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
-
-
-_OF_LIBRARY: Final = frozenset(LibrarySettings.model_fields)
-_EXAMPLES: Final = {
-    "sidecars": 'a list such as ["10.0.0.0/8"]',
-    "libraries": 'a table such as {"default": {"credentials_dir": "/run/secrets/default"}}',
-}
-_OPEN: Final = "listen is open to the network"
-
-
-def _line(problem: Any, places: Places) -> str:
-    """Return a line for each thing that is wrong with a setting, with its name and place."""
-    path = tuple(str(part) for part in problem["loc"] if part != "[key]")
-    words = sentence_of(problem)
-    tells_value = words.startswith(("must", "the port must")) and "which is" not in words
-    if tells_value and "[key]" not in problem["loc"]:
-        words += value_of(problem)
-    if problem["type"] == "extra_forbidden":
-        words += _hint(path)
-    elif path == ("libraries",) and problem["type"] == "missing" and not places.file:
-        words = (
-            f"{MISSING.partition(';')[0]}; no settings file was named ({FILE_VARIABLE} is not "
-            "set): name the one that has your libraries"
-        )
-    elif len(path) == 2 and path[0] == "libraries":
-        words = _of_a_library(path, problem, words, places)
-    elif words.startswith(_OPEN):
-        path, words = ("listen",), words.removeprefix("listen ")
-    name = ".".join(part for part in path if not part.isdigit()) or "settings"
-    name += "".join(f", entry {int(part) + 1}" for part in path if part.isdigit())
-    place = places.of(path)
-    return "\n".join(f"{name}: {line}" + (place and f" ({place})") for line in words.splitlines())
-
-
-def _hint(path: tuple[str, ...]) -> str:
-    *tables, name = path
-    if not tables:
-        below = name in _OF_LIBRARY
-        return "; it belongs below [libraries.NAME]" if below else nearest(name, _top())
-    if name in _top():
-        return "; it belongs above the first [table] of the file"
-    return nearest(name, _OF_LIBRARY)
-
-
-def _top() -> set[str]:
-    return set(Settings.model_fields)
-
-
-def _of_a_library(path: tuple[str, ...], problem: Any, words: str, places: Places) -> str:
-    if path[1] in _OF_LIBRARY and problem["type"].startswith("model"):
-        return "is a setting of one library: write it below [libraries.NAME]"
-    there = places.below("libraries")
-    if there and path[1] not in there and problem["type"] == "value_error":
-        return f"{words}; only a variable names this library, the file has {', '.join(there)}"
-    return words

@@ -49,8 +49,8 @@ def _send(caller: Caller, first: int, last: int) -> Counter[str]:
     def run(part: int) -> Counter[str]:
         wire, found = Wire(caller.url), Counter[str]()
         for number in range(first + part, last, _CALLERS):
-            sent = request(random.Random(_SEED * 1_000_003 + number), caller.token)
-            outcome = wire.outcome(sent)
+            sent, whole = request(random.Random(_SEED * 1_000_003 + number), caller.token)
+            outcome = wire.outcome(sent, whole=whole)
             found[outcome] += 1
             if outcome.startswith("WRONG"):
                 print(f"{number}: {outcome} for {sent[:300]!r}")

@@ -112,8 +112,8 @@ def test_the_waiting_time_that_is_told_is_never_0(
 def test_no_refusal_says_0(per_s: float, queued: int, patience_ms: int, is_search: bool) -> None:
     """On a virtual clock: refused for the queue with a time above 0, else for the deadline."""
     from productsearch_service.errors import DeadlineTooShort, RateLimited
-    from productsearch_service.upstream.pacing.pacer import Schedule
     from productsearch_service.upstream.pacing.rate import Rate
+    from productsearch_service.upstream.pacing.schedule import Schedule
 
     now_s, patience_s = 1000.0, patience_ms / 1000
     schedule = Schedule(Rate(per_s))

@@ -28,11 +28,12 @@ from productsearch_service.library.search_cache import SearchCache
 from productsearch_service.upstream.answers import Answer, Page
 from productsearch_service.upstream.auth.token import Issued, TokenSource
 from productsearch_service.upstream.gates import Gates, Sent, error_of
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedMembers, MaskedText
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker
-from productsearch_service.upstream.pacing.pacer import Schedule
 from productsearch_service.upstream.pacing.rate import Rate
+from productsearch_service.upstream.pacing.schedule import Schedule
 from tests.calls.conftest import WatchedFactory
 from tests.calls.watching import forwarded_for, late, outcome, search
 from tests.fakes.upstream import FakeUpstream, Fault, Received, error, search_answer

@@ -9,7 +9,7 @@ import pytest
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.profile import KEYS, resolve
-from productsearch_service.settings import read_settings
+from productsearch_service.settings_reading import read_settings
 from tests.cli.conftest import Cli
 
 

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.classic import Classic
 from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.users import Users
 from tests.console.person import Person
@@ -97,7 +98,7 @@ def made_shop(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000
     name = f"shop-{number}"
     # What ``library create`` and ``user add`` do, without starting Python for every test.
     keys = Libraries(pool).create(
-        name, capacity=capacity, embedding="classic-1", dimensions=_DIMENSIONS, api_key=None
+        name, capacity=capacity, embedding=Classic.name, dimensions=Classic.dimensions, api_key=None
     )
     people = []
     for role in ("edit", "look"):
@@ -111,12 +112,3 @@ def made_shop(engine: Engine, pool: ConnectionPool[Any], capacity: int = 500_000
     return Shop(
         name=name, caller=caller, editor=editor, looker=looker, looker_name=f"look-{number}"
     )
-
-
-def _dimensions() -> int:
-    from productsearch_engine.embedding.load import load
-
-    return load("classic-1").dimensions
-
-
-_DIMENSIONS = _dimensions()

@@ -17,6 +17,25 @@ GOOD = image_field(jpeg(1))
 ADD, SEARCH = {"brief": "x", "image": GOOD}, {"image": GOOD}
 UPDATE, DELETE = {"cont_sign": "1,2", "brief": "x"}, {"cont_sign": "1,2"}
 
+BAD_IMAGES = (
+    ("", 216200),
+    ("data:image/jpeg;base64," + GOOD, 216201),
+    (GOOD.replace("/", "%2F"), 216201),
+    ("*" + GOOD, 216203),
+    (GOOD[:401], 216203),
+    (GOOD + "=", 216203),
+    (GOOD[:400] + "\n" + GOOD[400:], 216203),
+    (image_field(b"no image at all"), 216201),
+    (image_field(encoded(draw(1), "GIF")), 216201),
+    (image_field(encoded(draw(1), "WEBP")), 216201),
+    (image_field(encoded(draw(1), "TIFF")), 216201),
+    (image_field(jpeg(1, (299, 400))), 216202),
+    (image_field(jpeg(1, (4097, 300))), 216202),
+    (image_field(png_claiming(30000, 30000)), 216202),
+    (image_field(png_claiming(0, 300)), 216201),
+)
+"""Values of ``image``, and the code of each, whatever the call."""
+
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     ("add", ADD, {"brief": None}, 216101),
     ("add", ADD, {"brief": "x" * 257}, 216103),
@@ -59,23 +78,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     *[
         (method, {"brief": "x"}, {"image": bad}, code)
         for method in ("add", "search", "update", "delete")
-        for bad, code in (
-            ("", 216200),
-            ("data:image/jpeg;base64," + GOOD, 216201),
-            (GOOD.replace("/", "%2F"), 216201),
-            ("*" + GOOD, 216203),
-            (GOOD[:401], 216203),
-            (GOOD + "=", 216203),
-            (GOOD[:400] + "\n" + GOOD[400:], 216203),
-            (image_field(b"no image at all"), 216201),
-            (image_field(encoded(draw(1), "GIF")), 216201),
-            (image_field(encoded(draw(1), "WEBP")), 216201),
-            (image_field(encoded(draw(1), "TIFF")), 216201),
-            (image_field(jpeg(1, (299, 400))), 216202),
-            (image_field(jpeg(1, (4097, 300))), 216202),
-            (image_field(png_claiming(30000, 30000)), 216202),
-            (image_field(png_claiming(0, 300)), 216201),
-        )
+        for bad, code in BAD_IMAGES
     ],
     *[
         (method, {"brief": "x"}, {"image": image_field(bad)}, 216201)

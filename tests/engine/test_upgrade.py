@@ -37,7 +37,7 @@ def outcome(caller: Caller, sent: bytes) -> str:
     """Send a request on a connection of its own; return what came of it."""
     wire = Wire(caller.url)
     try:
-        return wire.outcome(sent, 30)
+        return wire.outcome(sent, whole=True)
     finally:
         wire.close()
 
@@ -49,7 +49,7 @@ def test_a_wish_is_not_heard(name: str, shared_caller: Caller) -> None:
     wished = request(shared_caller, _WISHES[name])
     chunked = request(shared_caller, _WISHES[name], framing="Transfer-Encoding: chunked")
     for sent in (wished + _FORM, chunked + _CHUNKED, wished + _FORM):
-        assert "code 216680" == wire.outcome(sent, 30)
+        assert "code 216680" == wire.outcome(sent, whole=True)
     wire.close()
 
 

@@ -14,8 +14,10 @@ from tests.engine.calling import CALLS, image_field
 from tests.engine.image_files import jpeg
 
 DOCUMENTED: Final = frozenset(codes.MESSAGES) - {codes.UNKNOWN, codes.INTERNAL, codes.UNAVAILABLE}
-_PATIENCE_S: Final = 30
-_ANSWER_S: Final = 1
+_PATIENCE_S: Final = 60.0
+"""For a connection, and for the answer to a whole request."""
+_BROKEN_S: Final = 0.15
+"""For the answer to a request that may be cut short: the engine then waits for the rest."""
 _IMAGE: Final = image_field(jpeg(1)).encode()
 _METHODS: Final = ("add", "search", "update", "delete", "none", "%00", "add/", "..", "%c3%28")
 _VERBS: Final = ("POST",) * 6 + ("GET", "PUT", "HEAD", "OPTIONS", "BREW", "CONNECT")
@@ -47,8 +49,11 @@ _PIECES: Final = (
 # fmt: on
 
 
-def request(chance: random.Random, token: str) -> bytes:
-    """Return a request: nearly right, or wrong in one way or several."""
+def request(chance: random.Random, token: str) -> tuple[bytes, bool]:
+    """Return a request, nearly right or wrong in one way or several, and whether it is whole.
+
+    One that is whole has an ordinary head and all of its body, whatever this says: it is answered.
+    """
     verb = chance.choice(_VERBS)
     path = CALLS + chance.choice(_METHODS[:4] if chance.random() < 0.8 else _METHODS)
     tokens = (token, token, token, token, token[:-1], "", "%00", "24.x", token + "?aipSdk=node")
@@ -59,7 +64,8 @@ def request(chance: random.Random, token: str) -> bytes:
         target = chance.choice(("*", "http://a/", "/rest/2.0/x", "/%", "/\xff", "//", "/healthz"))
     kind, body = chance.choice((_form, _form, _form, _multipart, _noise))(chance)
     lines = [f"{verb} {target} HTTP/1.1".encode("latin-1"), b"Host: x", b"Content-Type: " + kind]
-    lines += [chance.choice(_HEADERS) for _ in range(chance.choice((0,) * 8 + (1, 2)))]
+    odd = [chance.choice(_HEADERS) for _ in range(chance.choice((0,) * 8 + (1, 2)))]
+    whole, lines = not odd, lines + odd
     if chance.random() < 0.1:
         lines.append(b"Transfer-Encoding: chunked")
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
@@ -69,7 +75,8 @@ def request(chance: random.Random, token: str) -> bytes:
     if chance.random() < 0.1:
         at = chance.randrange(len(sent))
         sent = sent[:at] + chance.randbytes(chance.randrange(3)) + sent[at + chance.randrange(2) :]
-    return sent
+        whole = False
+    return sent, whole
 
 
 def _fields(chance: random.Random) -> list[tuple[bytes, bytes]]:
@@ -111,12 +118,20 @@ class Wire:
         self._address = (parts.hostname or "", parts.port or 0)
         self._socket: socket.socket | None = None
 
-    def outcome(self, sent: bytes, answer_s: float = _ANSWER_S) -> str:
+    def outcome(self, sent: bytes, *, whole: bool) -> str:
         """Send a request; return ``code N``, ``HTTP N``, ``closed``, ``nothing``, or WRONG and why.
 
-        A request that is cut short is answered with nothing within ``answer_s``: the connection is
-        closed for it.
+        A whole one has to be answered, however long that takes. One that is not may be answered
+        with nothing, and leave something behind: its connection is closed.
         """
+        if not whole:
+            outcome = self._outcome(sent, _BROKEN_S)
+            self.close()
+            return outcome
+        outcome = self._outcome(sent, _PATIENCE_S)
+        return f"WRONG: {outcome}" if outcome in ("nothing", "closed") else outcome
+
+    def _outcome(self, sent: bytes, answer_s: float) -> str:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, _PATIENCE_S)
         self._socket.settimeout(answer_s)

@@ -14,7 +14,8 @@ import pytest
 from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedText
 from tests.fakes.upstream import FakeUpstream, Fault, error, search_answer
 from tests.pictures import jpeg

@@ -14,7 +14,8 @@ from productsearch_service import limits
 from productsearch_service.errors import UpstreamCredentialsRejected
 from productsearch_service.identity.policy import Policy, PolicyError, _matches, read_content
 from productsearch_service.server.certificates import CertificateError, read_file
-from productsearch_service.settings import FILE_VARIABLE, SettingsError, read_settings
+from productsearch_service.settings import FILE_VARIABLE
+from productsearch_service.settings_reading import SettingsError, read_settings
 from productsearch_service.upstream.auth.credentials import FileCredentials
 
 KINDS = ("pipe", "directory", "device", "large")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import RateLimited, ServerOverloaded
 from productsearch_service.rpc.admission import Places
-from productsearch_service.upstream.pacing.pacer import Schedule
 from productsearch_service.upstream.pacing.rate import Rate
+from productsearch_service.upstream.pacing.schedule import Schedule
 
 
 def test_turns_are_as_the_shares() -> None:

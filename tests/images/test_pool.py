@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from productsearch_service import limits
 from productsearch_service.errors import ServerFault, ServerOverloaded
-from productsearch_service.images import fit, form_encoding, frames, pool
+from productsearch_service.images import fit, form_encoding, frames, pool, worker_process
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.images.inspect import SizeInvalid, Unreadable
 from tests.images.workers import gone, stop_workers, worker_processes
@@ -86,7 +86,11 @@ async def test_a_worker_knows_no_secret_and_no_grpc(encoder: FormEncoder) -> Non
     finally:
         del os.environ["PRODUCTSEARCH_A_SECRET"]
     (worker,) = worker_processes()
-    assert {*worker.environ()} <= {*pool._INHERITED, *pool._ALLOCATOR, "LC_CTYPE"}
+    assert {*worker.environ()} <= {
+        *worker_process._INHERITED,
+        *worker_process._ALLOCATOR,
+        "LC_CTYPE",
+    }
     libraries = {mapped.path for mapped in worker.memory_maps()}
     assert any("_imaging" in path for path in libraries)
     assert not any("grpc" in path or "uvloop" in path for path in libraries)
@@ -177,13 +181,13 @@ async def test_an_image_that_ends_every_process_is_unreadable(
     """Two are given it, not more."""
     begun = 0
 
-    async def dies(self: pool.Worker, *_: object) -> tuple[int, bytes]:
+    async def dies(self: worker_process.Worker, *_: object) -> tuple[int, bytes]:
         nonlocal begun
         begun += 1
         os.kill(self.pid, signal.SIGSEGV)
         return await self._receive()
 
-    monkeypatch.setattr(pool.Worker, "work", dies)
+    monkeypatch.setattr(worker_process.Worker, "work", dies)
     with pytest.raises(Unreadable, match="breaks its decoder"):
         await _value(encoder, TO_SCALE)
     assert 2 == begun
@@ -216,7 +220,7 @@ async def test_a_process_that_cannot_be_started_is_no_fault_of_the_image(
 ) -> None:
     """The caller is told of this side's trouble, and served once that is over."""
     with monkeypatch.context() as broken:
-        broken.setattr(pool.sys, "executable", program)
+        broken.setattr(worker_process.sys, "executable", program)
         with pytest.raises(error):
             await _value(encoder, TO_SCALE)
     assert await _value(encoder, TO_SCALE)

@@ -37,6 +37,7 @@ LAYERS = [
         "settings",
         "audit_chain",
         "settings_places",
+        "settings_reading",
         "limits",
         "errors",
         "time_limit",
@@ -51,10 +52,11 @@ only in the two lowest layers, whose modules are single files."""
 BESIDE = {
     ("errors", "limits"),
     ("settings", "limits"),
-    ("settings", "settings_places"),
-    ("settings", "settings_words"),
-    ("settings", "toml_text"),
-    ("settings", "small_file"),
+    ("settings_reading", "settings"),
+    ("settings_reading", "settings_places"),
+    ("settings_reading", "settings_words"),
+    ("settings_reading", "toml_text"),
+    ("settings_reading", "small_file"),
     ("small_file", "limits"),
     ("toml_text", "small_file"),
     ("traces", "limits"),
@@ -205,4 +207,5 @@ def test_an_add_passes_few_files(
     stub.AddImage(request)
     with capsys.disabled():
         sys.stdout.write(f"\nAddImage passes {len(passed)} files: {', '.join(passed)}\n")
+    assert "upstream/http/transport.py" in passed, "nothing was seen"
     assert len(passed) <= FILES_PASSED_MAX

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from productsearch_service import cli
-from productsearch_service.settings import SettingsError, read_settings
+from productsearch_service.settings_reading import SettingsError, read_settings
 
 LIBRARY = 'base_url = "http://127.0.0.1:9"\napi_key = "k"\nsecret_key = "s"\n'
 WRONG: dict[str, tuple[str, str]] = {

@@ -24,8 +24,8 @@ from productsearch_service.counters import CALL_DURATION, Batch, Counters
 from productsearch_service.errors import RateLimited
 from productsearch_service.rpc import access_record
 from productsearch_service.settings import Settings
-from productsearch_service.upstream.pacing.pacer import Schedule
 from productsearch_service.upstream.pacing.rate import Rate
+from productsearch_service.upstream.pacing.schedule import Schedule
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream
 from tests.identity.authority import Authority, ServerFiles

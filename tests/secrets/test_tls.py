@@ -13,7 +13,8 @@ from demo.facade import Facade
 from productsearch import v1
 from productsearch.v1 import ErrorReason
 from productsearch_service.call_context import Deadline
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedText
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream

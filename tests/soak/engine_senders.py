@@ -16,10 +16,6 @@ from tests.soak.engine_calls import call, image_call, slip
 from tests.soak.fuzz_files import damage, files_of_all_kinds
 
 _CONNECTIONS: Final = 16
-_PATIENCE_S: Final = 60.0
-"""For the answer to a whole request."""
-_BROKEN_S: Final = 0.15
-"""For the answer to a request that may be cut short: the engine then waits for the rest."""
 _EXAMPLES_MAX: Final = 5
 
 
@@ -51,7 +47,7 @@ def send_calls(batch: Batch) -> tuple[Counter[str], list[str]]:
         token = _token(chance, batch)
         match chance.randrange(10):
             case 0 | 1 | 2:
-                return request(chance, token), False
+                return request(chance, token)
             case 3 | 4 | 5:
                 return call(chance, token, batch.host)
             case _:
@@ -102,7 +98,7 @@ def _send(
         wire = Wire(batch.url)
         for number in range(batch.first + start, batch.first + batch.count, _CONNECTIONS):
             sent, whole = made(random.Random(batch.seed << 32 | number))
-            outcome = _outcome(wire, sent, whole)
+            outcome = wire.outcome(sent, whole=whole)
             outcomes[outcome] += 1
             if outcome.startswith("WRONG") and len(wrong) < _EXAMPLES_MAX:
                 shown = sent.replace(batch.token.encode(), b"TOKEN")
@@ -114,13 +110,3 @@ def _send(
         for sending in [threads.submit(send, start) for start in range(_CONNECTIONS)]:
             sending.result()
     return outcomes, wrong
-
-
-def _outcome(wire: Wire, sent: bytes, whole: bool) -> str:
-    if whole:
-        outcome = wire.outcome(sent, _PATIENCE_S)
-        return f"WRONG: {outcome}" if outcome in ("nothing", "closed") else outcome
-    outcome = wire.outcome(sent, _BROKEN_S)
-    # What is left of it may be answered later.
-    wire.close()
-    return outcome

@@ -17,8 +17,8 @@ from typing import Protocol
 from productsearch_service import limits
 from productsearch_service.errors import DeadlineTooShort, RateLimited
 from productsearch_service.upstream.pacing.latency import Latency
-from productsearch_service.upstream.pacing.pacer import Schedule, Ticket
 from productsearch_service.upstream.pacing.rate import Rate
+from productsearch_service.upstream.pacing.schedule import Schedule, Ticket
 
 QUOTA = 10.0
 """Calls per second of the key."""

@@ -12,7 +12,8 @@ import uvloop
 
 from productsearch_service import limits
 from productsearch_service.call_context import Deadline
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedText
 from tests.fakes import endless
 from tests.fakes.endless import CHUNKED

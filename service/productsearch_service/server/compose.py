@@ -7,13 +7,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
 
-from productsearch import v1
-from productsearch_service import limits
 from productsearch_service.audit import Audit
 from productsearch_service.call_context import remember_outer_tasks
 from productsearch_service.counters import Counters
@@ -40,6 +37,7 @@ from productsearch_service.server.certificates import (
 )
 from productsearch_service.server.concerns import concerns
 from productsearch_service.server.drain import drain
+from productsearch_service.server.grpc_server import grpc_server
 from productsearch_service.server.key_pairs import all_days
 from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
@@ -53,27 +51,6 @@ if TYPE_CHECKING:
     from productsearch_service.observability.traces import Spans
 
 _log = logging.getLogger(__name__)
-
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", limits.KEEPALIVE_TIME_MS),
-    ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_TIMEOUT_MS),
-    # Go and Java clients ping idle connections; without these two they get GOAWAY.
-    ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_MIN_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # A large window would let the transport buffer messages before anyone asks for them.
-    ("grpc.http2.bdp_probe", 0),
-    # An image comes in few frames: each one is parsed, and copied, by itself.
-    ("grpc.http2.max_frame_size", limits.FRAME_BYTES_MAX),
-    # gRPC decompresses a message before anybody is asked: kilobytes would become RECEIVE_BYTES_MAX.
-    # Images do not get smaller. 1: the bit of the algorithm "identity".
-    ("grpc.compression_enabled_algorithms_bitset", 1),
-    # What opens a connection and says nothing, or nothing more, does not keep it.
-    ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
-    ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_MS),
-    # Two servers on one port would share its connections, not its calls.
-    ("grpc.so_reuseport", 0),
-)
 
 
 class Server:
@@ -213,24 +190,8 @@ class Server:
             AccessLog(settings.access_log_successes),
             Tracer(settings.traces_share, self._spans.export) if self._spans else None,
         )
-        options = [
-            *_OPTIONS,
-            ("grpc.max_allowed_incoming_connections", settings.connections_max),
-            ("grpc.max_concurrent_streams", settings.connection_streams_max),
-        ]
-        if settings.connection_age_max_s:  # without the grace, gRPC would cut calls
-            options += [
-                ("grpc.max_connection_age_ms", int(settings.connection_age_max_s * 1000)),
-                ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS),
-            ]
-        server = grpc.aio.server(interceptors=[interceptor], options=options)
         servicer = Servicer(self._libraries, self._images, self._admission)
-        by_name = cast("Any", _ByName(server))
-        v1.add_ProductSearchServicer_to_server(cast("v1.ProductSearchServicer", servicer), by_name)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.on_loop, by_name)
-        if settings.reflection:
-            add_reflection(self._health.reflected, server, on_loop=True)
-        return server
+        return grpc_server(settings, interceptor, servicer, self._health)
 
     def _open_ports(self) -> None:
         """Open all ports; raise CannotListen with a line for each that cannot be opened."""
@@ -265,20 +226,6 @@ class Server:
         registry = self._counters.registry
         self._metrics = MetricsServer(address, registry, self._liveness, self._readiness)
         return self._metrics.server_port
-
-
-class _ByName:
-    """Registers handlers that are found by name, and no methods.
-
-    For each registered method grpc.aio keeps a task that waits for the next call, and looks at all
-    of these tasks with every call: about a tenth of the CPU of a small one.
-    """
-
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, *_: object) -> None:
-        """Do nothing; the generic handlers have the same methods."""
 
 
 def _spans(settings: Settings) -> Spans | None:

@@ -19,9 +19,6 @@ from productsearch_service import limits, traces
 from productsearch_service.call_context import CallContext, Deadline, Trail
 from productsearch_service.counters import LibraryCounters
 from productsearch_service.errors import (
-    AddOutcomeUnknown,
-    DeadlineTooShort,
-    ImageUrlUnreachable,
     RateLimited,
     ServiceError,
     UpstreamCredentialsRejected,
@@ -33,8 +30,10 @@ from productsearch_service.upstream import answers, codes
 from productsearch_service.upstream.answers import Answer
 from productsearch_service.upstream.auth.token import Token, TokenSource
 from productsearch_service.upstream.codes import Action
+from productsearch_service.upstream.failures import Failure, more_informative, outcome_unknown
 from productsearch_service.upstream.gates import Gates, Probes, Sent, error_of
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker
 from productsearch_service.upstream.pacing.pacer import Pacer
@@ -71,20 +70,6 @@ class Call(Generic[Value]):
     read: Callable[[Answer], Value]
     image_path: str = ""
     done_before: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """How an attempt failed, what can be done, and whether it may have been carried out.
-
-    ``stale``: nothing was wrong but the connection, which was from an earlier call.
-    """
-
-    error: ServiceError
-    action: Action
-    maybe_done: bool = False
-    wait_at_least_s: float = 0.0
-    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +123,7 @@ class Exchange:
         while True:
             began_s = time.monotonic()
             outcome = await self._attempt(call, body, context, deadline, maybe_done=maybe_done)
-            if not isinstance(outcome, _Failure):
+            if not isinstance(outcome, Failure):
                 return outcome
             maybe_done |= outcome.maybe_done
             if outcome.action is Action.NEW_TOKEN and replays < _REPLAYS_MAX:
@@ -146,7 +131,7 @@ class Exchange:
                 self.counters.retry()
                 rejected = outcome.error
                 continue  # what was said of the old token says nothing of what comes now
-            told = _more_informative(told, outcome.error)
+            told = more_informative(told, outcome.error)
             if isinstance(told, UpstreamCredentialsRejected) and told.upstream is None:
                 told = rejected or told  # there is no other token, and this says the code
             if outcome.stale and not reconnected and attempt < self.bounds.attempts_max:
@@ -158,7 +143,7 @@ class Exchange:
                 attempt += 1
                 self.counters.retry()
             elif call.method == "add" and maybe_done:
-                raise _outcome_unknown(outcome.error)
+                raise outcome_unknown(outcome.error)
             else:
                 told.maybe_done = maybe_done
                 if isinstance(told, UpstreamUnavailable) and told.retry_after_s is not None:
@@ -209,7 +194,7 @@ class Exchange:
         deadline: Deadline,
         *,
         maybe_done: bool,
-    ) -> Value | _Failure:
+    ) -> Value | Failure:
         """Make one attempt; ``maybe_done``: an earlier one may have been carried out."""
         try:
             answer = await self._answer(call, body, context, deadline)
@@ -217,7 +202,7 @@ class Exchange:
             if settled or not answer.failed:
                 return call.read(answer)
         except TransportFailure as failure:
-            return _Failure(
+            return Failure(
                 error_of(failure),
                 Action.BACK_OFF,
                 failure.maybe_done,
@@ -225,11 +210,11 @@ class Exchange:
                 stale=failure.stale,
             )
         except UpstreamProtocol as unreadable:
-            return _Failure(unreadable, Action.BACK_OFF, maybe_done=True)
+            return Failure(unreadable, Action.BACK_OFF, maybe_done=True)
         except ServiceError as refused:
-            return _Failure(refused, Action.FINAL)
+            return Failure(refused, Action.FINAL)
         meaning = codes.meaning_of(answer.words)
-        return _Failure(
+        return Failure(
             codes.error_of(answer.words, call.image_path, answer.cont_sign),
             meaning.action,
             meaning.maybe_done,
@@ -382,29 +367,3 @@ def _read(status: int, content: MaskedBytes, retry_after_s: float) -> Answer:
         words = UpstreamWords(http_status=status, retry_after_s=retry_after_s)
         return Answer(words, MaskedMembers(), failed=True)
     raise UpstreamProtocol(f"the upstream answered with HTTP {status}")
-
-
-def _more_informative(told: ServiceError | None, latest: ServiceError) -> ServiceError:
-    """Return the failure that says more of the two.
-
-    A later attempt that ran out of time or of slots, or that got no answer, does not hide what the
-    upstream said to an earlier one: its code, and where it was told so, what the image's host did.
-    """
-    if told is None or not _has_code(told):
-        return latest
-    vague = isinstance(
-        latest, UpstreamUnavailable | UpstreamProtocol | DeadlineTooShort | RateLimited
-    )
-    hides = isinstance(told, ImageUrlUnreachable) or not _has_code(latest)
-    return told if vague and hides else latest
-
-
-def _has_code(error: ServiceError) -> bool:
-    return error.upstream is not None and error.upstream.code != 0
-
-
-def _outcome_unknown(error: ServiceError) -> AddOutcomeUnknown:
-    return AddOutcomeUnknown(
-        "the image may or may not have been stored; repeat the call with DUPLICATE_POLICY_KEEP",
-        upstream=error.upstream or UpstreamWords(),
-    )

@@ -27,7 +27,7 @@ from productsearch_service.errors import (
 )
 from productsearch_service.upstream import codes
 from productsearch_service.upstream.answers import Answer
-from productsearch_service.upstream.http.transport import UNCONNECTED, TransportFailure
+from productsearch_service.upstream.http.failure import UNCONNECTED, TransportFailure
 from productsearch_service.upstream.pacing.circuit_breaker import CircuitBreaker, Probe
 from productsearch_service.upstream.pacing.doubts import Suspect
 

@@ -22,7 +22,8 @@ from productsearch_service.server.doctor.finding import (
 )
 from productsearch_service.server.doctor.replica import running
 from productsearch_service.server.files import CheckedSettings
-from productsearch_service.settings import FILE_VARIABLE, Settings, SettingsError, read_settings
+from productsearch_service.settings import FILE_VARIABLE, Settings
+from productsearch_service.settings_reading import SettingsError, read_settings
 
 
 def diagnose(limit_s: float) -> list[Report]:

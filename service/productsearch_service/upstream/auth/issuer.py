@@ -19,7 +19,8 @@ from productsearch_service.errors import ServiceError, UpstreamCredentialsReject
 from productsearch_service.upstream.auth import token_answer
 from productsearch_service.upstream.auth.credentials import Credentials, KeyPair
 from productsearch_service.upstream.auth.token import Issued
-from productsearch_service.upstream.http.transport import Transport, TransportFailure
+from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _PATH: Final = "/oauth/2.0/token"

@@ -26,6 +26,7 @@ from productsearch_service import limits
 from productsearch_service.call_context import Deadline
 from productsearch_service.time_limit import TimeLimit
 from productsearch_service.upstream.http.answer import Incoming, read, retry_after_s
+from productsearch_service.upstream.http.failure import UNCONNECTED, TransportFailure
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
@@ -40,7 +41,6 @@ _PIECE_BYTES: Final = 2 * limits.SENT_WHOLE_BYTES
 """A larger body leaves in pieces of this size; each one that the system takes is progress."""
 
 
-UNCONNECTED: Final = "cannot be connected to"
 _OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What a replica lacks that cannot open a socket."""
 
@@ -58,41 +58,6 @@ class _Connector(aiohttp.TCPConnector):
             if connection.protocol is None or not connection.protocol.should_close:
                 return connection
             connection.close()
-
-
-class TransportFailure(Exception):
-    """No whole answer came.
-
-    ``maybe_done``: whether the request can have reached the upstream and been carried out.
-    ``stale``: it was sent on a connection from an earlier call, which ended without an answer; that
-    says nothing of the upstream, and the next attempt gets a new connection.
-    ``timed_out``: time ran out; the caller of ``post`` knows whose time it was.
-    ``is_ours``: this replica is the reason. ``retry_after_s``: how long the upstream wants to be
-    left alone.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        maybe_done: bool,
-        stale: bool = False,
-        timed_out: bool = False,
-        is_ours: bool = False,
-        retry_after_s: float = 0.0,
-    ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.maybe_done = maybe_done
-        self.stale = stale
-        self.timed_out = timed_out
-        self.is_ours = is_ours
-        self.retry_after_s = retry_after_s
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether there was a connection, and time ran out on it."""
-        return self.timed_out and self.what != UNCONNECTED
 
 
 class Transport:
