@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.call_context import Caller
 from productsearch_service.counters import CALL_DURATION
 from productsearch_service.observability.logs import JsonFormatter, RedactingFormatter
 from productsearch_service.redaction import register_secret
 from productsearch_service.rpc import access_record
+from productsearch_service.rpc.call import Call
 from productsearch_service.rpc.interceptor import SERVICE
 from tests.conftest import ServerFactory
 from tests.facade import Server
@@ -38,10 +40,10 @@ class Lines(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = JsonFormatter().format(record)
-        assert "\n" not in line
-        self.found.append(json.loads(line))
-        self.told.append(RedactingFormatter().format(record))
+        lines = JsonFormatter().format(record).split("\n")
+        self.found += map(json.loads, lines)
+        self.told += RedactingFormatter().format(record).split("\n")
+        assert len(self.found) == len(self.told)
 
     def last(self, count: int = 1) -> dict[str, Any]:
         """Return the last line, once there are ``count``; it may come after the answer."""
@@ -217,10 +219,10 @@ def test_what_callers_make_up_forges_no_line_and_tells_no_secret(around: str, li
     """Quotes, backslashes, line ends and a secret: one JSON object, without the secret."""
     register_secret("a-secret-of-this-test")
     made_up = around.format("a-secret-of-this-test")
-    log = access_record.AccessLog()
-    ending = access_record.Ending("OK")
-    log.write("SearchImages", made_up, made_up, ending, access_record.Trail(), 0.1, 0.0)
+    call = Call("SearchImages", lambda _: None, Caller(made_up), library_told=made_up)
+    access_record.AccessLog().write([call])
     assert "a-secret" not in json.dumps(lines.last())
+    assert 1 == len(lines.found)
     message = logging.makeLogRecord({"msg": made_up, "name": "any"})
     assert "a-secret" not in json.loads(JsonFormatter().format(message))["message"]
 

@@ -1,10 +1,10 @@
-"""One RPC as the access log, the metrics and its spans tell of it once it has ended."""
+"""One RPC from its begin to its end: who called what, how it ended, and what it did meanwhile."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,16 +12,12 @@ import grpc
 from grpc_status import rpc_status
 
 from productsearch_service.call_context import NOBODY, Caller, Trail
-from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
     ServerDraining,
     ServerFault,
     ServiceError,
     UpstreamUnavailable,
-    blame_of,
 )
-from productsearch_service.redaction import redact_name
-from productsearch_service.rpc.access_record import AccessLog, Ending
 from productsearch_service.rpc.status import status_of
 
 # gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
@@ -32,6 +28,20 @@ _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 # (deploy/envoy/envoy.yaml, `retriable_headers`).
 _NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
 
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an RPC ended: its code, the reason of its error ("-": none), and who has to act."""
+
+    code: str
+    reason: str = "-"
+    blame: str = "none"
+    upstream_code: int = 0
+    log_id: int = 0
+
+
 OK: Final = Ending("OK")
 LEFT: Final = Ending("CANCELLED", blame="caller")
 CUT_OFF: Final = Ending("UNAVAILABLE", ServerDraining.reason, ServerDraining.blame)
@@ -39,16 +49,13 @@ CUT_OFF: Final = Ending("UNAVAILABLE", ServerDraining.reason, ServerDraining.bla
 NOT_THERE: Final = Ending("UNIMPLEMENTED", blame="caller")
 """The method is not there; gRPC has no more to say, so it is no reason of ours."""
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One RPC: who called what, how long ago, and what it did since."""
+    """One RPC; ``tell`` gets it once it has ended. Times are of the monotonic clock."""
 
     method: str
-    counters: RpcCounters
-    log: AccessLog
+    tell: Callable[[Call], None]
     caller: Caller = NOBODY
     library: str = ""
     """As metrics call it; empty until the library's name was read."""
@@ -56,10 +63,17 @@ class Call:
     trail: Trail = field(default_factory=Trail)
     headers: Sequence[tuple[str, str | bytes]] | None = None
     """Its metadata, if they were read before its caller is known: reading them takes time."""
+    ending: Ending = OK
     began_s: float = field(default_factory=time.monotonic)
+    ended_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return self.ended_s - self.began_s
 
     def failed(self, error: Exception) -> tuple[grpc.StatusCode, str, tuple[Any, ...]]:
-        """Count the RPC and return how it ends: with what the caller may know of ``error``."""
+        """End the RPC and return how: with what the caller may know of ``error``."""
         if not isinstance(error, ServiceError):
             # grpc would send the text of the exception to the caller.
             _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
@@ -76,38 +90,6 @@ class Call:
         return status.code, status.details or "", trailers
 
     def ended(self, ending: Ending) -> None:
-        """Have the RPC counted, logged and its spans made, with those of others."""
-        self.counters.batch.add(self._told, ending, time.monotonic(), time.time())
-
-    def _told(self, ending: Ending, ended_s: float, at_s: float) -> None:
-        """Tell of the RPC, which ended then by the monotonic clock and by the wall clock."""
-        seconds = ended_s - self.began_s
-        method, trail = self.method, self.trail
-        for (outcome, item_reason), count in tuple((trail.items or {}).items()):
-            self.counters.item(method, outcome, item_reason, count)
-        if ending is OK and (alike := trail.failed_alike()):
-            # On the wire the stream or batch is OK, and nothing of it was done.
-            ending = Ending("OK", alike, blame_of(alike))
-        reason = "" if ending.reason == "-" else ending.reason
-        self.counters.ended(
-            method, ending.code, reason, self.caller.label, self.library, seconds=seconds
-        )
-        if reason or ending is NOT_THERE:
-            self.counters.failed(
-                method, self.library, ending.reason, ending.blame, kept_away=trail.kept_away
-            )
-        self.log.write(method, self.library_told, self.caller.name, ending, trail, seconds, at_s)
-        # A stranger's word does not make spans: its calls would push those of others out.
-        if trail.trace is not None and self.caller is not NOBODY:
-            trail.trace.end(method, ending.code, self._attributes(ending), ended_s)
-
-    def _attributes(self, ending: Ending) -> dict[str, str | int]:
-        return {
-            "caller": redact_name(self.caller.name),
-            "library": redact_name(self.library_told),
-            "reason": ending.reason,
-            "blame": ending.blame,
-            "attempts": self.trail.attempts,
-            "log_id": str(ending.log_id or self.trail.log_id),  # it may have 64 bits
-            "bytes_in": self.trail.bytes_in,
-        }
+        """Note that the RPC ended now, and tell of it."""
+        self.ending, self.ended_s = ending, time.monotonic()
+        self.tell(self)

@@ -2,7 +2,7 @@
 
 This is for the methods of ProductSearch; health and reflection are only bounded (bystanders). A
 handler gets a CallContext in place of gRPC's own context. Metrics and access line are written
-together, in ``Call.ended``.
+together once it has ended (reports).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from productsearch_service.call_context import (
     end_unread,
     this_call,
 )
-from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
     FieldInvalid,
     ServerDraining,
@@ -34,10 +33,10 @@ from productsearch_service.errors import (
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import wire_format
-from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.call import CUT_OFF, LEFT, NOT_THERE, OK, Call
 from productsearch_service.rpc.refusals import wrong_request
+from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.streams import Stream
 from productsearch_service.traces import Trace, Tracer
 
@@ -62,9 +61,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
     admission: Admission
     identification: Identification
     policy: CurrentPolicy | None
-    counters: RpcCounters
+    reports: Reports
     receive_timeout_s: float = limits.RECEIVE_TIMEOUT_S
-    access_log: AccessLog = field(default_factory=AccessLog)
     tracer: Tracer | None = None
     _wrapped: dict[str, Handler] = field(default_factory=dict)
 
@@ -209,7 +207,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _call(self, method: str, grpc_context: Any) -> Call:
-        call = Call(method, self.counters, self.access_log)
+        call = Call(method, self.reports.add)
         if self.tracer is not None:
             call.headers = grpc_context.invocation_metadata()
             trace = self.tracer.begin(call.headers)
