@@ -182,11 +182,12 @@ def test_whoever_asks_sees_all_that_ended(
     with v1.connect(f"127.0.0.1:{running.port}") as channel:
         for ended in range(1, 2 * limits.TOLD_TOGETHER_MAX):
             v1.ProductSearchStub(channel).SearchImages(SEARCH)
-            if ended % 50 == 0:
+            if ended % 50 == 0:  # each time the calls till then are told of
                 assert ended == _value(running, "productsearch_caller_rpcs_total", **calls)
     running.stop()
     told = [each.getMessage() for each in caplog.records if each.name == access_record.NAME]
     assert ended == len("\n".join(told).splitlines())
+    assert len(told) <= ended / 10, "a record of logging for each call is its dearest part"
 
 
 def test_a_batch_is_bounded_and_nothing_in_it_is_lost(caplog: pytest.LogCaptureFixture) -> None:

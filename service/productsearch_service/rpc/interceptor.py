@@ -38,7 +38,7 @@ from productsearch_service.rpc.call import CUT_OFF, LEFT, NOT_THERE, OK, Call
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.streams import Stream
-from productsearch_service.traces import Trace, Tracer
+from productsearch_service.traces import Tracer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -210,10 +210,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         call = Call(method, self.reports.add)
         if self.tracer is not None:
             call.headers = grpc_context.invocation_metadata()
-            trace = self.tracer.begin(call.headers)
-            call.trail.trace_id = trace.trace_id
-            if isinstance(trace, Trace):
-                call.trail.trace = trace
+            call.trail.trace_id, call.trail.trace = self.tracer.begin(call.headers)
         return call
 
     def _begin(self, call: Call, grpc_context: Any) -> CallContext:
