@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import Metric
@@ -20,6 +20,8 @@ from prometheus_client.registry import Collector
 
 from productsearch_service import limits
 from productsearch_service.errors import RateLimited
+
+Item = TypeVar("Item")
 
 PREFIX: Final = "productsearch_"
 OTHER: Final = "other"
@@ -65,11 +67,11 @@ class Batch(Collector):
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Callable[[list[Any]], object], object]] = deque()
 
-    def add(self, work: Callable[..., None], *arguments: object) -> None:
-        """Do this soon; at once where no event loop runs."""
-        self._waiting.append((work, arguments))
+    def add(self, work: Callable[[list[Item]], object], item: Item) -> None:
+        """Do ``work`` with this item and others soon; at once where no event loop runs."""
+        self._waiting.append((work, item))
         count = len(self._waiting)
         if count == 1:
             try:
@@ -81,15 +83,18 @@ class Batch(Collector):
 
     def carry_out(self) -> None:
         """Do all that waits."""
+        items_of: defaultdict[Callable[[list[Any]], object], list[object]] = defaultdict(list)
         while True:
             try:
-                work, arguments = self._waiting.popleft()
+                work, item = self._waiting.popleft()
             except IndexError:
-                return
+                break
+            items_of[work].append(item)
+        for work, items in items_of.items():
             try:
-                work(*arguments)
+                work(items)
             except Exception:  # noqa: BLE001 - logged; the rest is done all the same
-                _log.exception("counting or logging a call failed in an unforeseen way")
+                _log.exception("counting or logging calls failed in an unforeseen way")
 
     def collect(self) -> Iterable[Metric]:
         """Return no metrics, and have those of the counters complete."""
@@ -111,25 +116,31 @@ class RpcCounters:
             registry=registry,
             buckets=_CALL_BUCKETS_S,
         )
-        self._calls = cache(lambda method, code: calls.labels(_RPC_SERVICE + method, code))
         labels = ("method", "library", "reason", "blame", "sent")
         told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
         self._errors = _counter(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
         self._items = _counter(registry, "items", told, "method", "outcome", "reason")
         says = "RPCs that ended."
-        self._by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
+        by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
         self._callers = Callers()
+        self._of_call = cache(
+            lambda method, code, caller, library: (
+                calls.labels(_RPC_SERVICE + method, code).observe,
+                by_caller(caller, library, code).inc,
+            )
+        )
         self._old = OldRpcCounters(registry) if old_names else None
 
     def ended(
         self, method: str, code: str, reason: str, caller: str, library: str, *, seconds: float
     ) -> None:
-        """Count an RPC that ended with ``code``, and with the reason of its error if any."""
-        self._calls(method, code).observe(seconds)
-        self._by_caller(self._callers.label(caller), library, code).inc()
+        """Count an RPC that ended with ``code``; ``reason`` of its error, or "-"."""
+        observe, count = self._of_call(method, code, self._callers.label(caller), library)
+        observe(seconds)
+        count()
         if self._old is not None:
-            self._old.ended(method, code, reason, seconds)
+            self._old.ended(method, code, "" if reason == "-" else reason, seconds)
 
     def failed(
         self, method: str, library: str, reason: str, blame: str, *, kept_away: bool
@@ -174,6 +185,13 @@ class Callers:
         return name
 
 
+class _Post(NamedTuple):
+    method: str
+    outcome: str
+    caller: str
+    seconds: float
+
+
 class LibraryCounters:
     """What one library's upstream was asked, and how that went."""
 
@@ -190,17 +208,22 @@ class LibraryCounters:
 
         ``caller``: where no quota is set here, the upstream itself gives slots and refuses them.
         """
-        self._families.batch.add(self._post, method, outcome, seconds, caller)
+        self._families.batch.add(self._posted, _Post(method, outcome, caller, seconds))
 
-    def _post(self, method: str, outcome: str, seconds: float, caller: str) -> None:
-        self._families.posts(self._library, method, outcome).inc()
-        self._families.seconds(self._library, method, outcome).inc(seconds)
-        if caller:
-            self._slot(caller, refused=outcome == RateLimited.reason)
+    def _posted(self, posts: list[_Post]) -> None:
+        alike: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for method, outcome, caller, seconds in posts:
+            alike[method, outcome, caller].append(seconds)
+        for (method, outcome, caller), seconds_each in alike.items():
+            count = len(seconds_each)
+            self._families.posts(self._library, method, outcome).inc(count)
+            self._families.seconds(self._library, method, outcome).inc(sum(seconds_each))
+            if caller:
+                self._slot(caller, count, refused=outcome == RateLimited.reason)
 
-    def _slot(self, caller: str, *, refused: bool) -> None:
+    def _slot(self, caller: str, count: int, *, refused: bool) -> None:
         label = self._families.callers.label(caller)
-        self._families.slots(self._library, label, "refused" if refused else "given").inc()
+        self._families.slots(self._library, label, "refused" if refused else "given").inc(count)
 
     def retry(self) -> None:
         """Count an attempt that was not its call's first."""
@@ -216,13 +239,14 @@ class LibraryCounters:
 
     def paced(self, waited_s: float, caller: str, *, refused: bool) -> None:
         """Count a wait for a slot of the quota, and whether it ended without one."""
-        self._families.batch.add(self._paced, waited_s, caller, refused)
+        self._families.batch.add(self._paced, (waited_s, caller, refused))
 
-    def _paced(self, waited_s: float, caller: str, refused: bool) -> None:
-        self._waits.observe(waited_s)
-        self._slot(caller, refused=refused)
-        if refused:
-            self._refusals.inc()
+    def _paced(self, waits: list[tuple[float, str, bool]]) -> None:
+        for waited_s, caller, refused in waits:
+            self._waits.observe(waited_s)
+            self._slot(caller, 1, refused=refused)
+            if refused:
+                self._refusals.inc()
 
 
 class Counters:

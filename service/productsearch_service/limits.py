@@ -165,9 +165,9 @@ LOG_CHARS_WAITING_MAX: Final = 4_000_000
 """Of lines that wait to be written to the log; further ones are lost, and counted."""
 LOG_FLUSH_S: Final = 1.0
 """How long the end of the process waits for them."""
-TOLD_WITHIN_S: Final = 0.02
+TOLD_WITHIN_S: Final = 0.05
 """How long a call that has ended waits to be counted and logged with others."""
-TOLD_TOGETHER_MAX: Final = 64
+TOLD_TOGETHER_MAX: Final = 128
 """So many are enough: counting and logging them holds up the event loop for about a millisecond."""
 AUDIT_WAITING_MAX: Final = 100_000
 """Writes that wait for their line of the audit stream; further ones are lost, and counted."""

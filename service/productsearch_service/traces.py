@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from productsearch_service import limits
 
@@ -20,6 +20,8 @@ _FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _VERSION: Final = "00"
 _NO_VERSION: Final = "ff"
 _SAMPLED: Final = 1
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,6 @@ class Part:
     ended_s: float
     span_id: int
     outcome: str = ""
-
-
-@dataclass(slots=True)
-class Unrecorded:
-    """The trace of an RPC that is not recorded: its name joins lines, and nothing is kept of it."""
-
-    trace_id: str
-    parent_id: int = 0
-    recorded: ClassVar[bool] = False
 
 
 class Trace:
@@ -59,7 +52,6 @@ class Trace:
         "span_id",
         "trace_id",
     )
-    recorded: ClassVar[bool] = True
 
     def __init__(self, trace_id: str, parent_id: int, export: Callable[[Trace], None]) -> None:
         """``trace_id``: 32 hexadecimal digits. ``parent_id``: the caller's span; 0: none."""
@@ -100,20 +92,24 @@ class Tracer:
     share: float
     export: Callable[[Trace], None]
 
-    def begin(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Trace | Unrecorded:
-        """Return the trace of an RPC that has begun, from its metadata."""
+    def begin(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> tuple[str, Trace | None]:
+        """Return the id of an RPC's trace, by its metadata, and the trace if it is recorded.
+
+        The id alone joins lines, and costs an RPC that is not recorded nothing else.
+        """
         for name, value in metadata or ():
             if name == HEADER and isinstance(value, str) and (found := _FORM.fullmatch(value)):
                 version, trace_id, parent_id, flags, more = found.groups()
                 known = version != _NO_VERSION and not (version == _VERSION and more)
-                if known and int(trace_id, 16) and int(parent_id, 16):
-                    if int(flags, 16) & _SAMPLED:
-                        return Trace(trace_id, int(parent_id, 16), self.export)
-                    return Unrecorded(trace_id, int(parent_id, 16))
+                if known and trace_id != _NO_TRACE and parent_id != _NO_SPAN:
+                    recorded = int(flags, 16) & _SAMPLED
+                    return trace_id, (
+                        Trace(trace_id, int(parent_id, 16), self.export) if recorded else None
+                    )
         trace_id = f"{random.getrandbits(128) or 1:032x}"
         if random.random() < self.share:  # noqa: S311 - no secret
-            return Trace(trace_id, 0, self.export)
-        return Unrecorded(trace_id)
+            return trace_id, Trace(trace_id, 0, self.export)
+        return trace_id, None
 
 
 def new_span() -> int:

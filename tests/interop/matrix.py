@@ -166,7 +166,7 @@ def _bulk_seconds() -> Iterator[dict[str, float]]:
 
     class Reader(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if line := _ACCESS_LINE.search(record.getMessage()):
+            for line in _ACCESS_LINE.finditer(record.getMessage()):
                 seconds[line[1]] = float(line[2]) / 1000
 
     access, reader = logging.getLogger("productsearch.access"), Reader()

@@ -9,7 +9,7 @@ SERVICE = Path(__file__).resolve().parents[2] / "service/productsearch_service"
 WALL = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 ALLOWED = {
     "library/audited.py": "when a write was done",
-    "rpc/interceptor.py": "when a call ended",
+    "rpc/access_record.py": "when a call ended",
     "server/compose.py": "the dates of certificates",
     "server/concerns.py": "the dates of certificates",
     "server/doctor/callers.py": "the dates of certificates",

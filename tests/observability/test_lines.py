@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
 from productsearch import v1
+from productsearch_service import limits
+from productsearch_service.call_context import Caller
+from productsearch_service.counters import CALL_DURATION
 from productsearch_service.observability.logs import JsonFormatter, RedactingFormatter
 from productsearch_service.redaction import register_secret
 from productsearch_service.rpc import access_record
+from productsearch_service.rpc.call import Call
+from productsearch_service.rpc.interceptor import SERVICE
 from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, error
@@ -35,10 +40,10 @@ class Lines(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = JsonFormatter().format(record)
-        assert "\n" not in line
-        self.found.append(json.loads(line))
-        self.told.append(RedactingFormatter().format(record))
+        lines = JsonFormatter().format(record).split("\n")
+        self.found += map(json.loads, lines)
+        self.told += RedactingFormatter().format(record).split("\n")
+        assert len(self.found) == len(self.told)
 
     def last(self, count: int = 1) -> dict[str, Any]:
         """Return the last line, once there are ``count``; it may come after the answer."""
@@ -63,7 +68,7 @@ def _registry(server: Server) -> CollectorRegistry:
 
 
 def _count(server: Server, name: str, **labels: str) -> float:
-    told = {"library": "default", **labels} if name == "errors" else labels
+    told = {"library": "default"} | labels if name == "errors" else labels
     return _registry(server).get_sample_value(f"productsearch_{name}_total", told) or 0.0
 
 
@@ -71,7 +76,7 @@ def test_a_success_carries_the_upstreams_log_id(
     server: ServerFactory, upstream: FakeUpstream, lines: Lines
 ) -> None:
     """The line joins with the upstream's own, and has attempts, waits and bytes."""
-    upstream.then("search", error(216630))
+    upstream.then("search", error(18))  # at least so long is waited before the next attempt
     upstream.always("search", {"log_id": 4711, "result": [], "has_more": False})
     with v1.connect(f"127.0.0.1:{server().port}") as channel:
         v1.ProductSearchStub(channel).SearchImages(SEARCH)
@@ -214,9 +219,65 @@ def test_what_callers_make_up_forges_no_line_and_tells_no_secret(around: str, li
     """Quotes, backslashes, line ends and a secret: one JSON object, without the secret."""
     register_secret("a-secret-of-this-test")
     made_up = around.format("a-secret-of-this-test")
-    log = access_record.AccessLog()
-    ending = access_record.Ending("OK")
-    log.write("SearchImages", made_up, made_up, ending, access_record.Trail(), 0.1, 0.0)
+    call = Call("SearchImages", lambda _: None, Caller(made_up), library_told=made_up)
+    access_record.AccessLog().write([call])
     assert "a-secret" not in json.dumps(lines.last())
+    assert 1 == len(lines.found)
     message = logging.makeLogRecord({"msg": made_up, "name": "any"})
     assert "a-secret" not in json.loads(JsonFormatter().format(message))["message"]
+
+
+@pytest.mark.parametrize("path", [f"{SERVICE}Explode", "/somebody.elses.v7.Service/Call", "/x"])
+def test_a_method_that_is_not_there_leaves_a_line(
+    path: str, server: ServerFactory, lines: Lines
+) -> None:
+    """Under one name, whatever a caller makes up; it and the metrics blame the caller."""
+    facade = server(access_log_successes=0)
+    for _ in range(2):
+        assert grpc.StatusCode.UNIMPLEMENTED is _refused(facade.port, path, b"")
+    line = lines.last(2)
+    told = tuple(line[name] for name in ("rpc", "caller", "code", "reason", "blame"))
+    assert ("_OTHER", "127.0.0.1", "UNIMPLEMENTED", "-", "caller") == told
+    labels = {"method": "_OTHER", "reason": "-", "blame": "caller", "sent": "yes"}
+    assert 2 == _count(facade, "errors", **labels, library="")
+    labels = {"rpc_method": f"{SERVICE[1:]}_OTHER", "rpc_status_code": "UNIMPLEMENTED"}
+    assert 2 == _registry(facade).get_sample_value(f"{CALL_DURATION}_count", labels)
+
+
+@pytest.mark.parametrize("path", ["SearchImages", "BulkAddImages"])
+@pytest.mark.parametrize(
+    ("content", "options", "told", "line"),
+    [
+        (b"\xff\xff", {}, "INVALID_ARGUMENT", ("INVALID_ARGUMENT", "FIELD_INVALID")),
+        (bytes(limits.RECEIVE_BYTES_MAX + 1), {}, "RESOURCE_EXHAUSTED", None),
+        (bytes(100_000), {"compression": grpc.Compression.Gzip}, "UNIMPLEMENTED", None),
+        (b"", {"metadata": (("x-long", "x" * 30_000),)}, "RESOURCE_EXHAUSTED", None),
+    ],
+    ids=["malformed", "too large", "compressed", "long metadata"],
+)
+def test_what_grpc_itself_refuses_leaves_a_line_that_blames_the_caller(
+    path: str,
+    content: bytes,
+    options: dict[str, Any],
+    told: str,
+    line: tuple[str, str] | None,
+    server: ServerFactory,
+    lines: Lines,
+) -> None:
+    """GRPC tells the caller why; where it does not tell us, the line is of a call that was left."""
+    facade = server(access_log_successes=0)
+    assert told == _refused(facade.port, SERVICE + path, content, **options).name
+    found = lines.last()
+    assert (path, "caller") == (found["rpc"], found["blame"])
+    unread = [("CANCELLED", "-"), ("INVALID_ARGUMENT", "FIELD_INVALID")]
+    assert (found["code"], found["reason"]) in ([line] if line is not None else unread)
+
+
+def _refused(port: int, path: str, content: bytes, **options: Any) -> grpc.StatusCode:
+    """Make a call of raw bytes and return the code with which it fails."""
+    unbounded = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=unbounded) as channel:
+        call = channel.stream_stream(path)(iter([content]), timeout=20, **options)
+        with pytest.raises(grpc.RpcError):
+            list(call)
+        return cast("grpc.StatusCode", call.code())

@@ -36,10 +36,11 @@ class AccessLog(logging.Handler):
         self._logger.setLevel(self._before)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
-        line = dict(word.split("=", 1) for word in record.getMessage().split())
-        if line["reason"] != AT_ITS_BOUND[1]:
-            self._seconds[line["library"]].append(float(line["ms"]) / 1000)
+        """Take lines."""
+        for told in record.getMessage().splitlines():
+            line = dict(word.split("=", 1) for word in told.split())
+            if line["reason"] != AT_ITS_BOUND[1]:
+                self._seconds[line["library"]].append(float(line["ms"]) / 1000)
 
     def hung(self, lines_due: Mapping[str, int], at_most_s: float) -> int:
         """Return how many libraries' last RPC took longer than that, or still does.

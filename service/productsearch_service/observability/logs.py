@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from typing import Final
 
 from productsearch_service import audit, limits
@@ -23,24 +24,29 @@ _KEPT_S: Final = 0.01
 """How long a line waits for others; what a process that is killed may lose."""
 _WHATEVER_THE_LEVEL: Final = (access_record.NAME, audit.__name__)
 """Lines of calls, which have a setting of their own, and the digests of the audit stream."""
+_TIMES: Final = "%Y-%m-%dT%H:%M:%S%z"
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class RedactingFormatter(logging.Formatter):
     """Formats a record, its traceback too, and masks the secrets in the whole text."""
 
-    _second, _time = 0, ""
+    _second, _time = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, AccessRecord):
+            return record.as_text(self._at)
         if record.exc_info or record.exc_text or record.stack_info:
             return redact(super().format(record))
         told = f"{record.levelname} {record.name} {record.getMessage()}"
-        return redact(f"{self.formatTime(record, self.datefmt)} {told}")
+        return redact(f"{self._at(record.created)} {told}")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        """Return the time, to the second: many lines in a row have the same."""
-        if int(record.created) != self._second:
-            self._second, self._time = int(record.created), super().formatTime(record, datefmt)
+    def _at(self, at_s: float) -> str:
+        """Return a time of the wall clock, to the second: many lines in a row have the same."""
+        second = int(at_s)
+        if second != self._second:
+            self._second = second
+            self._time = time.strftime(self.datefmt or _TIMES, self.converter(at_s))
         return self._time
 
 
@@ -73,7 +79,7 @@ class BatchingHandler(logging.Handler):
             line = f"{record.levelname} {record.name} a message of this module cannot be formatted"
         with self._changed:
             if self._chars + len(line) > limits.LOG_CHARS_WAITING_MAX:
-                self._lost += 1
+                self._lost += _count(line)
                 return
             self._lines.append(line)
             self._chars += len(line)
@@ -107,7 +113,7 @@ class BatchingHandler(logging.Handler):
                 lines.insert(0, self._told_lost(lost))
             if lines and not self._is_written("\n".join(lines) + "\n"):
                 with self._changed:
-                    self._lost += lost + len(lines) - bool(lost)
+                    self._lost += lost + _count(*lines) - bool(lost)
 
     def _is_written(self, text: str) -> bool:
         try:
@@ -123,6 +129,11 @@ class BatchingHandler(logging.Handler):
         return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, told, (lost,), None))
 
 
+def _count(*texts: str) -> int:
+    """Return the lines of texts; those of calls come together."""
+    return sum(text.count("\n") + 1 for text in texts)
+
+
 class JsonFormatter(RedactingFormatter):
     """Formats a record as one JSON object in a line; an RPC's fields are members of it.
 
@@ -131,10 +142,9 @@ class JsonFormatter(RedactingFormatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        at = self.formatTime(record, self.datefmt)
         if isinstance(record, AccessRecord):
-            return record.as_json(at)
-        line = {"time": at, "level": record.levelname, "logger": record.name}
+            return record.as_json(self._at)
+        line = {"time": self._at(record.created), "level": record.levelname, "logger": record.name}
         line["message"] = redact(record.getMessage())
         if record.exc_info:
             line["traceback"] = redact(self.formatException(record.exc_info))
@@ -150,9 +160,7 @@ def install(level: str, form: str = "auto") -> None:
     handler = BatchingHandler()
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     kind = RedactingFormatter if as_text else JsonFormatter
-    handler.setFormatter(
-        kind("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    )
+    handler.setFormatter(kind("%(asctime)s %(levelname)s %(name)s %(message)s", _TIMES))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _WHATEVER_THE_LEVEL:
         logging.getLogger(name).setLevel(min(logging.INFO, logging.getLogger().level))

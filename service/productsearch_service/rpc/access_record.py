@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from json.encoder import encode_basestring
@@ -16,62 +18,83 @@ from typing import Final
 
 from productsearch_service.call_context import Trail
 from productsearch_service.redaction import redact_name
+from productsearch_service.rpc.call import OK, Call
 
 NAME: Final = "productsearch.access"
 _LOGGER: Final = logging.getLogger(NAME)
 _HEAD: Final = ("time", "level", "logger")
-_TEMPLATE: Final = logging.makeLogRecord(
-    {"name": NAME, "levelno": logging.INFO, "levelname": "INFO"}
-).__dict__
 _VERSION: Final = version("productsearch-service")
+_NO_WAITS: Final = '"place_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
 
 
 class AccessRecord(logging.LogRecord):
-    """A record from a template: the usual one looks for file, thread and process of each RPC."""
+    """The lines of RPCs that are told of together: a record for each would cost more than its line.
 
-    def __init__(
-        self,
-        rpc: str,
-        library: str,
-        caller: str,
-        ending: Ending,
-        trail: Trail,
-        seconds: float,
-        at_s: float,
-    ) -> None:
-        """``at_s``: when it ended, by the wall clock."""
-        self.__dict__.update(_TEMPLATE)
-        self.created = at_s
-        self.rpc, self.library, self.caller = rpc, library, caller
-        self.ending, self.trail, self.seconds = ending, trail, seconds
+    Each call's line has the time of its own end.
+    """
 
-    def as_json(self, at: str) -> str:
-        """Return the line at the time ``at``; secrets in names are masked.
+    def __init__(self, calls: Sequence[Call]) -> None:
+        super().__init__(NAME, logging.INFO, "", 0, "", (), None)
+        self._calls = calls
+        self._shift_s = time.time() - time.monotonic()
 
-        Written out, as only two members need an escape: this is done for each call.
-        """
-        ending, trail = self.ending, self.trail
-        return (
-            f'{{"time":"{at}","level":"INFO","logger":"{NAME}","rpc":"{self.rpc}",'
-            f'"library":{encode_basestring(redact_name(self.library))},'
-            f'"caller":{encode_basestring(redact_name(self.caller))},"code":"{ending.code}",'
-            f'"reason":"{ending.reason}","blame":"{ending.blame}",'
-            f'"upstream_code":{ending.upstream_code or trail.upstream_code},'
-            f'"log_id":{ending.log_id or trail.log_id},"ms":{self.seconds * 1000:.1f},'
-            f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
-            f'"token_ms":{trail.token_s * 1000:.1f},"retry_ms":{trail.retry_s * 1000:.1f},'
-            f'"upstream_ms":{trail.upstream_s * 1000:.1f},'
-            f'"upstream_outcome":"{trail.upstream_outcome}",'
-            f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
-            f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
-            f'"items":"{_items(trail) if trail.items else "-"}",'
-            f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'
-        )
+    def as_json(self, time_of: Callable[[float], str]) -> str:
+        """Return a line for each call; ``time_of`` writes seconds of the wall clock."""
+        return "\n".join(self._lines(time_of))
+
+    def as_text(self, time_of: Callable[[float], str]) -> str:
+        """Return the same in words, as lines of a log at a terminal."""
+        told = map(json.loads, self._lines(time_of))
+        return "\n".join(f"{it['time']} INFO {NAME} {_words(it)}" for it in told)
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name
-        """Return the fields as words, for people."""
-        fields = json.loads(self.as_json(""))
-        return " ".join(f"{name}={fields[name]}" for name in fields if name not in _HEAD)
+        """Return the fields as words, a line for each call."""
+        return "\n".join(_words(json.loads(line)) for line in self._lines(lambda _: ""))
+
+    def _lines(self, time_of: Callable[[float], str]) -> Iterator[str]:
+        return (_as_json(call, time_of(call.ended_s + self._shift_s)) for call in self._calls)
+
+
+def _words(fields: dict[str, object]) -> str:
+    told = {name: str(value) for name, value in fields.items() if name not in _HEAD}
+    return " ".join(
+        f"{name}={value if value.isprintable() else encode_basestring(value)}"
+        for name, value in told.items()
+    )
+
+
+def _as_json(call: Call, at: str) -> str:
+    """Return the line of a call that ended at the time ``at``; secrets in names are masked.
+
+    Written out, as only two members need an escape: this is done for each call.
+    """
+    ending, trail = call.ending, call.trail
+    return (
+        f'{{"time":"{at}","level":"INFO","logger":"{NAME}","rpc":"{call.method}",'
+        f'"library":{_name(call.library_told)},"caller":{_name(call.caller.name)},'
+        f'"code":"{ending.code}","reason":"{ending.reason}","blame":"{ending.blame}",'
+        f'"upstream_code":{ending.upstream_code or trail.upstream_code},'
+        f'"log_id":{ending.log_id or trail.log_id},"ms":{call.seconds * 1000:.1f},'
+        f'{_waits(trail)},"upstream_ms":{trail.upstream_s * 1000:.1f},'
+        f'"upstream_outcome":"{trail.upstream_outcome}",'
+        f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
+        f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
+        f'"items":"{_items(trail) if trail.items else "-"}",'
+        f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'
+    )
+
+
+def _name(name: str) -> str:
+    return encode_basestring(redact_name(name))
+
+
+def _waits(trail: Trail) -> str:
+    if not (trail.place_s or trail.quota_s or trail.token_s or trail.retry_s):
+        return _NO_WAITS
+    return (
+        f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
+        f'"token_ms":{trail.token_s * 1000:.1f},"retry_ms":{trail.retry_s * 1000:.1f}'
+    )
 
 
 def _items(trail: Trail) -> str:
@@ -82,36 +105,19 @@ def _items(trail: Trail) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How an RPC ended: its code, the reason of its error ("-": none), and who has to act."""
-
-    code: str
-    reason: str = "-"
-    blame: str = "none"
-    upstream_code: int = 0
-    log_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class AccessLog:
     """Writes the lines: each error, and of the successes the share ``successes`` (0 to 1)."""
 
     successes: float = 1.0
 
-    def write(
-        self,
-        rpc: str,
-        library: str,
-        caller: str,
-        ending: Ending,
-        trail: Trail,
-        seconds: float,
-        at_s: float,
-    ) -> None:
-        """Log one RPC that took ``seconds`` and ended ``at_s``, by the wall clock."""
+    def write(self, calls: list[Call]) -> None:
+        """Log calls that have ended."""
         if not _LOGGER.isEnabledFor(logging.INFO):
             return
-        sampled = self.successes < 1 and ending.reason == "-" and ending.code == "OK"
-        if sampled and random.random() >= self.successes:  # noqa: S311 - no secret
-            return
-        _LOGGER.handle(AccessRecord(rpc, library, caller, ending, trail, seconds, at_s))
+        if self.successes < 1:
+            calls = [each for each in calls if each.ending is not OK or self._is_drawn()]
+        if calls:
+            _LOGGER.handle(AccessRecord(calls))
+
+    def _is_drawn(self) -> bool:
+        return random.random() < self.successes  # noqa: S311 - no secret

@@ -2,53 +2,43 @@
 
 This is for the methods of ProductSearch; health and reflection are only bounded (bystanders). A
 handler gets a CallContext in place of gRPC's own context. Metrics and access line are written
-together, in ``_Call.ended``.
+together once it has ended (reports).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from grpc_status import rpc_status
 
 from productsearch_service import limits
 from productsearch_service.call_context import (
-    NOBODY,
     CallContext,
     Caller,
-    Trail,
     end_unread,
     this_call,
 )
-from productsearch_service.counters import RpcCounters
 from productsearch_service.errors import (
     FieldInvalid,
     ServerDraining,
-    ServerFault,
     ServiceError,
-    UpstreamUnavailable,
-    blame_of,
     quoted,
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification
 from productsearch_service.library.library import Libraries
-from productsearch_service.redaction import redact_name
 from productsearch_service.rpc import wire_format
-from productsearch_service.rpc.access_record import AccessLog, Ending
 from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc.call import CUT_OFF, LEFT, NOT_THERE, OK, Call
 from productsearch_service.rpc.refusals import wrong_request
-from productsearch_service.rpc.status import status_of
+from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.streams import Stream
-from productsearch_service.traces import Trace, Tracer
+from productsearch_service.traces import Tracer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decoder = Callable[[bytes], Any]
@@ -56,23 +46,11 @@ Encoder = Callable[[Any], bytes]
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
 
-# gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
-# nine times: a negative push-back tells the client's retry policy to leave it.
-_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
-
-# Nothing of the call was begun: a proxy may send it to another replica, an add too
-# (deploy/envoy/envoy.yaml, `retriable_headers`).
-_NOT_BEGUN: Final = ("productsearch-not-begun", "draining")
-
+_OTHER: Final = "_OTHER"
+"""What OpenTelemetry calls a method that is not there, whatever name a caller made up."""
 _STORES_IMAGES: Final = "AddImage"
 _DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": wire_format.batch_delete}
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
-_OK: Final = Ending("OK")
-_LEFT: Final = Ending("CANCELLED", blame="caller")
-_CUT_OFF: Final = Ending("UNAVAILABLE", ServerDraining.reason, ServerDraining.blame)
-"""By the end of the replica, in gRPC's own words."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -83,9 +61,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
     admission: Admission
     identification: Identification
     policy: CurrentPolicy | None
-    counters: RpcCounters
+    reports: Reports
     receive_timeout_s: float = limits.RECEIVE_TIMEOUT_S
-    access_log: AccessLog = field(default_factory=AccessLog)
     tracer: Tracer | None = None
     _wrapped: dict[str, Handler] = field(default_factory=dict)
 
@@ -99,14 +76,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if path in self._wrapped:
             return self._wrapped[path]
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        if handler is None:  # not kept: there are as many names as callers make up
+            return grpc.stream_stream_rpc_method_handler(cast("Any", self._not_there), None, None)
         if path.startswith(SERVICE):
             wrapped = self._wrap(path.removeprefix(SERVICE), handler)
         else:
             wrapped = self.admission.bystanders.wrap(handler)
         self._wrapped[path] = wrapped
         return wrapped
+
+    async def _not_there(self, _: AsyncIterator[bytes], grpc_context: Any) -> None:
+        """Refuse a call of a method that nobody has, in gRPC's own words, and tell of it."""
+        call = self._call(_OTHER, grpc_context)
+        with suppress(ServiceError):
+            call.caller = self.identification.caller(grpc_context, call.headers)
+        call.ended(NOT_THERE)
+        end_unread(self.receive_timeout_s)
+        await grpc_context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
     def _wrap(self, method: str, handler: Any) -> Handler:
         decode = _DECODERS.get(method) or partial(
@@ -129,7 +115,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         decode: Decoder,
         encode: Encoder,
     ) -> Callable[..., Awaitable[bytes]]:
-        async def answered(call: _Call, grpc_context: Any) -> bytes:
+        async def answered(call: Call, grpc_context: Any) -> bytes:
             context = self._begin(call, grpc_context)
             context.deadline.require()
             content = await self.admission.messages.receive(
@@ -159,12 +145,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 answer = await answered(call, grpc_context)
             except asyncio.CancelledError:
-                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
+                call.ended(CUT_OFF if self.admission.is_cut_off() else LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
             else:
-                call.ended(_OK)
+                call.ended(OK)
                 return answer
             finally:
                 end_unread(self.receive_timeout_s)
@@ -202,14 +188,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
                         yield content
                         stream.answered()
             except (asyncio.CancelledError, GeneratorExit):
-                call.ended(_CUT_OFF if self.admission.is_cut_off() else _LEFT)
+                call.ended(CUT_OFF if self.admission.is_cut_off() else LEFT)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
                 ending = call.failed(error)
                 if isinstance(error, ServerDraining):
                     await _until_read()
             else:
-                call.ended(_OK)
+                call.ended(OK)
                 end_unread(self.receive_timeout_s)
                 return
             finally:
@@ -220,17 +206,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         return wrapped
 
-    def _call(self, method: str, grpc_context: Any) -> _Call:
-        call = _Call(method, self.counters, self.access_log)
+    def _call(self, method: str, grpc_context: Any) -> Call:
+        call = Call(method, self.reports.add)
         if self.tracer is not None:
             call.headers = grpc_context.invocation_metadata()
-            trace = self.tracer.begin(call.headers)
-            call.trail.trace_id = trace.trace_id
-            if isinstance(trace, Trace):
-                call.trail.trace = trace
+            call.trail.trace_id, call.trail.trace = self.tracer.begin(call.headers)
         return call
 
-    def _begin(self, call: _Call, grpc_context: Any) -> CallContext:
+    def _begin(self, call: Call, grpc_context: Any) -> CallContext:
         self.admission.check()
         call.caller = self.identification.caller(grpc_context, call.headers)
         call.headers = None
@@ -238,7 +221,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self.policy.value.check(call.caller.name, call.method)
         return CallContext.begin(call.caller, grpc_context.time_remaining(), call.trail)
 
-    def _allow(self, call: _Call, library: str) -> None:
+    def _allow(self, call: Call, library: str) -> None:
         name = self.libraries.name(library)
         call.library = self.libraries.label(name)
         call.library_told = name if call.library == name else quoted(name)
@@ -246,12 +229,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self.policy.value.check(call.caller.name, call.method, name)
         self.libraries.require(library, lambda each: self._may_use(call, each))
 
-    def _may_use(self, call: _Call, library: str) -> bool:
+    def _may_use(self, call: Call, library: str) -> bool:
         policy = self.policy.value if self.policy is not None else None
         return policy is None or policy.explain(call.caller.name, call.method, library).allowed
 
     async def _allowed(
-        self, call: _Call, grpc_context: Any, stream: Stream, decode: Decoder
+        self, call: Call, grpc_context: Any, stream: Stream, decode: Decoder
     ) -> AsyncIterator[tuple[Any, int]]:
         """Yield a stream's messages and their bytes; check the first one's library before that.
 
@@ -298,74 +281,3 @@ def _decoded(decode: Decoder, content: bytes) -> Any:
 
 def _no_message() -> FieldInvalid:
     return wrong_request("not a message of this method; send what its generated client makes")
-
-
-class _Call:
-    """One RPC as the access log and the metrics tell of it."""
-
-    def __init__(self, method: str, counters: RpcCounters, log: AccessLog) -> None:
-        self.method = method
-        self.caller: Caller = NOBODY
-        self.library = ""
-        """As metrics call it; empty until the library's name was read."""
-        self.library_told = ""
-        self.trail = Trail()
-        self.headers: Sequence[tuple[str, str | bytes]] | None = None
-        """Its metadata, if they were read before its caller is known: reading them takes time."""
-        self._counters = counters
-        self._log = log
-        self._began_s = time.monotonic()
-
-    def failed(self, error: Exception) -> tuple[grpc.StatusCode, str, tuple[Any, ...]]:
-        """Count the RPC and return how it ends: with what the caller may know of ``error``."""
-        if not isinstance(error, ServiceError):
-            # grpc would send the text of the exception to the caller.
-            _log.error("%s failed in an unforeseen way", self.method, exc_info=error)
-            error = ServerFault("the service failed; its log says why")
-        status = rpc_status.to_status(status_of(error))
-        words = error.upstream
-        told = (words.code, words.log_id) if words is not None else ()
-        self.ended(Ending(status.code.name, error.reason, error.blame, *told))
-        trailers = tuple(status.trailing_metadata or ())
-        if isinstance(error, UpstreamUnavailable):
-            trailers += (_NO_RETRY,)
-        if isinstance(error, ServerDraining):
-            trailers += (_NOT_BEGUN,)
-        return status.code, status.details or "", trailers
-
-    def ended(self, ending: Ending) -> None:
-        """Have the RPC counted, logged and its spans made, with those of others."""
-        self._counters.batch.add(self._told, ending, time.monotonic(), time.time())
-
-    def _told(self, ending: Ending, ended_s: float, at_s: float) -> None:
-        """Tell of the RPC, which ended then by the monotonic clock and by the wall clock."""
-        seconds = ended_s - self._began_s
-        method, trail = self.method, self.trail
-        for (outcome, item_reason), count in tuple((trail.items or {}).items()):
-            self._counters.item(method, outcome, item_reason, count)
-        if ending is _OK and (alike := trail.failed_alike()):
-            # On the wire the stream or batch is OK, and nothing of it was done.
-            ending = Ending("OK", alike, blame_of(alike))
-        reason = "" if ending.reason == "-" else ending.reason
-        self._counters.ended(
-            method, ending.code, reason, self.caller.label, self.library, seconds=seconds
-        )
-        if reason:
-            self._counters.failed(
-                method, self.library, reason, ending.blame, kept_away=trail.kept_away
-            )
-        self._log.write(method, self.library_told, self.caller.name, ending, trail, seconds, at_s)
-        # A stranger's word does not make spans: its calls would push those of others out.
-        if trail.trace is not None and self.caller is not NOBODY:
-            trail.trace.end(method, ending.code, self._attributes(ending), ended_s)
-
-    def _attributes(self, ending: Ending) -> dict[str, str | int]:
-        return {
-            "caller": redact_name(self.caller.name),
-            "library": redact_name(self.library_told),
-            "reason": ending.reason,
-            "blame": ending.blame,
-            "attempts": self.trail.attempts,
-            "log_id": str(ending.log_id or self.trail.log_id),  # it may have 64 bits
-            "bytes_in": self.trail.bytes_in,
-        }

@@ -27,6 +27,7 @@ from productsearch_service.observability.readiness import Readiness
 from productsearch_service.rpc.access_record import AccessLog
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
+from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.servicer import Servicer
 from productsearch_service.server.certificates import (
     CertificateFiles,
@@ -185,9 +186,8 @@ class Server:
             self._admission,
             identification,
             self._policy,
-            self._counters.rpcs,
+            Reports(self._counters.rpcs, AccessLog(settings.access_log_successes)),
             settings.receive_timeout_s,
-            AccessLog(settings.access_log_successes),
             Tracer(settings.traces_share, self._spans.export) if self._spans else None,
         )
         servicer = Servicer(self._libraries, self._images, self._admission)

@@ -1,0 +1,69 @@
+"""What is told of RPCs that have ended, many together: their counts, lines and spans."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from productsearch_service.call_context import NOBODY
+from productsearch_service.counters import RpcCounters
+from productsearch_service.errors import blame_of
+from productsearch_service.redaction import redact_name
+from productsearch_service.rpc.access_record import AccessLog
+from productsearch_service.rpc.call import NOT_THERE, OK, Call, Ending
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reports:
+    """Tells of RPCs to the metrics, the access log and the collector of spans."""
+
+    counters: RpcCounters
+    access_log: AccessLog
+
+    def add(self, call: Call) -> None:
+        """Have a call that has ended told of, with others."""
+        self.counters.batch.add(self._tell, call)
+
+    def _tell(self, calls: list[Call]) -> None:
+        for call in calls:
+            try:
+                self._count(call)
+                _end_trace(call)
+            except Exception:  # noqa: BLE001 - logged; the others are told of all the same
+                _log.exception("counting a call failed in an unforeseen way")
+        self.access_log.write(calls)
+
+    def _count(self, call: Call) -> None:
+        method, trail = call.method, call.trail
+        if trail.items:
+            for (outcome, item_reason), count in tuple(trail.items.items()):
+                self.counters.item(method, outcome, item_reason, count)
+            if call.ending is OK and (alike := trail.failed_alike()):
+                # On the wire the stream or batch is OK, and nothing of it was done.
+                call.ending = Ending("OK", alike, blame_of(alike))
+        ending, label = call.ending, call.caller.label
+        self.counters.ended(
+            method, ending.code, ending.reason, label, call.library, seconds=call.seconds
+        )
+        if ending.reason != "-" or ending is NOT_THERE:
+            away = trail.kept_away
+            self.counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
+
+
+def _end_trace(call: Call) -> None:
+    trail, ending = call.trail, call.ending
+    # A stranger's word does not make spans: its calls would push those of others out.
+    if trail.trace is None or call.caller is NOBODY:
+        return
+    attributes: dict[str, str | int] = {
+        "caller": redact_name(call.caller.name),
+        "library": redact_name(call.library_told),
+        "reason": ending.reason,
+        "blame": ending.blame,
+        "attempts": trail.attempts,
+        "log_id": str(ending.log_id or trail.log_id),  # it may have 64 bits
+        "bytes_in": trail.bytes_in,
+    }
+    trail.trace.end(call.method, ending.code, attributes, call.ended_s)
