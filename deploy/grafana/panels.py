@@ -113,11 +113,11 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Items of bulk streams and batches",
                 "reqps",
-                "By outcome and reason. On the wire a stream is OK even if all items fail.",
+                "By outcome, reason and caller. On the wire a stream is OK even if all items fail.",
                 (
                     (
-                        _rate("productsearch_items_total", "outcome", "reason"),
-                        "{{outcome}} {{reason}}",
+                        _rate("productsearch_items_total", "outcome", "reason", "caller"),
+                        "{{outcome}} {{reason}} {{caller}}",
                     ),
                 ),
             ),

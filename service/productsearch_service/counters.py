@@ -120,7 +120,8 @@ class RpcCounters:
         told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
         self._errors = _counter(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
-        self._items = _counter(registry, "items", told, "method", "outcome", "reason")
+        item_labels = ("method", "caller", "library", "outcome", "reason")
+        self._items = _counter(registry, "items", told, *item_labels)
         says = "RPCs that ended."
         by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
         self._callers = Callers()
@@ -148,9 +149,11 @@ class RpcCounters:
         """Count an RPC that failed, or all of whose items did."""
         self._errors(method, library, reason, blame, "no" if kept_away else "yes").inc()
 
-    def item(self, method: str, outcome: str, reason: str, count: int) -> None:
+    def items(
+        self, method: str, caller: str, library: str, outcome: str, reason: str, *, count: int
+    ) -> None:
         """Count items of a stream, or results of a batch, that ended alike."""
-        self._items(method, outcome, reason).inc(count)
+        self._items(method, self._callers.label(caller), library, outcome, reason).inc(count)
 
 
 class OldRpcCounters:

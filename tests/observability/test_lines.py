@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -20,6 +21,7 @@ from productsearch_service.redaction import register_secret
 from productsearch_service.rpc import access_record
 from productsearch_service.rpc.call import Call
 from productsearch_service.rpc.interceptor import SERVICE
+from tests.calls.silent import policy_file, token_of
 from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, error
@@ -84,8 +86,8 @@ def test_a_success_carries_the_upstreams_log_id(
     assert ("SearchImages", "default", "OK", "-", "none") == tuple(
         line[name] for name in ("rpc", "library", "code", "reason", "blame")
     )
-    assert (4711, 0, 2, "yes") == tuple(
-        line[name] for name in ("log_id", "upstream_code", "attempts", "sent")
+    assert (4711, 0, 2, "yes", "-", "-") == tuple(
+        line[name] for name in ("log_id", "upstream_code", "attempts", "sent", "breaker", "peer")
     )
     assert SEARCH.ByteSize() == line["bytes_in"]
     assert v1.SearchImagesResponse(log_id=4711).ByteSize() == line["bytes_out"]
@@ -164,6 +166,7 @@ def test_calls_that_the_breaker_refuses_are_counted_apart(
                 v1.ProductSearchStub(channel).SearchImages(SEARCH)
     lines.last(3)
     assert ["yes", "no", "no"] == [line["sent"] for line in lines.found]
+    assert ["-", "open", "open"] == [line["breaker"] for line in lines.found]
     labels = {"method": "SearchImages", "reason": "QUOTA_EXHAUSTED", "blame": "quota"}
     assert (1, 2) == tuple(_count(facade, "errors", **labels, sent=sent) for sent in ("yes", "no"))
     assert 2 == _count(facade, "breaker_refusals", library="default", gate="quota")
@@ -173,20 +176,40 @@ def test_calls_that_the_breaker_refuses_are_counted_apart(
     assert opened[0].endswith("(QUOTA_EXHAUSTED)")
 
 
-def test_a_stream_whose_items_all_failed_is_not_green(server: ServerFactory, lines: Lines) -> None:
+def test_a_stream_whose_items_all_failed_is_not_green(
+    server: ServerFactory, lines: Lines, tmp_path: Path
+) -> None:
     """Twenty unreadable images: the wire says OK, line and metrics say what came of them."""
-    facade = server(access_log_successes=0)
+    facade = server(access_log_successes=0, policy_file=policy_file(tmp_path))
     bad = v1.NewImage(image=v1.ImageSource(content=b"no image"), brief="b")
     items = [Bulk(item=Bulk.Item(key=str(n), new_image=bad)) for n in range(20)]
     with v1.connect(f"127.0.0.1:{facade.port}") as channel:
-        assert 21 == len([*v1.ProductSearchStub(channel).BulkAddImages(iter(items))])
+        stub = v1.ProductSearchStub(channel)
+        assert 21 == len([*stub.BulkAddImages(iter(items), metadata=token_of("one"))])
     line = lines.last()
     assert ("OK", "IMAGE_UNREADABLE", "caller") == (line["code"], line["reason"], line["blame"])
     assert "failed:IMAGE_UNREADABLE=20" == line["items"]
     assert sum(one.ByteSize() for one in items) == line["bytes_in"]
     labels = {"method": "BulkAddImages", "reason": "IMAGE_UNREADABLE"}
-    assert 20 == _count(facade, "items", **labels, outcome="failed")
+    whose = {"caller": "one", "library": "default"}
+    assert 20 == _count(facade, "items", **labels, **whose, outcome="failed")
     assert 1 == _count(facade, "errors", **labels, blame="caller", sent="yes")
+
+
+def test_who_has_no_proved_name_has_an_address(
+    server: ServerFactory, lines: Lines, tmp_path: Path
+) -> None:
+    """The line of a refused stranger says where to look; a known caller's has the name alone."""
+    facade = server(policy_file=policy_file(tmp_path))
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        stub = v1.ProductSearchStub(channel)
+        with pytest.raises(grpc.RpcError):
+            stub.SearchImages(SEARCH, metadata=(("authorization", "Bearer wrong"),))
+        stub.SearchImages(SEARCH, metadata=token_of("one"))
+    lines.last(2)
+    assert [("", "127.0.0.1"), ("one", "-")] == [
+        (line["caller"], line["peer"]) for line in lines.found
+    ]
 
 
 def test_a_stream_of_which_one_item_succeeded_is_green(server: ServerFactory, lines: Lines) -> None:
@@ -203,15 +226,19 @@ def test_a_stream_of_which_one_item_succeeded_is_green(server: ServerFactory, li
     assert {"created=1", "failed:IMAGE_UNREADABLE=1"} == {*line["items"].split(",")}
 
 
-def test_results_of_a_batch_are_counted(server: ServerFactory, lines: Lines) -> None:
+def test_results_of_a_batch_are_counted(
+    server: ServerFactory, lines: Lines, tmp_path: Path
+) -> None:
     """A malformed signature fails alone: one deleted, one failed."""
-    facade = server()
+    facade = server(policy_file=policy_file(tmp_path))
     with v1.connect(f"127.0.0.1:{facade.port}") as channel:
         v1.ProductSearchStub(channel).BatchDeleteImages(
-            v1.BatchDeleteImagesRequest(cont_signs=["1,2", "no signature"])
+            v1.BatchDeleteImagesRequest(cont_signs=["1,2", "no signature"]),
+            metadata=token_of("one"),
         )
     assert {"deleted=1", "failed:FIELD_INVALID=1"} == {*lines.last()["items"].split(",")}
-    assert 1 == _count(facade, "items", method="BatchDeleteImages", outcome="deleted", reason="")
+    labels = {"method": "BatchDeleteImages", "caller": "one", "library": "default"}
+    assert 1 == _count(facade, "items", **labels, outcome="deleted", reason="")
 
 
 @pytest.mark.parametrize("around", ["{}", 'access_token={}"x', '\\"{}\\"', "{}\nrpc=AddImage"])

@@ -24,6 +24,7 @@ NAME: Final = "productsearch.access"
 _LOGGER: Final = logging.getLogger(NAME)
 _HEAD: Final = ("time", "level", "logger")
 _VERSION: Final = version("productsearch-service")
+_NO_NAME: Final = '"-"'
 _NO_WAITS: Final = '"place_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
 
 
@@ -72,12 +73,14 @@ def _as_json(call: Call, at: str) -> str:
     return (
         f'{{"time":"{at}","level":"INFO","logger":"{NAME}","rpc":"{call.method}",'
         f'"library":{_name(call.library_told)},"caller":{_name(call.caller.name)},'
+        f'"peer":{_name(call.peer) if call.peer else _NO_NAME},'
         f'"code":"{ending.code}","reason":"{ending.reason}","blame":"{ending.blame}",'
         f'"upstream_code":{ending.upstream_code or trail.upstream_code},'
         f'"log_id":{ending.log_id or trail.log_id},"ms":{call.seconds * 1000:.1f},'
         f'{_waits(trail)},"upstream_ms":{trail.upstream_s * 1000:.1f},'
         f'"upstream_outcome":"{trail.upstream_outcome}",'
-        f'"attempts":{trail.attempts},"sent":"{"no" if trail.kept_away else "yes"}",'
+        f'"attempts":{trail.attempts},"sent":"{"yes" if trail.attempts else "no"}",'
+        f'"breaker":"{"open" if trail.kept_away else "-"}",'
         f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
         f'"items":"{_items(trail) if trail.items else "-"}",'
         f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'

@@ -57,6 +57,8 @@ class Call:
     method: str
     tell: Callable[[Call], None]
     caller: Caller = NOBODY
+    peer: str = ""
+    """The address that a call without a proved name came from."""
     library: str = ""
     """As metrics call it; empty until the library's name was read."""
     library_told: str = ""

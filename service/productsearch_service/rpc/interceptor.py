@@ -25,12 +25,13 @@ from productsearch_service.call_context import (
     this_call,
 )
 from productsearch_service.errors import (
+    CallerUnauthenticated,
     FieldInvalid,
     ServerDraining,
     ServiceError,
     quoted,
 )
-from productsearch_service.identity.identify import CurrentPolicy, Identification
+from productsearch_service.identity.identify import CurrentPolicy, Identification, host_of
 from productsearch_service.library.library import Libraries
 from productsearch_service.rpc import wire_format
 from productsearch_service.rpc.admission import Admission
@@ -215,7 +216,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _begin(self, call: Call, grpc_context: Any) -> CallContext:
         self.admission.check()
-        call.caller = self.identification.caller(grpc_context, call.headers)
+        try:
+            call.caller = self.identification.caller(grpc_context, call.headers)
+        except CallerUnauthenticated:
+            call.peer = host_of(grpc_context.peer())
+            raise
         call.headers = None
         if self.policy is not None:
             self.policy.value.check(call.caller.name, call.method)

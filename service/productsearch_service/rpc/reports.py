@@ -38,8 +38,9 @@ class Reports:
     def _count(self, call: Call) -> None:
         method, trail = call.method, call.trail
         if trail.items:
+            whose = (method, call.caller.label, call.library)
             for (outcome, item_reason), count in tuple(trail.items.items()):
-                self.counters.item(method, outcome, item_reason, count)
+                self.counters.items(*whose, outcome, item_reason, count=count)
             if call.ending is OK and (alike := trail.failed_alike()):
                 # On the wire the stream or batch is OK, and nothing of it was done.
                 call.ending = Ending("OK", alike, blame_of(alike))
