@@ -10,8 +10,11 @@ const one = (selector, within = document) => within.querySelector(selector);
 
 // Times in the reader's own zone.
 function localise(within) {
+  const times = all("time", within);
+  // Making a format takes longer than all else that runs before the first image is seen.
+  if (!times.length) return;
   const format = new Intl.DateTimeFormat(root.lang, { dateStyle: "medium", timeStyle: "short" });
-  for (const each of all("time", within)) each.textContent = format.format(new Date(each.dateTime));
+  for (const each of times) each.textContent = format.format(new Date(each.dateTime));
 }
 
 // The offer to undo goes after 30 s; the page of changes has it for a day.
