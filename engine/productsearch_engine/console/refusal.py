@@ -158,6 +158,8 @@ def _other(key: str, _: Translate) -> str:
             return _("At most %(most)s images are changed together.", most=SELECTION_MAX)
         case "undo":
             return _("This change cannot be undone: it was undone before, or is older than a day.")
+        case "erased":
+            return _("Nothing was undone: the images were erased for good since.")
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
         case "query":
