@@ -103,6 +103,8 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
             )
         case "class_id":
             return _("A class id is a whole number from 1 to 65535, or nothing.")
+        case "no_file":
+            return _("No file was chosen.")
         case "empty":
             return _("The file is empty.")
         case "format":

@@ -39,6 +39,7 @@ class Visitors:
             role=role,
             by_keys=session.is_of_keys,
             token=self._sessions.token(session.person),
+            can_stay=session.can_stay,
         )
 
     async def beside(self, request: Request) -> Visit | None:
