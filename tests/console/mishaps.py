@@ -38,6 +38,7 @@ def seen(page: Page, url: str) -> Iterator[Seen]:
         drops,
         a_phones_photo,
         a_lost_line,
+        an_end_of_a_session,
     ):
         page.goto(url + "/console/")
         yield from step(page, url)
@@ -194,6 +195,32 @@ def a_lost_line(page: Page, url: str) -> Iterator[Seen]:
         "count => document.querySelectorAll('[data-card]').length > count", arg=before
     )
     yield "goes on by itself", page.locator("[data-failed]").is_hidden()
+
+
+def an_end_of_a_session(page: Page, url: str) -> Iterator[Seen]:
+    """It is told before it comes, the session can go on, and what is written stays."""
+    left = ["43000", "300", "43000", "0"]
+    page.route("**/console/session", lambda route: route.fulfill(body=left.pop(0)))
+    page.clock.install()
+    page.goto(url + "/console/add")
+    page.fill("[name=brief]", "written")
+    ending = page.locator("[data-ending]")
+    yield "no end is told of a new page", ending.is_hidden()
+    page.clock.fast_forward("10:00:01")
+    page.wait_for_timeout(300)
+    yield f"nor of a session that other tabs use: {left}", ending.is_hidden() and len(left) == 3
+    page.clock.fast_forward("11:50:00")
+    ending.wait_for()
+    yield "its end is told", "signed out soon" in ending.inner_text()
+    with page.expect_response("**/console/stay"):
+        page.locator("[data-stay]").click()
+    ending.wait_for(state="hidden")
+    yield "it goes on", page.input_value("[name=brief]") == "written"
+    page.clock.fast_forward("11:50:00")
+    ending.wait_for()
+    told = ending.inner_text()
+    yield f"it has ended: {told}", "You are signed out" in told and "Sign in again" in told
+    page.unroute("**/console/session")
 
 
 def _sent(page: Page) -> list[str]:

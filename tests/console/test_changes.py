@@ -10,6 +10,9 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine, ServerError
+from productsearch_engine.store import signs
+from productsearch_engine.store.journal import Journal
+from productsearch_engine.store.libraries import Libraries
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, signs_of
 from tests.engine.image_files import jpeg
@@ -48,8 +51,8 @@ def test_delete_and_undo(shop: Shop, pool: ConnectionPool[Any]) -> None:
 
 def test_bulk_edit_and_delete(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Many images change together, and one undo each takes both changes back."""
-    signs = [shop.add(jpeg(n), f"b{n}", class_id1=str(1 + n % 2)) for n in range(6)]
-    before, chosen = rows(pool, shop), [("sign", each) for each in signs]
+    known = [shop.add(jpeg(n), f"b{n}", class_id1=str(1 + n % 2)) for n in range(6)]
+    before, chosen = rows(pool, shop), [("sign", each) for each in known]
     page = shop.editor.send("/console/edit", chosen).text
     assert "Edit 6 images" in page
     assert "6 different briefs" in page
@@ -126,10 +129,10 @@ def test_two_editors(shop: Shop, pool: ConnectionPool[Any]) -> None:
 
 def test_an_undo_spares_what_came_later(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """What a call changed or added since stays; what nobody touched comes back."""
-    signs = [shop.add(jpeg(n), "old") for n in range(3)]
-    chosen = [("sign", each) for each in signs]
+    known = [shop.add(jpeg(n), "old") for n in range(3)]
+    chosen = [("sign", each) for each in known]
     edit = shop.editor.send("/console/edit/apply", [*chosen, ("brief_do", "set"), ("brief", "new")])
-    shop.caller.call("update", cont_sign=signs[0], brief="a call's")
+    shop.caller.call("update", cont_sign=known[0], brief="a call's")
     undone = shop.editor.send("/console/undo", {"change": change_of(edit)})
     assert "told=undone_part" in undone.headers["location"]
     assert [b"a call's", b"old", b"old"] == sorted(row[2] for row in rows(pool, shop))
@@ -213,7 +216,8 @@ def test_purge(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
     shop.editor.send("/console/search", files={"image": ("a", jpeg(1))})
     deleted = shop.editor.send("/console/delete", {"sign": sign})
     assert "1 of 1 images erased" in engine.command("purge", shop.name, sign)
-    assert 409 == shop.editor.send("/console/undo", {"change": change_of(deleted)}).status_code
+    undo = shop.editor.send("/console/undo", {"change": change_of(deleted)})
+    assert (410, True) == (undo.status_code, "erased for good" in undo.text)
     with pool.connection() as connection:
         for table in ("images", "kept_images", "changed_images", "query_images"):
             count = connection.execute(
@@ -222,3 +226,30 @@ def test_purge(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
                 [shop.name],
             ).fetchone()
             assert (0,) == count, table
+
+
+def test_what_was_purged_is_not_offered(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Changes of purged images say so and offer no undo; a part that is left can be undone."""
+    library, journal = Libraries(pool).named(shop.name), Journal(pool)
+    files = {"image": ("a.jpg", jpeg(1))}
+    page = shop.editor.send("/console/add", {"brief": "b"}, files=files).text
+    added = re.findall(r'name="change" value="([0-9]+)"', page)[0]
+    chosen = [("sign", signs_of(shop.editor.get("/console/"))[0]), ("sign", shop.add(jpeg(2)))]
+    numbers = [signs.from_text(sign.encode()) or 0 for _, sign in chosen]
+    edit = [*chosen, ("class_id1_do", "set"), ("class_id1", "5")]
+    edited = change_of(shop.editor.send("/console/edit/apply", edit))
+    deleted = change_of(shop.editor.send("/console/delete", chosen))
+    journal.purge(library, numbers[:1])
+    assert "erased for good" not in shop.editor.get(f"/console/?done={deleted}").text.lower()
+    undone = shop.editor.send("/console/undo", {"change": deleted})
+    assert "told=undone_part" in undone.headers["location"]
+    deleted = change_of(shop.editor.send("/console/delete", chosen))
+    journal.purge(library, numbers)
+    for change in (added, edited, deleted):
+        page = shop.editor.get(f"/console/?done={change}").text
+        assert (True, False) == ("Erased for good since" in page, "/console/undo" in page), change
+        answer = shop.editor.send("/console/undo", {"change": change})
+        assert (410, True) == (answer.status_code, "erased for good" in answer.text), change
+    assert "/console/undo" not in shop.editor.get("/console/changes").text
+    assert "No change matches" in shop.editor.get("/console/changes?undoable=1").text
+    assert [] == list(journal.undoable(library))

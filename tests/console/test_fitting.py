@@ -56,6 +56,14 @@ def test_other_formats(shop: Shop) -> None:
     assert 3 == len(signs_of(shop.editor.get("/console/")))
 
 
+def test_names_of_files(shop: Shop) -> None:
+    """What browsers escape in a name is shown and taken over as the person wrote it."""
+    files = {"image": ('12" vase 100%.jpg', jpeg(1))}
+    page = shop.editor.send("/console/add", {"brief": "{name}"}, files=files)
+    assert 'class="title">12&#34; vase 100%.jpg<' in page.text
+    assert "12&#34; vase 100%</span>" in shop.editor.get("/console/").text
+
+
 def test_what_is_accepted_stays(shop: Shop) -> None:
     """A file that a call takes is the same image here, byte by byte."""
     assert "Added." == added(shop, "a.jpg", jpeg(1)).strip()

@@ -25,9 +25,12 @@ def after_a_delete(shop: Shop, pool: ConnectionPool[Any]) -> str:
     number = change_of(shop.editor.send("/console/delete", {"sign": sign}))
     with pool.connection() as connection:
         connection.execute(
-            "insert into changes (library_id, kind, image_count, who, address)"
+            "with made as ("
+            " insert into changes (library_id, kind, image_count, who, address)"
             " select id, 'add', 1, 'lin & <co>', '' from libraries, generate_series(1, %s)"
-            " where name = %s",
+            " where name = %s returning id, library_id)"
+            " insert into changed_images (change_id, library_id, sign, updated_at)"
+            " select id, library_id, 1, now() from made",
             [LATER, shop.name],
         )
     return number

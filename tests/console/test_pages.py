@@ -159,7 +159,7 @@ def test_refused_searches(shared_shop: Shop) -> None:
     looker = shared_shop.looker
     assert "each side 300 px at least" in looker.get("/console/search").text
     refused = {
-        "The file is empty.": looker.send("/console/search"),
+        "No file was chosen.": looker.send("/console/search"),
         "no JPEG, PNG, BMP, WebP": looker.send(
             "/console/search", files={"image": ("a", b"<svg/>")}
         ),

@@ -28,6 +28,7 @@ EDITS = (
 )
 TAGS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "nav", "div"),
+    "aside",
     *(
         "a",
         "h1",

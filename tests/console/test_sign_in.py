@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from demo.processes import Engine, ServerError
 from productsearch_engine.console.session import Sessions
-from productsearch_engine.limits import RESENT_BYTES_MAX, SESSIONS_S, SIGN_IN_TRIES
+from productsearch_engine.limits import RESENT_BYTES_MAX, SESSION_S, SESSIONS_S, SIGN_IN_TRIES
 from productsearch_engine.store.users import Users
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
@@ -172,31 +173,96 @@ def test_a_form_outlives_its_session(engine: Engine, shop: Shop) -> None:
     assert (401, False) == (long.status_code, "xxx" in long.text)
 
 
+def test_a_form_with_files_outlives_its_session(engine: Engine, shop: Shop) -> None:
+    """What is written stays, before and after the files; of those the names are told."""
+    stranger, number = Person(engine.url), shop.name.removeprefix("shop-")
+    large = (RESENT_BYTES_MAX * 3) * b"\r\n--x"
+    wrote = {"brief": 'for "<b>"', "class_id1": "7"}
+    parts = [("image", ('a"b.jpg', large)), *((name, (None, text)) for name, text in wrote.items())]
+    parts.append(("image", ("c.heic", jpeg(1))))
+    kept = stranger.send("/console/add", {"token": shop.editor.token}, files=parts)
+    assert 401 == kept.status_code
+    fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', kept.text)
+    assert wrote.items() <= {name: html.unescape(value) for name, value in fields}.items()
+    assert re.findall("<li>(.*?)</li>", kept.text) == ["a&#34;b.jpg", "c.heic"]
+    assert "Files are not kept" in kept.text
+    # Sent again without them, the page has what was written.
+    assert 303 == stranger.sign_in(f"edit-{number}", PASSWORD).status_code
+    page = stranger.send("/console/add", wrote)
+    assert (400, True) == (page.status_code, "No file was chosen." in page.text)
+    assert 'value="for &#34;&lt;b&gt;&#34;"' in page.text
+    assert 'name="class_id1" inputmode="numeric" value="7"' in page.text
+    other = Person(engine.url)
+    long = other.send("/console/add", {"brief": "x" * RESENT_BYTES_MAX}, files=parts)
+    assert (401, False) == (long.status_code, "xxx" in long.text)
+
+
+def test_the_end_of_a_session_is_told(engine: Engine, shop: Shop) -> None:
+    """Each page has it, hidden; asking how long a session lasts is no use of it, a page is."""
+    page = shop.looker.get("/console/")
+    assert 'class="ending"' in page.text
+    assert 'href="/console/stay"' in page.text
+    left = shop.looker.get("/console/session")
+    assert SESSION_S - 600 < int(left.text) <= SESSION_S
+    assert "set-cookie" not in left.headers
+    assert "no-store" == left.headers["cache-control"]
+    assert "You stay signed in" in shop.looker.get("/console/stay").text
+    stranger = Person(engine.url)
+    assert "0" == stranger.get("/console/session").text
+    assert 303 == stranger.get("/console/stay").status_code
+
+
+def request_with(cookie: str = "") -> Request:
+    """Return a request with a cookie."""
+    headers = [(b"cookie", cookie.encode())]
+    scope = {"type": "http", "scheme": "http", "path": "/", "query_string": b"", "server": ("a", 1)}
+    return Request({**scope, "headers": headers})
+
+
+@pytest.mark.parametrize(
+    ("began_before_s", "signed_before_s", "left_s", "can_stay"),
+    [
+        (0, 0, SESSION_S, True),
+        (3 * 3600, 3 * 3600, SESSION_S - 3 * 3600, True),
+        (SESSIONS_S - 600, 0, 600, False),
+        (SESSIONS_S - SESSION_S - 60, 60, SESSION_S - 60, True),
+    ],
+)
+def test_how_long_a_session_lasts(
+    began_before_s: int,
+    signed_before_s: int,
+    left_s: int,
+    can_stay: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twelve hours from its last use, and no longer than seven days."""
+    sessions, now_s = Sessions(b"key"), time.time()
+    response = Response()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now_s - signed_before_s)
+        sessions.begin(request_with(), response, app_id=1, name="n", stamp="s")
+    request = request_with(response.headers["set-cookie"].partition(";")[0])
+    session = sessions.read(request)
+    assert session is not None
+    session = replace(session, began=int(now_s) - began_before_s)
+    assert abs(left_s - sessions.left_s(request, session)) < 60
+    assert can_stay == session.can_stay
+
+
 def test_a_session_that_is_used_goes_on() -> None:
     """Each page renews it, up to a week after signing in."""
     sessions = Sessions(b"key")
 
-    def request(cookie: str = "") -> Request:
-        headers = [(b"cookie", cookie.encode())]
-        scope = {
-            "type": "http",
-            "scheme": "http",
-            "path": "/",
-            "query_string": b"",
-            "server": ("a", 1),
-        }
-        return Request({**scope, "headers": headers})
-
     response = Response()
-    sessions.begin(request(), response, app_id=1, name="n", stamp="s")
+    sessions.begin(request_with(), response, app_id=1, name="n", stamp="s")
     cookie = response.headers["set-cookie"].partition(";")[0]
-    session = sessions.read(request(cookie))
+    session = sessions.read(request_with(cookie))
     assert session is not None
     for age_s, lasts in ((SESSIONS_S - 60, True), (SESSIONS_S + 1, False)):
         renewed = Response()
         old = replace(session, began=session.began - age_s)
-        sessions.go_on(request(cookie), renewed, old)
+        sessions.go_on(request_with(cookie), renewed, old)
         assert "set-cookie" not in renewed.headers, "it is not an hour old"
-        sessions.go_on(request(), renewed, old)
-        found = sessions.read(request(renewed.headers["set-cookie"].partition(";")[0]))
+        sessions.go_on(request_with(), renewed, old)
+        found = sessions.read(request_with(renewed.headers["set-cookie"].partition(";")[0]))
         assert (old if lasts else None) == found

@@ -116,6 +116,16 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     page.locator(".primary").click()
     page.locator(".outcomes").nth(len(files) - 1).wait_for()
     yield "outcomes"
+    page.route("**/console/session", lambda route: route.fulfill(body="300"))
+    page.clock.install()
+    page.goto(url + image)
+    page.clock.fast_forward("12:00:00")
+    page.locator("[data-ending]").wait_for()
+    page.clock.resume()
+    yield "ending"
+    page.unroute("**/console/session")
+    page.goto(url + "/console/stay")
+    yield "stay"
     page.goto(url + image)
     page.context.clear_cookies()
     page.fill("[name=brief]", "my own words for it")

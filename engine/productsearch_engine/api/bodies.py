@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
@@ -33,25 +34,29 @@ async def read(request: Request, most: int) -> bytes:
 
     Raises ApiError 216202 if it is longer than ``most`` bytes, 2 if it does not arrive in time.
     """
+    return b"".join([piece async for piece in pieces(request, most)])
+
+
+async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes. Raises what ``read`` does."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 15 or int(length) > most):
         raise ApiError(codes.IMAGE_SIZE)
-    chunks: list[bytes] = []
     size = 0
     began_s = time.monotonic()
     stream = request.stream()
-    try:
-        while True:
+    while True:
+        try:
             async with asyncio.timeout(_left_s(began_s, size)):
-                chunk = await anext(stream, None)
-            if chunk is None:
-                return b"".join(chunks)
-            size += len(chunk)
-            if size > most:
-                raise ApiError(codes.IMAGE_SIZE)
-            chunks.append(chunk)
-    except TimeoutError:
-        raise ApiError(codes.UNAVAILABLE) from None
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise ApiError(codes.UNAVAILABLE) from None
+        if piece is None:
+            return
+        size += len(piece)
+        if size > most:
+            raise ApiError(codes.IMAGE_SIZE)
+        yield piece
 
 
 def _left_s(began_s: float, size: int) -> float:

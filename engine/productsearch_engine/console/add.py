@@ -58,7 +58,7 @@ class Add:
         except Refusal as refused:
             return _page(visit, form, [], refused.key, 400)
         if not form.files:
-            return _page(visit, form, [], "empty", 400)
+            return _page(visit, form, [], "no_file", 400)
         change, outcomes = notice.number(form.one("change")), []
         for file in form.files:
             outcome = await self._add(visit, file, form.one("brief"), *numbers)

@@ -8,7 +8,7 @@ content.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -88,6 +88,8 @@ class Console:
             _route("/console/", look(self._gallery.show)),
             _route("/console/sign-in", self._open(self._sign_in.show)),
             _route("/console/sign-in", self._open(self._sign_in.enter), "POST"),
+            _route("/console/session", self._open(self._left)),
+            _route("/console/stay", look(self._stay)),
             _route("/console/sign-out", change(self._sign_out, "look"), "POST"),
             _route("/console/language/{code}", self._open(self._sign_in.choose_language)),
             _route("/console/static/{digest}/{name}", self._open(assets.answer)),
@@ -197,6 +199,16 @@ class Console:
             raise Refusal(404, "gone")
         return await self._media.thumbnail(other)
 
+    async def _left(self, request: Request) -> Response:
+        """Answer with the seconds that a session has, 0 if there is none; this is no use of it."""
+        session = self._sessions.read(request)
+        left_s = 0.0 if session is None else self._sessions.left_s(request, session)
+        return Response(str(max(0, int(left_s))), media_type="text/plain")
+
+    async def _stay(self, visit: Visit) -> Response:
+        """Answer who opens this page, by which the session goes on."""
+        return pages.page(visit, "stay.html")
+
     async def _sign_out(self, _visit: Visit, _form: forms.Form) -> Response:
         response = to("/console/sign-in")
         self._sessions.end(response)
@@ -205,19 +217,23 @@ class Console:
     async def _signed_out(self, request: Request) -> Response:
         """Answer a form of who is not signed in: with what it has, to be sent again after that.
 
-        Its token stays right for the same person. Files are not kept, nor what is long.
+        Its token stays right for the same person. Of files the names are kept; nothing of a form
+        that is long.
         """
-        fields: Sequence[tuple[str, str]] = ()
-        plain = request.headers.get("content-type", "").startswith("application/x-www-form")
-        if plain and origin.comes_from_here(request) and self._resent < RESENT_AT_ONCE:
+        form = forms.Form(fields=())
+        if origin.comes_from_here(request) and self._resent < RESENT_AT_ONCE:
             self._resent += 1
             try:
-                fields = (await forms.read(request, self._rooms.threads, RESENT_BYTES_MAX)).fields
+                form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
             except Refusal:
-                fields = ()
+                form = forms.Form(fields=())
             finally:
                 self._resent -= 1
-        values = {"action": address(request), "fields": fields}
+        values = {
+            "action": address(request),
+            "fields": form.fields,
+            "files": [file.name for file in form.files],
+        }
         spoken = language.of_request(request)
         return pages.plain(request, spoken, "signed_out.html", 401, values)
 

@@ -5,6 +5,7 @@ Read once. Knows files.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -28,12 +29,19 @@ class _Asset:
     kind: str
     digest: str
     content: bytes = field(repr=False)
+    compressed: bytes = field(repr=False)
+    """As gzip: a page is not seen before its style has come."""
 
 
 def _read(name: str, kind: str) -> _Asset:
     place = _VENDORED + name if name.startswith("uplot.") else name
     content = (files(__package__) / "static" / place).read_bytes()
-    return _Asset(kind=kind, digest=hashlib.sha256(content).hexdigest()[:16], content=content)
+    return _Asset(
+        kind=kind,
+        digest=hashlib.sha256(content).hexdigest()[:16],
+        content=content,
+        compressed=gzip.compress(content, mtime=0),
+    )
 
 
 _ASSETS = {name: _read(name, kind) for name, kind in _KINDS.items()}
@@ -51,4 +59,8 @@ async def answer(request: Request) -> Response:
         return Response(status_code=404)
     current = request.path_params["digest"] == asset.digest
     caching = "public, max-age=31536000, immutable" if current else "no-cache"
-    return Response(asset.content, media_type=asset.kind, headers={"Cache-Control": caching})
+    headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(asset.content, media_type=asset.kind, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return Response(asset.compressed, media_type=asset.kind, headers=headers)

@@ -21,6 +21,7 @@ from productsearch_engine.store.images import LibraryFullError
 from productsearch_engine.store.journal import (
     ChangedSinceError,
     Chosen,
+    ErasedError,
     Kind,
     NothingToUndoError,
 )
@@ -72,6 +73,8 @@ class Changes:
             )
         except NothingToUndoError:
             raise Refusal(409, "undo") from None
+        except ErasedError:
+            raise Refusal(410, "erased") from None
         except ChangedSinceError:
             raise Refusal(409, "changed_since") from None
         except LibraryFullError:

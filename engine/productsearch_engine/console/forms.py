@@ -7,6 +7,7 @@ exist.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -22,11 +23,13 @@ from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX, CONSOLE_FIELDS_MAX
 
 _INLINE_BYTES_MAX = 16 << 10
+_ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+"""What browsers escape in names of files, and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file of a form; the name is what the browser says."""
+    """A file of a form; the name is the person's own."""
 
     name: str
     content: bytes = field(repr=False)
@@ -79,64 +82,109 @@ def parse(content_type: str, body: bytes) -> Form:
     return Form(fields=fields)
 
 
+async def without_files(request: Request, threads: Executor, most: int) -> Form:
+    """Return what is written in a form: its files have names and nothing else.
+
+    ``most``: bytes of all that is kept. Raises Refusal, ApiError 2.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        return await read(request, threads, most)
+    try:
+        parts = _Parts(options.get(b"boundary", b""), most, keeps_files=False)
+        async for piece in bodies.pieces(request, CONSOLE_BODY_BYTES_MAX):
+            parts.take(piece)
+        return parts.form()
+    except (ValueError, FormParserError):
+        raise Refusal(400, "form") from None
+
+
 class _Parts:
-    def __init__(self) -> None:
-        self.fields: list[tuple[str, str]] = []
-        self.files: list[File] = []
-        self.ended = False
+    """The parts of a multipart body, which may come piece by piece.
+
+    Raises ValueError, FormParserError for a body that is none, or has more than ``most`` bytes
+    beside its files.
+    """
+
+    def __init__(self, boundary: bytes, most: int, *, keeps_files: bool):
+        self._fields: list[tuple[str, str]] = []
+        self._files: list[File] = []
+        self._left = most
+        self._keeps_files = keeps_files
+        self._ended = False
         self._parts = 0
         self._header = self._content = b""
         self._options: dict[bytes, bytes] = {}
         self._value: list[bytes] = []
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_part_data": self._data,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
+            },
+        )
 
-    def begin(self) -> None:
+    def take(self, piece: bytes) -> None:
+        self._parser.write(piece)
+
+    def form(self) -> Form:
+        self._parser.finalize()
+        if not self._ended:
+            raise ValueError
+        return Form(fields=self._fields, files=self._files)
+
+    def _begin(self) -> None:
         self._parts += 1
         if self._parts > CONSOLE_FIELDS_MAX:
             raise ValueError
         self._options, self._value = {}, []
 
-    def header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += self._counted(data[start:end])
 
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._content += data[start:end]
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._content += self._counted(data[start:end])
 
-    def header_end(self) -> None:
+    def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
             self._options = parse_options_header(self._content)[1]
         self._header = self._content = b""
 
-    def data(self, data: bytes, start: int, end: int) -> None:
-        self._value.append(data[start:end])
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if b"filename" not in self._options:
+            self._value.append(self._counted(data[start:end]))
+        elif self._keeps_files:
+            self._value.append(data[start:end])
 
-    def end_part(self) -> None:
+    def _counted(self, kept: bytes) -> bytes:
+        self._left -= len(kept)
+        if self._left < 0:
+            raise ValueError
+        return kept
+
+    def _end_part(self) -> None:
         value = b"".join(self._value)
         filename = self._options.get(b"filename")
         if filename is None:
-            self.fields.append((self._options.get(b"name", b"").decode(), value.decode()))
+            self._fields.append((self._options.get(b"name", b"").decode(), value.decode()))
         elif filename or value:  # without a choice browsers send a file without a name
-            self.files.append(File(name=filename.decode(errors="replace"), content=value))
+            self._files.append(File(name=_named(filename), content=value))
 
-    def end(self) -> None:
-        self.ended = True
+    def _end(self) -> None:
+        self._ended = True
+
+
+def _named(filename: bytes) -> str:
+    name = filename.decode(errors="replace")
+    return re.sub("|".join(_ESCAPED), lambda found: _ESCAPED[found[0]], name)
 
 
 def _multipart(boundary: bytes, body: bytes) -> Form:
-    parts = _Parts()
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": parts.begin,
-            "on_header_field": parts.header_field,
-            "on_header_value": parts.header_value,
-            "on_header_end": parts.header_end,
-            "on_part_data": parts.data,
-            "on_part_end": parts.end_part,
-            "on_end": parts.end,
-        },
-    )
-    parser.write(body)
-    parser.finalize()
-    if not parts.ended:
-        raise ValueError
-    return Form(fields=parts.fields, files=parts.files)
+    parts = _Parts(boundary, CONSOLE_BODY_BYTES_MAX, keeps_files=True)
+    parts.take(body)
+    return parts.form()

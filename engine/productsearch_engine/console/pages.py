@@ -35,6 +35,7 @@ def page(visit: Visit, template: str, status: int = 200, **values: Any) -> Respo
         "may_edit": visit.may_edit,
         "token": visit.token,
         "notice": visit.notice,
+        "can_stay": visit.can_stay,
     }
     return plain(visit.request, visit.language, template, status, common | values)
 

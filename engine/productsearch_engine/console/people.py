@@ -18,6 +18,7 @@ from productsearch_engine.store.images import LibraryFullError
 from productsearch_engine.store.journal import (
     Author,
     ChangedSinceError,
+    ErasedError,
     Journal,
     NothingToUndoError,
 )
@@ -112,6 +113,8 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
             restored, wanted = journal.undo(library, options.change, author)
         except NothingToUndoError:
             raise LibraryError(f"{options.name!r} has no such change to undo") from None
+        except ErasedError:
+            raise LibraryError("all of its images were purged since") from None
         except ChangedSinceError:
             raise LibraryError("all of its images were changed or added again since") from None
         except LibraryFullError:

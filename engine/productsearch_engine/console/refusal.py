@@ -103,6 +103,8 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
             )
         case "class_id":
             return _("A class id is a whole number from 1 to 65535, or nothing.")
+        case "no_file":
+            return _("No file was chosen.")
         case "empty":
             return _("The file is empty.")
         case "format":
@@ -158,6 +160,8 @@ def _other(key: str, _: Translate) -> str:
             return _("At most %(most)s images are changed together.", most=SELECTION_MAX)
         case "undo":
             return _("This change cannot be undone: it was undone before, or is older than a day.")
+        case "erased":
+            return _("Nothing was undone: the images were erased for good since.")
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
         case "query":

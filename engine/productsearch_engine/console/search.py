@@ -47,7 +47,7 @@ class SearchPage:
             results = self._of_file(visit, form.files[0].content, fields)
             return await self._told(visit, form, "image", results)
         if not url or len(url.encode()) > URL_BYTES_MAX:
-            refused = Refusal(400, "url_length" if url else "empty")
+            refused = Refusal(400, "url_length" if url else "no_file")
             return self._refused(visit, form, "url" if url else "image", refused)
 
         async def downloaded() -> Response:

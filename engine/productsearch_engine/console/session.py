@@ -44,6 +44,11 @@ class Session:
         return passwords.is_of_keys(self.stamp)
 
     @property
+    def can_stay(self) -> bool:
+        """Return whether the session's use lets it go on: otherwise only signing in again does."""
+        return self.began + SESSIONS_S > time.time() + SESSION_S
+
+    @property
     def person(self) -> str:
         """Return whose forms these are: the same after signing in again."""
         return f"{self.app_id}\0{self.name}\0{self.stamp}"
@@ -100,6 +105,14 @@ class Sessions:
             self._serializers[_SESSION].loads(request.cookies[_SESSION], max_age=SESSION_RENEWED_S)
         except (KeyError, BadSignature):
             self._begin(request, response, _SESSION, session)
+
+    def left_s(self, request: Request, session: Session) -> float:
+        """Return how long the session of a request lasts if no page is opened meanwhile."""
+        _, signed = self._serializers[_SESSION].loads(
+            request.cookies[_SESSION], return_timestamp=True
+        )
+        ends_s = min(signed.timestamp() + SESSION_S, session.began + SESSIONS_S)
+        return float(ends_s - time.time())
 
     def _begin(self, request: Request, response: Response, cookie: str, session: Session) -> None:
         _set(request, response, cookie, str(self._serializers[cookie].dumps(asdict(session))))

@@ -39,6 +39,8 @@ class Visit:
     """Whether they signed in with the library's key pair."""
     token: str
     """What a form of this session has to carry."""
+    can_stay: bool = True
+    """Whether using the console lets the session go on: it is days old at most."""
     notice: Notice | None = None
     """What the address tells of a change that was just made."""
 

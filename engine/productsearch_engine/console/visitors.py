@@ -12,6 +12,7 @@ from productsearch_engine.console import language, passwords
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.visit import Visit
+from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.users import Role
 
 
@@ -24,13 +25,11 @@ class Visitors:
 
     async def visit(self, request: Request, session: Session) -> Visit | None:
         """Return who somebody is, None if they have to sign in again."""
-        role = await self._role(session)
-        if role is None:
+        # One thread for both: a page with its thumbnails asks dozens of times.
+        found = await self._rooms.in_thread(self._found, session)
+        if found is None:
             return None
-        app = await self._rooms.in_thread(self._rooms.stores.libraries.app, session.app_id)
-        library = app.library if app else None
-        if library is None:
-            return None
+        role, library = found
         return Visit(
             request=request,
             language=language.of_request(request),
@@ -40,6 +39,7 @@ class Visitors:
             role=role,
             by_keys=session.is_of_keys,
             token=self._sessions.token(session.person),
+            can_stay=session.can_stay,
         )
 
     async def beside(self, request: Request) -> Visit | None:
@@ -47,13 +47,18 @@ class Visitors:
         session = self._sessions.beside(request)
         return None if session is None else await self.visit(request, session)
 
-    async def _role(self, session: Session) -> Role | None:
+    def _found(self, session: Session) -> tuple[Role, Library] | None:
+        role = self._role(session)
+        app = None if role is None else self._rooms.stores.libraries.app(session.app_id)
+        return None if role is None or app is None or app.library is None else (role, app.library)
+
+    def _role(self, session: Session) -> Role | None:
+        stores = self._rooms.stores
         if session.is_of_keys:
-            find = self._rooms.stores.libraries.secret_digest
-            digest = await self._rooms.in_thread(find, session.app_id)
+            digest = stores.libraries.secret_digest(session.app_id)
             same = digest is not None and passwords.stamp_of_keys(digest) == session.stamp
             return "edit" if same else None
-        user = await self._rooms.in_thread(self._rooms.stores.users.find, session.name)
+        user = stores.users.find(session.name)
         if user is None or user.app_id != session.app_id:
             return None
         return user.role if passwords.stamp(user.password_hash) == session.stamp else None

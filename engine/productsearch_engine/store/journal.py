@@ -36,6 +36,10 @@ class ChangedSinceError(Exception):
     """Every image of a change was changed again since, or the library's embedding was."""
 
 
+class ErasedError(Exception):
+    """Every image of a change was purged since."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Author:
     """Who changes something, and from where."""
@@ -77,6 +81,8 @@ class Change:
     changed_at: datetime
     undone: bool
     undoable: bool
+    erased: bool
+    """Whether nothing can be undone because all its images were purged."""
 
 
 class Journal:
@@ -153,7 +159,8 @@ class Journal:
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.
 
-        Raises NothingToUndoError, ChangedSinceError, LibraryFullError, LibraryGoneError.
+        Raises NothingToUndoError, ErasedError, ChangedSinceError, LibraryFullError,
+        LibraryGoneError.
         """
         try:
             return self._undo(library, change_id, author)
@@ -177,6 +184,8 @@ class Journal:
             if row is None:
                 raise NothingToUndoError
             kind, wanted = row
+            if connection.execute(texts.IS_LEFT, values).fetchone() is None:
+                raise ErasedError
             if kind == "delete":
                 text = statements.composed(texts.UNDO_DELETE[library.keep_images], library)
                 restored = _in_batches(connection, text, values, int(wanted))
@@ -241,6 +250,7 @@ class Journal:
                 changed_at=row[5],
                 undone=row[6],
                 undoable=row[7],
+                erased=row[8],
             )
             for row in rows
         ]

@@ -210,6 +210,9 @@ update libraries set image_count = image_count + %(restored)s
 where id = %(library)s and %(restored)s > 0
 """
 
+IS_LEFT: LiteralString = "select from changed_images where change_id = %(change)s limit 1"
+"""Whether anything of a change's images is left to undo."""
+
 NOTE_UNDO: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, 'undo', %(restored)s, %(who)s, %(address)s)
@@ -225,20 +228,25 @@ delete from changes where library_id = %(library)s and id <= (
 ) and changed_at < now() - make_interval(secs => %(seconds)s)
 """
 
+# A purge leaves nothing of an image, and so does a day.
+_RECENT: LiteralString = (
+    "undone_at is null and kind <> 'undo'"
+    " and changed_at > now() - make_interval(secs => %(seconds)s)"
+)
+_LEFT: LiteralString = "exists (select from changed_images where change_id = changes.id)"
+
 _CHANGES: LiteralString = """
 select id, kind, image_count, who, address, changed_at, undone_at is not null,
-    undone_at is null and kind <> 'undo'
-        and changed_at > now() - make_interval(secs => %(seconds)s)
-from changes where library_id = %(library)s"""
+    RECENT and LEFT, RECENT and not LEFT
+from changes where library_id = %(library)s""".replace("RECENT", _RECENT).replace("LEFT", _LEFT)
 
 LAST: LiteralString = (
     _CHANGES
-    + """
+    + f"""
     and (%(before)s::bigint is null or id < %(before)s::bigint)
     and (%(kind)s::text is null or kind = %(kind)s::text)
     and (%(who)s::text is null or who = %(who)s::text)
-    and (not %(undoable)s or (undone_at is null and kind <> 'undo'
-        and changed_at > now() - make_interval(secs => %(seconds)s)))
+    and (not %(undoable)s or ({_RECENT} and {_LEFT}))
 order by id desc limit %(count)s
 """
 )

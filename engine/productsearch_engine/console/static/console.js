@@ -10,13 +10,58 @@ const one = (selector, within = document) => within.querySelector(selector);
 
 // Times in the reader's own zone.
 function localise(within) {
+  const times = all("time", within);
+  // Making a format takes longer than all else that runs before the first image is seen.
+  if (!times.length) return;
   const format = new Intl.DateTimeFormat(root.lang, { dateStyle: "medium", timeStyle: "short" });
-  for (const each of all("time", within)) each.textContent = format.format(new Date(each.dateTime));
+  for (const each of times) each.textContent = format.format(new Date(each.dateTime));
 }
 
 // The offer to undo goes after 30 s; the page of changes has it for a day.
 function fade(notice) {
   setTimeout(() => notice.remove(), 30_000);
+}
+
+// The end of a session is told before it comes. Asking how long it lasts is no use of it; other tabs may use it.
+const SOON_MS = 10 * 60_000;
+
+function tellEnd(ending) {
+  const [stay, again] = [one("[data-stay]", ending), one("[data-again]", ending)];
+  const lasts = !stay.hidden;
+  let [timer, due] = [0, 0];
+  const later = (pause_ms) => {
+    clearTimeout(timer);
+    timer = setTimeout(look, pause_ms);
+    due = Date.now() + pause_ms;
+  };
+  const show = (left_ms) => {
+    const over = left_ms <= 0;
+    ending.hidden = left_ms > SOON_MS;
+    one("[data-soon]", ending).hidden = over;
+    one("[data-over]", ending).hidden = !over;
+    stay.hidden = over || !lasts;
+    again.hidden = !stay.hidden;
+  };
+  const look = async () => {
+    later(60_000);
+    const answer = await fetch(ending.dataset.ending).catch(() => null);
+    if (!answer?.ok) return;
+    const left_ms = 1000 * Number(await answer.text());
+    show(left_ms);
+    if (left_ms > SOON_MS) later(Math.max(60_000, left_ms - SOON_MS));
+  };
+  stay.addEventListener("click", async (event) => {
+    event.preventDefault();
+    await fetch(stay.href).catch(() => null);
+    look();
+  });
+  ending.hidden = true;
+  // A page that is opened has more than ten hours, but for the last ones of its seven days.
+  later(lasts ? 10 * 3_600_000 : 1000);
+  // Timers stand still while a computer sleeps; whoever comes back from another tab has signed in there.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && (!ending.hidden || Date.now() > due)) look();
+  });
 }
 
 function isBrokenJson(text) {
@@ -516,6 +561,7 @@ function chart(place) {
 }
 
 localise(document);
+all("[data-ending]").forEach(tellEnd);
 if (window.uPlot) all("[data-chart]").forEach(chart);
 all("[data-fades]").forEach(fade);
 all("[data-bytes]").forEach(countBytes);
