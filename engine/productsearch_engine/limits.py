@@ -159,6 +159,11 @@ DOWNLOADS_MAX = 16
 
 SIGN_ATTEMPTS_MAX = 16
 
+SHARDS_DEFAULT = 32
+"""Parts of each distributed table. Workers can be added up to this number."""
+SHARDS_MAX = 1024
+"""There are as many buckets."""
+
 DELETE_LAG_MAX_S = 7 * 86_400
 DELETED_FOUND_MAX = 10_000
 """Longest time that searches may find deleted images, and of how many: of the last ones."""
