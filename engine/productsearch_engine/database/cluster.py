@@ -38,6 +38,12 @@ DISTRIBUTED = ("images", "kept_images")
 """The tables that are distributed at first; those of libraries follow as they are created."""
 
 _FIRST, _SECOND = DISTRIBUTED
+_SIZES: tuple[LiteralString, ...] = (
+    "create or replace function table_bytes(of regclass) returns bigint language sql stable strict"
+    " as 'select citus_table_size(of)'",
+    "create or replace function index_bytes(of regclass) returns bigint language sql stable strict"
+    " as 'select citus_total_relation_size(of) - citus_table_size(of)'",
+)
 _NO_CITUS = (
     "the database has no extension citus: install Citus 13 or later with pgvector on every node,"
     " set shared_preload_libraries = 'citus', and create extension citus"
@@ -117,6 +123,7 @@ def _layout(shards: int | None) -> list[sql.Composed]:
 
 def _distribution(shards: int) -> list[sql.Composed]:
     return [
+        *(sql.SQL(text).format() for text in _SIZES),
         sql.SQL(
             "select create_distributed_table({}, 'bucket', shard_count => {},"
             " colocate_with => 'none')"

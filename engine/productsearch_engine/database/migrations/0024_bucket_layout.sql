@@ -5,3 +5,10 @@ create table bucket_layout (
     -- Into how many shards each table is split. Null: the rows have buckets and are all here.
     shards int check (shards > 0)
 );
+
+-- What a table and its indexes take. On a cluster the coordinator has no rows of theirs and asks the
+-- workers: `database distribute` replaces both.
+create function table_bytes(of regclass) returns bigint language sql stable strict as
+    'select pg_table_size(of)';
+create function index_bytes(of regclass) returns bigint language sql stable strict as
+    'select pg_indexes_size(of)';
