@@ -108,6 +108,11 @@ test-cli: $(installed) ## the command line, then imports that are killed and mov
 	$(bin)/python -u -m tests.soak.imports
 	$(bin)/python -u -m tests.soak.cli_start
 
+DSN ?=
+.PHONY: test-citus
+test-citus: $(installed) ## the engine's tests on a distributed database: DSN='host=... dbname=...'
+	PRODUCTSEARCH_TEST_DATABASE="$(DSN)" $(bin)/python -m pytest tests/engine tests/console
+
 MINUTES ?= 10
 .PHONY: test-console
 test-console: $(installed) ## the console in a real browser: axe, keys, content policy, scroll (chromium)

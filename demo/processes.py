@@ -35,7 +35,7 @@ class Server:
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]):
         self._command = list(command)
         self._log = log
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self._process: subprocess.Popen[str] | None = None
         self._log_began = 0
         self.url = ""
@@ -65,7 +65,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=self._environment,
+                env=self.environment,
             )
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe, see above
         *others, ready = _lines_until_ready(self._process.stdout, ready_s) or [""]
@@ -177,7 +177,7 @@ class Engine(Server):
         """
         done = subprocess.run(
             [sys.executable, "-m", "productsearch_engine", *arguments],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,

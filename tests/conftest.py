@@ -18,6 +18,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import DEFAULT, load
 from productsearch_engine.store.libraries import Libraries
 from productsearch_service.settings import Settings
+from tests.engine.databases import given, settings_of
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream
 
@@ -33,8 +34,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """Return an engine with the default settings, over its own PostgreSQL."""
-    with Engine() as running:
+    """Return an engine with the default settings, over its own PostgreSQL or the one given."""
+    with Engine(environment=given()) as running:
         yield running
 
 
@@ -118,7 +119,8 @@ def library_of(engine: Engine, *options: str) -> dict[str, str]:
 def _made(engine: Engine, name: str) -> tuple[str, str]:
     """Do what `library create` does, without starting Python for every test."""
     embedding = load(DEFAULT)
-    with open_pool(engine_settings.load({}, {"data": str(engine.data)}), 1) as pool:
+    own = engine_settings.load(settings_of(engine), {"data": str(engine.data)})
+    with open_pool(own, 1) as pool:
         made = Libraries(pool).create(
             name,
             capacity=500_000,

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import psycopg
 
-from productsearch_engine import library_commands, logs, settings
+from productsearch_engine import database_commands, library_commands, logs, settings
 from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
 from productsearch_engine.database.cause import cause_of
+from productsearch_engine.database.cluster import ClusterError
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.postgres import is_begun
 from productsearch_engine.database.programs import EmbeddedError
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"{error.filename}: {error.strerror}" if error.filename else error
         print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
-    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError) as error:
+    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, ClusterError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
@@ -156,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     reembed.add_arguments(changing)
     changing.set_defaults(run=reembed.run)
     bulk.add_commands(commands.add_parser, plain)
+    database = commands.add_parser("database", help="distribute the database over a cluster")
+    database_commands.add_actions(database, plain)
     return parser
 
 

@@ -162,6 +162,11 @@ SIGN_ATTEMPTS_MAX = 16
 KEY_OVERLAP_MAX_S = 86_400
 """For how long a secret key may serve beside the one that replaced it."""
 
+SHARDS_DEFAULT = 32
+"""Parts of each distributed table. Workers can be added up to this number."""
+SHARDS_MAX = 1024
+"""There are as many buckets."""
+
 DELETE_LAG_MAX_S = 7 * 86_400
 DELETED_FOUND_MAX = 10_000
 """Longest time that searches may find deleted images, and of how many: of the last ones."""

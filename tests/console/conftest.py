@@ -19,6 +19,7 @@ from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.users import Users
 from tests.console.person import Person
 from tests.engine.calling import Caller
+from tests.engine.databases import given
 
 PASSWORD = "correct horse battery"
 
@@ -60,7 +61,7 @@ class Shop:
 @pytest.fixture(scope="session")
 def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """Connections to the engine's database, as the engine itself has them."""
-    with open_pool(settings.load({}, {"data": str(engine.data)}), 4) as opened:
+    with open_pool(settings.load(given(), {"data": str(engine.data)}), 4) as opened:
         yield opened
 
 

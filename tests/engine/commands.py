@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 from demo.processes import Engine, ServerError
 from productsearch_engine.cli import main
+from tests.engine.databases import settings_of
 
 
 def ran(engine: Engine, *arguments: str) -> str:
     """Run a command on a running engine's data and return its stdout. Raises ServerError."""
     told, wrong = io.StringIO(), io.StringIO()
-    with redirect_stdout(told), redirect_stderr(wrong):
+    own = patch.dict(os.environ, settings_of(engine))
+    with redirect_stdout(told), redirect_stderr(wrong), own:
         try:
             status = main([*arguments, "--data", str(engine.data)])
         except SystemExit as refused:  # argparse's

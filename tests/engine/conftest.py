@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
 from productsearch_engine import settings
+from productsearch_engine.database import cluster
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.calling import Caller
 from tests.engine.copies import Template, made_template
-from tests.engine.databases import connected
+from tests.engine.databases import GIVEN, connected, dsn_of, given
 
 _numbers = itertools.count(1)
 
@@ -24,16 +26,40 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """Connections to the engine's database, as the engine itself has them."""
-    with open_pool(settings.load({}, {"data": str(engine.data)}), 8) as opened:
+    with open_pool(settings.load(given(), {"data": str(engine.data)}), 8) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def plain_pool(request: pytest.FixtureRequest) -> Iterator[ConnectionPool[Any]]:
+    """Connections to a database whose rows have no buckets, also if one that has is given."""
+    if not GIVEN:
+        yield request.getfixturevalue("pool")
+        return
+    data = request.getfixturevalue("open_engine").data
+    with open_pool(settings.load({}, {"data": str(data)}), 8) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def bucket_pool(engine: Engine, pool: ConnectionPool[Any]) -> Iterator[ConnectionPool[Any]]:
+    """Connections to a database whose rows have buckets: the one given, or one of its own."""
+    if GIVEN:
+        yield pool
+        return
+    with connected(engine) as connection:
+        connection.execute("create database buckets")
+    dsn = make_conninfo(dsn_of(engine), dbname="buckets")
+    with open_pool(settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {}), 8) as opened:
+        with opened.connection() as connection, connection.transaction():
+            cluster.lay_out(connection)
         yield opened
 
 
 @pytest.fixture
 def indexed_pool(engine: Engine) -> Iterator[ConnectionPool[Any]]:
     """One connection whose planner takes the index even while to scan and sort would be cheaper."""
-    with connected(engine) as connection:
-        host = connection.info.host
-    dsn = f"host={host} user=postgres dbname=postgres options='-c enable_sort=off'"
+    dsn = make_conninfo(dsn_of(engine), options="-c enable_sort=off")
     chosen = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
     with open_pool(chosen, 1) as opened:
         yield opened

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine, ServerError
@@ -31,7 +32,7 @@ from productsearch_engine.store.images import Images, LibraryFullError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
-from tests.engine.databases import connected
+from tests.engine.databases import connected, dsn_of
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
 
@@ -287,9 +288,8 @@ def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
     for seed in range(3):
         caller.call("add", image=jpeg(seed), brief=f"nr {seed}")
     with connected(engine) as connection:
-        connection.execute("create database elsewhere")
-        host = connection.info.host
-    dsn = f"host={host} user=postgres dbname=elsewhere"
+        connection.execute("create database copied")
+    dsn = make_conninfo(dsn_of(engine), dbname="copied")
     assert "3 images, 3 added" in engine.command("copy", name, "--to", dsn)
     caller.call("add", image=jpeg(3), brief="nr 3")
     assert "4 images, 1 added, 3 were there" in engine.command("copy", name, "--to", dsn)

@@ -16,7 +16,7 @@ PACKAGE = "productsearch_engine"
 LINES = (
     {"__main__"},
     {"cli"},
-    {"server", "reembed", "library_commands", "bulk"},
+    {"server", "reembed", "library_commands", "database_commands", "bulk"},
     {"console"},
     {"api", "evaluation"},
     {"workers"},

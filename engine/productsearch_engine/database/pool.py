@@ -33,17 +33,21 @@ from productsearch_engine.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+SEARCH_SETTINGS: dict[LiteralString, str] = {
+    "hnsw.ef_search": str(EF_SEARCH),
+    "hnsw.iterative_scan": "strict_order",
+    "hnsw.max_scan_tuples": "200000",
+    "work_mem": "32MB",
+}
+"""How a search is done, on each node of a cluster too."""
+
 # A generic plan of a prepared statement does not know the page's limit and would scan and
 # sort; hence plan_cache_mode.
 _SESSION = f"""
 set synchronous_commit = on;
 set statement_timeout = '{STATEMENT_S}s';
 set plan_cache_mode = force_custom_plan;
-set hnsw.ef_search = {EF_SEARCH};
-set hnsw.iterative_scan = strict_order;
-set hnsw.max_scan_tuples = 200000;
-set work_mem = '32MB';
-"""
+""" + "".join(f"set {name} = '{value}';\n" for name, value in SEARCH_SETTINGS.items())
 
 # A statement that fails by design, such as an add that loses the race for the last place, or a
 # call on a library that was just deleted, does not belong in PostgreSQL's log with all its SQL:

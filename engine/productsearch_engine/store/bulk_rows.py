@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 import numpy as np
@@ -22,7 +23,14 @@ from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
-from productsearch_engine.store import bulk_prefixes, room, signs, statements, tables
+from productsearch_engine.store import (
+    bucketed_bulk,
+    bulk_prefixes,
+    room,
+    signs,
+    statements,
+    tables,
+)
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
@@ -134,7 +142,9 @@ class BulkRows:
         """Return those of the digests that the library has. Raises LibraryGoneError."""
         with self._connection() as connection:
             rows = connection.execute(
-                statements.composed(_STORED, library), {"digests": list(digests)}, binary=True
+                statements.composed(_STORED, library),
+                {"digests": list(digests)} | statements.among_digests(digests),
+                binary=True,
             ).fetchall()
         return {bytes(row[0]) for row in rows}
 
@@ -197,9 +207,16 @@ class BulkRows:
             connection.execute(_INCOMING)
             _copy(connection, rows, turned)
             places = _room(connection, library)
-            insert = _insertion(library, given=turned is not None)
-            added = _inserted(connection, insert, places)
-            left = _left(connection, library) if added < len(rows) else []
+            if library.bucketed:
+                bucketed_bulk.check(rows)
+                insert = partial(bucketed_bulk.insert, connection, library)
+                left_of = partial(bucketed_bulk.left, connection, library)
+            else:
+                text = _insertion(library, given=turned is not None)
+                insert = partial(_inserted, connection, text)
+                left_of = partial(_left, connection, library)
+            added = insert(places)
+            left = left_of() if added < len(rows) else []
             attempt = 1
             while left and added < places and attempt < SIGN_ATTEMPTS_MAX:
                 # Their signs belong to other images.
@@ -208,8 +225,8 @@ class BulkRows:
                     connection.execute(
                         "update incoming set sign = %s where place = %s", [sign, place]
                     )
-                added += _inserted(connection, insert, places - added)
-                left, attempt = _left(connection, library), attempt + 1
+                added += insert(places - added)
+                left, attempt = left_of(), attempt + 1
             taken = min(left, default=len(rows))
             connection.execute(
                 "update libraries set image_count = image_count + %s where id = %s",
@@ -334,14 +351,13 @@ select sign, digest, brief, class_id1, class_id2, halfvec_send(embedding), creat
 from {images} where library_id = {library} order by sign
 """
 _READ_KEPT: LiteralString = """
-select i.sign, i.digest, i.brief, i.class_id1, i.class_id2, halfvec_send(i.embedding),
+select sign, i.digest, i.brief, i.class_id1, i.class_id2, halfvec_send(i.embedding),
     i.created_at, i.updated_at, k.webp, k.region
-from {images} i left join {kept} k on k.library_id = {library} and k.sign = i.sign
-where i.library_id = {library} order by i.sign
+from {images} i left join {kept} k using ({key}) where library_id = {library} order by sign
 """
 
 _STORED: LiteralString = (
-    "select digest from {images} where library_id = {library} and digest = any(%(digests)s)"
+    "select digest from {images} where library_id = {library} and digest = any(%(digests)s){among}"
 )
 
 _INCOMING: LiteralString = """

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -21,7 +21,8 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
-from productsearch_engine.store import room, signs, statements
+from productsearch_engine.store import adds, bucketed, room, signs, statements
+from productsearch_engine.store.adds import Tried
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Library
@@ -107,20 +108,26 @@ class Images:
     def find(self, library: Library, digest: bytes) -> Known | None:
         """Return a stored image, or None. Raises LibraryGoneError."""
         with self._connection() as connection:
-            row = connection.execute(statements.find(library), [digest]).fetchone()
+            values = {"digest": digest} | statements.at_digest(digest)
+            row = connection.execute(statements.find(library), values).fetchone()
         return None if row is None else Known(sign=int(row[0]), copy_missing=bool(row[1]))
 
     def keep(self, library: Library, sign: int, webp: bytes, region: Box | None = None) -> None:
         """Keep a small copy of a stored image, if it is still stored. Raises LibraryGoneError."""
         values = {"sign": sign, "kept": webp, "region": _array(region)}
         with self._connection() as connection:
-            connection.execute(statements.keep(library), values)
+            if library.bucketed:
+                bucketed.keep(connection, library, values)
+            else:
+                connection.execute(statements.keep(library), values)
 
     def copies(self, library: Library, signs: Sequence[int]) -> list[bytes]:
         """Return the small copy of each image, empty for one without. Raises LibraryGoneError."""
         with self._connection() as connection:
             rows = connection.execute(
-                statements.copies(library), {"signs": list(signs)}, binary=True
+                statements.copies(library),
+                {"signs": list(signs)} | statements.among(signs),
+                binary=True,
             ).fetchall()
         found = dict(rows)
         return [bytes(found.get(sign, b"")) for sign in signs]
@@ -133,17 +140,17 @@ class Images:
         attempt = 0
         for _ in range(2 * SIGN_ATTEMPTS_MAX):
             sign = self._derive(image.digest, attempt)
-            added, known, _, taken = self._try_to_add(library, image, sign)
-            if added:
+            tried = self._try_to_add(library, image, sign)
+            if tried.added:
                 return sign
-            if known is not None:
-                raise DuplicateError(known)
+            if tried.known is not None:
+                raise DuplicateError(tried.known)
             # Neither stored nor refused: the sign belongs to another image, or the same
             # image was committed by another call while this one waited for it.
-            attempt += 1 if taken else 0
+            attempt += 1 if tried.taken else 0
         raise RuntimeError("no free sign found")
 
-    def _try_to_add(self, library: Library, image: NewImage, sign: int) -> _Tried:
+    def _try_to_add(self, library: Library, image: NewImage, sign: int) -> Tried:
         values = {
             "sign": sign,
             "digest": image.digest,
@@ -154,10 +161,9 @@ class Images:
         }
         if library.keep_images:
             values |= {"kept": image.kept, "region": _array(image.region)}
-        statement = statements.add(library)
         with self._connection() as connection:
             values["stripe"] = room.stripe(connection)
-            tried = _try(connection, statement, values)
+            tried = adds.attempt(connection, library, values)
             if tried.has_room:
                 return tried
             with room.turn(connection, library):
@@ -167,7 +173,7 @@ class Images:
                         raise LibraryGoneError
                     if lent < 1:
                         raise LibraryFullError
-                    tried = _try(connection, statement, values)
+                    tried = adds.attempt(connection, library, values)
                     if tried.has_room:
                         return tried
 
@@ -222,6 +228,7 @@ class Images:
         )
         plan = self._borders.plan(stored, passing, has_index=has_index)
         _log.debug("library %d: %s of %d images pass: %s", library.id, passing, stored, plan.value)
+        values = values | statements.prefix_of(connection, library, values["embedding"])
         rows = connection.execute(
             statements.search(library, classes, plan), values, binary=True
         ).fetchall()
@@ -249,6 +256,8 @@ class Images:
         """
         values = {"brief": brief, "class_id1": class_id1, "class_id2": class_id2, "key": key}
         with self._connection() as connection:
+            if library.bucketed:
+                return bucketed.update(connection, library, key, values)
             return connection.execute(statements.update(library, key), values).rowcount > 0
 
     def delete(self, library: Library, key: Key) -> int:
@@ -256,8 +265,11 @@ class Images:
 
         Raises LibraryGoneError.
         """
-        values = {"key": key, "wanted": 1 if isinstance(key, bytes) else len(set(key))}
+        wanted = 1 if isinstance(key, bytes) else len(set(key))
+        values = {"key": key, "wanted": wanted}
         with self._connection() as connection:
+            if library.bucketed:
+                return bucketed.delete(connection, library, key, wanted)
             row = connection.execute(statements.delete(library, key), values).fetchone()
         return 0 if row is None else int(row[0])
 
@@ -268,31 +280,6 @@ class Images:
                 yield connection
         except errors.UndefinedTable:
             raise LibraryGoneError from None
-
-
-class _Tried(NamedTuple):
-    """What came of a statement that adds."""
-
-    added: bool
-    known: int | None
-    """The sign of the same image, which was there."""
-    has_room: bool
-    """False: it was not stored because its stripe had no place."""
-    taken: bool
-    """Whether another image has the sign."""
-
-
-def _try(connection: psycopg.Connection[Any], statement: bytes, values: dict[str, Any]) -> _Tried:
-    try:
-        row = connection.execute(statement, values).fetchone()
-    except errors.CheckViolation as error:
-        if error.diag.constraint_name != "lent_room_left":
-            raise
-        # Another add took the last place meanwhile.
-        return _Tried(added=False, known=None, has_room=False, taken=False)
-    assert row is not None  # noqa: S101 - a select of scalars always has a row
-    added, known, places, taken = row
-    return _Tried(added, known, added or known is not None or places > 0, taken)
 
 
 def _array(region: Box | None) -> list[float] | None:

@@ -6,19 +6,19 @@ journal: after a crash it is done or not begun. An undo restores what nobody has
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
+from productsearch_engine.store import bucketed_journal, room, statements
 from productsearch_engine.store import journal_statements as texts
-from productsearch_engine.store import room, statements
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.libraries import Library
 
@@ -85,6 +85,22 @@ class Change:
     """Whether nothing can be undone because all its images were purged."""
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A change of a library: one statement, or steps if its rows have buckets."""
+
+    text: LiteralString
+    steps: Callable[[psycopg.Connection[Any], Library, dict[str, Any]], Any]
+
+    def make(
+        self, connection: psycopg.Connection[Any], library: Library, values: dict[str, Any]
+    ) -> Any:
+        """Make it and return the statement's row."""
+        if library.bucketed:
+            return self.steps(connection, library, values)
+        return connection.execute(statements.composed(self.text, library), values).fetchone()
+
+
 class Journal:
     """Changes of one database's libraries."""
 
@@ -106,7 +122,7 @@ class Journal:
         """
         return self._change(
             library,
-            texts.EDIT,
+            _Change(texts.EDIT, bucketed_journal.edit),
             author,
             {
                 "signs": signs,
@@ -122,7 +138,8 @@ class Journal:
     def delete(self, library: Library, signs: list[int], author: Author) -> tuple[int | None, int]:
         """Delete those of the images that are stored; return the change's number and how many."""
         values = {"signs": signs, "generation": library.generation}
-        return self._change(library, texts.DELETE, author, values)
+        change = _Change(texts.DELETE, bucketed_journal.delete)
+        return self._change(library, change, author, values)
 
     def empty(self, library: Library, author: Author, most: int) -> tuple[int | None, int]:
         """Delete all images, at most ``most``; return the change's number and how many.
@@ -138,8 +155,8 @@ class Journal:
         with self._connection() as connection, connection.transaction() as transaction:
             row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
             values["change"] = change = row[0] if row else None
-            text = statements.composed(texts.EMPTY, library)
-            deleted = _in_batches(connection, text, values, most)
+            change_some = _Change(texts.EMPTY, bucketed_journal.empty)
+            deleted = _in_batches(connection, library, change_some, values, most)
             if not deleted:
                 raise psycopg.Rollback(transaction)
             connection.execute(texts.END_EMPTY, values | {"deleted": deleted})
@@ -154,7 +171,8 @@ class Journal:
         of a folder back. If it was undone since, this is a change of its own.
         """
         values = {"sign": sign, "change": change, "seconds": UNDO_S}
-        return self._change(library, texts.NOTE_ADD, author, values)[0]
+        noting = _Change(texts.NOTE_ADD, bucketed_journal.note_add)
+        return self._change(library, noting, author, values)[0]
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.
@@ -187,13 +205,13 @@ class Journal:
             if connection.execute(texts.IS_LEFT, values).fetchone() is None:
                 raise ErasedError
             if kind == "delete":
-                text = statements.composed(texts.UNDO_DELETE[library.keep_images], library)
-                restored = _in_batches(connection, text, values, int(wanted))
+                undoing = _Change(
+                    texts.UNDO_DELETE[library.keep_images], bucketed_journal.undo_delete
+                )
+                restored = _in_batches(connection, library, undoing, values, int(wanted))
                 connection.execute(texts.COUNT_BACK, values | {"restored": restored})
             else:
-                text = statements.composed(texts.UNDO[kind], library)
-                done = connection.execute(text, values).fetchone()
-                restored = int(done[0]) if done else 0
+                restored = _undone(connection, library, kind, values)
             if not restored:
                 raise ChangedSinceError
             connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
@@ -231,6 +249,8 @@ class Journal:
         """Erase images everywhere, also where an undo would find them; return how many."""
         values = {"signs": signs, "library": library.id}
         with self._connection() as connection, connection.transaction():
+            if library.bucketed:
+                return bucketed_journal.purge(connection, library, values)
             row = connection.execute(statements.composed(texts.PURGE, library), values).fetchone()
             # After it, for the delete itself has left some of these.
             connection.execute(texts.PURGE_DELETED, values)
@@ -256,12 +276,12 @@ class Journal:
         ]
 
     def _change(
-        self, library: Library, text: Any, author: Author, values: dict[str, Any]
+        self, library: Library, change: _Change, author: Author, values: dict[str, Any]
     ) -> tuple[int | None, int]:
         values = values | {"who": author.name, "address": author.address}
         old = {"library": library.id, "seconds": UNDO_S, "kept": CHANGES_KEPT}
         with self._connection() as connection:
-            row = connection.execute(statements.composed(text, library), values).fetchone()
+            row = change.make(connection, library, values)
             # In a statement of its own: whether it succeeds says nothing of the change.
             connection.execute(texts.FORGET, old)
             connection.execute(texts.FORGET_CHANGES, old)
@@ -280,17 +300,33 @@ class Journal:
             raise
 
 
-def _in_batches(
-    connection: psycopg.Connection[Any], text: bytes, values: dict[str, Any], most: int
+def _undone(
+    connection: psycopg.Connection[Any], library: Library, kind: str, values: dict[str, Any]
 ) -> int:
-    """Run a statement for some images after others, by sign; return how many it was done for.
+    """Undo a change that is no delete; return of how many images."""
+    if library.bucketed:
+        undo = bucketed_journal.undo_add if kind == "add" else bucketed_journal.undo_edit
+        return undo(connection, library, values)
+    text = statements.composed(texts.UNDO[kind], library)
+    row = connection.execute(text, values).fetchone()
+    return int(row[0]) if row else 0
 
-    Its row: for how many it was done, and the last sign that it looked at; None: no further one.
+
+def _in_batches(
+    connection: psycopg.Connection[Any],
+    library: Library,
+    change: _Change,
+    values: dict[str, Any],
+    most: int,
+) -> int:
+    """Change some images after others, by sign; return of how many.
+
+    The row of each step: of how many, and the last sign that it looked at; None: no further one.
     """
     done, after = 0, None
     while done < most:
         limits = {"after": after, "count": min(_BATCH, most - done)}
-        row = connection.execute(text, values | limits).fetchone()
+        row = change.make(connection, library, values | limits)
         if row is None or row[1] is None:
             break
         done, after = done + int(row[0]), int(row[1])

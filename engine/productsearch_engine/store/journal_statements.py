@@ -21,7 +21,7 @@ change as (
     returning id
 ),"""
 
-_VERSION: LiteralString = (
+VERSION: LiteralString = (
     " and (%(version)s::bigint is null"
     " or updated_at = '1970-01-01 00:00:00+00'::timestamptz"
     " + %(version)s::bigint * interval '1 microsecond')"
@@ -48,7 +48,7 @@ select (select id from change), (select count(*) from found)
 """.replace(
     "FOUND",
     _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2, updated_at")
-    .replace("CONDITION", _VERSION)
+    .replace("CONDITION", VERSION)
     .replace("KIND", "edit"),
 )
 
@@ -104,10 +104,8 @@ with counted as (
 update changes set image_count = %(deleted)s where id = %(change)s
 """
 
-NOTE_ADD: LiteralString = """
-with found as (
-    select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s
-),
+_NOTE_ADD: LiteralString = """
+with found as (FOUND),
 joined as (
     update changes set image_count = image_count + 1
     where id = %(change)s::bigint and library_id = {library} and kind = 'add' and who = %(who)s
@@ -127,6 +125,14 @@ saved as (
 )
 select (select id from (table joined union all table change) c), (select count(*) from found)
 """
+NOTE_ADD: LiteralString = _NOTE_ADD.replace(
+    "FOUND",
+    "select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s",
+)
+NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
+    "FOUND", "select %(sign)s::bigint as sign, %(updated_at)s::timestamptz as updated_at"
+)
+"""The same of an image that is known to be stored."""
 
 BEGIN_UNDO: LiteralString = """
 update changes set undone_at = now()
@@ -253,6 +259,19 @@ order by id desc limit %(count)s
 FIND: LiteralString = _CHANGES + " and id = %(change)s"
 PEOPLE: LiteralString = """
 select distinct who from changes where library_id = %(library)s order by who limit %(count)s
+"""
+
+PURGE_CHANGED: LiteralString = """
+delete from changed_images where library_id = %(library)s and sign = any(%(signs)s)
+returning sign, digest
+"""
+PURGE_SEARCHED: LiteralString = """
+delete from query_images
+where library_id = %(library)s and coalesce(source, digest) = any(%(digests)s::bytea[])
+"""
+PURGE_PINNED: LiteralString = """
+delete from pins where library_id = %(library)s
+    and (sign = any(%(signs)s) or source = any(%(digests)s::bytea[]))
 """
 
 PURGE: LiteralString = """

@@ -54,6 +54,8 @@ class Library:
     """The axes of the prefixes; None: they are the whole vectors."""
     delete_lag_s: int = 0
     """How long searches of calls find an image after it was deleted."""
+    bucketed: bool = False
+    """Whether the rows of its tables have a bucket (``database.cluster``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +239,8 @@ class Libraries:
 
         Raises LibraryError.
         """
+        if seconds and self.named(name).bucketed:
+            raise LibraryError(f"{name!r} is on a cluster, where deletes have no lag")
         with self._pool.connection() as connection, connection.transaction():
             row = connection.execute(
                 "update libraries set delete_lag_s = %s where name = %s returning id",
@@ -338,7 +342,7 @@ _COLUMNS: LiteralString = (
     " l.dimensions,"
     " l.generation, l.keep_images, l.calibration,"
     " l.nearest_since is not null and l.nearest_generation = l.generation, l.nearest_axes,"
-    " l.delete_lag_s"
+    " l.delete_lag_s, exists (table bucket_layout)"
 )
 _SELECT: LiteralString = _COLUMNS + " from libraries l join apps a on a.id = l.app_id"
 _SELECT_APP: LiteralString = (
@@ -362,6 +366,7 @@ def _library(row: tuple[Any, ...]) -> Library:
         nearest=bool(row[10]),
         axes=row[11],
         delete_lag_s=row[12],
+        bucketed=row[13],
     )
 
 

@@ -103,11 +103,11 @@ class Overviews:
 
 
 _SIZES: LiteralString = (
-    "select pg_table_size(%(table)s::regclass)"
-    " + coalesce(pg_table_size(to_regclass(%(nearest)s)), 0),"
-    " coalesce(pg_total_relation_size(to_regclass(%(kept)s)), 0),"
-    " pg_indexes_size(%(table)s::regclass)"
-    " + coalesce(pg_indexes_size(to_regclass(%(nearest)s)), 0)"
+    "select table_bytes(%(table)s::regclass)"
+    " + coalesce(table_bytes(to_regclass(%(nearest)s)), 0),"
+    " coalesce(table_bytes(to_regclass(%(kept)s)) + index_bytes(to_regclass(%(kept)s)), 0),"
+    " index_bytes(%(table)s::regclass)"
+    " + coalesce(index_bytes(to_regclass(%(nearest)s)), 0)"
 )
 _VECTORS: LiteralString = (
     "select pg_relation_size(i.indexrelid), i.indisvalid from pg_index i"

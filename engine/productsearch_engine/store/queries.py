@@ -89,7 +89,8 @@ class Queries:
         """Return a stored image to search with, None if it is not there."""
         try:
             with self._pool.connection() as connection:
-                row = connection.execute(statements.composed(_STORED, library), [sign]).fetchone()
+                values = {"sign": sign} | statements.at(sign)
+                row = connection.execute(statements.composed(_STORED, library), values).fetchone()
         except errors.UndefinedTable:
             raise LibraryGoneError from None
         return None if row is None else query_of(row[0], row[1], row[2], None)
@@ -144,7 +145,7 @@ delete from query_images where library_id = %(library)s and digest in (
 )
 """
 _STORED: LiteralString = (
-    "select embedding, digest, (select region from kept_images k"
-    " where k.library_id = {library} and k.sign = i.sign)"
-    " from {images} i where library_id = {library} and sign = %s"
+    "select i.embedding, i.digest, k.region from {images} i"
+    " left join kept_images k using ({key})"
+    " where library_id = {library} and sign = %(sign)s{at}"
 )

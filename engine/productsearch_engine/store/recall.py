@@ -80,6 +80,7 @@ class RecallSample:
         try:
             with connection.transaction():
                 connection.execute("set transaction isolation level repeatable read, read only")
+                values |= statements.prefix_of(connection, library, values["embedding"])
                 return [
                     connection.execute(
                         statements.search(library, _EVERY, plan), values, binary=True

@@ -116,8 +116,14 @@ class Reembeddings:
     def begin(self, library: Library, embedding: str, dimensions: int) -> None:
         """Create the second table. Raises BusyError.
 
-        Whatever is added later is noted as late: adds that began before are waited for.
+        Whatever is added later is noted as late: adds that began before are waited for. Raises
+        LibraryError for a library with buckets: what triggers do, a cluster does not.
         """
+        if library.bucketed:
+            raise LibraryError(
+                f"{library.name!r} is on a cluster, where a library keeps its embedding: create"
+                " another library and add the images to it"
+            )
         with self._beginning(library) as connection:
             connection.execute("delete from late_images where library_id = %s", [library.id])
             connection.execute(

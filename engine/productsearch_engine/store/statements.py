@@ -1,15 +1,17 @@
 """The SQL of images: one text for each operation, composed for a library's own partition.
 
-Knows tables and query plans. Runs nothing: ``store.images`` does.
+Knows tables and query plans. Runs nothing but ``prefix_of``: ``store.images`` does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, LiteralString, TypeAlias
+from typing import Any, Literal, LiteralString, TypeAlias
 
-from psycopg import sql
+from pgvector import HalfVector
+from psycopg import Connection, sql
 
 from productsearch_engine.limits import (
     CANDIDATES,
@@ -19,7 +21,7 @@ from productsearch_engine.limits import (
     LARGE_LIBRARY,
     WINDOW,
 )
-from productsearch_engine.store import tables
+from productsearch_engine.store import signs, tables
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
 
@@ -73,10 +75,10 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     """Return a select of one page, nearest first.
 
     Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
-    ``candidates_of`` says what it takes beside the page.
+    ``candidates_of`` and ``prefix_of`` say what it takes beside the page.
     """
     if library.nearest and plan in _FOUND:
-        text, addend = _RANKED.replace("FOUND", _FOUND[plan]), _PLAIN
+        text, addend = _ranked(plan, bucketed=library.bucketed), _PLAIN
     else:
         text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
         addend = _PLAIN if plan is Plan.CLASSES else _NO_INDEX
@@ -88,26 +90,72 @@ def candidates_of(library: Library, start: int, count: int) -> int:
     return _first_candidates(library) if start + count <= FIRST_RANKS else CANDIDATES
 
 
+def prefix_of(
+    connection: Connection[Any], library: Library, embedding: HalfVector
+) -> dict[str, Any]:
+    """Return the parameter ``prefix`` of a search by prefixes, or none if the statement makes it.
+
+    On a cluster each shard would make it anew for each row.
+    """
+    if not library.bucketed:
+        return {}
+    values = {"embedding": embedding}
+    row = connection.execute(_composed(_PREFIX, library), values, binary=True).fetchone()
+    return {"prefix": None if row is None else row[0]}
+
+
 def _first_candidates(library: Library) -> int:
     return FIRST_CANDIDATES if library.image_count <= LARGE_LIBRARY else FIRST_CANDIDATES_LARGE
 
 
 def count(library: Library, column: ClassColumn) -> bytes:
     """Return a select of the number of images of a class, counted no further than asked."""
-    return _composed(_COUNT[column], library)
+    return _composed((_COUNT_ALL if library.bucketed else _COUNT)[column], library)
 
 
 def composed(text: LiteralString, library: Library) -> bytes:
     """Return a text with the library's tables and numbers in it.
 
-    It may name ``{images}``, ``{nearest}``, ``{kept}``, ``{library}`` and ``{window}``.
+    It may name ``{images}``, ``{nearest}``, ``{kept}``, ``{library}`` and ``{window}``; ``{key}``,
+    the columns that its tables are joined by; ``{at}`` and ``{among}``, the condition that a row is
+    in the ``bucket``, or in one of the ``buckets``, of the parameters (``at``, ``among``).
     """
     return _composed(text, library)
+
+
+def at(sign: int) -> dict[str, int]:
+    """Return the parameters of a statement ``{at}`` a sign."""
+    return {"bucket": signs.bucket(sign)}
+
+
+def at_digest(digest: bytes) -> dict[str, int]:
+    """Return the parameters of a statement ``{at}`` a digest."""
+    return {"bucket": signs.bucket_of(digest)}
+
+
+def among(some: Iterable[int]) -> dict[str, list[int]]:
+    """Return the parameters of a statement ``{among}`` some signs."""
+    return {"buckets": sorted({signs.bucket(sign) for sign in some})}
+
+
+def among_digests(some: Iterable[bytes]) -> dict[str, list[int]]:
+    """Return the parameters of a statement ``{among}`` some digests."""
+    return {"buckets": sorted({signs.bucket_of(digest) for digest in some})}
 
 
 def _keyed(statement: LiteralString, key: Key) -> LiteralString:
     by_digest = isinstance(key, bytes)
     return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")
+
+
+def _ranked(plan: Plan, *, bucketed: bool) -> LiteralString:
+    before, candidates, found = (
+        (_BEFORE_BUCKETED, _CANDIDATES_BUCKETED, _FOUND_BUCKETED[plan])
+        if bucketed
+        else ("", _CANDIDATES, _FOUND[plan])
+    )
+    text = _RANKED.replace("BEFORE", before).replace("CANDIDATES", candidates)
+    return text.replace("FOUND", found)
 
 
 def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
@@ -122,7 +170,15 @@ def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
 
 def _composed(text: LiteralString, library: Library) -> bytes:
     first = _first_candidates(library)
-    return _of_tables(text, library.id, library.generation, library.dimensions, library.axes, first)
+    return _of_tables(
+        text,
+        library.id,
+        library.generation,
+        library.dimensions,
+        library.axes,
+        first,
+        library.bucketed,
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -133,6 +189,7 @@ def _of_tables(
     dimensions: int,
     axes: str | None,
     first_candidates: int,
+    bucketed: bool,
 ) -> bytes:
     """Insert the library's tables; psycopg prepares an equal text once a connection."""
     composed = sql.SQL(text).format(
@@ -146,18 +203,20 @@ def _of_tables(
         library=sql.Literal(library_id),
         dimensions=sql.Literal(dimensions),
         window=sql.Literal(WINDOW + 1),
+        key=sql.SQL("library_id, bucket, sign" if bucketed else "library_id, sign"),
+        at=sql.SQL(" and bucket = %(bucket)s::int" if bucketed else ""),
+        among=sql.SQL(" and bucket = any(%(buckets)s::int[])" if bucketed else ""),
     )
     return composed.as_bytes(None)
 
 
 _FIND: LiteralString = (
-    "select sign, false from {images} where library_id = {library} and digest = %s"
+    "select sign, false from {images} where library_id = {library} and digest = %(digest)s{at}"
 )
 
 _FIND_KEPT: LiteralString = """
-select i.sign, k.sign is null from {images} i
-left join {kept} k on k.library_id = {library} and k.sign = i.sign
-where i.library_id = {library} and i.digest = %s
+select i.sign, k.webp is null from {images} i left join {kept} k using ({key})
+where library_id = {library} and digest = %(digest)s{at}
 """
 
 # The image and the count change in one statement. The stripe that counts is locked last, so only
@@ -205,7 +264,7 @@ on conflict do nothing
 """
 
 _COPIES: LiteralString = (
-    "select sign, webp from {kept} where library_id = {library} and sign = any(%(signs)s)"
+    "select sign, webp from {kept} where library_id = {library} and sign = any(%(signs)s){among}"
 )
 
 _UPDATE: LiteralString = """
@@ -243,6 +302,12 @@ select count(*) from (select from {images} where class_id1 = %(class_id)s limit 
     "class_id2": """
 select count(*) from (select from {images} where class_id2 = %(class_id)s limit %(enough)s) as c
 """,
+}
+
+# Of a limit Citus would bring all rows to the coordinator; without, each shard counts its own.
+_COUNT_ALL: dict[ClassColumn, LiteralString] = {
+    "class_id1": "select count(*) from {images} where class_id1 = %(class_id)s",
+    "class_id2": "select count(*) from {images} where class_id2 = %(class_id)s",
 }
 
 # No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
@@ -285,15 +350,17 @@ _FOUND: dict[Plan, LiteralString] = {
 """,
 }
 
+_CANDIDATES: LiteralString = """(
+        select sign, row_number() over () as place from (FOUND        ) as by_prefix
+    ) as c using (sign)"""
+
 # Candidates by their prefixes, ranked by their whole vectors. Of the same candidates, so that the
 # pages agree, come the first ranks from the first of them and the later ranks from all. Images are
 # named before their prefixes: locks are taken in this order everywhere.
 _RANKED: LiteralString = """
-with near as materialized (
+with BEFOREnear as materialized (
     select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place
-    from {images} i join (
-        select sign, row_number() over () as place from (FOUND        ) as by_prefix
-    ) as c using (sign)
+    from {images} i join CANDIDATES
     where i.library_id = {library} and c.place <= %(candidates)s
 ),
 first as (
@@ -306,4 +373,29 @@ ranked as (
 )
 select sign, distance, brief, digest = %(digest)s from ranked
 order by is_first desc, distance, sign limit %(count)s offset %(start)s
+"""
+
+_PREFIX: LiteralString = "select nearest_prefix({axes}, %(embedding)b)"
+
+# Each shard finds as many as are asked for, and the coordinator takes the nearest of them.
+_FOUND_BUCKETED: dict[Plan, LiteralString] = {
+    Plan.NEAREST: """
+    select bucket, sign, prefix <=> %(prefix)b as distance from {nearest}
+    order by distance limit {candidates}
+""",
+    Plan.CLASS_INDEX: """
+    select bucket, sign, prefix <=> %(prefix)b as distance from {nearest} where FILTER
+    order by distance limit {candidates}
+""",
+    Plan.PREFIXES: """
+    select bucket, sign, (prefix <=> %(prefix)b) + 0 as distance from {nearest} where FILTER
+    order by distance, sign limit {candidates}
+""",
+}
+
+_CANDIDATES_BUCKETED: LiteralString = "placed c using (bucket, sign)"
+_BEFORE_BUCKETED: LiteralString = """found as materialized (FOUND),
+placed as materialized (
+    select bucket, sign, row_number() over (order by distance, sign) as place from found
+),
 """

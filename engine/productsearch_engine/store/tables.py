@@ -101,17 +101,25 @@ def create_nearest(
     if axes is not None:
         _keep_axes(connection, axes)
     drop(connection, table)
+    layout = connection.execute("select shards from bucket_layout").fetchone()
     connection.execute(
         sql.SQL(
-            "create table {} (library_id bigint not null, sign bigint not null, class_id1 int,"
-            " class_id2 int, prefix halfvec({}) not null, primary key (library_id, sign))"
+            "create table {} (library_id bigint not null,{} sign bigint not null, class_id1 int,"
+            " class_id2 int, prefix halfvec({}) not null, primary key ({}))"
             " with (fillfactor = {})"
         ).format(
             table,
+            sql.SQL(" bucket int not null," if layout else ""),
             sql.Literal(dimensions if axes is None else len(axes.rows)),
+            sql.SQL("library_id, bucket, sign" if layout else "library_id, sign"),
             sql.Literal(_NEAREST_FILL),
         )
     )
+    if layout and layout[0] is not None:
+        connection.execute(
+            "select create_distributed_table(%s, 'bucket', colocate_with => 'images')",
+            [table.as_string(None)],
+        )
     return None if axes is None else axes.name
 
 
@@ -169,6 +177,9 @@ def create_kept(connection: Connection[Any], library_id: int) -> None:
             kept(library_id), sql.Literal(library_id)
         )
     )
+    if connection.execute("table bucket_layout").rowcount:
+        # As the table that it is a part of; Citus refuses to be told again.
+        return
     # WebP cannot be compressed further.
     connection.execute(
         sql.SQL("alter table {} alter column webp set storage external").format(kept(library_id))

@@ -1,0 +1,294 @@
+"""What people change in a library whose rows have buckets, as a cluster takes it.
+
+The journal stays with the coordinator. Each change is a transaction, so after a crash it is done or
+not begun; ``store.bucketed`` says why it has several statements. Values are as ``store.journal``
+gives them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+
+import psycopg
+
+from productsearch_engine.store import journal_statements as texts
+from productsearch_engine.store import signs
+from productsearch_engine.store.bucketed import (
+    COUNT_DELETED,
+    by_bucket,
+    forget,
+    take_turn,
+)
+from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.statements import among, composed
+
+_Connection = psycopg.Connection[Any]
+_Done = tuple[int, int] | None
+"""The number of a change, and of how many images; None: of none, and nothing is written."""
+
+
+def edit(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
+    """Change the images ``signs`` and write down how they were."""
+    with connection.transaction() as transaction:
+        change, now = _begin(connection, library, "edit", values)
+        take_turn(connection, library)
+        before: list[tuple[Any, ...]] = []
+        for bucket, some in by_bucket(values["signs"]):
+            there = {"signs": some, "bucket": bucket, "version": values["version"]}
+            found = connection.execute(composed(_LOCK, library), there).fetchall()
+            edited = values | there | {"signs": [row[0] for row in found], "now": now}
+            connection.execute(composed(_EDIT, library), edited)
+            if values["sets_class_id1"] or values["sets_class_id2"]:
+                connection.execute(composed(_EDIT_NEAREST, library), edited)
+            before += [(change, library.id, row[0], now, *row[1:]) for row in found]
+        if not before:
+            raise psycopg.Rollback(transaction)
+        connection.cursor().executemany(_SAVE_EDITED, before)
+        connection.execute(_END, {"change": change, "images": len(before)})
+    return (change, len(before)) if before else None
+
+
+def delete(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
+    """Delete the images ``signs`` and write down all of each."""
+    with connection.transaction() as transaction:
+        change, _ = _begin(connection, library, "delete", values)
+        deleted = _take(connection, library, values | {"change": change})
+        if not deleted:
+            raise psycopg.Rollback(transaction)
+        _count(connection, library, deleted)
+        connection.execute(_END, {"change": change, "images": deleted})
+    return (change, deleted) if deleted else None
+
+
+def empty(
+    connection: _Connection, library: Library, values: dict[str, Any]
+) -> tuple[int, int | None]:
+    """Delete some images after a sign; return how many, and the last sign that was looked at."""
+    rows = connection.execute(composed(_SIGNS, library), values).fetchall()
+    if not rows:
+        return 0, None
+    some = [row[0] for row in rows]
+    return _take(connection, library, values | {"signs": some}), some[-1]
+
+
+def note_add(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
+    """Write down that the image ``sign`` was added."""
+    there = {"signs": [values["sign"]]} | among([values["sign"]])
+    found = connection.execute(composed(_VERSIONS, library), there).fetchone()
+    if found is None:
+        return None
+    row = connection.execute(
+        composed(texts.NOTE_ADD_OF, library), values | {"updated_at": found[1]}
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
+    """Delete the images of a change that nobody has changed since; return how many."""
+    then = dict(connection.execute(_OF_CHANGE, values).fetchall())
+    take_turn(connection, library)
+    there = {"signs": [*then]} | among(then)
+    now = dict(connection.execute(composed(_VERSIONS, library), there).fetchall())
+    same = [sign for sign, version in then.items() if now.get(sign) == version]
+    there = {"signs": same, "versions": [then[sign] for sign in same]} | among(same)
+    deleted = [row[0] for row in connection.execute(composed(_DELETE_SAME, library), there)]
+    forget(connection, library, deleted)
+    _count(connection, library, len(deleted))
+    return len(deleted)
+
+
+def undo_edit(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
+    """Give the images of a change that nobody has changed since their values; return how many."""
+    rows = connection.execute(_EDITED, values, binary=True).fetchall()
+    then = {row[0]: row for row in rows}
+    take_turn(connection, library)
+    undone = 0
+    for bucket, some in by_bucket(then):
+        there = {"signs": some, "bucket": bucket, "version": None}
+        for sign, *_, version in connection.execute(composed(_LOCK, library), there).fetchall():
+            _, changed, before, brief, first, second = then[sign]
+            if changed != version:
+                continue
+            back = {"sign": sign, "bucket": bucket, "updated_at": before}
+            back |= {"brief": brief, "class_id1": first, "class_id2": second}
+            connection.execute(composed(_UNDO_EDIT, library), back)
+            connection.execute(composed(_UNDO_EDIT_NEAREST, library), back)
+            undone += 1
+    return undone
+
+
+def undo_delete(
+    connection: _Connection, library: Library, values: dict[str, Any]
+) -> tuple[int, int | None]:
+    """Store some images of a delete again; return how many, and the last that was looked at.
+
+    An image that was added again since stays as it is.
+    """
+    rows = connection.execute(_DELETED, values).fetchall()
+    if not rows:
+        return 0, None
+    some = [row[0] for row in rows]
+    restored = connection.execute(composed(_RESTORE, library), values | {"signs": some}).fetchall()
+    back = values | {"signs": [row[0] for row in restored]}
+    connection.execute(composed(_RESTORE_NEAREST, library), back)
+    if library.keep_images:
+        connection.execute(composed(_RESTORE_COPIES, library), back)
+    return len(restored), some[-1]
+
+
+def purge(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
+    """Erase the images ``signs``, also where an undo would find them; return how many."""
+    take_turn(connection, library)
+    there = values | among(values["signs"])
+    stored = connection.execute(composed(_DELETE_DIGESTS, library), there).fetchall()
+    forget(connection, library, values["signs"])
+    _count(connection, library, len(stored))
+    kept = connection.execute(texts.PURGE_CHANGED, values).fetchall()
+    digests = [row[1] for row in (*stored, *kept) if row[1] is not None]
+    connection.execute(texts.PURGE_SEARCHED, values | {"digests": digests})
+    connection.execute(texts.PURGE_PINNED, values | {"digests": digests})
+    return len({row[0] for row in (*stored, *kept)})
+
+
+def _begin(
+    connection: _Connection, library: Library, kind: str, values: dict[str, Any]
+) -> tuple[int, Any]:
+    """Write down that a change begins; return its number and the time by the coordinator."""
+    row = connection.execute(_BEGIN, values | {"library": library.id, "kind": kind}).fetchone()
+    assert row is not None  # noqa: S101 - an insert without conflict returns its row
+    return row[0], row[1]
+
+
+def _take(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
+    """Delete the images ``signs`` and write down all of each; return how many there were."""
+    take_turn(connection, library)
+    there = {"signs": values["signs"]} | among(values["signs"])
+    rows = connection.execute(composed(_DELETE_ALL, library), there, binary=True).fetchall()
+    copies = {
+        sign: (webp, region)
+        for sign, webp, region in connection.execute(
+            composed(_COPIES, library), there, binary=True
+        ).fetchall()
+    }
+    forget(connection, library, values["signs"])
+    connection.cursor().executemany(
+        _SAVE_DELETED,
+        [
+            (
+                values["change"],
+                library.id,
+                *row,
+                values["generation"],
+                *copies.get(row[0], _NO_COPY),
+            )
+            for row in sorted(rows)
+        ],
+    )
+    return len(rows)
+
+
+def _count(connection: _Connection, library: Library, deleted: int) -> None:
+    connection.execute(COUNT_DELETED, {"library": library.id, "deleted": deleted})
+
+
+_NO_COPY = (None, None)
+
+_BEGIN: LiteralString = """
+insert into changes (library_id, kind, image_count, who, address)
+values (%(library)s, %(kind)s, 0, %(who)s, %(address)s) returning id, clock_timestamp()
+"""
+_END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
+_LOCK: LiteralString = (
+    "select sign, brief, class_id1, class_id2, updated_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){at}VERSION order by sign for update"
+).replace("VERSION", texts.VERSION)
+_EDIT: LiteralString = """
+update {images} set brief = coalesce(%(brief)s::bytea, brief),
+    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
+    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end,
+    updated_at = %(now)s
+where library_id = {library} and sign = any(%(signs)s){at}
+"""
+_EDIT_NEAREST: LiteralString = """
+update {nearest} set
+    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
+    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end
+where library_id = {library} and sign = any(%(signs)s){at}
+"""
+_SAVE_EDITED: LiteralString = """
+insert into changed_images
+    (change_id, library_id, sign, updated_at, brief, class_id1, class_id2, updated_before)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_SIGNS: LiteralString = """
+select sign from {images}
+where library_id = {library} and (%(after)s::bigint is null or sign > %(after)s::bigint)
+order by sign limit %(count)s
+"""
+_DELETE_ALL: LiteralString = """
+delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
+returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at
+"""
+_COPIES: LiteralString = (
+    "select sign, webp, region from kept_images"
+    " where library_id = {library} and sign = any(%(signs)s){among}"
+)
+_SAVE_DELETED: LiteralString = """
+insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1, class_id2,
+    digest, embedding, created_at, generation, webp, region)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_VERSIONS: LiteralString = (
+    "select sign, updated_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){among}"
+)
+_OF_CHANGE: LiteralString = (
+    "select sign, updated_at from changed_images where change_id = %(change)s"
+)
+_DELETE_SAME: LiteralString = """
+delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
+    and updated_at = any(%(versions)s) returning sign
+"""
+_EDITED: LiteralString = """
+select sign, updated_at, updated_before, brief, class_id1, class_id2 from changed_images
+where change_id = %(change)s
+"""
+_UNDO_EDIT: LiteralString = """
+update {images} set brief = %(brief)s, class_id1 = %(class_id1)s::int,
+    class_id2 = %(class_id2)s::int, updated_at = %(updated_at)s
+where library_id = {library} and sign = %(sign)s{at}
+"""
+_UNDO_EDIT_NEAREST: LiteralString = """
+update {nearest} set class_id1 = %(class_id1)s::int, class_id2 = %(class_id2)s::int
+where library_id = {library} and sign = %(sign)s{at}
+"""
+_DELETED: LiteralString = """
+select sign from changed_images
+where change_id = %(change)s and generation = %(generation)s
+    and (%(after)s::bigint is null or sign > %(after)s::bigint)
+order by sign limit %(count)s
+"""
+_RESTORE: LiteralString = """
+insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
+    created_at, updated_at)
+select {library}, BUCKET, sign, digest, brief, class_id1, class_id2, embedding, created_at,
+    updated_at
+from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
+on conflict do nothing returning sign
+""".replace("BUCKET", signs.BUCKET)
+_RESTORE_NEAREST: LiteralString = """
+insert into {nearest} (library_id, bucket, sign, class_id1, class_id2, prefix)
+select {library}, BUCKET, sign, class_id1, class_id2, nearest_prefix({axes}, embedding)
+from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
+""".replace("BUCKET", signs.BUCKET)
+_RESTORE_COPIES: LiteralString = """
+insert into {kept} (library_id, bucket, sign, webp, region)
+select {library}, BUCKET, sign, webp, region
+from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
+    and webp is not null
+on conflict do nothing
+""".replace("BUCKET", signs.BUCKET)
+_DELETE_DIGESTS: LiteralString = (
+    "delete from {images} where library_id = {library} and sign = any(%(signs)s){among}"
+    " returning sign, digest"
+)
