@@ -7,7 +7,6 @@ by a thread, so that a scrape never waits for the database.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +21,7 @@ from productsearch_engine.database.inspection import Facts
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import STATES_LIBRARIES_MAX, STATES_LOOK_S
 from productsearch_engine.metrics import PREFIX
+from productsearch_engine.server.repeating import repeating
 
 _log = logging.getLogger(__name__)
 
@@ -82,22 +82,14 @@ def _family(name: str, says: str, label: str) -> GaugeMetricFamily:
 @contextmanager
 def looking(pool: WatchedPool, every_s: float = STATES_LOOK_S) -> Iterator[DatabaseStates]:
     """Yield states that are looked at in a thread, now and again, until the context ends."""
-    states, stopped = DatabaseStates(pool), threading.Event()
+    states = DatabaseStates(pool)
 
-    def run() -> None:
-        while True:
-            try:
-                states.look()
-            except (psycopg.Error, PoolTimeout):
-                # Whoever watches the database tells the cause; what was seen before is kept.
-                _log.debug("the states of the database could not be read")
-            if stopped.wait(every_s):
-                return
+    def look() -> None:
+        try:
+            states.look()
+        except (psycopg.Error, PoolTimeout):
+            # Whoever watches the database tells the cause; what was seen before is kept.
+            _log.debug("the states of the database could not be read")
 
-    thread = threading.Thread(target=run, name="database states", daemon=True)
-    thread.start()
-    try:
+    with repeating(look, "database states", every_s, at_once=True):
         yield states
-    finally:
-        stopped.set()
-        thread.join()

@@ -6,8 +6,6 @@ Knows when. ``store.recall`` knows how.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +16,7 @@ from productsearch_engine.database.cause import words_of
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import RECALL_LOOK_S, RECALL_TIME_SHARE, STATES_LIBRARIES_MAX
 from productsearch_engine.metrics import Metrics
+from productsearch_engine.server.repeating import repeating
 from productsearch_engine.store.recall import RecallSample
 
 _log = logging.getLogger(__name__)
@@ -42,25 +41,14 @@ def checking(
     sample: RecallSample, pool: WatchedPool, metrics: Metrics, every_s: float = RECALL_LOOK_S
 ) -> Iterator[None]:
     """Look again and again until the context ends, at most for a small share of the time."""
-    stopped = threading.Event()
-
     names = Names(STATES_LIBRARIES_MAX)
 
-    def run() -> None:
-        pause_s = every_s
-        while not stopped.wait(pause_s):
-            began_s = time.monotonic()
-            if _is_idle(pool):
-                _check(sample, metrics, names)
-            pause_s = max(every_s, (time.monotonic() - began_s) / RECALL_TIME_SHARE)
+    def check() -> None:
+        if _is_idle(pool):
+            _check(sample, metrics, names)
 
-    thread = threading.Thread(target=run, name="recall checks", daemon=True)
-    thread.start()
-    try:
+    with repeating(check, "recall checks", every_s, rest=1 / RECALL_TIME_SHARE):
         yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def _is_idle(pool: WatchedPool) -> bool:

@@ -6,7 +6,6 @@ Knows when. ``store.search_counts`` knows what.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ from psycopg_pool import PoolTimeout
 
 from productsearch_engine.database.cause import words_of
 from productsearch_engine.limits import SEARCH_COUNTS_WRITTEN_S
+from productsearch_engine.server.repeating import repeating
 from productsearch_engine.store.search_counts import SearchCounts
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 @contextmanager
 def counting(counts: SearchCounts, every_s: float = SEARCH_COUNTS_WRITTEN_S) -> Iterator[None]:
     """Write again and again until the context ends."""
-    stopped = threading.Event()
 
     def write() -> None:
         try:
@@ -31,15 +30,8 @@ def counting(counts: SearchCounts, every_s: float = SEARCH_COUNTS_WRITTEN_S) -> 
         except (psycopg.Error, PoolTimeout) as error:
             _log.warning("counts of searches were not written: %s", words_of(error))
 
-    def run() -> None:
-        while not stopped.wait(every_s):
-            write()
-
-    thread = threading.Thread(target=run, name="search counts", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(write, "search counts", every_s):
+            yield
     finally:
-        stopped.set()
-        thread.join()
         write()
