@@ -29,13 +29,15 @@ help: ## list the targets
 demo: $(running) ## set up and show every RPC on images (PHOTOS=dir for your own)
 	$(bin)/python -m demo tour $(if $(PHOTOS),--photos "$(PHOTOS)")
 
-# NumPy computes in one thread, as in the engine's workers: two workers of pytest on two cores would
-# wait for each other's threads, which turn meanwhile.
+# NumPy computes in one thread, as in the engine's workers: workers of pytest would wait for each
+# other's threads, which turn meanwhile.
 test test-slow: export OPENBLAS_NUM_THREADS := 1
 
+# Half of the time of the quick tests is waiting, for servers to start and for limits to pass: three
+# workers keep two cores busy.
 .PHONY: test
 test: $(installed) ## set up and prove the product
-	$(bin)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(bin)/python -m pytest -m "not slow" -n 3 --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(installed) ## what takes longer: rolling restarts, durability, balance, manifests (Go)

@@ -209,7 +209,7 @@ def test_a_cancelled_silent_call_gives_its_place_back(quiet: Quiet) -> None:
 def test_large_messages_are_received_a_few_at_a_time(
     facade_of: ServerFactory, upstream: FakeUpstream
 ) -> None:
-    """88 messages of 21 MiB less one byte: never more received than there are places for one."""
+    """32 messages of 21 MiB less one byte: never more received than there are places for one."""
     running = facade_of()
     most = 0
     over = threading.Event()
@@ -228,7 +228,7 @@ def test_large_messages_are_received_a_few_at_a_time(
     assert limits.RECEIVE_BYTES_MAX - 1 == len(large)
     with connected(running) as channel:
         begin = channel.stream_unary(SERVICE + "SearchImages").future
-        calls = [begin(iter([large]), metadata=token("one")) for _ in range(88)]
+        calls = [begin(iter([large]), metadata=token("one")) for _ in range(8 * HALF)]
         came_to = counted(calls)
     over.set()
     watcher.join()

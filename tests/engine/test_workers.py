@@ -157,6 +157,19 @@ def test_no_secrets_are_passed_on(shared: Running, monkeypatch: pytest.MonkeyPat
         assert 1 == sum(name.startswith("socket:") for name in open_files.values())
 
 
+def test_a_worker_computes_as_the_engine_does(
+    shared: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels of OpenBLAS that are chosen for the engine are its workers', too."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    kill_all()
+    shared.describe(jpeg(1))
+    for process in processes():
+        assert "Prescott" == process.environ()["OPENBLAS_CORETYPE"]
+    monkeypatch.undo()
+    kill_all()  # whoever comes next gets processes like this one
+
+
 def kill_all() -> None:
     """Kill every worker process."""
     for process in processes():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import against, checkout
+from benchmarks.__main__ import main
 from benchmarks.load import Result
 
 
@@ -79,18 +80,16 @@ def test_each_bar_is_held_against_its_own_rival(size: str, callers: int) -> None
     assert [False] * 3 == [m.kept for m in against.measures_of(size, callers, worse)]
 
 
-def test_the_command_line_names_what_it_does_not_know() -> None:
+def test_the_command_line_names_what_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An unknown measure, commit or mixture of both ends with status 2 before anything runs."""
     for arguments, said in (
         (["nothing"], "no such measure: nothing"),
         (["--against", "no-such-commit"], "no-such-commit"),
         (["encoder", "--against", "HEAD"], "a run of its own"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks", *arguments],
-            cwd=checkout.ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (2, True) == (done.returncode, said in done.stderr)
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert (2, True) == (ended.value.code, said in capsys.readouterr().err)
