@@ -272,10 +272,17 @@ ALERTS: Final = (
     ),
     Alert(
         name="CertificateEnds",
-        expr="min by (what) (productsearch_certificate_days_left) < 14",
+        expr="min by (what) (productsearch_certificate_days_left) < 14 > 0",
         lasts="<5m>",
         severity="ticket",
         says="{{ $labels.what }} ends in {{ $value | humanize }} days",
+    ),
+    Alert(
+        name="CertificateEnded",
+        expr="min by (what) (productsearch_certificate_days_left) <= 0",
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.what }} has ended: {{ $value | humanize }} days are left",
     ),
     Alert(
         name="CertificateNotYetValid",

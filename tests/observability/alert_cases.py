@@ -156,6 +156,15 @@ CASES: Final[dict[str, Case]] = {
         _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
         _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
     ),
+    "CertificateEnded": Case(
+        _state("productsearch_certificate_days_left", "-0.1", what="tls_cert_file"),
+        # For a moment: a valid one was put in its place.
+        _state("productsearch_certificate_days_left", "400", what="tls_cert_file")
+        | {
+            'productsearch_certificate_days_left{instance="b",what="tls_cert_file"}': "-1 "
+            "400 400 400 " * (STEPS // 4)
+        },
+    ),
     "CertificateNotYetValid": Case(
         _state("productsearch_certificate_begins_in_days", "0.1", what="tls_cert_file"),
         _state("productsearch_certificate_begins_in_days", "-0.1", what="tls_cert_file"),
