@@ -114,6 +114,14 @@ def _seen_of_others(reason: str) -> str:
     return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
 
 
+_NEW_PAIR: Final = (
+    'min by (library) (productsearch_token_state{state="fresh"}) == 1 and on (library)'
+    " max by (library) (label_replace(max_over_time(productsearch_files_broken[<11m>]),"
+    r' "library", "$1", "what", "libraries\\.(.*)\\.credentials_dir")) == 1'
+)
+"""A new key pair is not in use, or was not lately, and the token of the one before is fresh: nobody
+asks for another one with that pair, so that the new one is refused, of which FileBroken speaks."""
+
 _NO_ANSWER: Final = "TIMEOUT|UNREACHABLE|CANCELLED"
 _SILENT: Final = (
     f'sum by (library) (rate({_POSTS}{{outcome="TIMEOUT"}}[<5m>])) > 0 unless on (library)'
@@ -182,8 +190,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="CredentialsRejected",
-        expr=_grown(f"productsearch_token_refreshes_total{_REJECTED}", "library")
-        + " or "
+        expr=f"({_grown(f'productsearch_token_refreshes_total{_REJECTED}', 'library')}"
+        f" unless on (library) ({_NEW_PAIR})) or "
         + _grown(f"productsearch_upstream_calls_total{_REJECTED}", "library"),
         lasts="<0m>",
         severity="page",
@@ -272,10 +280,17 @@ ALERTS: Final = (
     ),
     Alert(
         name="CertificateEnds",
-        expr="min by (what) (productsearch_certificate_days_left) < 14",
+        expr="min by (what) (productsearch_certificate_days_left) < 14 > 0",
         lasts="<5m>",
         severity="ticket",
         says="{{ $labels.what }} ends in {{ $value | humanize }} days",
+    ),
+    Alert(
+        name="CertificateEnded",
+        expr="min by (what) (productsearch_certificate_days_left) <= 0",
+        lasts="<1m>",
+        severity="page",
+        says="{{ $labels.what }} has ended: {{ $value | humanize }} days are left",
     ),
     Alert(
         name="CertificateNotYetValid",

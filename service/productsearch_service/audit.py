@@ -15,6 +15,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,7 +50,8 @@ class Audit:
 
     Raises OSError if the file cannot be opened, or another service writes it: the two chains in it
     would break each other. A line is on the disk moments after the answer to
-    its call. If the disk does not keep up, writes are lost, and a line says how many.
+    its call. If the disk does not keep up, writes are lost, and a line of the stream says how many;
+    the log has a line when that begins, and one when it is over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +61,9 @@ class Audit:
         self.written = 0
         """Lines since the start."""
         self._refused = self._unwritten = self._told_lost = 0
+        self._lost_before: int | None = None
+        """Lost lines before those that are being lost now; None: none are."""
+        self._lost_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -70,6 +75,7 @@ class Audit:
     def record(self, write: Write) -> None:
         """Have a line written; returns at once."""
         if self._queue.qsize() >= limits.AUDIT_WAITING_MAX:
+            self._lose("the disk does not keep up")
             self._refused += 1
         else:
             self._queue.put(write)
@@ -78,6 +84,7 @@ class Audit:
         """Write what waits, and end; blocks while the volume hangs, up to some seconds."""
         self._queue.put(None)
         self._thread.join(limits.AUDIT_CLOSE_S)
+        self._tell_lost("at the end")
         _log.info("audit_file: ends with line %d, digest %s", self._seq, self._previous)
 
     def _run(self) -> None:
@@ -91,9 +98,26 @@ class Audit:
             try:
                 self._append([write for write in waiting if write is not None])
             except OSError as error:
-                self._unwritten += len(waiting) - (not going_on)
-                _log.error("audit_file: %s: %s", self._path, error.strerror)
+                if lost := len(waiting) - (not going_on):
+                    self._lose(error.strerror)
+                    self._unwritten += lost
+            else:
+                if time.monotonic() - self._lost_at_s >= limits.AUDIT_CALM_S:
+                    self._tell_lost("lines are written again")
         self._file.close()
+
+    def _lose(self, cause: str | None) -> None:
+        """Log the first of lost lines; before they are counted."""
+        self._lost_at_s = time.monotonic()
+        if self._lost_before is None:
+            self._lost_before = self.lost
+            told = "audit_file: %s: %s; lines are being lost, and one will say how many"
+            _log.error(told, self._path, cause)
+
+    def _tell_lost(self, when: str) -> None:
+        if self._lost_before is not None:
+            lost, self._lost_before = self.lost - self._lost_before, None
+            _log.warning("audit_file: %s: %s; %d were lost", self._path, when, lost)
 
     def _append(self, writes: list[Write]) -> None:
         """Write the lines of ``writes`` as a whole, or nothing. Raises OSError."""

@@ -202,7 +202,7 @@ def _doctor(*, json: bool, limit_s: float) -> int:
 
 
 def _settings_check(file: Path) -> int:
-    from productsearch_service.server.concerns import certificates_near_their_end, concerns
+    from productsearch_service.server.concerns import concerns
     from productsearch_service.server.files import CheckedSettings
     from productsearch_service.settings import FILE_VARIABLE
     from productsearch_service.settings_reading import SettingsError, read_settings
@@ -213,7 +213,7 @@ def _settings_check(file: Path) -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CANNOT_START
-    for concern in (*concerns(settings), *certificates_near_their_end(settings)):
+    for concern in concerns(settings):
         sys.stdout.write(f"warning: {concern}\n")
     sys.stdout.write(f"{file}: the service can start with it\n")
     return 0

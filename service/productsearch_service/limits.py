@@ -174,6 +174,8 @@ AUDIT_WAITING_MAX: Final = 100_000
 AUDIT_TOLD_EVERY: Final = 1000
 """Lines after which the log names the digest."""
 AUDIT_CLOSE_S: Final = 5.0
+AUDIT_CALM_S: Final = 5.0
+"""Without a lost line, until the log says that no more are: a full disk takes one now and then."""
 CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
 TRACE_PARTS_MAX: Final = 128

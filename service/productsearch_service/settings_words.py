@@ -61,8 +61,13 @@ def sentence_of(problem: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint at what ``name`` was meant to be, or nothing."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
+    """Return a hint at what ``name`` was meant to be, or nothing.
+
+    In a short name two letters that are swapped are a large part: the same letters are near, too.
+    """
+    known = [*known]
+    swapped = [each for each in known if sorted(each) == sorted(name)]
+    near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
     return f"; did you mean {near[0]}?" if near else ""
 
 

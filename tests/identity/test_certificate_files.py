@@ -79,6 +79,67 @@ def test_the_callers_ca_is_replaced_too(server: ServerFactory, tmp_path: Path) -
     assert NO_HANDSHAKE == now(old)
 
 
+DATES = {"ended": {"hours_ago": 48}, "not valid yet": {"hours_ago": -48}}
+
+
+@pytest.mark.parametrize("dates", DATES.values(), ids=DATES)
+def test_a_certificate_that_is_not_valid_does_not_replace_one_that_is(
+    dates: dict[str, int], server: ServerFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one before is shown on, the file counts as broken, and one line says why and what to do;
+    a valid pair is taken after that."""
+    authority = Authority()
+    files = ServerFiles(tmp_path / "tls", authority)
+    port = server(tls_poll_s=0.02, **files.settings(mutual=False)).port
+    good = files.serial
+    files.swap(authority.issue(dns=["localhost"], **dates))  # type: ignore[arg-type]
+    until(lambda: "stays as it was" in caplog.text, "a line")
+    assert good == shown_serial(port)
+    told = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert 1 == len(told)
+    assert str(files.directory / "tls.crt") in told[0]
+    assert "put a valid one in its place" in told[0]
+    files.swap()
+    until(lambda: shown_serial(port) == files.serial, "the valid one")
+
+
+def test_a_certificate_that_has_ended_is_taken_where_there_is_no_better_one(
+    server: ServerFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, with a warning; and over another one that has ended."""
+    authority = Authority()
+    files = ServerFiles(tmp_path / "tls", authority)
+    files.swap(authority.issue(dns=["localhost"], hours_ago=48))
+    port = server(tls_poll_s=0.02, **files.settings(mutual=False)).port
+    assert files.serial == shown_serial(port)
+    assert "tls_cert_file: a certificate ended 2 days ago" in caplog.text
+    files.swap(authority.issue(dns=["localhost"], hours_ago=24))
+    until(lambda: shown_serial(port) == files.serial, "the other one")
+
+
+def test_a_callers_ca_that_has_ended_does_not_replace_a_valid_one(
+    server: ServerFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several in the file one that is valid is enough."""
+    authority, other = Authority(), Authority("other")
+    files = ServerFiles(tmp_path / "tls", authority)
+    port = server(tls_poll_s=0.02, **files.settings()).port
+    ended = other.issue(hours_ago=48).certificate
+    (files.directory / "ca.crt").write_bytes(ended)
+    until(lambda: "no certificate in it is valid now" in caplog.text, "a line")
+    client = authority.issue(dns=["caller.example"])
+    with secure_channel(port, authority.pem, client) as channel:
+        search = v1.ProductSearchStub(channel).SearchImages
+        assert OK == outcome(lambda: search(SEARCH, timeout=10))
+    (files.directory / "ca.crt").write_bytes(ended + other.pem)
+
+    def now() -> object:
+        with secure_channel(port, authority.pem, other.issue(dns=["caller.example"])) as channel:
+            return outcome(lambda: v1.ProductSearchStub(channel).SearchImages(SEARCH, timeout=10))
+
+    until(lambda: now() == OK, "the other CA is in use")
+
+
 def test_certificates_swapped_under_load() -> None:
     """No RPC fails, on old connections and new ones, and each new certificate is seen."""
     size = certificates.Size(seconds=10, seen_within_s=math.inf)

@@ -156,6 +156,15 @@ CASES: Final[dict[str, Case]] = {
         _state("productsearch_certificate_days_left", "13", what="tls_cert_file"),
         _state("productsearch_certificate_days_left", "15", what="tls_cert_file"),
     ),
+    "CertificateEnded": Case(
+        _state("productsearch_certificate_days_left", "-0.1", what="tls_cert_file"),
+        # For a moment: a valid one was put in its place.
+        _state("productsearch_certificate_days_left", "400", what="tls_cert_file")
+        | {
+            'productsearch_certificate_days_left{instance="b",what="tls_cert_file"}': "-1 "
+            "400 400 400 " * (STEPS // 4)
+        },
+    ),
     "CertificateNotYetValid": Case(
         _state("productsearch_certificate_begins_in_days", "0.1", what="tls_cert_file"),
         _state("productsearch_certificate_begins_in_days", "-0.1", what="tls_cert_file"),
@@ -213,6 +222,8 @@ CASES: Final[dict[str, Case]] = {
     ),
 }
 
+_BROKEN_PAIR: Final = 'productsearch_files_broken{instance="a",what="libraries.l.credentials_dir"}'
+_PAIR_BROKEN: Final = {_BROKEN_PAIR: f"1x{STEPS}"} | _rejected("token_refreshes")
 _DOWN: Final = _breaker(f"1x{STEPS}")
 _UNSETTLED: Final = _until_lately("ADD_OUTCOME_UNKNOWN")
 TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
@@ -244,6 +255,20 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "callers are shut out, and one is served": (
         _calls("OK", f"0+1x{STEPS}") | _calls("PERMISSION_DENIED", f"0+90x{STEPS}"),
         {},
+    ),
+    "a new key pair is refused, and the one before is good": (
+        _PAIR_BROKEN | _state("productsearch_token_state", "1", library="l", state="fresh"),
+        {"FileBroken": 1},
+    ),
+    "that was so, and a good pair is in its place": (
+        _rejected("token_refreshes")
+        | _state("productsearch_token_state", "1", library="l", state="fresh")
+        | {_BROKEN_PAIR: f"0x140 1x4 0x{STEPS - 144}"},
+        {},
+    ),
+    "both pairs are refused: the token of the one before is not renewed": (
+        _PAIR_BROKEN | _state("productsearch_token_state", "0", library="l", state="fresh"),
+        {"FileBroken": 1, "CredentialsRejected": 1},
     ),
     "one that answers some": (_posts("OK", 1) | _posts("TIMEOUT", 9), {}),
     "one upstream dead, adds of another one unsettled": (

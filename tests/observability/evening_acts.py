@@ -86,6 +86,14 @@ def _shut_out(stage: Stage, _: Load) -> Iterator[None]:
     policy.write_text(good)
 
 
+def _broken_policy(stage: Stage, _: Load) -> Iterator[None]:
+    policy = stage.folder / "policy.toml"
+    good = policy.read_text()
+    policy.write_text(good + "\n[[rules]]\n")
+    yield
+    policy.write_text(good)
+
+
 def _flood(_: Stage, load: Load) -> Iterator[None]:
     with load.flood():
         yield
@@ -160,6 +168,7 @@ ACTS = (
     ),
     Act("poison", _poison, _causes(), "bad input", "caller"),
     Act("callers shut out", _shut_out, _causes("CallersShutOut"), "callers shut out", "caller"),
+    Act("broken policy", _broken_policy, _causes("FileBroken"), "changed file not in use"),
     Act("flood", _flood, _causes("GatewayRefuses"), "flood", "caller", flags="RL"),
     Act("database slow", _database_slow, _causes("EngineDatabaseSlow"), "database slow"),
     Act("certificate near its end", _certificate, _causes("CertificateEnds"), "certificate ends"),

@@ -149,6 +149,11 @@ GATEWAY_REFUSES: Final = Sign(
     "`refused` above 0",
     lambda shown: shown.most("refused") > 0.3,
 )
+FILE_BROKEN: Final = Sign(
+    "Ready, broken files",
+    "a `broken` file at 1",
+    lambda shown: shown.most("broken {{what}}") >= 1,
+)
 NOT_READY: Final = Sign(
     "Ready, broken files",
     "a library at 0",
@@ -185,6 +190,7 @@ INCIDENTS: Final = (
     Incident("bad input", (CALLER,)),
     Incident("callers shut out", (CALLER, SHUT_OUT)),
     Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
+    Incident("changed file not in use", (FILE_BROKEN,), (TOKEN_REFUSED,)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),
     Incident("gateway cut off", (GATEWAY_SEES_FEWER,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -285,13 +286,62 @@ def test_a_disk_that_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (2, []) == ((found := verify([path])).lines, found.wrong)
 
 
-def test_writes_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over the bound they are lost, and the caller does not wait."""
+def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the levels and ends of the log's lines of trouble."""
+    return [
+        f"{each.levelname} {each.getMessage().rpartition('audit.jsonl: ')[2]}"
+        for each in caplog.records
+        if each.levelno > logging.INFO
+    ]
+
+
+_BEGIN = "ERROR No space left on device; lines are being lost, and one will say how many"
+
+
+@pytest.mark.parametrize("calm_s", [0.0, 3600.0], ids=["is over", "takes one now and then"])
+def test_a_full_disk_has_a_line_at_its_begin_and_one_at_its_end(
+    calm_s: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With the cause, and with how many lines were lost; not one for each."""
+    monkeypatch.setattr(limits, "AUDIT_CALM_S", calm_s)
+    audit = Audit(tmp_path / "audit.jsonl")
+    real, fails = os.fsync, [False]
+
+    def fsync(descriptor: int) -> None:
+        if fails[0]:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ends = {0.0: ["WARNING lines are written again; 9 were lost"], 3600.0: []}[calm_s]
+    for turn in (1, 2):
+        fails[0] = True
+        for lost in range(9):
+            audit.record(WRITE)
+            _until(lambda end=9 * (turn - 1) + lost + 1: audit.lost == end)  # type: ignore[misc]
+        fails[0] = False
+        audit.record(WRITE)
+        _until(lambda end=turn: audit.written == end)  # type: ignore[misc]
+    audit.close()
+    last = ["WARNING at the end; 18 were lost"] if calm_s else [_BEGIN, *ends]
+    assert [_BEGIN, *ends, *last] == _told(caplog)
+
+
+def test_writes_that_wait_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over the bound they are lost, the caller does not wait, and the log has a line."""
     monkeypatch.setattr(limits, "AUDIT_WAITING_MAX", 0)
     audit = Audit(tmp_path / "audit.jsonl")
-    audit.record(WRITE)
-    assert 1 == audit.lost
+    for _ in range(9):
+        audit.record(WRITE)
+    assert 9 == audit.lost
     audit.close()
+    begin = _BEGIN.replace("No space left on device", "the disk does not keep up")
+    assert [begin, "WARNING at the end; 9 were lost"] == _told(caplog)
 
 
 def test_a_secret_in_a_name_is_masked(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from productsearch_service.settings import Settings
 from productsearch_service.upstream.pacing.rate import Rate
 from productsearch_service.upstream.pacing.schedule import Schedule
 from tests.facade import Server
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Fault
 from tests.identity.authority import Authority, ServerFiles
 from tests.lifecycle.asking import until
 from tests.pictures import jpeg
@@ -305,3 +305,17 @@ def test_a_key_pair_that_cannot_be_used_is_a_broken_file(
     assert 0 == _value(server, "productsearch_files_broken", what=what)
     (tmp_path / "secret_key").write_text("")
     until(lambda: _value(server, "productsearch_files_broken", what=what) == 1, "a broken pair")
+    refused = "UPSTREAM_CREDENTIALS_REJECTED"
+    outcomes = {"ok": 1.0, refused: 1.0}
+
+    def counted() -> dict[str, float]:
+        name = "productsearch_token_refreshes_total"
+        found = {each: _value(server, name, library="default", outcome=each) for each in outcomes}
+        return {each: value or 0.0 for each, value in found.items()}
+
+    upstream.then("token", Fault(status=401, body=b'{"error": "invalid_client"}'))
+    (tmp_path / "secret_key").write_text("a-wrong-secret")
+    until(lambda: counted() == outcomes, "a rejected request is counted")
+    (tmp_path / "secret_key").write_text("a-good-secret")
+    until(lambda: counted() == outcomes | {"ok": 2.0}, "the one that succeeds too")
+    assert 0 == _value(server, "productsearch_files_broken", what=what)

@@ -11,6 +11,7 @@ from productsearch_service import cli
 from productsearch_service.identity.policy import Policy
 from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream
+from tests.lifecycle.asking import until
 
 FILE = f"""
 [callers.web]
@@ -54,6 +55,55 @@ def test_names_that_are_nearly_others() -> None:
         "rule 1: caller batches is none of those listed; did you mean batch?",
         "rule 1: library defualt is none of the settings; did you mean default?",
     ] == [*policy.unused(["default"])]
+
+
+TYPOS = {
+    "a listed caller": (
+        'callers = ["wbe", "spiffe://shop/cart"]',
+        [
+            "caller web: no rule names it, so that it may do nothing",
+            "rule 1: caller wbe is none of those listed; did you mean web?",
+        ],
+    ),
+    "a caller of a certificate": (
+        'callers = ["web", "spiffe://shop/carts"]',
+        [
+            "caller spiffe://shop/cart: may do nothing now, and could before",
+            "caller spiffe://shop/carts: is new in the rules; did you mean spiffe://shop/cart?",
+        ],
+    ),
+    "a library": (
+        'callers = ["web", "spiffe://shop/cart"]\nlibraries = ["defualt"]',
+        [
+            "rule 1: library defualt is none of the settings; did you mean default?",
+            "caller spiffe://shop/cart: may do nothing now, and could before",
+            "caller web: may do nothing now, and could before",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "told"), TYPOS.values(), ids=TYPOS)
+def test_a_typo_in_a_policy_that_is_replaced(
+    rule: str,
+    told: list[str],
+    server: ServerFactory,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A warning for each caller that it shuts out, and for the name that is nearly another."""
+    file = tmp_path / "policy.toml"
+    listed = f'[callers.web]\ntoken_sha256 = ["{"0" * 64}"]\n[[rules]]\n'
+    file.write_text(f'{listed}callers = ["web", "spiffe://shop/cart"]\n')
+    server(policy_file=file, tls_poll_s=0.02)
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+    file.write_text(listed + rule)
+
+    def found() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+
+    until(lambda: len(found()) >= len(told), "warnings")
+    assert [f"policy_file: {each}" for each in told] == found()
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,27 @@ async def test_a_new_pair_is_brought_into_use_by_the_rotation(
     assert 3 == len(upstream.received)
 
 
+async def test_requests_for_a_new_pairs_token_are_counted(
+    upstream: FakeUpstream, credentials: Pair
+) -> None:
+    """Each with its outcome, as those for the pair in use are; a look that asks nothing is none."""
+    counted: list[str] = []
+    issuer = TokenIssuer(upstream.url, None, credentials, counted.append)
+    source = TokenSource(issuer, count=counted.append)
+    await source.get(Deadline.after(10))
+    upstream.then("token", REJECTED)
+    credentials.pair = KeyPair("new-key", "wrong-secret")
+    for _ in range(3):
+        assert await issuer.replaced() is None
+    assert ["ok", "UPSTREAM_CREDENTIALS_REJECTED"] == counted
+    credentials.pair = KeyPair("new-key", "new-secret")
+    for _ in range(3):
+        await issuer.replaced()
+    assert ["ok", "UPSTREAM_CREDENTIALS_REJECTED", "ok"] == counted
+    assert len(upstream.received) == len(counted)
+    issuer.close()
+
+
 async def test_a_new_pair_that_is_refused_is_told_once(
     upstream: FakeUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -152,7 +152,7 @@ class Policy:
         where its name is nearly that of a listed one.
         """
         for name in self._callers:
-            if not any(_matches(rule.callers, name) for rule in self._rules):
+            if not self.has_rule(name):
                 yield f"caller {name}: no rule names it, so that it may do nothing"
         for number, rule in enumerate(self._rules, start=1):
             for pattern in rule.callers:
@@ -163,6 +163,24 @@ class Policy:
                 if not any(_matches((pattern,), library) for library in libraries):
                     hint = nearest(pattern, libraries)
                     yield f"rule {number}: library {pattern} is none of the settings{hint}"
+
+    @property
+    def named(self) -> set[str]:
+        """The callers that the file names: those listed, and those of rules without a wildcard."""
+        in_rules = {name for rule in self._rules for name in rule.callers if not {*name} & {*"*?"}}
+        return {*self._callers} | in_rules
+
+    def may_something(self, caller: str, libraries: Iterable[str]) -> bool:
+        """Return whether a caller may call any method on any of these libraries."""
+        return any(
+            self.explain(caller, method, library).allowed
+            for library in libraries
+            for method in METHODS
+        )
+
+    def has_rule(self, caller: str) -> bool:
+        """Return whether a rule speaks of a caller."""
+        return any(_matches(rule.callers, caller) for rule in self._rules)
 
     def caller(self, name: str) -> Caller:
         """Return the caller of that name, with what the file says of it."""

@@ -5,7 +5,6 @@ Knows PEM and not gRPC. A key is never shown, whatever is wrong with it.
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from productsearch_service import limits, small_file
-
-_log = logging.getLogger(__name__)
 
 _DAY_S: Final = 86_400
 _UTC_TIME: Final = 0x17
@@ -63,6 +60,17 @@ class CertificateFiles:
             raise CertificateError(f"{self.certificate}: replaced while it was read")
         return pem
 
+    def check_dates(self, pem: Pem, now_s: float, in_use: Pem) -> None:
+        """Raise CertificateError if ``pem`` is not valid at this time, and ``in_use`` is."""
+        wrong = _not_valid(pem.certificate, now_s)
+        if wrong and not _not_valid(in_use.certificate, now_s):
+            remedy = "the certificate before is still valid and stays; put a valid one in its place"
+            raise CertificateError(f"{self.certificate}: {wrong}; {remedy}")
+        authorities, before = pem.client_ca or b"", in_use.client_ca or b""
+        if _none_is_valid(authorities, now_s) and not _none_is_valid(before, now_s):
+            told = f"{self.client_ca}: no certificate in it is valid now"
+            raise CertificateError(f"{told}; the ones before stay; put a valid one in its place")
+
 
 def check_certificate(path: Path, content: bytes) -> None:
     """Raise CertificateError if the file of this content holds no certificate."""
@@ -104,18 +112,16 @@ def _check_pair(certificate: Path, key: Path, pem: Pem) -> None:
         raise CertificateError(f"{certificate}, {key}: {error.strerror}") from None
 
 
-def warn_of_end(setting: str, pem: bytes | None, now_s: float) -> None:
-    """Log that a certificate has ended or ends soon, or that it is not valid yet."""
-    begins = begins_in_days(pem or b"", now_s)
+def concerns(pem: bytes, now_s: float) -> Iterator[str]:
+    """Yield a sentence if a certificate has ended or ends soon, and if it is not valid yet."""
+    begins = begins_in_days(pem, now_s)
     if begins is not None and begins > 0:
-        told = (
-            "%s: a certificate is not valid before %.1f days from now; nobody accepts it until then"
-        )
-        _log.warning(told, setting, begins)
-    days = days_left(pem or b"", now_s)
+        told = f"a certificate is not valid before {begins:.1f} days from now"
+        yield f"{told}; nobody accepts it until then"
+    days = days_left(pem, now_s)
     if days is not None and days < limits.CERTIFICATE_DAYS_FEW:
         told = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
-        _log.warning("%s: a certificate %s; put a new one in its place", setting, told)
+        yield f"a certificate {told}; put a new one in its place"
 
 
 def days_left(pem: bytes, now_s: float) -> float | None:
@@ -135,6 +141,30 @@ def begins_in_days(pem: bytes, now_s: float) -> float | None:
     """
     known = _validities(pem)
     return (known[0][0] - now_s) / _DAY_S if known else None
+
+
+def ends(pem: bytes) -> str:
+    """Return when the first certificate of a file ends, as UTC; empty if there is none."""
+    known = _validities(pem)
+    return _utc(min(end for _, end in known)) if known else ""
+
+
+def _not_valid(pem: bytes, now_s: float) -> str:
+    """Return why a server's chain is not valid at this time, or nothing."""
+    begins, days = begins_in_days(pem, now_s), days_left(pem, now_s)
+    if begins is not None and begins > 0:
+        return f"is not valid before {_utc(_validities(pem)[0][0])}"
+    return f"ended {ends(pem)}" if days is not None and days <= 0 else ""
+
+
+def _none_is_valid(pem: bytes, now_s: float) -> bool:
+    """Return whether all authorities of a file have ended or have not begun."""
+    known = _validities(pem)
+    return bool(known) and not any(begin <= now_s < end for begin, end in known)
+
+
+def _utc(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
 
 
 def _validities(pem: bytes) -> list[tuple[float, float]]:

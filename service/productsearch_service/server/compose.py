@@ -15,7 +15,6 @@ from productsearch_service.audit import Audit
 from productsearch_service.call_context import remember_outer_tasks
 from productsearch_service.counters import Counters
 from productsearch_service.identity.identify import Identification
-from productsearch_service.identity.policy import Policy, read_content
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.library.library import Libraries
 from productsearch_service.observability.health import Health
@@ -29,14 +28,8 @@ from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.interceptor import SERVICE, Interceptor
 from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.servicer import Servicer
-from productsearch_service.server.certificates import (
-    CertificateFiles,
-    Pem,
-    begins_in_days,
-    days_left,
-    warn_of_end,
-)
-from productsearch_service.server.concerns import concerns
+from productsearch_service.server.certificates import begins_in_days, days_left
+from productsearch_service.server.concerns import of_libraries
 from productsearch_service.server.drain import drain
 from productsearch_service.server.grpc_server import grpc_server
 from productsearch_service.server.key_pairs import all_days
@@ -44,7 +37,8 @@ from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import CannotListen, server_credentials, why_not
 from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
-from productsearch_service.server.reload import Reloadable, watch
+from productsearch_service.server.reload import watch
+from productsearch_service.server.watched_files import certificates, policy
 from productsearch_service.settings import Settings
 from productsearch_service.traces import Tracer
 
@@ -86,10 +80,10 @@ class Server:
         )
         self._liveness = Liveness(self._health.tell_loop)
         self._trimming = trimming()
-        self._policy = _policy(settings)
-        for concern in concerns(settings):
+        for concern in of_libraries(settings):
             _log.warning("%s", concern)
-        self._certificates = _certificates(settings)
+        self._policy = policy(settings)
+        self._certificates = certificates(settings)
         reloadable = [each for each in (self._policy, self._certificates) if each is not None]
         self._reload = watch(reloadable, settings.tls_poll_s)
         self._admission = Admission(stream_silence_s=settings.bulk_silence_s)
@@ -243,31 +237,3 @@ def _audit(settings: Settings) -> Audit | None:
         return Audit(settings.audit_file)
     except OSError as error:
         raise CannotListen(f"audit_file: {settings.audit_file}: {error.strerror}") from None
-
-
-def _policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
-    path = settings.policy_file
-    if path is None:
-        return None
-    return Reloadable(
-        "policy_file",
-        lambda: read_content(path),
-        Policy.parse,
-        lambda old, new: f"{path}: {new.changes_since(old)}",
-    )
-
-
-def _certificates(settings: Settings) -> Reloadable[Pem, Pem] | None:
-    certificate, key = settings.tls_cert_file, settings.tls_key_file
-    if certificate is None or key is None:
-        return None
-    files = CertificateFiles(certificate, key, settings.tls_client_ca_file)
-
-    def checked(pem: Pem) -> Pem:
-        files.check(pem)
-        now_s = time.time()
-        warn_of_end("tls_cert_file", pem.certificate, now_s)
-        warn_of_end("tls_client_ca_file", pem.client_ca, now_s)
-        return pem
-
-    return Reloadable("tls_cert_file", files.read, checked)

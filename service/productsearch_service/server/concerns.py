@@ -1,4 +1,5 @@
-"""What can be served with and is hardly meant: told at the start and by ``settings check``."""
+"""What can be served with and is hardly meant: told at the start, when a file is replaced, and by
+``settings check``."""
 
 from __future__ import annotations
 
@@ -8,33 +9,50 @@ from urllib.parse import urlsplit
 
 from productsearch_service import limits
 from productsearch_service.identity.policy import Policy, read_content
-from productsearch_service.server.certificates import days_left, read_file
+from productsearch_service.identity.shut_out import shut_out
+from productsearch_service.server.certificates import Pem, read_file
+from productsearch_service.server.certificates import concerns as of_certificate
 from productsearch_service.server.key_pairs import days_left as key_pair_days_left
 from productsearch_service.settings import LibrarySettings, Settings
 
 
 def concerns(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each, with the setting; files are those that ``server.files`` checked.
+    """Yield a sentence for each, with the setting; ``server.files`` has checked the files."""
+    yield from of_libraries(settings)
+    if settings.policy_file is not None:
+        policy = Policy.parse(read_content(settings.policy_file))
+        yield from of_policy(policy, settings, before=policy)
+    certificate, client_ca = (
+        read_file(file) if file is not None else b""
+        for file in (settings.tls_cert_file, settings.tls_client_ca_file)
+    )
+    yield from of_certificates(Pem(certificate, b"", client_ca))
 
-    Certificates are told whenever they are read: ``certificates_near_their_end``.
-    """
+
+def of_libraries(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each setting of a library that is hardly meant."""
     for name, library in settings.libraries.items():
         for concern in _of_a_library(library):
             yield f"libraries.{name}.{concern}"
-    if settings.policy_file is not None:
-        policy = Policy.parse(read_content(settings.policy_file))
-        for unused in policy.unused(settings.libraries):
-            yield f"policy_file: {unused}"
 
 
-def certificates_near_their_end(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each certificate file that has ended, or ends soon."""
-    for name in ("tls_cert_file", "tls_client_ca_file"):
-        file = getattr(settings, name)
-        days = days_left(read_file(file), time.time()) if file is not None else None
-        if days is not None and days < limits.CERTIFICATE_DAYS_FEW:
-            told = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
-            yield f"{name}: a certificate {told}; put a new one in its place"
+def of_policy(policy: Policy, settings: Settings, *, before: Policy) -> Iterator[str]:
+    """Yield a sentence for each entry without effect, and for each caller that it shuts out."""
+    for told in policy.unused(settings.libraries):
+        yield f"policy_file: {told}"
+    for told in shut_out(before, policy, settings.libraries):
+        yield f"policy_file: {told}"
+
+
+def of_certificates(pem: Pem) -> Iterator[str]:
+    """Yield a sentence for each file with a certificate that is not valid, or ends soon."""
+    now_s = time.time()
+    for setting, content in (
+        ("tls_cert_file", pem.certificate),
+        ("tls_client_ca_file", pem.client_ca or b""),
+    ):
+        for concern in of_certificate(content, now_s):
+            yield f"{setting}: {concern}"
 
 
 def _of_a_library(library: LibrarySettings) -> Iterator[str]:

@@ -37,7 +37,8 @@ def build_library(settings: LibrarySettings, replicas: int, counters: LibraryCou
         send_stall_s=settings.send_stall_timeout_s,
         read_s=settings.read_timeout_s,
     )
-    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials_of(settings))
+    credentials = credentials_of(settings)
+    issuer = TokenIssuer(settings.base_url, settings.ca_bundle, credentials, counters.token)
     where = f"library {counters.name} ({settings.base_url})"
     tokens = TokenSource(issuer, count=counters.token, where=where)
     place = str(settings.credentials_dir)

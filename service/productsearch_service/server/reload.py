@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from productsearch_service.periodic_task import PeriodicTask
@@ -31,17 +31,21 @@ class Reloadable(Generic[Content, Value]):
         what: str,
         read: Callable[[], Content],
         make: Callable[[Content], Value],
-        changes: Callable[[Value, Value], str] | None = None,
+        changes: Callable[[Value, Value], str],
+        concerns: Callable[[Value, Value], Iterable[str]],
     ) -> None:
-        """``changes`` tells, of the old and the new value, what is different."""
+        """Of the old and the new value ``changes`` tells what is different, and raises ValueError
+        if the new one must not replace the old one. ``concerns`` yields warnings of the new one."""
         self.what = what
         self._changes = changes
+        self._concerns = concerns
         self._read = read
         self._make = make
         self._content = read()
         self.value = make(self._content)
         """The value now in use."""
         self._told = ""
+        self._warn(self.value)
 
     def is_broken(self) -> bool:
         """Whether the files have changed into something that cannot be used."""
@@ -52,16 +56,21 @@ class Reloadable(Generic[Content, Value]):
         try:
             content = self._read()
             if content != self._content:
-                before, self.value = self.value, self._make(content)
-                self._content = content
-                told = f": {self._changes(before, self.value)}" if self._changes else ""
-                _log.info("%s was replaced and is in use%s", self.what, told)
+                value = self._make(content)
+                told = self._changes(self.value, value)
+                before, self.value, self._content = self.value, value, content
+                _log.info("%s was replaced and is in use: %s", self.what, told)
+                self._warn(before)
         except ValueError as error:
             if str(error) != self._told:
                 self._told = str(error)
                 _log.error("%s stays as it was: %s", self.what, self._told)
         else:
             self._told = ""
+
+    def _warn(self, before: Value) -> None:
+        for concern in self._concerns(before, self.value):
+            _log.warning("%s", concern)
 
 
 def watch(watched: Sequence[Reloadable[Any, Any]], poll_s: float) -> PeriodicTask:

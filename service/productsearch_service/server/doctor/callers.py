@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from productsearch_service import limits
-from productsearch_service.identity.policy import METHODS, Policy, PolicyFile, read_content
+from productsearch_service.identity.policy import Policy, PolicyFile, read_content
 from productsearch_service.server.certificates import begins_in_days, days_left, read_file
 from productsearch_service.server.doctor.finding import (
     Check,
@@ -117,15 +117,10 @@ def _unreachable(file: PolicyFile, policy: Policy, settings: Settings) -> Iterat
     """Yield the named callers that can never make a call."""
     certificates = settings.tls_client_ca_file is not None or settings.sidecars
     by_token = {name for name, entry in file.callers.items() if entry.token_sha256}
-    in_rules = {name for rule in file.rules for name in rule.callers if not {*name} & {*"*?"}}
-    for name in sorted({*file.callers} | in_rules):
+    for name in sorted(policy.named):
         if name not in by_token and not certificates:
             yield f"caller {name} has no token, and no certificate or header can prove it"
-        elif not any(
-            policy.explain(name, method, library).allowed
-            for method in METHODS
-            for library in settings.libraries
-        ):
+        elif not policy.may_something(name, settings.libraries):
             yield f"caller {name} may call no method on any library of the settings"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -34,12 +35,20 @@ class TokenIssuer:
 
     A pair becomes the current one by getting a token: a new pair that the endpoint rejects, and
     files that are empty or gone, change nothing. ``base_url`` is the upstream's; its certificate
-    is verified against ``ca_bundle`` (None: against the public authorities).
+    is verified against ``ca_bundle`` (None: against the public authorities). ``count`` is told the
+    outcome of each request for a new pair's token; those for the current pair's are TokenSource's.
     """
 
-    def __init__(self, base_url: str, ca_bundle: Path | None, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        ca_bundle: Path | None,
+        credentials: Credentials,
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._base_url, self._ca_bundle = base_url, ca_bundle
         self._credentials = credentials
+        self._count = count
         self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="token")
         self._proven: KeyPair | None = None
         self._failed: KeyPair | None = None
@@ -82,7 +91,7 @@ class TokenIssuer:
                 return None
             if pair == self._failed and time.monotonic() < self._again_at_s:
                 return None
-            issued = await self._issue(pair, end)
+            issued = await self._counted(pair, end)
         except ServiceError as error:
             self.not_taken = None if is_first else (pair, error)
             return None
@@ -102,6 +111,15 @@ class TokenIssuer:
         except TimeoutError:
             pass
         raise UpstreamCredentialsRejected("the credentials could not be read in time")
+
+    async def _counted(self, pair: KeyPair, end: Deadline) -> Issued:
+        try:
+            issued = await self._issue(pair, end)
+        except ServiceError as error:
+            self._count(error.reason)
+            raise
+        self._count("ok")
+        return issued
 
     async def _issue(self, pair: KeyPair, end: Deadline) -> Issued:
         outcome = await self._ask(pair, end)
