@@ -88,15 +88,19 @@ def add(pool: WatchedPool, to: Library, seeds: Sequence[int], region: Box | None
         Images(pool).add(to, new)
 
 
+def command(*words: str) -> str:
+    return " ".join(words)
+
+
 def digest(seed: int) -> bytes:
     return hashlib.sha256(str(seed).encode()).digest()
 
 
 def filled(pool: WatchedPool, of: Library, to: Eight | None = None) -> tuple[Change, Other]:
     """Give a library a complete second table."""
-    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda: False, None))
+    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda: False, None), command)
     other = change.begin()
-    change.fill(lambda *_: None)
+    change.fill()
     return change, other
 
 
@@ -246,7 +250,7 @@ def test_the_second_embedding_is_searched_by_prefixes(pool: WatchedPool) -> None
     """A large library finds candidates by them, a small one and a filter compare every image."""
     shop = library(pool, "second-search", 30)
     change, other = filled(pool, shop)
-    change.switch(other, lambda *_: None)
+    change.switch(other)
     switched = Libraries(pool).named("second-search")
     before = Reembeddings(pool).other(switched)
     assert before is not None
@@ -302,7 +306,7 @@ def test_a_running_engine_drops_old_vectors(pool: WatchedPool) -> None:
     """A day after the switch they go, unless a reembed is at work on them."""
     shop = library(pool, "dropped", 2)
     change, other = filled(pool, shop)
-    change.switch(other, lambda *_: None)
+    change.switch(other)
     stored = Reembeddings(pool)
     there = "select (to_regclass(%s) is not null)::int"
 
@@ -324,10 +328,10 @@ def test_a_full_disk_stops_it(pool: WatchedPool, tmp_path: Path) -> None:
     """It ends with a sentence before the disk is full, and goes on when there is room."""
     shop = library(pool, "full", 40)
     looks = iter([False, False, True])
-    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda: next(looks), None))
+    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda: next(looks), None), command)
     change.begin()
     with pytest.raises(LibraryError, match="disk is full"):
-        change.fill(lambda *_: None)
+        change.fill()
     assert 32 == count(pool, f"select count(*) from {second(shop)}")
     filled(pool, shop)
     assert 40 == count(pool, f"select count(*) from {second(shop)}")
