@@ -21,6 +21,7 @@ from productsearch_engine.console import people
 from productsearch_engine.database.cause import cause_of
 from productsearch_engine.database.cluster import ClusterError
 from productsearch_engine.database.migrate import SchemaTooNewError
+from productsearch_engine.database.other import OtherDatabaseError
 from productsearch_engine.database.postgres import is_begun
 from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, ClusterError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
+        return 1
+    except OtherDatabaseError as error:
+        print(f"productsearch-engine: database: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
         print(

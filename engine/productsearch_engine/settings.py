@@ -72,7 +72,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _NAMES
     ]
     host, port = _address(values.get("listen", "127.0.0.1:8190"), wrong)
-    data = Path(values.get("data") or _default_data()).expanduser()
+    data = Path(values.get("data") or default_data()).expanduser()
     key_file = values.get("signing_key_file")
     cores = os.cpu_count() or 1
     settings = Settings(
@@ -116,7 +116,8 @@ def _embedding(name: str) -> str:
     return _ONNX + str(Path(name.removeprefix(_ONNX)).expanduser().absolute())
 
 
-def _default_data() -> Path:
+def default_data() -> Path:
+    """Return the data directory that is used if none is named."""
     if os.geteuid() == 0:
         return Path("/var/lib/productsearch-engine")
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"

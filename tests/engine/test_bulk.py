@@ -32,6 +32,7 @@ from productsearch_engine.store.images import Images, LibraryFullError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
+from tests.engine.commands import ran
 from tests.engine.databases import connected, dsn_of
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
@@ -303,6 +304,24 @@ def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
         moved.close()
     with pytest.raises(ServerError, match="has a password"):
         engine.command("copy", name, "--to", f"{dsn} password=secret")
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("host=127.0.0.1 port=1 dbname=x", "127.0.0.1 port 1 database x: nothing accepts"),
+        ("host=/nowhere dbname=x", "/nowhere port 5432 database x: no server has its socket"),
+        ("no dsn", "--to is no libpq connection string"),
+    ],
+)
+def test_a_target_that_cannot_be_reached(engine: Engine, pool: Pool, to: str, said: str) -> None:
+    """Its own place is told, and the option that named it."""
+    with pytest.raises(ServerError) as caught:
+        ran(engine, "copy", library(pool).name, "--to", to)
+    told = str(caught.value)
+    assert said in told
+    assert "--to" in told
+    assert "DATABASE" not in told
 
 
 def test_vectors_of_another_embedding_are_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from demo.processes import Engine
 from productsearch_engine.database.bounded import BoundedConnection, NoAnswerError
 from productsearch_engine.database.pool import DatabaseDownError, WatchedPool
 from productsearch_engine.database.watch import Watch
+from productsearch_engine.limits import DATABASE_PROBE_WAIT_S
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
 from tests.engine.databases import children, postmaster
@@ -116,6 +118,47 @@ def test_an_answer_to_others_counts(silent: str) -> None:
             time.sleep(0.05)
     finally:
         watch.stop()
+
+
+@contextmanager
+def delayed(engine: Engine, seconds: float) -> Iterator[str]:
+    """A way to the engine's database whose first bytes come late; its DSN."""
+    host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        client, _ = server.accept()
+        time.sleep(seconds)
+        with client, socket.socket(socket.AF_UNIX) as behind:
+            behind.connect(f"{host}/.s.PGSQL.5432")
+            back = threading.Thread(target=pass_on, args=(behind, client))
+            back.start()
+            pass_on(client, behind)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        port = server.getsockname()[1]
+        yield f"host=127.0.0.1 port={port} user=postgres sslmode=disable gssencmode=disable"
+        serving.join(30)
+
+
+def test_a_late_answer_is_no_trouble_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """That the database answers again is told only if it was told that it does not."""
+    with delayed(engine, DATABASE_PROBE_WAIT_S + 0.3) as dsn:
+        watch = Watch(dsn)
+        watch.start()
+        try:
+            _until(lambda: watch.is_down)
+            _until(lambda: not watch.is_down)
+        finally:
+            watch.stop()
+    assert [] == caplog.messages
 
 
 def _until(reached: Callable[[], bool]) -> None:

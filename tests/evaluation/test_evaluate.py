@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from productsearch_engine import cli
+from productsearch_engine.evaluation import calibrate, labels
 from productsearch_engine.evaluation.dataset import DatasetError, read
 from productsearch_engine.evaluation.protocols import offered
 from tests.pictures import draw
@@ -169,9 +172,119 @@ def test_a_protocol_can_be_chosen(
     assert "any, colour, view" in said
 
 
-def test_an_unknown_embedding_is_told(
+def test_unknown_names_are_told(
     shop: Path, evaluate: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit status is 2, and the text lists what there is."""
     assert 2 == evaluate(shop, "--embedding", "nope")
-    assert "'nope'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'nope'" in said
+    assert ["compact", "classic", "onnx:PATH", "hsv", "hog", "phash"] == re.findall(
+        r"\b(compact|classic|onnx:PATH|hsv|hog|phash)\b", said
+    )
+    with pytest.raises(SystemExit) as ended:
+        evaluate(shop, "--protocol", "nope")
+    assert 2 == ended.value.code
+    assert "'any', 'colour', 'view', 'catalogue'" in capsys.readouterr().err
+
+
+def test_without_matplotlib_only_the_charts_are_left_out(
+    shop: Path,
+    evaluate: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Table, page and pins are written; that charts need it is told before the first image."""
+    for module in ("matplotlib", "matplotlib.backends"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert 0 == evaluate(shop, "--pin", str(tmp_path / "pins.json"))
+    told = capsys.readouterr()
+    assert "95 % interval" in told.out
+    assert told.err.index("without charts") < told.err.index("16 of 16 images")
+    page = (tmp_path / "out/index.html").read_text()
+    assert "worst misses" in page
+    assert "image/png" not in page
+    assert (tmp_path / "pins.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--check-pins", "missing.json", "not a pins file"),
+        ("--out", "file", "file: File exists"),
+        ("--pin", "file/pins.json", "file: File exists"),
+    ],
+)
+def test_what_must_fail_fails_before_the_first_image(
+    shop: Path,
+    evaluate: Command,
+    tmp_path: Path,
+    option: str,
+    value: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Minutes of work are not lost to an option that was wrong from the start."""
+    (tmp_path / "file").touch()
+    assert 1 == evaluate(shop, option, str(tmp_path / value))
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "16 of 16 images" not in told.err
+
+
+def test_a_calibration_of_too_few_is_refused_first(shop: Path) -> None:
+    """The searches that there will be are known before any vector."""
+    with pytest.raises(DatasetError, match="at least 200 first hits; these images give at most 56"):
+        calibrate.require_enough(offered(read(shop)))
+
+
+def test_images_and_products_are_told_first(
+    shop: Path, evaluate: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Command and page begin with their numbers, and with a warning if the products are few."""
+    assert 0 == evaluate(shop)
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert "16 images, 4 products (labels of the files' names)" == first
+    assert second.startswith("warning: 4 products are few")
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.index("16 images, 4 products") < page.index("warning: 4") < page.index("<table>")
+
+
+@pytest.mark.parametrize(
+    ("files", "doubts"),
+    [
+        (["s/a-1.jpg", "s/a-2.jpg", "s/b-1.jpg", "s/b-2.jpg", "d/c-1.jpg", "d/c-2.jpg"], ["/s "]),
+        (["s/x-red-main.jpg", "s/x-red-back.jpg", "s/y-red-main.jpg", "s/y-red-back.jpg"], ["/s "]),
+        # One product's views, or a camera's counter.
+        (["s/front-1.jpg", "s/front-2.jpg", "s/back-1.jpg", "s/back-2.jpg"], ["/s "]),
+        ([f"{a}/{b}-{c}.jpg" for a in "st" for b in ("front", "back") for c in "12"], []),
+        ([f"{a}/IMG_{c}.jpg" for a in "st" for c in "1234"], []),
+        (["s/1.jpg", "s/2.jpg", "s/photos.csv", "t/1.jpg"], ["/s "]),
+    ],
+)
+def test_folders_that_are_hardly_products(
+    tmp_path: Path, files: list[str], doubts: list[str]
+) -> None:
+    """A folder counts as one product: where its files say otherwise, that is told."""
+    for name in [*files, *(f"p{number}/1.jpg" for number in range(10))]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    first, *told = labels.described(read(tmp_path))
+    assert "(a folder for each product)" in first
+    assert len(doubts) == len(told)
+    for doubt, line in zip(doubts, told, strict=True):
+        assert f"{doubt}counts as one product" in line
+
+
+def test_the_page_has_one_table_and_scores(shop: Path, tmp_path: Path) -> None:
+    """The table has queries and error; misses are told in scores, as all else."""
+    options = ["--embedding", "phash", "--out", str(tmp_path / "out")]
+    assert 0 == cli.main(["evaluate", str(shop), *options])
+    page = (tmp_path / "out/index.html").read_text()
+    assert 1 == page.count("<table>")
+    assert "<pre>" not in page
+    assert re.search(r"<th>queries</th>.*<th>error</th>", page)
+    told = re.findall(r"(1st|rank \d+), (score \d\.\d\d \(cosine -?\d\.\d+\))?", page)
+    assert told
+    assert all(score for _, score in told)

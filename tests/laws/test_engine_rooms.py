@@ -22,7 +22,8 @@ LINES = (
     {"workers"},
     {"images", "store", "database"},
     {"embedding"},
-    {"settings", "limits", "metrics", "logs", "traces"},
+    {"pasteable"},
+    {"settings", "limits", "metrics", "logs", "progress", "traces"},
 )
 LINE_OF = {folder: line for line, folders in enumerate(LINES) for folder in folders}
 

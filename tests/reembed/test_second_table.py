@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,21 +17,24 @@ import numpy as np
 import psycopg
 import pytest
 
-from demo.processes import Engine
+from demo.processes import Engine, ServerError
 from productsearch_engine import settings
 from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.embedding.interface import Box, Description, Embedding, Pixels, Vectors
 from productsearch_engine.images.small_copy import kept_image
+from productsearch_engine.pasteable import pasteable
 from productsearch_engine.reembed.change import Change
 from productsearch_engine.reembed.room import Room
 from productsearch_engine.server.background import repeating
-from productsearch_engine.store import tables
+from productsearch_engine.store import nearest_builds, tables
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
+from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.reembeddings import Copy, Other, Reembeddings
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.statements import ClassFilter
+from tests.engine.commands import ran
 from tests.engine.databases import connected
 
 BEFORE, AFTER = 4, 8
@@ -88,15 +94,19 @@ def add(pool: WatchedPool, to: Library, seeds: Sequence[int], region: Box | None
         Images(pool).add(to, new)
 
 
+def command(*words: str) -> str:
+    return " ".join(words)
+
+
 def digest(seed: int) -> bytes:
     return hashlib.sha256(str(seed).encode()).digest()
 
 
 def filled(pool: WatchedPool, of: Library, to: Eight | None = None) -> tuple[Change, Other]:
     """Give a library a complete second table."""
-    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda: False, None))
+    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda: False, None), command)
     other = change.begin()
-    change.fill(lambda *_: None)
+    change.fill()
     return change, other
 
 
@@ -173,6 +183,35 @@ def test_nobody_waits_for_the_index(engine: Engine, pool: WatchedPool) -> None:
     assert (1, 0) == (indexes(pool, shop, True), indexes(pool, shop, False))
 
 
+def test_a_build_gives_its_connection_back(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is as it was: open, with the settings of before, and without a lock."""
+    chosen = settings.load({}, {"data": str(engine.data)})
+    with open_pool(chosen, 1) as one:
+        shop = library(one, "given-back", 2)
+        before = _state(one)
+        with nearest_builds.building(one) as connection:
+            row = connection.execute("show maintenance_work_mem").fetchone()
+            assert ("512MB",) == row
+        NearestBuilds(one).build(shop, lambda: False)
+        assert before == _state(one)
+    assert [] == [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def _state(pool: WatchedPool) -> tuple[Any, ...]:
+    """The server process of a pool's only connection, its limit, its own settings, its locks."""
+    with pool.connection() as connection:
+        (process,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
+        changed = connection.execute(
+            "select name, setting from pg_settings where source = 'session' order by name"
+        ).fetchall()
+        locks = connection.execute(
+            "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+        ).fetchone()
+        return process, connection.limit_s, changed, locks
+
+
 def test_an_index_that_was_left_half_made_is_made_again(engine: Engine, pool: WatchedPool) -> None:
     """A build that ended in the middle leaves an index that is never used: it is replaced."""
     shop = library(pool, "halfmade", 5)
@@ -246,7 +285,7 @@ def test_the_second_embedding_is_searched_by_prefixes(pool: WatchedPool) -> None
     """A large library finds candidates by them, a small one and a filter compare every image."""
     shop = library(pool, "second-search", 30)
     change, other = filled(pool, shop)
-    change.switch(other, lambda *_: None)
+    change.switch(other)
     switched = Libraries(pool).named("second-search")
     before = Reembeddings(pool).other(switched)
     assert before is not None
@@ -302,7 +341,7 @@ def test_a_running_engine_drops_old_vectors(pool: WatchedPool) -> None:
     """A day after the switch they go, unless a reembed is at work on them."""
     shop = library(pool, "dropped", 2)
     change, other = filled(pool, shop)
-    change.switch(other, lambda *_: None)
+    change.switch(other)
     stored = Reembeddings(pool)
     there = "select (to_regclass(%s) is not null)::int"
 
@@ -324,10 +363,10 @@ def test_a_full_disk_stops_it(pool: WatchedPool, tmp_path: Path) -> None:
     """It ends with a sentence before the disk is full, and goes on when there is room."""
     shop = library(pool, "full", 40)
     looks = iter([False, False, True])
-    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda: next(looks), None))
+    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda: next(looks), None), command)
     change.begin()
     with pytest.raises(LibraryError, match="disk is full"):
-        change.fill(lambda *_: None)
+        change.fill()
     assert 32 == count(pool, f"select count(*) from {second(shop)}")
     filled(pool, shop)
     assert 40 == count(pool, f"select count(*) from {second(shop)}")
@@ -344,6 +383,30 @@ def test_a_calibration_belongs_to_its_embedding(pool: WatchedPool) -> None:
     assert Libraries(pool).named("scores").calibration is None
     Libraries(pool).calibrate("scores", shop.embedding, fitted)
     assert fitted == Libraries(pool).named("scores").calibration
+
+
+def test_pins_without_their_images_are_refused_first(engine: Engine, tmp_path: Path) -> None:
+    """Before the database is asked for a library; the sentence says what the paths are relative
+    to."""
+    pin = {"protocol": "any", "query": "gone.jpg", "find": "1.jpg", "digest": "00"}
+    file = tmp_path / "pins.json"
+    file.write_text(json.dumps({"pins": [pin, pin]}))
+    with pytest.raises(ServerError, match=r"2 of 2 .*gone\.jpg: paths .* relative to its folder"):
+        ran(engine, "reembed", "none", "--embedding", "classic", "--pins", str(file))
+
+
+def test_a_command_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the program as it was started, and the data unless they are the usual ones."""
+    monkeypatch.setattr("sys.argv", [".venv/bin/productsearch-engine", "reembed"])
+    usual = settings.load({}, {})
+    named = settings.load({}, {"data": "my data"})
+    elsewhere = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": "dbname=x password=y"}, {})
+    words = ("reembed", "a shop", "--embedding", "compact-1")
+    plain = ".venv/bin/productsearch-engine reembed 'a shop' --embedding compact-1"
+    assert plain == pasteable(usual, *words) == pasteable(elsewhere, *words)
+    assert f"{plain} --data 'my data'" == pasteable(named, *words)
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "__main__.py")])
+    assert f"{sys.executable} -m productsearch_engine reembed" == pasteable(usual, "reembed")
 
 
 def wait(reached: Callable[[], bool]) -> None:

@@ -17,11 +17,12 @@ from productsearch_engine.bulk.embedding import Describer, describer
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.indexing import alone, indexing
 from productsearch_engine.bulk.lines import Head, RowError
-from productsearch_engine.bulk.progress import Bar, duration
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.database.dsn import has_password
+from productsearch_engine.database.other import blamed
 from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows, Progress
 from productsearch_engine.store.images import LibraryGoneError
@@ -97,21 +98,25 @@ def run_import(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def run_copy(chosen: Settings, options: argparse.Namespace) -> None:
-    """Copy a library to another database. Raises LibraryError, psycopg.Error."""
+    """Copy a library to another database.
+
+    Raises LibraryError, OtherDatabaseError, psycopg.Error.
+    """
     if has_password(options.to):
         raise LibraryError(
             "--to has a password, which every account of this machine can read while this runs:"
             " put it in the file that PGPASSFILE names, or in a service file"
         )
     there = replace(chosen, database=options.to)
-    with open_pool(chosen, 2) as here, open_pool(there, 4) as pool:
+    with open_pool(chosen, 2) as here:
         library = Libraries(here).named(options.library)
         name = options.name or library.name
-        target = copying.target(here, pool, library, name)
-        with alone(pool, target), indexing(there, pool, target, library.image_count):
-            counts = _of(
-                library, lambda: copying.copy(BulkRows(here), library, BulkRows(pool), target)
-            )
+        with blamed(options.to, "--to", here.watch), open_pool(there, 4) as pool:
+            target = copying.target(here, pool, library, name)
+            with alone(pool, target), indexing(there, pool, target, library.image_count):
+                counts = _of(
+                    library, lambda: copying.copy(BulkRows(here), library, BulkRows(pool), target)
+                )
     print(
         f"{name}: {counts.rows_read} images, {counts.added} added, {counts.duplicates} were there"
     )

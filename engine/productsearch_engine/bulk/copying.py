@@ -5,9 +5,9 @@ It can be repeated: what is there already is a duplicate. Knows rows. Does not k
 
 from __future__ import annotations
 
-from productsearch_engine.bulk.progress import Bar
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
+from productsearch_engine.progress import Bar
 from productsearch_engine.store.bulk_rows import BulkRows, Progress, Row
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 

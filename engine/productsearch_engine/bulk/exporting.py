@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from productsearch_engine.bulk.lines import Head, head_line, line
-from productsearch_engine.bulk.progress import Bar
 from productsearch_engine.limits import EXPORT_FILE_ROWS
+from productsearch_engine.progress import Bar
 from productsearch_engine.store.bulk_rows import BulkRows, Row
 from productsearch_engine.store.libraries import Library, LibraryError
 

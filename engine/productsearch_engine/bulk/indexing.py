@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from productsearch_engine.bulk.progress import Bar, duration
 from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import (
@@ -20,6 +19,7 @@ from productsearch_engine.limits import (
     INDEX_REBUILT_ROWS_MIN,
     INDEX_REBUILT_SHARE,
 )
+from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
 _BY_STATE = {
-    "28P01": "the password is wrong: set PGPASSWORD, or password in DATABASE",
+    "28P01": "the password is wrong: correct PGPASSFILE, PGPASSWORD, or DATABASE",
     "28000": "the server's pg_hba.conf does not let this user in from here",
     "3D000": "there is no such database: create it, or correct dbname in DATABASE",
     "53300": "no connection is left: raise max_connections, or lower WORKERS",
@@ -45,8 +45,15 @@ _BY_WORDS = {
 }
 
 
-def cause_of(error: psycopg.Error, dsn: str) -> str:
-    """Return where the database is, why it cannot be used, and what to do."""
+def cause_of(error: psycopg.Error, dsn: str, named_by: str = "DATABASE") -> str:
+    """Return where the database is, why it cannot be used, and what to do.
+
+    named_by: the setting or option that the connection string was given by.
+    """
+    return _cause(error, dsn).replace("DATABASE", named_by)
+
+
+def _cause(error: psycopg.Error, dsn: str) -> str:
     if not _is_readable(dsn):
         return "DATABASE is no libpq connection string (host=... dbname=... user=...)"
     state = error.sqlstate or ""

@@ -100,7 +100,7 @@ class Watch:
                 self._down_since_s = time.monotonic()
                 _log.error("the database does not answer: %s", cause_of(error, self._dsn))
         else:
-            if self.is_down:
+            if self._down_since_s is not None:  # as was said
                 _log.warning("the database answers again")
             self.note_answer()
         finally:

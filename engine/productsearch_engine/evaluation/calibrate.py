@@ -12,6 +12,7 @@ from productsearch_engine.evaluation import reliability
 from productsearch_engine.evaluation.dataset import DatasetError, Item
 from productsearch_engine.evaluation.measure import Result
 from productsearch_engine.evaluation.metrics import Floats
+from productsearch_engine.evaluation.protocols import Protocol
 
 QUESTIONS_MIN = 200
 """First hits that a calibration needs."""
@@ -27,6 +28,16 @@ class Fitted:
     cosines: Floats
     scores: Floats
     errors: dict[str, float]
+
+
+def require_enough(protocols: Sequence[Protocol]) -> None:
+    """Raise DatasetError if the searches of these protocols cannot have 200 first hits."""
+    most = 2 * sum(len(protocol.queries) for protocol in protocols)
+    if most < QUESTIONS_MIN:
+        raise DatasetError(
+            f"a calibration needs at least {QUESTIONS_MIN} first hits; these images give at most"
+            f" {most}"
+        )
 
 
 def fit(items: Sequence[Item], results: Sequence[Result]) -> Fitted:

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from productsearch_engine.evaluation import reliability
-from productsearch_engine.evaluation.dataset import DatasetError
 from productsearch_engine.evaluation.measure import Embedded, Result
 
 _DOTS_AN_INCH = 110
 _SAME, _DIFFERENT = "#1b6ca8", "#c8642b"
 
 
-def write(
-    path: Path, embedded: Sequence[Embedded], results: Mapping[str, Sequence[Result]]
-) -> None:
-    """Write one PNG: scores of same and different, and the reliability curve, of each embedding.
-
-    ``results`` has the results by the embedding's name. Raises DatasetError without matplotlib.
-    """
+def are_possible() -> bool:
+    """Return whether matplotlib is installed and can be imported."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from matplotlib.backends import backend_agg  # noqa: F401 - to see that it can be
     except ImportError:
-        raise DatasetError("charts need matplotlib: pip install './engine[evaluate]'") from None
+        return False
+    return True
+
+
+def drawn(embedded: Sequence[Embedded], results: Mapping[str, Sequence[Result]]) -> bytes:
+    """Return one PNG: scores of same and different, and the reliability curve, of each embedding.
+
+    ``results`` has the results by the embedding's name.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 2.8 * len(embedded)), layout="constrained")
     FigureCanvasAgg(figure)
     panes = figure.subplots(len(embedded), 2, squeeze=False)
     for row, each in zip(panes, embedded, strict=True):
         _scores(row[0], each.name, results[each.name])
         _reliability(row[1], each, results[each.name])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DOTS_AN_INCH)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=_DOTS_AN_INCH)
+    return file.getvalue()
 
 
 def _scores(pane: Any, name: str, results: Sequence[Result]) -> None:

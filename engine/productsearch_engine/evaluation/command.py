@@ -6,20 +6,25 @@ The folder or CSV file has labelled images; every embedding is measured on the s
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from errno import EACCES
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.load import DEFAULT, load
+from productsearch_engine.embedding.load import DEFAULT, UnknownEmbeddingError, load
 from productsearch_engine.evaluation.dataset import UNDERSTOOD, DatasetError, Item, read
+from productsearch_engine.evaluation.protocols import NAMES, Protocol
+from productsearch_engine.progress import Bar
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Calibration, Libraries
 
 if TYPE_CHECKING:
     from productsearch_engine.embedding.interface import Embedding
     from productsearch_engine.evaluation.measure import Result
+    from productsearch_engine.evaluation.pins import Pin
 
 COMPARED = (DEFAULT, "hsv")
 """What is measured if no embedding is named."""
@@ -40,7 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure this one, several times for several; beside those of libraries there are"
         f" hsv, hog and phash (default {' and '.join(COMPARED)})",
     )
-    parser.add_argument("--out", type=Path, default=Path("evaluation"), metavar="FOLDER")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("evaluation"),
+        metavar="FOLDER",
+        help="write the page and its charts to it (default: evaluation, in the working directory)",
+    )
     parser.add_argument(
         "--pin", type=Path, metavar="FILE", help="keep the searches that find the right product"
     )
@@ -52,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="protocols",
         metavar="NAME",
-        help="search by this one of any, colour, view, catalogue; several times for several"
+        choices=NAMES,
+        help=f"search by this one of {', '.join(NAMES)}; several times for several"
         " (default: all that the labels allow)",
     )
     parser.add_argument(
@@ -68,28 +80,35 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     Raises DatasetError, UnknownEmbeddingError, LibraryError, EmbeddedError, psycopg.Error.
     """
     # Imported here: the other commands need none of it.
-    from productsearch_engine.evaluation import charts, measure, page, pins, protocols, table
+    from productsearch_engine.evaluation import charts, labels, measure, page, pins, table
 
     items = read(options.source)
-    offered = protocols.offered(items)
-    if not offered:
-        raise DatasetError(f"{options.source}: no product with at least two images")
-    if options.protocols:
-        offered = protocols.chosen(offered, options.protocols)
+    offered = _searched(options, items)
     names = options.measured or list(COMPARED)
     if options.calibrate:
         names = [_embedding_of(chosen, options.calibrate), *names]
     embeddings = [_named(name) for name in dict.fromkeys(names)]
+    # Whatever can fail early does: embedding may take minutes.
+    pinned = pins.read(options.check_pins) if options.check_pins else []
+    _require_writable(options)
+    with_charts = charts.are_possible()
+    about = labels.described(items)
+    print("\n".join(about), flush=True)
+    if not with_charts:
+        print(
+            "without charts: they need matplotlib: pip install './engine[evaluate]' in the clone",
+            file=sys.stderr,
+        )
     embedded = measure.embed_all(embeddings, [item.path for item in items], _progress(len(items)))
     results = {
         each.name: [measure.search(items, each, protocol) for protocol in offered]
         for each in embedded
     }
-    lines = table.lines(items, embedded, results)
-    print("\n".join(lines))
-    chart = options.out / "evaluation.png"
-    charts.write(chart, embedded, results)
-    page.write(options.out / "index.html", items, embedded, results, lines, chart)
+    print("\n".join(table.lines(items, embedded, results)), flush=True)
+    chart = charts.drawn(embedded, results) if with_charts else None
+    if chart is not None:
+        (options.out / "evaluation.png").write_bytes(chart)
+    page.write(options.out / "index.html", about, items, embedded, results, chart)
     print(f"report: {options.out / 'index.html'}")
     first = results[embedded[0].name]
     if options.pin:
@@ -99,23 +118,48 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     if options.calibrate:
         _calibrate(chosen, options.calibrate, embedded[0].name, items, first)
     if options.check_pins:
-        _check_pins(items, first, options.check_pins, options.protocols)
+        _check_pins(items, first, options.check_pins, pinned, options.protocols)
+
+
+def _searched(options: argparse.Namespace, items: Sequence[Item]) -> list[Protocol]:
+    """Return the protocols to search by. Raises DatasetError."""
+    from productsearch_engine.evaluation import calibrate, protocols
+
+    offered = protocols.offered(items)
+    if not offered:
+        raise DatasetError(
+            f"{options.source}: no product with at least two images. Understood are: {UNDERSTOOD}."
+        )
+    if options.protocols:
+        offered = protocols.chosen(offered, options.protocols)
+    if options.calibrate:
+        calibrate.require_enough(offered)
+    return offered
+
+
+def _require_writable(options: argparse.Namespace) -> None:
+    """Make the folders that are written to. Raises OSError."""
+    for folder in (options.out, *([options.pin.parent] if options.pin else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES), str(folder))
 
 
 def _named(name: str) -> Embedding:
     from productsearch_engine.evaluation import baselines
 
-    baseline = baselines.named().get(name)
-    return load(name) if baseline is None else baseline
+    known = baselines.named()
+    if name in known:
+        return known[name]
+    try:
+        return load(name)
+    except UnknownEmbeddingError as error:
+        raise UnknownEmbeddingError(f"{error}; to compare with: {', '.join(known)}") from None
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    def show(done: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r{done} of {total} images", end=end, file=sys.stderr, flush=True)
-
-    return show
+    bar = Bar("embedding", total)
+    return lambda done: bar(done, f", {done} of {total} images")
 
 
 def _embedding_of(chosen: Settings, library: str) -> str:
@@ -148,11 +192,12 @@ def _check_pins(
     items: Sequence[Item],
     results: Sequence[Result],
     file: Path,
+    pinned: Sequence[Pin],
     protocols: Sequence[str] | None,
 ) -> None:
     from productsearch_engine.evaluation import pins
 
-    kept = [pin for pin in pins.read(file) if protocols is None or pin.protocol in protocols]
+    kept = [pin for pin in pinned if protocols is None or pin.protocol in protocols]
     lost = pins.lost(items, results, kept, file.resolve().parent)
     print(f"{len(kept) - len(lost)} of {len(kept)} pinned searches hold")
     for pin in lost:

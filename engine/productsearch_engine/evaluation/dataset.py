@@ -24,6 +24,12 @@ UNDERSTOOD = (
     " product-NUMBER.jpg or product-COLOUR-VIEW.jpg, where VIEW is main, back, side or alt1"
 )
 
+TABLE = "photos.csv"
+"""The table of labels in a folder."""
+
+BY_FOLDER = "a folder for each product"
+_BY_NAME = "labels of the files' names"
+
 _WITH_COLOUR = re.compile(
     r"(?P<product>.+)-(?P<colour>[^-]+)-(?P<view>main|back|side|alt[a-z]*\d*)"
 )
@@ -43,16 +49,18 @@ class Item:
     colour: str = ""
     view: str = ""
     kind: str = ""
+    labelled_by: str = ""
+    """Where the product is known from, in words."""
 
 
 def read(source: Path) -> list[Item]:
     """Return the labelled images of a folder or a CSV file. Raises DatasetError."""
-    table = source if source.suffix.lower() == ".csv" else source / "photos.csv"
+    table = source if source.suffix.lower() == ".csv" else source / TABLE
     if table.is_file():
         items = list(_from_table(table))
     elif source.is_dir():
         items = [
-            _from_name(path, source)
+            _from_place(path, source)
             for path in sorted(source.rglob("*"))
             if path.suffix.lower() in ENDINGS
         ]
@@ -77,14 +85,19 @@ def _from_table(table: Path) -> Iterator[Item]:
             if not row["file"] or not row["product"] or not path.is_file():
                 raise DatasetError(f"{table}, line {number}: no product, or no file {path}")
             optional = {name: row.get(name) or "" for name in ("colour", "view", "kind")}
-            yield Item(path=path, product=row["product"], **optional)
+            labels = f"labels of {table.name}"
+            yield Item(path=path, product=row["product"], labelled_by=labels, **optional)
 
 
-def _from_name(path: Path, folder: Path) -> Item:
+def _from_place(path: Path, folder: Path) -> Item:
     if path.parent != folder:
-        return Item(path=path, product=path.parent.name)
-    with_colour = _WITH_COLOUR.fullmatch(path.stem)
-    if with_colour:
-        return Item(path=path, **with_colour.groupdict())
-    with_number = _WITH_NUMBER.fullmatch(path.stem)
-    return Item(path=path, product=with_number["product"] if with_number else path.stem)
+        return Item(path=path, product=path.parent.name, labelled_by=BY_FOLDER)
+    return named(path) or Item(path=path, product=path.stem, labelled_by=_BY_NAME)
+
+
+def named(path: Path) -> Item | None:
+    """Return what a file's name says of it; None if it is not called as products are."""
+    for form in (_WITH_COLOUR, _WITH_NUMBER):
+        if found := form.fullmatch(path.stem):
+            return Item(path=path, labelled_by=_BY_NAME, **found.groupdict())
+    return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from productsearch_engine.evaluation import photographs
+from productsearch_engine.evaluation import photographs, table
 from productsearch_engine.evaluation.dataset import Item
 from productsearch_engine.evaluation.measure import Embedded, Result
 
@@ -26,7 +26,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
   color: #1c1f24; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ccc }
-th:first-child, td:first-child { text-align: left }
+td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left }
 img.chart { max-width: 100% }
 .misses { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem }
 figure { margin: 0; border: 1px solid #ccc; padding: .5rem }
@@ -39,27 +39,34 @@ figcaption { font-size: 13px; overflow-wrap: anywhere }
 
 def write(
     path: Path,
+    about: Sequence[str],
     items: Sequence[Item],
     embedded: Sequence[Embedded],
     results: Mapping[str, Sequence[Result]],
-    lines: Sequence[str],
-    chart: Path,
+    chart: bytes | None,
 ) -> None:
-    """Write the page; ``lines`` is the table as the command printed it."""
-    parts = [_HEAD, f"<h1>Evaluation of image embeddings</h1><p>{len(items)} images.</p>"]
-    parts.append(_table(embedded, results))
-    parts.append(f"<pre>{escape(chr(10).join(lines))}</pre>")
-    encoded = base64.b64encode(chart.read_bytes()).decode()
-    alt = "Score histograms and reliability curves of each embedding"
-    parts.append(f'<img class="chart" alt="{alt}" src="data:image/png;base64,{encoded}">')
-    first = embedded[0].name
-    for result in results[first]:
-        parts.append(f"<h2>{escape(first)}, {escape(result.protocol.name)}: worst misses</h2>")
+    """Write the page; ``about`` are sentences on the images, ``chart`` is a PNG."""
+    parts = [_HEAD, "<h1>Evaluation of image embeddings</h1>"]
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in about]
+    parts.append(_table(table.rows(embedded, results)))
+    parts.append(f"<p>{escape(table.NOTE)}</p><ul>")
+    parts += [f"<li>{escape(each)}</li>" for each in table.differences(items, embedded, results)]
+    parts.append("</ul>")
+    if chart is not None:
+        alt = "Score histograms and reliability curves of each embedding"
+        encoded = base64.b64encode(chart).decode()
+        parts.append(f'<img class="chart" alt="{alt}" src="data:image/png;base64,{encoded}">')
+    first = embedded[0]
+    for result in results[first.name]:
+        parts.append(f"<h2>{escape(first.name)}, {escape(result.protocol.name)}: worst misses</h2>")
+        misses = worst_misses(result)
+        if not misses:
+            parts.append("<p>None: the first hit of every query is right.</p>")
+            continue
         parts.append("<p>Searched with, found first, should have been found.</p>")
         parts.append('<div class="misses">')
-        parts += [_miss(items, result, row) for row in worst_misses(result)]
+        parts += [_miss(items, first, result, row) for row in misses]
         parts.append("</div>")
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*parts, "</body></html>\n"]), "utf-8")
 
 
@@ -72,30 +79,32 @@ def worst_misses(result: Result) -> list[int]:
     return [int(row) for row in wrong[np.argsort(-margin, kind="stable")][:_MISSES]]
 
 
-def _table(embedded: Sequence[Embedded], results: Mapping[str, Sequence[Result]]) -> str:
-    figures = list(results[embedded[0].name][0].figures)
-    head = "".join(f"<th>{name}</th>" for name in ["protocol", "embedding", *figures])
-    rows = [
-        f"<tr><td>{escape(result.protocol.name)}</td><td>{escape(each.name)}</td>"
-        + "".join(f"<td>{result.mean(figure):.3f}</td>" for figure in figures)
-        + f"<td>{each.cost_ms:.1f}</td><td>{each.image_bytes}</td></tr>"
-        for place in range(len(results[embedded[0].name]))
-        for each in embedded
-        for result in [results[each.name][place]]
-    ]
-    return f"<table><tr>{head}<th>ms</th><th>bytes</th></tr>{''.join(rows)}</table>"
+def _table(rows: Sequence[table.Row]) -> str:
+    names = ["protocol", "embedding", "queries", *rows[0].figures, "error", "ms", "bytes"]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return f"<table><tr>{head}</tr>{''.join(map(_row, rows))}</table>"
 
 
-def _miss(items: Sequence[Item], result: Result, row: int) -> str:
+def _row(row: table.Row) -> str:
+    figures = [f"{mean:.3f}" for mean in (*row.figures.values(), row.error)]
+    cells = [row.protocol, row.embedding, row.queries, *figures, f"{row.cost_ms:.1f}"]
+    return (
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in [*cells, row.image_bytes])}</tr>"
+    )
+
+
+def _miss(items: Sequence[Item], embedded: Embedded, result: Result, row: int) -> str:
     ranking, stored = result.ranking, result.protocol.stored
     place = int(ranking.right[row].argmax())
+    scores = embedded.score(ranking.scores[row])
+
+    def worth(rank: int) -> str:
+        return f"score {scores[rank]:.2f} (cosine {ranking.scores[row, rank]:.3f})"
+
     shown = [
         (items[result.protocol.queries[row]], "query"),
-        (items[stored[ranking.order[row, 0]]], f"1st, cosine {ranking.scores[row, 0]:.3f}"),
-        (
-            items[stored[ranking.order[row, place]]],
-            f"rank {place + 1}, cosine {ranking.scores[row, place]:.3f}",
-        ),
+        (items[stored[ranking.order[row, 0]]], f"1st, {worth(0)}"),
+        (items[stored[ranking.order[row, place]]], f"rank {place + 1}, {worth(place)}"),
     ]
     images = "".join(
         f'<img alt="{escape(item.path.name)}" src="{_inline(item)}">' for item, _ in shown

@@ -78,6 +78,16 @@ def write(path: Path, pins: Sequence[Pin]) -> None:
     path.write_text(json.dumps({"pins": [asdict(pin) for pin in pins]}, indent=1) + "\n", "utf-8")
 
 
+def require_queries(path: Path, pins: Sequence[Pin]) -> None:
+    """Raise DatasetError if the file of a query is not there; paths are relative to ``path``."""
+    missing = [pin.query for pin in pins if not (path.parent / pin.query).is_file()]
+    if missing:
+        raise DatasetError(
+            f"{path}: {len(missing)} of {len(pins)} images to search with are not there, such as"
+            f" {path.parent / missing[0]}: paths in a pins file are relative to its folder"
+        )
+
+
 def read(path: Path) -> list[Pin]:
     """Read a pins file. Raises DatasetError."""
     try:

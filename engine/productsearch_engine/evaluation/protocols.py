@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from productsearch_engine.evaluation.dataset import CATALOGUE, FRONT, DatasetError, Item
 
+NAMES = ("any", "colour", "view", "catalogue")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -40,11 +42,15 @@ def offered(items: Sequence[Item]) -> list[Protocol]:
     others = [i for i in photographs if items[i].view not in (FRONT, "")]
     first = _one_colour_each(items, fronts)
     coloured = [i for i in fronts if i not in first and items[i].colour]
+    places = [
+        (photographs, photographs),
+        (coloured, first),
+        (others, fronts),
+        (photographs, catalogue),
+    ]
     made = [
-        _protocol("any", items, photographs, photographs),
-        _protocol("colour", items, coloured, first),
-        _protocol("view", items, others, fronts),
-        _protocol("catalogue", items, photographs, catalogue),
+        _protocol(name, items, queries, stored)
+        for name, (queries, stored) in zip(NAMES, places, strict=True)
     ]
     return [protocol for protocol in made if len(protocol.queries)]
 

@@ -7,6 +7,7 @@ goes on from there. Knows the order of the steps. Does not know SQL.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,13 @@ import numpy as np
 
 from productsearch_engine.embedding.interface import Embedding, Vector, Vectors
 from productsearch_engine.images.small_copy import read_kept
+from productsearch_engine.progress import Bar
 from productsearch_engine.reembed.room import Room
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembeddings import BusyError, Copy, Other, Reembeddings
 
-Progress = Callable[[int, int], None]
-"""Is told how many images are done, and of how many."""
+Command = Callable[..., str]
+"""Makes of a command's words what a person can paste."""
 
 _BATCH = 32
 _LATE_MAX = (8, 16, 32, 64, 128, 256)
@@ -34,7 +36,15 @@ _SWITCH_S = 120.0
 class Change:
     """The change of one library to one embedding. Used under ``Reembeddings.alone``."""
 
-    def __init__(self, reembeddings: Reembeddings, library: Library, to: Embedding, room: Room):
+    def __init__(
+        self,
+        reembeddings: Reembeddings,
+        library: Library,
+        to: Embedding,
+        room: Room,
+        command: Command,
+    ):
+        self._command = command
         self._reembeddings = reembeddings
         self._library = library
         self._to = to
@@ -56,11 +66,12 @@ class Change:
         if other.embedding != self._to.name:
             state = "is half way to" if other.served_until is None else "can go back to"
             raise LibraryError(
-                f"{name!r} {state} {other.embedding}: first drop that with reembed {name} --discard"
+                f"{name!r} {state} {other.embedding}: first drop that with\n"
+                + self._command("reembed", name, "--discard")
             )
         return other
 
-    def fill(self, progress: Progress, late_max: int = _LATE_MAX[0]) -> None:
+    def fill(self, late_max: int = _LATE_MAX[0]) -> None:
         """Embed the images that have no new vector yet, and index the vectors.
 
         At most ``late_max`` are left: those that were added last.
@@ -73,16 +84,18 @@ class Change:
             if left.without_copy:
                 raise LibraryError(
                     f"{left.without_copy} of {self._library.image_count} images of"
-                    f" {self._library.name!r} have no small copy to embed: switch them on with"
-                    f" library keep-images {self._library.name} on, and add these images again"
+                    f" {self._library.name!r} have no small copy to embed. Switch copies on, then"
+                    " add these images again:\n"
+                    + self._command("library", "keep-images", self._library.name, "on")
                 )
             # While images are being added there are always some left: the switch does those.
             if not left.images or (passed and left.images <= late_max and not left.unnoted):
                 break
             self._room.require(2 * left.images, self._to.dimensions)
-            self._pass(left.images, progress)
+            self._pass(left.images)
             passed = True
         self._room.require(self._library.image_count, self._to.dimensions)
+        print("completing the index of the new vectors", file=sys.stderr, flush=True)
         self._reembeddings.index(self._library, self._to.name, self._to.dimensions)
 
     def _patiently(self, begin: Callable[[], None]) -> None:
@@ -102,7 +115,7 @@ class Change:
             f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
         )
 
-    def switch(self, other: Other, progress: Progress) -> None:
+    def switch(self, other: Other) -> None:
         """Let the new vectors serve. Raises LibraryError if calls leave no moment for it."""
         end_s = time.monotonic() + _SWITCH_S
         late = iter(_LATE_MAX)
@@ -115,19 +128,20 @@ class Change:
                 time.sleep(0.2)
             else:
                 late_max = next(late, late_max)
-                self.fill(progress, late_max)
+                self.fill(late_max)
         raise self._too_busy()
 
-    def _pass(self, left: int, progress: Progress) -> None:
+    def _pass(self, left: int) -> None:
         after: int | None = None
         done = 0
+        bar = Bar(f"embedding of {self._library.name}", left)
         while copies := self._reembeddings.copies(self._library, after, _BATCH):
             self._room.require(0, self._to.dimensions)
             signs = [copy.sign for copy in copies]
             self._reembeddings.store(self._library, self._to.name, signs, self._embed(copies))
             after = signs[-1]
             done += len(copies)
-            progress(done, max(left, done))
+            bar(done, f", {done} of {max(left, done)} images")
 
     def _embed(self, copies: Sequence[Copy]) -> Vectors:
         return np.stack([*self._threads.map(self._vector, copies)])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.pasteable import pasteable
+from productsearch_engine.progress import Bar
 from productsearch_engine.reembed import comparison
 from productsearch_engine.reembed.change import Change
 from productsearch_engine.reembed.room import Room
@@ -20,8 +23,10 @@ from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.reembeddings import Other, Reembeddings
 
+if TYPE_CHECKING:
+    from productsearch_engine.evaluation.pins import Pin
+
 _SAMPLE = 500
-_BAR = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--discard", action="store_true", help="drop the vectors of the embedding not in use"
     )
     parser.add_argument(
-        "--pins", type=Path, metavar="FILE", help="say which pinned searches the switch loses"
+        "--pins",
+        type=Path,
+        metavar="FILE",
+        help="say which pinned searches the switch loses; their images are read again, from their"
+        " paths relative to the file",
     )
     parser.add_argument(
         "--no-switch", action="store_true", help="compute and compare, and let the old one serve"
@@ -49,6 +58,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
 
     Raises LibraryError, DatasetError, UnknownEmbeddingError, EmbeddedError, psycopg.Error.
     """
+    pins = _pins(options.pins) if options.pins else []
     with open_pool(chosen, 3) as pool:
         libraries, reembeddings = Libraries(pool), Reembeddings(pool)
         reembeddings.drop_old()
@@ -60,38 +70,29 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
                 return
             to = load(options.to)
             room = Room(pool.watch.disk_is_full, None if chosen.database else chosen.data)
-            change = Change(reembeddings, library, to, room)
+            command = partial(pasteable, chosen)
+            change = Change(reembeddings, library, to, room, command)
             other = change.begin()
-            progress = _Bar()
-            change.fill(progress)
+            change.fill()
             _compare(reembeddings, library, other, to)
-            if options.pins:
-                _check_pins(reembeddings, library, other, to, options.pins)
+            if pins:
+                _check_pins(reembeddings, library, other, to, options.pins.parent, pins)
             if options.no_switch:
-                print(f"{library.embedding} goes on serving: run again without --no-switch")
+                print(f"{library.embedding} goes on serving. To switch:")
+                print(command("reembed", library.name, "--embedding", to.name))
                 return
-            change.switch(other, progress)
-    print(
-        f"{library.name} is served with {to.name}. Back, within a day:"
-        f" reembed {library.name} --embedding {library.embedding}"
-    )
+            change.switch(other)
+    print(f"{library.name} is served with {to.name}. Back, within a day:")
+    print(command("reembed", library.name, "--embedding", library.embedding))
 
 
-class _Bar:
-    """A progress bar on a terminal; elsewhere a line every ten seconds."""
+def _pins(file: Path) -> list[Pin]:
+    """Read pinned searches. Raises DatasetError, also if an image to search with is missing."""
+    from productsearch_engine.evaluation import pins
 
-    def __init__(self) -> None:
-        self._said_s = time.monotonic()
-
-    def __call__(self, done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            full = _BAR * done // of
-            bar = "#" * full + "." * (_BAR - full)
-            end = "\n" if done == of else ""
-            print(f"\r[{bar}] {done} of {of}", end=end, file=sys.stderr, flush=True)
-        elif time.monotonic() - self._said_s > 10 or done == of:
-            self._said_s = time.monotonic()
-            print(f"{done} of {of} images", file=sys.stderr, flush=True)
+    found = pins.read(file)
+    pins.require_queries(file, found)
+    return found
 
 
 def _compare(reembeddings: Reembeddings, library: Library, other: Other, to: Embedding) -> None:
@@ -116,14 +117,20 @@ def _compare(reembeddings: Reembeddings, library: Library, other: Other, to: Emb
 
 
 def _check_pins(
-    reembeddings: Reembeddings, library: Library, other: Other, to: Embedding, file: Path
+    reembeddings: Reembeddings,
+    library: Library,
+    other: Other,
+    to: Embedding,
+    folder: Path,
+    pins: Sequence[Pin],
 ) -> None:
-    from productsearch_engine.evaluation import photographs, pins
+    from productsearch_engine.evaluation import photographs
 
     now = load(library.embedding)
     held, lost = 0, []
-    for pin in pins.read(file):
-        path = file.parent / pin.query
+    bar = Bar("pinned searches", len(pins))
+    for done, pin in enumerate(pins, 1):
+        path = folder / pin.query
         pixels, own = photographs.read(path), hashlib.sha256(path.read_bytes()).digest()
         found = []
         for embedding, second in ((now, None), (to, other)):
@@ -136,6 +143,9 @@ def _check_pins(
         held += found == [True, True]
         if found == [True, False]:
             lost.append(pin)
+        bar(done, f", {done} of {len(pins)}")
     print(f"pinned searches: {held} hold, {len(lost)} get lost")
+    if unfound := len(pins) - held - len(lost):
+        print(f"  {unfound} say nothing: {library.embedding} does not find their hits here either")
     for pin in lost:
         print(f"  lost: {pin.query} does not find {pin.find}")

@@ -9,7 +9,6 @@ build that was killed is taken up again by whichever engine looks next.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
@@ -19,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
 from productsearch_engine.store import tables
+from productsearch_engine.store.bulk_rows import unbounded
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Libraries, Library
 
@@ -31,29 +31,29 @@ _LOCK_WAIT_S = 2
 """How long a build waits for calls under way; calls that begin meanwhile wait for it."""
 
 _BUILDING: tuple[LiteralString, ...] = (
-    "set statement_timeout = 0",
     "set maintenance_work_mem = '512MB'",
     # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
     # take the cores that calls need.
     "set max_parallel_maintenance_workers = 0",
-    # A killed process shall not leave its statement behind.
-    "select set_config(name, '1s', false) from pg_settings"
-    " where name = 'client_connection_check_interval'",
+)
+_BUILT: tuple[LiteralString, ...] = (
+    "reset maintenance_work_mem",
+    "reset max_parallel_maintenance_workers",
 )
 
 
 @contextmanager
 def building(pool: ConnectionPool[Any]) -> Iterator[Connection[Any]]:
     """Yield a connection for statements that take long, with memory for an index of vectors."""
-    with pool.connection() as connection:
-        connection.limit_s = math.inf
+    with pool.connection() as connection, unbounded(connection):
+        for setting in _BUILDING:
+            connection.execute(setting)
         try:
-            for setting in _BUILDING:
-                connection.execute(setting)
             yield connection
         finally:
-            # The settings were this work's own; the pool replaces what is closed.
-            connection.close()
+            if not connection.closed:
+                for setting in _BUILT:
+                    connection.execute(setting)
 
 
 def complete(
@@ -161,11 +161,16 @@ class NearestBuilds:
         with building(self._pool) as connection:
             key = [_LOCK % 2**31, library.id % 2**31]
             row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
+            if not row or not row[0]:
+                yield None
+                return
             self._at_work = connection
             try:
-                yield connection if row and row[0] else None
+                yield connection
             finally:
                 self._at_work = None
+                if not connection.closed:
+                    connection.execute("select pg_advisory_unlock(%s, %s)", key)
 
 
 def _begin(connection: Connection[Any], library: Library) -> str | None:

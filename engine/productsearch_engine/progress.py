@@ -1,4 +1,4 @@
-"""What a person is told while a library is read or loaded: how much is done, and the time left."""
+"""What a person is told while a command works: how much is done, and the time left."""
 
 from __future__ import annotations
 
