@@ -171,3 +171,28 @@ def test_images_and_references(tmp_path: Path) -> None:
     assert v1.ImageSource(url="http://a/b") == v1.image_from_url("http://a/b")
     assert v1.ImageRef(cont_sign="1,2") == v1.ref_by_sign("1,2")
     assert v1.ImageRef(image=content) == v1.ref_by_image(content)
+
+
+@pytest.mark.parametrize("connect", [v1.connect, aio.connect], ids=["sync", "asyncio"])
+@pytest.mark.parametrize("scheme", ["http://", "HTTPS://", "grpc://"])
+def test_an_address_of_the_web_is_refused(connect: Any, scheme: str) -> None:
+    """Before anything is connected, with what to write."""
+    with pytest.raises(ValueError, match="use host:port, without") as raised:
+        connect(f"{scheme}127.0.0.1:50051")
+    assert scheme.lower() in str(raised.value)
+
+
+@pytest.mark.parametrize("target", ["dns:///localhost:{}", "ipv4:127.0.0.1:{}", "localhost:{}"])
+def test_schemes_of_grpc_work(target: str) -> None:
+    """They are gRPC's to read."""
+    seen = _Seen()
+    with serving(seen.bulk, seen.search) as address:
+        _call("sync", target.format(address.partition(":")[2]))
+    assert len(seen.authorizations) == 2
+
+
+@pytest.mark.parametrize("connect", [v1.connect, aio.connect], ids=["sync", "asyncio"])
+def test_a_file_is_no_tls(connect: Any) -> None:
+    """It was taken as true, and the file was not read."""
+    with pytest.raises(TypeError, match=r"TlsConfig\(ca='ca.pem'\)"):
+        connect("127.0.0.1:1", tls="ca.pem")

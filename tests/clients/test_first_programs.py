@@ -21,7 +21,7 @@ _TARGET: Final = "127.0.0.1:50051"
 _README: Final = (ROOT / "README.md").read_text("utf-8")
 _GO_MODULE: Final = "github.com/productsearch/productsearch/clients/go"
 _GO, _JAVA = ROOT / "clients/go", ROOT / "clients/java"
-_PRINTED: Final = re.compile(r"added (\d+,\d+)\n1\.000 (\d+,\d+) sku-1\n")
+_PRINTED: Final = re.compile(r"ADD_OUTCOME_(\w+) (\d+,\d+)\n1\.000 (\d+,\d+) sku-1\n")
 
 
 def _programs(language: str) -> list[str]:
@@ -44,10 +44,11 @@ def target(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> It
         yield facade.url
 
 
-def _added_and_found(printed: str) -> None:
+def _added_and_found(printed: str, outcome: str = "CREATED") -> None:
     told = _PRINTED.fullmatch(printed)
     assert told, printed
-    assert told[1] == told[2]
+    assert told[1] == outcome
+    assert told[2] == told[3]
 
 
 def test_python_adds_finds_changes_and_deletes(target: str, tmp_path: Path) -> None:
@@ -55,7 +56,8 @@ def test_python_adds_finds_changes_and_deletes(target: str, tmp_path: Path) -> N
     add, change = (program.replace(_TARGET, target) for program in _programs("python"))
     assert _before("python", "pip install ./clients/python")
     for _ in range(2):
-        _added_and_found(output_of(sys.executable, "-c", add, cwd=tmp_path))
+        for outcome in ("CREATED", "KEPT"):
+            _added_and_found(output_of(sys.executable, "-c", add, cwd=tmp_path), outcome)
         gone = output_of(sys.executable, "-c", change, cwd=tmp_path)
         assert "0 could not be deleted\n" == gone
 

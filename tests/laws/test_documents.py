@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 from productsearch.v1 import ErrorReason
+from productsearch_service.cli import main
 from productsearch_service.rpc import status
 from productsearch_service.settings import LibrarySettings, Settings
 
@@ -79,3 +81,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), path
         if anchor and target.suffix == ".md":
             assert anchor in _anchors(target), f"{path}#{anchor}"
+
+
+def test_readme_and_settings_say_how_to_start_the_facade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names `serve` and `doctor` with a settings file; both commands exist."""
+    commands = ("serve", "doctor")
+    for page in (ROOT / "README.md", DOCS / "settings.md"):
+        text = page.read_text("utf-8")
+        for command in commands:
+            line = f"PRODUCTSEARCH_SETTINGS=service.toml productsearch-service {command}"
+            assert line in text, page.name
+        assert "make dist" in text, page.name
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", ["productsearch-service", command, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0

@@ -40,7 +40,7 @@ type BulkInterrupted struct {
 	Unanswered []*BulkItem
 	// Taken is how many items were taken from the sequence, answered or not.
 	Taken int
-	// Cause is the *Error that ended the stream. After UNAVAILABLE a new stream can succeed.
+	// Cause is the *Error that ended the stream. IsRetryable says whether a new stream can succeed.
 	Cause error
 }
 

@@ -466,7 +466,7 @@ func TestBulkAnswersUnsendableItemsItself(t *testing.T) {
 			switch {
 			case i == 7:
 				item.NewImage.Image = image(make([]byte, 22<<20))
-				field[item.Key] = "*"
+				field[item.Key] = "new_image.image.content"
 			case i%10 != 0:
 				item.NewImage.Brief = "\xff"
 				field[item.Key] = "new_image.brief"

@@ -7,6 +7,8 @@ package productsearch
 import (
 	_ "embed"
 	"errors"
+	"fmt"
+	"regexp"
 
 	"google.golang.org/grpc"
 
@@ -25,6 +27,9 @@ const (
 	// signature, is several times gRPC's own 4 MiB.
 	responseBytesMax = 64 << 20
 )
+
+// Addresses of the web, which are no gRPC targets. gRPC's own schemes are left to it.
+var otherScheme = regexp.MustCompile("(?i)^(https?|grpcs?|tcp)://")
 
 // Client calls the service. It has the methods of the generated stub (AddImage, SearchImages,
 // UpdateImage, DeleteImage, BatchDeleteImages, BulkAddImages) and, on top of them, BulkAdd,
@@ -46,6 +51,10 @@ type Client struct {
 func Connect(target string, options ...Option) (*Client, error) {
 	if target == "" {
 		return nil, errors.New("productsearch: the target is empty; use host:port")
+	}
+	if scheme := otherScheme.FindString(target); scheme != "" {
+		return nil, fmt.Errorf("productsearch: the target is %q; use host:port, without %s",
+			target, scheme)
 	}
 	settings := defaultSettings()
 	for _, option := range options {

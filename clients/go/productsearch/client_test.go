@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -219,7 +221,8 @@ func TestRequestsThatCannotBeSentNameTheField(t *testing.T) {
 			return err
 		},
 		"*": func() error {
-			_, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: image(make([]byte, 22<<20))})
+			long := strings.Repeat("a", 22<<20)
+			_, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Library: long})
 			return err
 		},
 	} {
@@ -235,4 +238,75 @@ func TestRequestsThatCannotBeSentNameTheField(t *testing.T) {
 
 func image(content []byte) *pb.ImageSource {
 	return &pb.ImageSource{Source: &pb.ImageSource_Content{Content: content}}
+}
+
+// An image over 20 MiB is refused as the service would refuse it, under its field.
+func TestLargeImagesAreRefusedBeforeTheyAreSent(t *testing.T) {
+	client, err := productsearch.Connect("127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx := within(t)
+	large := image(make([]byte, 24_000_000))
+	ref := productsearch.RefByImage(large)
+	told := "24000000 bytes; at most 20971520 (20 MiB) with fit, about 2.9 MB without: scale it down"
+	for field, call := range map[string]func() error{
+		"new_image.image.content": func() error {
+			_, err := client.AddImage(ctx, &pb.AddImageRequest{NewImage: &pb.NewImage{Image: large}})
+			return err
+		},
+		"image.content": func() error {
+			_, err := client.SearchImages(ctx, &pb.SearchImagesRequest{Image: large})
+			return err
+		},
+		"image_ref.image.content": func() error {
+			_, err := client.DeleteImage(ctx, &pb.DeleteImageRequest{ImageRef: ref})
+			return err
+		},
+	} {
+		failed := caught(t, call())
+		if failed.Reason != pb.ErrorReason_IMAGE_SIZE_INVALID || failed.Code != codes.InvalidArgument {
+			t.Errorf("%s: %v", field, failed)
+		}
+		want := []productsearch.FieldViolation{{Field: field, Description: told}}
+		if !slices.Equal(want, failed.FieldViolations) {
+			t.Errorf("%s: violations %v", field, failed.FieldViolations)
+		}
+	}
+}
+
+// The service takes 20 MiB, so the client sends them.
+func TestTheLargestImageIsSent(t *testing.T) {
+	client := dial(t, &service{search: func(
+		_ context.Context, request *pb.SearchImagesRequest,
+	) (*pb.SearchImagesResponse, error) {
+		return &pb.SearchImagesResponse{LogId: uint64(len(request.GetImage().GetContent()))}, nil
+	}})
+	request := &pb.SearchImagesRequest{Image: image(make([]byte, 20<<20))}
+	found, err := client.SearchImages(within(t), request)
+	if err != nil || found.GetLogId() != 20<<20 {
+		t.Errorf("%v %v", found, err)
+	}
+}
+
+// An address of the web is refused with what to write; gRPC's own schemes work.
+func TestConnectRefusesAddressesOfTheWeb(t *testing.T) {
+	for _, scheme := range []string{"http://", "HTTPS://", "grpc://"} {
+		_, err := productsearch.Connect(scheme + "127.0.0.1:50051")
+		if err == nil || !strings.Contains(err.Error(), "use host:port, without "+scheme) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+	_, address := serve(t, &service{search: findApples})
+	for _, target := range []string{"passthrough:///" + address, "dns:///" + address} {
+		client, err := productsearch.Connect(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.SearchImages(within(t), &pb.SearchImagesRequest{}); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		client.Close()
+	}
 }

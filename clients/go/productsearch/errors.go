@@ -2,6 +2,7 @@ package productsearch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -98,8 +99,22 @@ func (e *Error) readInfo(info *errdetails.ErrorInfo) {
 	}
 }
 
-// RetryDelay returns after what time trying again can help, and whether it can help at all.
+// RetryDelay returns after what time trying again can help; not ok: the service names no time.
 func (e *Error) RetryDelay() (delay time.Duration, ok bool) { return e.retryDelay, e.retryable }
+
+// IsRetryable returns whether the same call can succeed later; adds are repeated with the policy
+// KEEP. That is so if the service names a delay (RetryDelay), if it says ADD_OUTCOME_UNKNOWN, and
+// for UNAVAILABLE without a reason, which gRPC or a mesh says of a connection that is refused or
+// lost: then wait about a second, and longer each time. It takes the errors of this package's calls.
+func IsRetryable(err error) bool {
+	var failed *Error
+	if !errors.As(err, &failed) || failed == nil {
+		return false
+	}
+	return failed.retryable ||
+		failed.Reason == productsearchv1.ErrorReason_ADD_OUTCOME_UNKNOWN ||
+		failed.ReasonName == "" && failed.Code == codes.Unavailable
+}
 
 // Error returns one line: reason, message, code, and what the error says of retry and log_id.
 // An address that cannot be reached is named with the cause.

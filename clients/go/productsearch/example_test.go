@@ -9,9 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/productsearch/productsearch/clients/go/productsearch"
 	pb "github.com/productsearch/productsearch/clients/go/productsearchv1"
 )
@@ -182,7 +179,7 @@ func addAll(
 			}
 		}
 		var interrupted *productsearch.BulkInterrupted
-		if !errors.As(failure, &interrupted) || status.Code(interrupted.Cause) != codes.Unavailable {
+		if !errors.As(failure, &interrupted) || !productsearch.IsRetryable(failure) {
 			return failure
 		}
 		items = slices.Concat(interrupted.Unanswered, items[interrupted.Taken:])

@@ -14,17 +14,25 @@ import (
 	"github.com/productsearch/productsearch/clients/go/productsearchv1"
 )
 
-// requestBytesMax is the largest message that the service reads.
-const requestBytesMax = 21 << 20
-
-// What a message of a bulk stream needs beside its item.
-const envelopeBytes = 16
+const (
+	// imageBytesMax is the largest image that the service takes, with Fit.
+	imageBytesMax = 20 << 20
+	// requestBytesMax is the largest message that the service reads.
+	requestBytesMax = 21 << 20
+	// What a message of a bulk stream needs beside its item.
+	envelopeBytes = 16
+)
 
 // refusalOf returns why a message cannot be sent at all, or nil. gRPC's own error does not name
 // the field, and it ends a whole bulk stream for one item.
 func refusalOf(message proto.Message) *Error {
 	if field := invalidText(message.ProtoReflect()); field != "" {
 		return refuse(field, "is not valid UTF-8")
+	}
+	if field, size := largeImage(message.ProtoReflect()); field != "" {
+		return refuseFor(productsearchv1.ErrorReason_IMAGE_SIZE_INVALID, field, fmt.Sprintf(
+			"%d bytes; at most %d (20 MiB) with fit, about 2.9 MB without: scale it down",
+			size, imageBytesMax))
 	}
 	if size := proto.Size(message); size > requestBytesMax-envelopeBytes {
 		return refuse("*", fmt.Sprintf("has %d bytes in all; the service reads at most %d",
@@ -35,6 +43,10 @@ func refusalOf(message proto.Message) *Error {
 
 // refuse returns the error with which the service refuses a field.
 func refuse(field, description string) *Error {
+	return refuseFor(productsearchv1.ErrorReason_FIELD_INVALID, field, description)
+}
+
+func refuseFor(reason productsearchv1.ErrorReason, field, description string) *Error {
 	status := &rpcstatus.Status{
 		Code:    int32(codes.InvalidArgument),
 		Message: field + ": " + description,
@@ -42,7 +54,7 @@ func refuse(field, description string) *Error {
 	for _, detail := range []proto.Message{
 		&errdetails.ErrorInfo{
 			Domain: errorDomain,
-			Reason: productsearchv1.ErrorReason_FIELD_INVALID.String(),
+			Reason: reason.String(),
 		},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
 			{Field: field, Description: description},
@@ -80,4 +92,24 @@ func invalidText(message protoreflect.Message) (path string) {
 		return path == ""
 	})
 	return path
+}
+
+// largeImage returns the path and size of the first image larger than the service takes, or "".
+func largeImage(message protoreflect.Message) (path string, size int) {
+	if image, ok := message.Interface().(*productsearchv1.ImageSource); ok {
+		if size = len(image.GetContent()); size > imageBytesMax {
+			return "content", size
+		}
+		return "", 0
+	}
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if field.Kind() == protoreflect.MessageKind && !field.IsList() && !field.IsMap() {
+			var inner string
+			if inner, size = largeImage(value.Message()); inner != "" {
+				path = string(field.Name()) + "." + inner
+			}
+		}
+		return path == ""
+	})
+	return path, size
 }

@@ -10,6 +10,7 @@ from productsearch.v1.error_reason_pb2 import ErrorReason
 from productsearch.v1.errors import (
     cont_sign_of,
     field_violations_of,
+    is_retryable,
     log_id_of,
     reason_of,
     retry_delay_of,
@@ -92,6 +93,7 @@ __all__ = [
     "image_from_bytes",
     "image_from_file",
     "image_from_url",
+    "is_retryable",
     "log_id_of",
     "reason_of",
     "ref_by_image",

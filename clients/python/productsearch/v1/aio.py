@@ -17,8 +17,13 @@ import grpc.aio
 
 from productsearch.v1.aio_endings import first_ending, true_ending
 from productsearch.v1.batches import add_failed, add_results, parts_of
-from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Unanswered
-from productsearch.v1.connecting import KEEPALIVE_S, channel_arguments, service_config
+from productsearch.v1.bulk import UNANSWERED_MAX, BulkInterrupted, Refused, Unanswered
+from productsearch.v1.connecting import (
+    KEEPALIVE_S,
+    channel_arguments,
+    check_target,
+    service_config,
+)
 from productsearch.v1.deadlines import AsyncDefaultDeadlines
 from productsearch.v1.product_search_pb2 import (
     BatchDeleteImagesRequest,
@@ -61,6 +66,7 @@ def connect(
     The channel belongs to the event loop that runs when it is made. ``time_remaining`` of a unary
     call raises NotImplementedError: gRPC does not offer it for calls with an interceptor.
     """
+    check_target(target)
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     secure = channel_credentials(tls, credentials, has_token=token is not None)
     give = checked(token) if token is not None else None
@@ -132,6 +138,7 @@ class _Sender:
         self._places = asyncio.Semaphore(unanswered_max)
         self._over = False
         self._unanswered = Unanswered()
+        self.refused = Refused()
         self._sending: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
         """What the caller's iterable raised."""
@@ -156,7 +163,9 @@ class _Sender:
         if self._over:
             return None
         try:
-            return self._unanswered.add(await anext(self._items))
+            while self.refused.refuses(item := await anext(self._items)):
+                pass
+            return self._unanswered.add(item)
         except StopAsyncIteration:
             return None
         except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
@@ -196,33 +205,44 @@ class BulkAdd(AsyncIterator[BulkAddImagesResponse.ItemResult]):
         self._responses = aiter(call)
         self._sender = sender
         self._closed = False
+        self._end: Exception | None = None
         self._ended = first_ending(call)
         sender.start(call)
 
     async def __anext__(self) -> BulkAddImagesResponse.ItemResult:
-        if self.summary is not None:
-            raise StopAsyncIteration
-        try:
-            response = await anext(self._responses, None)
-        except grpc.RpcError as error:
-            raise await self._interrupted() from error
-        except asyncio.CancelledError:
-            if not self._closed:
-                raise
+        while self._end is None:
+            if (refused := self._sender.refused.next()) is not None:
+                return refused
             response = None
-        if response is None:
-            raise await self._interrupted()
-        if response.HasField("result"):
-            self._sender.answered(response.result.key)
-            return response.result
+            try:
+                response = await anext(self._responses, None)
+            except grpc.RpcError as error:
+                self._end = await self._interrupted()
+                self._end.__cause__ = error
+                break
+            except asyncio.CancelledError:
+                if not self._closed:
+                    raise
+            if response is None:
+                self._end = await self._interrupted()
+            elif response.HasField("result"):
+                self._sender.answered(response.result.key)
+                return response.result
+            else:
+                self._end = await self._ending(response.summary)
+        # Items may have been refused since: they are in no count of the unanswered.
+        if (refused := self._sender.refused.next()) is not None:
+            return refused
+        raise self._end
+
+    async def _ending(self, summary: BulkAddImagesResponse.Summary) -> Exception:
+        """Return what ends the iteration after the service's summary."""
         if unanswered := await self._sender.left():
-            raise BulkInterrupted(unanswered, None)
-        self.summary = response.summary
+            return BulkInterrupted(unanswered, None)
+        self.summary = self._sender.refused.add_to(summary)
         with contextlib.suppress(grpc.RpcError):
             await anext(self._responses, None)  # the status: else the call ends as cancelled
-        if self._sender.failure is not None:
-            raise self._sender.failure
-        raise StopAsyncIteration
+        return self._sender.failure or StopAsyncIteration()
 
     async def _interrupted(self) -> BulkInterrupted:
         ended = await true_ending(self._call, self._ended)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ import grpc
 
 from productsearch.v1.errors import text_of
 from productsearch.v1.product_search_pb2 import BulkAddImagesRequest, BulkAddImagesResponse
+from productsearch.v1.refusals import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +34,7 @@ class BulkInterrupted(grpc.RpcError):
 
     ``unanswered`` are the items that were taken and have no result. They may have been stored, so
     send them again with DUPLICATE_POLICY_KEEP. ``code()``, ``details()`` and the functions that
-    read errors tell why the stream ended. After UNAVAILABLE a new stream can succeed.
+    read errors tell why the stream ended, and ``is_retryable`` whether a new one can succeed.
     """
 
     def __init__(
@@ -60,6 +62,33 @@ class BulkInterrupted(grpc.RpcError):
     def trailing_metadata(self) -> Any:
         """Return the trailers that ended the stream, with the error's details."""
         return (self._error.trailing_metadata() or ()) if self._error is not None else ()
+
+
+class Refused:
+    """Results of the items that are too large to be sent."""
+
+    def __init__(self) -> None:
+        self._results: deque[BulkAddImagesResponse.ItemResult] = deque()
+        self._count = 0
+
+    def refuses(self, item: BulkAddImagesRequest.Item) -> bool:
+        """Return whether the item cannot be sent; then note its result."""
+        status = refusal_of(item)
+        if status is None:
+            return False
+        self._results.append(BulkAddImagesResponse.ItemResult(key=item.key, error=status))
+        self._count += 1
+        return True
+
+    def next(self) -> BulkAddImagesResponse.ItemResult | None:
+        """Return a result that was not taken yet."""
+        return self._results.popleft() if self._results else None
+
+    def add_to(self, summary: BulkAddImagesResponse.Summary) -> BulkAddImagesResponse.Summary:
+        """Return the service's counts with the refused items among them."""
+        summary.received_count += self._count
+        summary.failed_count += self._count
+        return summary
 
 
 class Unanswered:
@@ -101,6 +130,7 @@ class _Requests(Iterator[BulkAddImagesRequest]):
         self._reading = threading.Lock()
         self._over = False
         self._unanswered = Unanswered()
+        self.refused = Refused()
         self.failure: Exception | None = None
         """What the caller's iterable raised."""
 
@@ -113,7 +143,9 @@ class _Requests(Iterator[BulkAddImagesRequest]):
             if self._over:
                 raise StopIteration
             try:
-                return self._unanswered.add(next(self._items))
+                while self.refused.refuses(item := next(self._items)):
+                    pass
+                return self._unanswered.add(item)
             except StopIteration:
                 raise
             except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller
@@ -154,6 +186,7 @@ class BulkAdd(Iterator[BulkAddImagesResponse.ItemResult]):
         self.summary: BulkAddImagesResponse.Summary | None = None
         """The service's counts, after the last result."""
         self._requests = requests
+        self._end: Exception | None = None
         sent = tuple(metadata) if metadata is not None else None
         self._call = stub.BulkAddImages(requests, timeout=timeout, metadata=sent)
         # Returns False where the call is over already.
@@ -161,25 +194,34 @@ class BulkAdd(Iterator[BulkAddImagesResponse.ItemResult]):
             requests.stop()
 
     def __next__(self) -> BulkAddImagesResponse.ItemResult:
-        if self.summary is not None:
-            raise StopIteration
-        try:
-            response = next(self._call)
-        except StopIteration:
-            raise BulkInterrupted(self._requests.left(), None) from None
-        except grpc.RpcError as error:
-            raise BulkInterrupted(self._requests.left(), error) from error
-        if response.HasField("result"):
-            self._requests.answered(response.result.key)
-            return response.result
+        while self._end is None:
+            if (refused := self._requests.refused.next()) is not None:
+                return refused
+            try:
+                response = next(self._call)
+            except StopIteration:
+                self._end = BulkInterrupted(self._requests.left(), None)
+            except grpc.RpcError as error:
+                self._end = BulkInterrupted(self._requests.left(), error)
+                self._end.__cause__ = error
+            else:
+                if response.HasField("result"):
+                    self._requests.answered(response.result.key)
+                    return response.result
+                self._end = self._ended(response.summary)
+        # Items may have been refused since: they are in no count of the unanswered.
+        if (refused := self._requests.refused.next()) is not None:
+            return refused
+        raise self._end
+
+    def _ended(self, summary: BulkAddImagesResponse.Summary) -> Exception:
+        """Return what ends the iteration after the service's summary."""
         if unanswered := self._requests.left():
-            raise BulkInterrupted(unanswered, None)
-        self.summary = response.summary
+            return BulkInterrupted(unanswered, None)
+        self.summary = self._requests.refused.add_to(summary)
         with contextlib.suppress(grpc.RpcError):
             next(self._call, None)  # the status: else the call ends as cancelled
-        if self._requests.failure is not None:
-            raise self._requests.failure
-        raise StopIteration
+        return self._requests.failure or StopIteration()
 
     def close(self) -> None:
         """Cancel the stream if it is not over. Items without a result may have been stored."""
@@ -209,9 +251,10 @@ def bulk_add(
     """Store the images of ``items`` and return an iterator over their results.
 
     Results come in the order of completion, one for each item, under its key; ``summary`` is set
-    after the last one. ``items`` is read in a thread of gRPC, only as fast as the service takes
-    them and at most ``unanswered_max`` items ahead of the results. An exception that ``items``
-    raises is raised here after the results of the items before it.
+    after the last one. An image over 20 MiB is not sent: its result is IMAGE_SIZE_INVALID.
+    ``items`` is read in a thread of gRPC, only as fast as the service takes them and at most
+    ``unanswered_max`` items ahead of the results. An exception that ``items`` raises is raised here
+    after the results of the items before it.
 
     The iterator raises BulkInterrupted if the stream ends early. It first waits for the item that
     ``items`` is just about to give: else that item would be lost. So ``items`` must not wait for

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from productsearch.v1.tls import TlsConfig
     from productsearch.v1.tokens import Token
 
+_OTHER_SCHEMES: Final = ("http://", "https://", "grpc://", "grpcs://", "tcp://")
+"""Of addresses that are no gRPC target. gRPC's own, such as dns:/// and unix:, are left to it."""
 _SERVICE_CONFIG: Final = "product_search_grpc_service_config.json"
 
 # The largest request with one image: a retry needs all of it in the buffer.
@@ -46,6 +48,8 @@ def connect(
 ) -> grpc.Channel:
     """Return a channel to the service at ``target``, such as ``127.0.0.1:50051``.
 
+    Raises ValueError, TypeError for arguments that are wrong, such as a target with http://.
+
     Unary calls end after the service config's timeout (30 s, batch deletes 300 s) or after their
     own if that is shorter. Searches, updates and deletes are retried on UNAVAILABLE, adds never.
     ``token`` goes with each call as a bearer token; a function is asked for it before each call
@@ -58,6 +62,7 @@ def connect(
     balancers that close silent ones. ``options`` are further channel arguments; they win over the
     ones set here. The channel connects on first use and can be shared by all threads.
     """
+    check_target(target)
     arguments = channel_arguments(keepalive_s, keepalive_without_calls, options)
     secure = channel_credentials(tls, credentials, has_token=token is not None)
     tokens = [TokenInterceptor(checked(token))] if token is not None else []
@@ -67,6 +72,13 @@ def connect(
         channel = grpc.secure_channel(target, secure, options=arguments)
     deadlines = DefaultDeadlines(service_config())
     return grpc.intercept_channel(channel, Errors(target), deadlines, *tokens)
+
+
+def check_target(target: str) -> None:
+    """Raise ValueError for a target that begins like an address of the web."""
+    scheme = next((one for one in _OTHER_SCHEMES if target.lower().startswith(one)), None)
+    if scheme is not None:
+        raise ValueError(f"the target is {target!r}; use host:port, without {scheme}")
 
 
 def service_config() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ERROR_DOMAIN: Final = "productsearch.v1"
-_DETAILS_KEY: Final = "grpc-status-details-bin"
+DETAILS_KEY: Final = "grpc-status-details-bin"
 
 Failure: TypeAlias = grpc.RpcError | status_pb2.Status
 
@@ -35,7 +35,7 @@ def status_of(error: Failure) -> status_pb2.Status | None:
         return error
     trailers: Iterable[tuple[str, str | bytes]] = getattr(error, "trailing_metadata", tuple)() or ()
     for key, value in trailers:
-        if key == _DETAILS_KEY and isinstance(value, bytes):
+        if key == DETAILS_KEY and isinstance(value, bytes):
             try:
                 return status_pb2.Status.FromString(value)
             except DecodeError:
@@ -82,11 +82,26 @@ def reason_of(error: Failure) -> ErrorReason.ValueType | None:
 
 
 def retry_delay_of(error: Failure) -> float | None:
-    """Return after how many seconds a retry can succeed; None: waiting does not help."""
+    """Return after how many seconds a retry can succeed; None: the service names no time."""
     retry = _detail(error, error_details_pb2.RetryInfo)
     if retry is None:
         return None
     return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+
+
+def is_retryable(error: Failure) -> bool:
+    """Return whether the same call can succeed later; adds are repeated with the policy KEEP.
+
+    True if the service names a delay (``retry_delay_of``), if it says ADD_OUTCOME_UNKNOWN, and for
+    UNAVAILABLE without a reason, which gRPC or a mesh says of a connection that is refused or lost:
+    then wait about a second, and longer each time.
+    """
+    if retry_delay_of(error) is not None:
+        return True
+    reason = reason_of(error)
+    if reason is not None:
+        return reason == ErrorReason.ADD_OUTCOME_UNKNOWN
+    return _code_and_message(error)[0] == grpc.StatusCode.UNAVAILABLE.name
 
 
 def field_violations_of(error: Failure) -> dict[str, str]:

@@ -45,7 +45,14 @@ def _read(pem: Pem | None) -> bytes | None:
 def channel_credentials(
     tls: bool | TlsConfig | None, credentials: grpc.ChannelCredentials | None, *, has_token: bool
 ) -> grpc.ChannelCredentials | None:
-    """Return the credentials that ``connect``'s arguments mean; None for plaintext."""
+    """Return the credentials that ``connect``'s arguments mean; None for plaintext.
+
+    Raises TypeError, ValueError for arguments that mean nothing.
+    """
+    if not isinstance(tls, bool | TlsConfig | None):
+        raise TypeError(
+            f"tls is a {type(tls).__name__}; use True, or a file as TlsConfig(ca={tls!r})"
+        )
     if credentials is not None:
         if tls is not None:
             raise ValueError("tls and credentials say the same in two ways; give one of them")

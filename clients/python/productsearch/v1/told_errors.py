@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from productsearch.v1.errors import log_id_of, reason_of, retry_delay_of, text_of
+from productsearch.v1.errors import (
+    DETAILS_KEY,
+    log_id_of,
+    reason_of,
+    retry_delay_of,
+    text_of,
+)
+from productsearch.v1.refusals import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +48,19 @@ class ProductSearchError(grpc.aio.AioRpcError, grpc.Call, grpc.Future):  # type:
         made.target = target
         return made
 
+    @classmethod
+    def of_refused(cls, request: Any, target: str) -> ProductSearchError | None:
+        """Return the error of a request that is not sent; None if it can be sent."""
+        status = refusal_of(request)
+        if status is None:
+            return None
+        trailers = grpc.aio.Metadata((DETAILS_KEY, status.SerializeToString()))
+        made = cls(
+            grpc.StatusCode.INVALID_ARGUMENT, _metadata(()), trailers, details=status.message
+        )
+        made.target = target
+        return made
+
     target: str = ""
     """Where the call went to."""
 
@@ -51,7 +71,7 @@ class ProductSearchError(grpc.aio.AioRpcError, grpc.Call, grpc.Future):  # type:
 
     @property
     def retry_delay_s(self) -> float | None:
-        """Seconds after which a retry can succeed; None: waiting does not help."""
+        """Seconds after which a retry can succeed; None: the service names no time."""
         return retry_delay_of(self)
 
     @property
@@ -131,7 +151,9 @@ class Errors(grpc.UnaryUnaryClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Callable[[Any, Any], Any], client_call_details: Any, request: Any
     ) -> Any:
-        """Continue the call."""
+        """Continue the call, unless its request is larger than the service reads."""
+        if (refused := ProductSearchError.of_refused(request, self._target)) is not None:
+            raise refused
         outcome = continuation(client_call_details, request)
         # What future() begins is an RpcError too, before it has ended, and an iterator.
         if isinstance(outcome, grpc.RpcError) and not isinstance(outcome, Iterator):
@@ -151,7 +173,9 @@ class AsyncErrors(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        """Continue the call and wait for its end."""
+        """Continue the call and wait for its end, unless its request is refused here."""
+        if (refused := ProductSearchError.of_refused(request, self._target)) is not None:
+            raise refused
         call = await continuation(client_call_details, request)
         try:
             await call
