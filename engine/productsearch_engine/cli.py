@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
-        logs.start(chosen.log_level)
+        # What commands say is for who runs them.
+        logs.start(chosen.log_level, chosen.log_format if options.command == "serve" else "text")
         _prepare_data(chosen, options)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:

@@ -51,10 +51,13 @@ class Metrics:
         made = Histogram(PREFIX + name, says, [label], registry=self.registry, buckets=_BUCKETS_S)
         return cache(made.labels)
 
-    def count(self, method: str, code: int, seconds: float) -> None:
-        """Count one answer. ``code`` 0 is success; 400, 401 and 500 are the token endpoint's."""
+    def count(self, method: str, code: int, seconds: float, trace_id: str = "") -> None:
+        """Count one answer. ``code`` 0 is success; 400, 401 and 500 are the token endpoint's.
+
+        ``trace_id``: of its span, if there is one; the exemplar of its bucket.
+        """
         self._requests(method, code).inc()
-        self._seconds(method).observe(seconds)
+        self._seconds(method).observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
     def stage(self, name: str, seconds: float) -> None:
         """Count one part of a call."""

@@ -115,6 +115,7 @@ def serve(settings: Settings) -> None:
             metrics=metrics,
             threads=threads,
             export=export,
+            access_log_successes=settings.access_log_successes,
         )
         operations = Operations(pool.watch, metrics)
         stores = Stores(
