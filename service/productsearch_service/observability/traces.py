@@ -41,6 +41,12 @@ _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
+class _OneResource(Resource):
+    """What all spans are of. The usual one becomes JSON for each span, to be hashed."""
+
+    __hash__ = object.__hash__
+
+
 class _Ended(ReadableSpan):
     """A recorded RPC as the processor takes it: the name of its span, and all that it recorded."""
 
@@ -175,7 +181,8 @@ class Spans:
         self, exporter: SpanExporter, why_not: Callable[[], str] = lambda: "not taken"
     ) -> None:
         released = version(_NAME)
-        self._resource = Resource.create({"service.name": _NAME, "service.version": released})
+        usual = Resource.create({"service.name": _NAME, "service.version": released})
+        self._resource = _OneResource(usual.attributes, usual.schema_url)
         sending = _SpansOf(exporter, self._resource, released, why_not)
         self.counts = sending.counts
         """Spans by what became of them: sent or lost."""
