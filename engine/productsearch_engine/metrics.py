@@ -44,6 +44,10 @@ class Metrics:
         self._recall_found = self._ranks("recall_found", says)
         self._recall_wanted = self._ranks("recall_wanted", "Of these searches: all ranks.")
 
+        says = "Spans sent to the collector, or lost."
+        spans = Counter(f"{PREFIX}spans", says, ["outcome"], registry=self.registry)
+        self._spans: Callable[[str], Counter] = cache(spans.labels)
+
     def _ranks(self, name: str, says: str) -> Callable[[str], Counter]:
         return cache(Counter(PREFIX + name, says, ["library"], registry=self.registry).labels)
 
@@ -62,6 +66,10 @@ class Metrics:
     def stage(self, name: str, seconds: float) -> None:
         """Count one part of a call."""
         self._stages(name).observe(seconds)
+
+    def spans(self, outcome: str, count: int) -> None:
+        """Count spans that were sent to the collector, or lost."""
+        self._spans(outcome).inc(count)
 
     def recall(self, library: str, found: int, wanted: int) -> None:
         """Count the ranks of a search that was repeated exactly, and those that belong there."""

@@ -77,7 +77,7 @@ def serve(settings: Settings) -> None:
         traces.stage(name, seconds, ago_s)
 
     with (
-        _exporting(settings.traces_endpoint) as export,
+        _exporting(settings.traces_endpoint, metrics) as export,
         listener.listening(settings.host, settings.port) as listening,
         started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
@@ -137,7 +137,7 @@ def serve(settings: Settings) -> None:
 
 
 @contextmanager
-def _exporting(endpoint: str) -> Iterator[Export | None]:
+def _exporting(endpoint: str, metrics: Metrics) -> Iterator[Export | None]:
     """Yield what sends a call's spans to a collector; None without one. Raises SettingsError."""
     if not endpoint:
         yield None
@@ -148,7 +148,7 @@ def _exporting(endpoint: str) -> Iterator[Export | None]:
         raise SettingsError(
             "traces_endpoint: needs OpenTelemetry: pip install './engine[traces]'"
         ) from None
-    spans = Spans.to(endpoint)
+    spans = Spans.to(endpoint, metrics.spans)
     try:
         yield spans.export
     finally:
