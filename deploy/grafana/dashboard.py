@@ -69,7 +69,7 @@ def _graph(panel: Panel, place: dict[str, int]) -> dict[str, Any]:
         "gridPos": place,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "targets": [
-            {"refId": chr(ord("A") + number), "expr": query, "legendFormat": legend}
+            _target(chr(ord("A") + number), query, legend)
             for number, (query, legend) in enumerate(panel.queries)
         ],
         "options": {
@@ -77,6 +77,12 @@ def _graph(panel: Panel, place: dict[str, int]) -> dict[str, Any]:
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
     }
+
+
+def _target(name: str, query: str, legend: str) -> dict[str, Any]:
+    target = {"refId": name, "expr": query, "legendFormat": legend}
+    # Buckets of times have the trace of a call that fell into them.
+    return target | {"exemplar": True} if "_bucket" in query else target
 
 
 def _variables() -> list[dict[str, Any]]:

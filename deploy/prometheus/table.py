@@ -99,6 +99,15 @@ def _grown(counter: str, by: str, window: str = "<10m>") -> str:
     return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
 
 
+_NOT_SENT: Final = '{outcome!="sent"}'
+
+
+def _spans(which: str = "") -> str:
+    """Return the rate of spans of each facade and engine."""
+    names = ("productsearch_spans_total", "productsearch_engine_spans_total")
+    return " or ".join(f"sum by (instance) (rate({name}{which}[<10m>]))" for name in names)
+
+
 def _answered(reason: str) -> str:
     """Return whether an upstream answered so lately: also to items of streams that did not fail."""
     return _grown(f'{_POSTS}{{outcome="{reason}"}}', "library")
@@ -312,6 +321,13 @@ ALERTS: Final = (
         lasts="<0m>",
         severity="page",
         says="{{ $labels.instance }} lost lines of the audit stream: its disk does not keep up",
+    ),
+    Alert(
+        name="SpansLost",
+        expr=f"({_spans(_NOT_SENT)}) > 0.5 * ({_spans()})",
+        lasts="<10m>",
+        severity="ticket",
+        says="{{ $labels.instance }} loses most of its spans: traces are missing",
     ),
     Alert(
         name="FileBroken",

@@ -7,6 +7,7 @@ for a command that was refused or failed, 2 for wrong usage or settings.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import DOCTOR_CHECK_S
+from productsearch_engine.limits import DOCTOR_CHECK_S, DOCTOR_LIMITS_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
-        logs.start(chosen.log_level)
+        # What commands say is for who runs them.
+        logs.start(chosen.log_level, chosen.log_format if options.command == "serve" else "text")
         _prepare_data(chosen, options)
         options.run(chosen, options)
     except (SettingsError, UnknownEmbeddingError) as error:
@@ -75,6 +77,18 @@ def _doctor(options: argparse.Namespace) -> int:
 
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     return command(os.environ, flags, as_json=options.json, limit_s=options.limit)
+
+
+def _limit(text: str) -> float:
+    """Return the seconds of a check; raise ArgumentTypeError if nothing could end within them."""
+    least, most = DOCTOR_LIMITS_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not least <= seconds <= most:
+        raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g} seconds, not {text!r}")
+    return seconds
 
 
 def _prepare_data(chosen: Settings, options: argparse.Namespace) -> None:
@@ -149,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
     )
     doctor.add_argument("--json", action="store_true")
-    doctor.add_argument("--limit", type=float, default=DOCTOR_CHECK_S, help="seconds of a check")
+    doctor.add_argument("--limit", type=_limit, default=DOCTOR_CHECK_S, help="seconds of a check")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

@@ -95,6 +95,8 @@ REEMBEDDING_LOOK_S = 600.0
 
 DOCTOR_CHECK_S = 1.8
 """Longest time of one of the doctor's checks: whatever hangs, it ends within three seconds."""
+DOCTOR_LIMITS_S = (0.1, 300.0)
+"""What can be set in its place."""
 
 STATES_LOOK_S = 30.0
 """How often the states of the database are read for metrics."""

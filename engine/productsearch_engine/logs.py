@@ -6,10 +6,14 @@ of times a second. One line a second tells as much. Access lines are no trouble 
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
 import time
+
+ACCESS = "productsearch_engine.access"
+"""The logger of the lines of calls, which have a setting of their own and come at any level."""
 
 _PAUSE_S = 1.0
 _KINDS_MAX = 256
@@ -22,14 +26,43 @@ _TALKATIVE = ("psycopg", "python_multipart", "PIL", "asyncio")
 _Kind = tuple[object, ...]
 
 
-def start(level: str) -> None:
-    """Log to stderr from ``level`` on, warnings of Python included."""
+def start(level: str, form: str = "text") -> None:
+    """Log to stderr from ``level`` on, warnings of Python included.
+
+    form: ``json``, ``text``, or ``auto``: text at a terminal, JSON elsewhere.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OnePerSecond())
-    logging.basicConfig(level=level.upper(), format=_FORMAT, datefmt=_TIMES, handlers=[handler])
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler.setFormatter((logging.Formatter if as_text else JsonFormatter)(_FORMAT, _TIMES))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.captureWarnings(True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger(ACCESS).setLevel(min(logging.INFO, logging.getLevelName(level.upper())))
+
+
+class Fields(dict[str, object]):
+    """A message of named values: members of a JSON line, words of one for people."""
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in self.items())
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object in a line, as the facade does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        at = self.formatTime(record, self.datefmt)
+        line: dict[str, object] = {"time": at, "level": record.levelname, "logger": record.name}
+        if isinstance(record.msg, Fields):
+            line |= record.msg
+        else:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
 
 
 class OnePerSecond(logging.Filter):

@@ -44,6 +44,10 @@ class Metrics:
         self._recall_found = self._ranks("recall_found", says)
         self._recall_wanted = self._ranks("recall_wanted", "Of these searches: all ranks.")
 
+        says = "Spans sent to the collector, or lost."
+        spans = Counter(f"{PREFIX}spans", says, ["outcome"], registry=self.registry)
+        self._spans: Callable[[str], Counter] = cache(spans.labels)
+
     def _ranks(self, name: str, says: str) -> Callable[[str], Counter]:
         return cache(Counter(PREFIX + name, says, ["library"], registry=self.registry).labels)
 
@@ -51,14 +55,21 @@ class Metrics:
         made = Histogram(PREFIX + name, says, [label], registry=self.registry, buckets=_BUCKETS_S)
         return cache(made.labels)
 
-    def count(self, method: str, code: int, seconds: float) -> None:
-        """Count one answer. ``code`` 0 is success; 400, 401 and 500 are the token endpoint's."""
+    def count(self, method: str, code: int, seconds: float, trace_id: str = "") -> None:
+        """Count one answer. ``code`` 0 is success; 400, 401 and 500 are the token endpoint's.
+
+        ``trace_id``: of its span, if there is one; the exemplar of its bucket.
+        """
         self._requests(method, code).inc()
-        self._seconds(method).observe(seconds)
+        self._seconds(method).observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
     def stage(self, name: str, seconds: float) -> None:
         """Count one part of a call."""
         self._stages(name).observe(seconds)
+
+    def spans(self, outcome: str, count: int) -> None:
+        """Count spans that were sent to the collector, or lost."""
+        self._spans(outcome).inc(count)
 
     def recall(self, library: str, found: int, wanted: int) -> None:
         """Count the ranks of a search that was repeated exactly, and those that belong there."""

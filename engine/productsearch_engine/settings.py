@@ -18,6 +18,7 @@ PREFIX = "PRODUCTSEARCH_ENGINE_"
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "json", "text")
 FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embedding", "log_level")
 """Settings that can be flags. The others would show secrets, or their place, in ``ps``."""
 
@@ -25,7 +26,16 @@ _PORT_MAX = 65535
 _ONNX = "onnx:"
 _COLLECTOR = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 
-_NAMES = (*FLAGS, "database", "signing_key_file", "keep_images", "rerank", "traces_endpoint")
+_NAMES = (
+    *FLAGS,
+    "database",
+    "signing_key_file",
+    "keep_images",
+    "rerank",
+    "log_format",
+    "access_log_successes",
+    "traces_endpoint",
+)
 
 
 class SettingsError(Exception):
@@ -54,6 +64,10 @@ class Settings:
     rerank: bool
     """Whether searches that do not say get a second look."""
     log_level: str
+    log_format: str
+    """How lines of the log are written: ``json``, ``text``, or ``auto``: text at a terminal."""
+    access_log_successes: float
+    """The share of the successful calls that have a line, 0 to 1."""
     traces_endpoint: str
     """Where spans of calls go: the URL of a collector, by OTLP over HTTP; empty: nowhere."""
 
@@ -87,7 +101,9 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         embedding=_embedding(values.get("embedding", "compact")),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         rerank=_boolean("rerank", values, wrong),
-        log_level=_level(values, wrong),
+        log_level=_one_of("log_level", values, wrong, "info", LOG_LEVELS),
+        log_format=_one_of("log_format", values, wrong, "auto", LOG_FORMATS),
+        access_log_successes=_share("access_log_successes", values, wrong),
         traces_endpoint=_collector(values.get("traces_endpoint", ""), wrong),
     )
     if wrong:
@@ -161,8 +177,22 @@ def _collector(url: str, wrong: list[str]) -> str:
     return url
 
 
-def _level(values: Mapping[str, str], wrong: list[str]) -> str:
-    text = values.get("log_level", "info").lower()
-    if text not in LOG_LEVELS:
-        wrong.append(f"log_level: must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
+def _one_of(
+    name: str,
+    values: Mapping[str, str],
+    wrong: list[str],
+    default: str,
+    choices: tuple[str, ...],
+) -> str:
+    text = values.get(name, default).lower()
+    if text not in choices:
+        wrong.append(f"{name}: must be one of {', '.join(choices)}, not {text!r}")
     return text
+
+
+def _share(name: str, values: Mapping[str, str], wrong: list[str]) -> float:
+    text = values.get(name, "1")
+    if not re.fullmatch(r"0|1|1\.0*|0?\.[0-9]+", text):
+        wrong.append(f"{name}: must be a number from 0 to 1, not {text!r}")
+        return 1.0
+    return float(text)

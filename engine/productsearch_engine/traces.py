@@ -1,8 +1,8 @@
-"""W3C trace context, and what a recorded call remembers of the times of its parts.
+"""W3C trace context, and what a call remembers of the times of its parts.
 
-A call that is recorded is found by what it calls, also in other threads, through a context
-variable. Spans are made of it once it has ended (``server.spans``). Does not know HTTP, and not
-OpenTelemetry.
+A call is found by what it calls, also in other threads, through a context variable. Once it has
+ended its line is written, and spans are made of it if it is recorded (``server.spans``). Does not
+know HTTP, and not OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -32,19 +32,27 @@ class Part(NamedTuple):
 
 
 class Trace:
-    """One call in its caller's trace; only a ``recorded`` one keeps its parts."""
+    """One call, in its caller's trace if ``trace_id`` names one.
+
+    It adds up the seconds of each part; only a ``recorded`` one keeps when they were.
+    """
 
     def __init__(self, trace_id: str, parent_id: int, *, recorded: bool) -> None:
         self.trace_id, self.parent_id, self.recorded = trace_id, parent_id, recorded
         self.began_at_s, self._began_s = time.time(), time.perf_counter()
         self.seconds = 0.0
+        self.spent_s: dict[str, float] = {}
+        """Of each part that there was."""
+        self.library = ""
+        """Its name; empty until it is known."""
         self.parts: list[Part] = []
         self.method = ""
         self.code = self.log_id = 0
 
     def part(self, name: str, seconds: float, ago_s: float = 0.0) -> None:
-        """Keep a part that took ``seconds`` and ended ``ago_s`` ago."""
-        if len(self.parts) < _PARTS_MAX:
+        """Note a part that took ``seconds`` and ended ``ago_s`` ago."""
+        self.spent_s[name] = self.spent_s.get(name, 0.0) + seconds
+        if self.recorded and len(self.parts) < _PARTS_MAX:
             ended_s = time.perf_counter() - self._began_s - ago_s
             self.parts.append(Part(name, max(0.0, ended_s - seconds), ended_s))
 
@@ -58,11 +66,17 @@ Export = Callable[[Trace], None]
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
-def begin(header: str | None, *, exports: bool) -> Trace | None:
-    """Return the trace of a call that begins here, or None if its caller names none.
+def begin(header: str | None, *, exports: bool) -> Trace:
+    """Return the call that begins here, in the trace that its caller names, if it names one.
 
     It is recorded if its caller says so and the engine ``exports`` spans.
     """
+    trace = _continued(header, exports=exports) or Trace("", 0, recorded=False)
+    _current.set(trace)
+    return trace
+
+
+def _continued(header: str | None, *, exports: bool) -> Trace | None:
     found = _FORM.fullmatch(header) if header else None
     if found is None:
         return None
@@ -74,15 +88,11 @@ def begin(header: str | None, *, exports: bool) -> Trace | None:
         or not int(parent, 16)
     ):
         return None
-    recorded = exports and bool(int(flags, 16) & 1)
-    trace = Trace(trace_id, int(parent, 16), recorded=recorded)
-    if recorded:
-        _current.set(trace)
-    return trace
+    return Trace(trace_id, int(parent, 16), recorded=exports and bool(int(flags, 16) & 1))
 
 
 def stage(name: str, seconds: float, ago_s: float = 0.0) -> None:
-    """Keep a part of the call that runs, if it is recorded."""
+    """Note a part of the call that runs, if one does."""
     if (trace := _current.get()) is not None:
         trace.part(name, seconds, ago_s)
 

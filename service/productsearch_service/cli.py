@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _EXIT_CANNOT_START: Final = 2
 _DOCTOR_CHECK_S: Final = 1.8
 """With the upstream down the doctor ends within three seconds."""
+_DOCTOR_LIMITS_S: Final = (0.1, 300.0)
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
@@ -75,7 +77,7 @@ def main() -> int:
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.add_argument(
-        "--limit", type=float, default=_DOCTOR_CHECK_S, help="seconds of a check (%(default)s)"
+        "--limit", type=_limit, default=_DOCTOR_CHECK_S, help="seconds of a check (%(default)s)"
     )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
@@ -193,6 +195,18 @@ def _audit_verify(files: list[Path], after: str, named: list[str]) -> int:
     state = "broken" if verdict.wrong else "whole"
     sys.stdout.write(f"{verdict.lines} lines, the chain is {state}; last digest {verdict.last}\n")
     return 1 if verdict.wrong else 0
+
+
+def _limit(text: str) -> float:
+    """Return the seconds of a check; raise ArgumentTypeError if nothing could end within them."""
+    least, most = _DOCTOR_LIMITS_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not least <= seconds <= most:
+        raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g} seconds, not {text!r}")
+    return seconds
 
 
 def _doctor(*, json: bool, limit_s: float) -> int:

@@ -134,11 +134,22 @@ class RpcCounters:
         self._old = OldRpcCounters(registry) if old_names else None
 
     def ended(
-        self, method: str, code: str, reason: str, caller: str, library: str, *, seconds: float
+        self,
+        method: str,
+        code: str,
+        reason: str,
+        caller: str,
+        library: str,
+        *,
+        seconds: float,
+        trace_id: str = "",
     ) -> None:
-        """Count an RPC that ended with ``code``; ``reason`` of its error, or "-"."""
+        """Count an RPC that ended with ``code``; ``reason`` of its error, or "-".
+
+        ``trace_id``: of its spans, if there are any; the exemplar of its bucket.
+        """
         observe, count = self._of_call(method, code, self._callers.label(caller), library)
-        observe(seconds)
+        observe(seconds, {"trace_id": trace_id} if trace_id else None)
         count()
         if self._old is not None:
             self._old.ended(method, code, "" if reason == "-" else reason, seconds)

@@ -180,6 +180,8 @@ CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
 TRACE_PARTS_MAX: Final = 128
 """Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
+TRACES_WAITING_MAX: Final = 2048
+"""Recorded RPCs that wait to be sent to the collector; further ones are dropped, and counted."""
 TRACES_SENT_TOGETHER: Final = 128
 """Recorded RPCs whose spans leave in one request to the collector."""
 CERTIFICATE_DAYS_FEW: Final = 14

@@ -65,7 +65,7 @@ def _descriptors() -> Iterator[Measure]:
             caller.close()  # the next call opens a new connection
             wrong += code_of(caller.call("search", image=jpeg(1))) != 0
         log = engine.log()[before:]
-        trouble = [line for line in log.splitlines() if "method=" not in line]
+        trouble = [line for line in log.splitlines() if '"method":' not in line]
     yield at_most("few descriptors: lines of trouble a second", len(trouble) / _SECONDS, 2)
     yield equal("few descriptors: failed calls of a caller who connects anew", wrong, 0)
 

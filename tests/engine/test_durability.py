@@ -245,7 +245,7 @@ def test_log_tells_no_secrets(template: Template) -> None:
         log = engine.log()
         for secret in (*keys, caller.token, "the-secret-brief", "password", "access_token"):
             assert secret not in log
-        assert "method=add code=0" in log
+        assert '"method":"add","library":"secret","code":0,' in log
         key = (engine.data / "signing.key").read_text()
         assert key not in log
         caller.close()

@@ -65,6 +65,8 @@ def test_everything_wrong_is_told_at_once() -> None:
         "ALLOW_PRIVATE_URLS": "perhaps",
         "WORKERS": "0",
         "LOG_LEVEL": "loud",
+        "LOG_FORMAT": "xml",
+        "ACCESS_LOG_SUCCESSES": "nan",
         "WROKERS": "1",
     }
     with pytest.raises(SettingsError) as error:
@@ -73,7 +75,8 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert {"listen", "allow_private_urls", "workers", "log_level"} < {
         line.partition(":")[0] for line in lines
     }
-    assert 5 == len(lines)
+    assert {"log_format", "access_log_successes"} < {line.partition(":")[0] for line in lines}
+    assert 7 == len(lines)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,18 @@ def _recall(found: str) -> Series:
     }
 
 
+def _spans(outcome: str, lost: int, sent: int) -> Series:
+    """Return spans of a facade, and of an engine that loses as many."""
+    return {
+        f'{name}{{instance="{instance}",outcome="{which}"}}': f"0+{step}x{STEPS}"
+        for name, instance in (
+            ("productsearch_spans_total", "a"),
+            ("productsearch_engine_spans_total", "e"),
+        )
+        for which, step in ((outcome, lost), ("sent", sent))
+    }
+
+
 def _seen(reason: str, blame: str) -> Case:
     """Some errors a minute; the silent case had its last ones long ago."""
     ((series, _),) = _errors(reason, blame, 1).items()
@@ -181,6 +193,7 @@ CASES: Final[dict[str, Case]] = {
             'productsearch_audit_lines_total{instance="a",outcome="written"}': f"0+9x{STEPS}",
         },
     ),
+    "SpansLost": Case(_spans("lost", 6, 5), _spans("dropped", 5, 6)),
     "FileBroken": _on("productsearch_files_broken", what="policy_file"),
     "ReplicaUnreachable": Case(
         _state("productsearch_ready", "0")

@@ -17,6 +17,33 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.lifecycle.asking import until
 
 
+class Refusing:
+    """A context manager: a server that answers 404; yields the URL for spans, at ``path``."""
+
+    def __init__(self, path: str = "/v1/traces") -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Refuses)
+        self._url = f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
+        return self._url
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Seen:
     """A span: ids as hexadecimal digits, ``parent`` empty at the root; times in nanoseconds."""

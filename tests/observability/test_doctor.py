@@ -30,6 +30,7 @@ from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.identity.authority import Authority, Issued, ServerFiles
+from tests.observability.collector import Collector, Refusing
 
 API_KEY, SECRET_KEY = "an-api-key-of-the-doctors", "a-secret-key-of-the-doctors"
 PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
@@ -417,3 +418,39 @@ def test_the_audit_file(doctor: Doctor, tmp_path: Path) -> None:
     assert "audit.file" not in _not_well(doctor(audit_file=path))
     path.chmod(0o644)
     assert "warning" == _not_well(doctor(audit_file=path))["audit.file"]
+
+
+def test_the_collector_of_traces(doctor: Doctor) -> None:
+    """One that takes spans is well; one that is gone or answers otherwise loses them."""
+    assert "skipped" == doctor()["traces.collector"].state
+    with Collector() as collector:
+        assert "ok" == doctor(traces_endpoint=collector.url)["traces.collector"].state
+        assert not collector.spans()
+    report = doctor(traces_endpoint=collector.url, limit_s=1.5)["traces.collector"]
+    told = f"{collector.url} does not answer; spans are lost"
+    assert ("warning", True) == (report.state, told in report.evidence)
+    with Refusing() as url:
+        report = doctor(traces_endpoint=url)["traces.collector"]
+    assert ("warning", True) == (report.state, f"{url} answered 404" in report.evidence)
+
+
+def test_a_service_that_hangs_beside_the_doctor(doctor: Doctor) -> None:
+    """It is told as that; a port that it has is not well, and nothing else is held up."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reports = doctor(metrics_listen=f"127.0.0.1:{silent.getsockname()[1]}")
+    assert "answers nothing" in reports["replica.ready"].evidence
+    assert {"replica.ready": "broken", "port.metrics_listen": "broken"} == _not_well(reports)
+
+
+@pytest.mark.parametrize("program", ["productsearch_service", "productsearch_engine"])
+@pytest.mark.parametrize("limit", ["nan", "inf", "0", "-1", "1e9", "soon"])
+def test_a_limit_within_which_nothing_can_end(program: str, limit: str) -> None:
+    """It is refused with what would be right."""
+    done = subprocess.run(
+        [sys.executable, "-m", program, "doctor", f"--limit={limit}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 2 == done.returncode
+    assert f"argument --limit: must be 0.1 to 300 seconds, not '{limit}'" in done.stderr

@@ -28,6 +28,7 @@ from productsearch_engine.server.doctor import command, database, finding, machi
 from productsearch_engine.server.doctor.finding import Finding
 from productsearch_engine.settings import Settings
 from tests.engine.databases import connected
+from tests.observability.collector import Collector
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
 SECRET = "a-password-of-the-doctors"
@@ -286,6 +287,25 @@ def test_a_check_that_hangs_ends_alone(chosen: Settings, monkeypatch: pytest.Mon
     states = {each.code: each.state for each in findings}
     assert ("broken", "broken") == (states["database.answers"], states["data.disk"])
     assert "ok" == states["data.folder"]
+
+
+def test_an_engine_that_hangs(chosen: Settings) -> None:
+    """It accepts connections and answers nothing: told as that, and nothing else is held up."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = command.diagnose(replace(chosen, port=silent.getsockname()[1]), limit_s=30)
+    told = {each.code: each for each in found}
+    for code in ("listen.port", "engine.health"):
+        assert "answers nothing" in told[code].evidence
+        assert "broken" == told[code].state
+    assert "ok" == told["data.folder"].state
+
+
+def test_the_collector_of_traces(chosen: Settings) -> None:
+    """One that takes spans is well; one that is gone loses them."""
+    assert "ok" == _machine("traces.collector", chosen)
+    with Collector() as collector:
+        assert "ok" == _machine("traces.collector", chosen, traces_endpoint=collector.url)
+    assert "warning" == _machine("traces.collector", chosen, traces_endpoint=collector.url)
 
 
 def test_the_page_has_each_code() -> None:

@@ -110,7 +110,7 @@ def test_one_tree(
     for part in seen:
         if part.parent == way[-2].own:
             _within(way[-2], part)
-    assert f"trace_id={trace}" in engine.log()
+    assert f'"trace_id":"{trace}"' in engine.log()
 
 
 def _services(collector: Collector) -> set[str]:

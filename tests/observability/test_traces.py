@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,13 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from productsearch import v1
+from productsearch_engine.metrics import Metrics
+from productsearch_engine.server.spans import Spans as EngineSpans
+from productsearch_engine.traces import Trace as EngineTrace
 from productsearch_service import limits
 from productsearch_service.observability.traces import Spans
 from productsearch_service.traces import Trace, Tracer
@@ -25,7 +29,7 @@ from tests.calls.silent import policy_file, token_of
 from tests.conftest import FacadeFactory
 from tests.fakes.upstream import FakeUpstream, Fault, error
 from tests.lifecycle.asking import until
-from tests.observability.collector import Collector, Seen
+from tests.observability.collector import Collector, Refusing, Seen
 from tests.observability.test_lines import Lines, lines  # noqa: F401 - a fixture
 from tests.pictures import jpeg
 
@@ -272,20 +276,9 @@ def test_a_collector_that_refuses_has_a_line(
 ) -> None:
     """With setting, URL and answer, once; with the usual path if it has another one; no secret."""
 
-    class Refuses(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
-    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        place = f"127.0.0.1:{server.server_port}{path}"
+    with Refusing(path) as url:
+        place = url.removeprefix("http://")
         spans = Spans.to(f"http://user:collectors-secret@{place}")
         for number in (1, 2):
             _, trace = Tracer(1.0, spans.export).begin(None)
@@ -293,11 +286,66 @@ def test_a_collector_that_refuses_has_a_line(
             trace.end("SearchImages", "OK", {}, time.monotonic())
             until(lambda n=number: spans.counts["lost"] == n, "the answer")  # type: ignore[misc]
         spans.close()
-        server.shutdown()
     hint = "" if path else ": the path is usually /v1/traces"
     told = f"traces_endpoint: http://{place} answered 404{hint}; its spans are lost"
     assert [told] == [each for each in caplog.messages if f"//{place} " in each]
-    assert {"sent": 0, "lost": 2} == spans.counts
+    assert {"sent": 0, "lost": 2, "dropped": 0} == spans.counts
+
+
+class _Stands(SpanExporter):
+    """An exporter that sends nothing until it may."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.may.wait(60)
+        return SpanExportResult.SUCCESS
+
+
+def test_spans_over_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector that takes nothing has so many RPCs wait; the rest is dropped, not forgotten."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+    exporter = _Stands()
+    spans = Spans(exporter)
+    over, rpcs = 50, limits.TRACES_WAITING_MAX + limits.TRACES_SENT_TOGETHER
+    for _ in range(rpcs + over):
+        _, trace = Tracer(1.0, spans.export).begin(())
+        assert trace is not None
+        trace.part("encode", trace.began_s)
+        trace.end("SearchImages", "OK", {}, trace.began_s)
+    exporter.may.set()
+    spans.close()
+    # Those that are on their way when it stands still wait no more.
+    assert 2 * over <= spans.counts["dropped"] <= 2 * (over + limits.TRACES_SENT_TOGETHER)
+    assert 2 * (rpcs + over) == sum(spans.counts.values())
+
+
+def test_the_engine_counts_its_spans(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A collector that refuses has a line, once; what is lost and what is sent is counted."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    metrics = Metrics()
+
+    def count(outcome: str) -> float:
+        name = "productsearch_engine_spans_total"
+        return metrics.registry.get_sample_value(name, {"outcome": outcome}) or 0.0
+
+    def send(url: str) -> None:
+        spans = EngineSpans.to(url, metrics.spans)
+        for _ in range(2):
+            spans.export(EngineTrace("1" * 32, 1, recorded=True))
+        spans.close()
+
+    with Refusing() as url:
+        send(url)
+    assert (0, 2) == (count("sent"), count("lost"))
+    with Collector() as collector:
+        send(collector.url)
+    assert (2, 2) == (count("sent"), count("lost"))
+    told = f"traces_endpoint: {url} answered 404; its spans are lost"
+    assert [told] == [each for each in caplog.messages if url in each]
 
 
 _WITHOUT = """

@@ -1,33 +1,57 @@
 """Records each answer: one access line and one count in the metrics.
 
-A line has the method, the code, the time, the ``log_id`` and the trace of the caller. It has no
-query, no token and no image.
+A line has the library, the method, the code, the times, the ``log_id`` and the trace of the caller.
+It has no query, no token and no image.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
+from importlib.metadata import version
 
+from productsearch_engine.logs import ACCESS, Fields
 from productsearch_engine.metrics import Metrics
+from productsearch_engine.traces import Trace
 
-_log = logging.getLogger("productsearch_engine.access")
+_PARTS = ("process_wait", "decode", "embed", "copy", "connection_wait", "sql")
+_VERSION = version("productsearch-engine")
+_log = logging.getLogger(ACCESS)
 
 
 class AccessLog:
-    """Writes to the log and to ``metrics``; used from the event loop only."""
+    """Writes to the log and to ``metrics``; used from the event loop only.
 
-    def __init__(self, metrics: Metrics):
+    successes: the share of successful calls that have a line, 0 to 1. Each failed call has one.
+    """
+
+    def __init__(self, metrics: Metrics, successes: float = 1.0):
         self._metrics = metrics
+        self._successes = successes
 
     def record(
-        self, method: str, code: int, log_id: int, began_s: float, trace_id: str = "-"
+        self, method: str, code: int, log_id: int, began_s: float, trace: Trace | None = None
     ) -> None:
         """Record an answer; ``began_s`` is ``time.perf_counter()`` at the request's head.
 
-        ``trace_id`` is the caller's, 32 hexadecimal digits.
+        trace: the call with its parts; None: it has none.
         """
         seconds = time.perf_counter() - began_s
-        self._metrics.count(method, code, seconds)
-        told = "method=%s code=%d ms=%.1f log_id=%d trace_id=%s"
-        _log.info(told, method, code, seconds * 1e3, log_id, trace_id)
+        has_span = trace is not None and trace.recorded
+        self._metrics.count(method, code, seconds, trace.trace_id if trace and has_span else "")
+        if code == 0 and random.random() >= self._successes:  # noqa: S311 - no secret
+            return
+        spent_s = trace.spent_s if trace is not None else {}
+        parts = {f"{part}_ms": round(spent_s.get(part, 0.0) * 1e3, 1) for part in _PARTS}
+        fields = Fields(
+            method=method,
+            library=(trace and trace.library) or "-",
+            code=code,
+            ms=round(seconds * 1e3, 1),
+            **parts,
+            log_id=log_id,
+            trace_id=(trace and trace.trace_id) or "-",
+            version=_VERSION,
+        )
+        _log.info(fields)

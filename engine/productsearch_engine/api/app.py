@@ -44,7 +44,7 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.store.libraries import Libraries
-from productsearch_engine.traces import Export
+from productsearch_engine.traces import Export, Trace
 
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/"
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -67,6 +67,7 @@ class Api:
         metrics: Metrics,
         threads: Executor,
         export: Export | None = None,
+        access_log_successes: float = 1.0,
     ):
         """``export`` gets each call that its caller records; None: no spans are sent."""
         self._apps = apps
@@ -76,7 +77,7 @@ class Api:
         self._downloader = downloader
         self._threads = threads
         self._downloads = ThreadPoolExecutor(DOWNLOADS_MAX, "download")
-        self._access_log = AccessLog(metrics)
+        self._access_log = AccessLog(metrics, access_log_successes)
         self._token_endpoint = TokenEndpoint(
             tokens=tokens,
             libraries=libraries,
@@ -107,21 +108,22 @@ class Api:
         header = request.headers.get(traces.HEADER)
         trace = traces.begin(header, exports=self._export is not None)
         try:
-            response = JSONResponse({"log_id": log_id, **await self._answer(request, method)})
+            response = JSONResponse(
+                {"log_id": log_id, **await self._answer(request, method, trace)}
+            )
             code = 0
         except (ClientDisconnect, CallerGoneError):
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
             response, code = JSONResponse(refusal.answer(log_id)), refusal.code
-        trace_id = trace.trace_id if trace is not None else "-"
-        self._access_log.record(method, code, log_id, began_s, trace_id)
-        if trace is not None and trace.recorded and self._export is not None:
+        self._access_log.record(method, code, log_id, began_s, trace)
+        if trace.recorded and self._export is not None:
             trace.ended(method, code, log_id)
             self._export(trace)
         return response
 
-    async def _answer(self, request: Request, method: str) -> Mapping[str, object]:
+    async def _answer(self, request: Request, method: str, trace: Trace) -> Mapping[str, object]:
         if method == "other":
             raise ApiError(codes.UNSUPPORTED_METHOD)
         query = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
@@ -131,7 +133,9 @@ class Api:
             raise ApiError(codes.SIGNATURE)
         session = self._tokens.session(query.get("access_token", ""))
         with self._in_flight.counted(session.app_id):
+            trace.library = self._apps.name(session.app_id)
             app_id = await self._apps.admit(session)
+            trace.library = self._apps.name(app_id)
             size = bodies.announced(request, BODY_BYTES_MAX)
             is_small = size <= _INLINE_BYTES_MAX
             async with nullcontext() if is_small else _in_turn(self._memory, app_id, size):

@@ -61,6 +61,11 @@ class Apps:
             raise ApiError(codes.NOT_INITIALIZED)
         return app.library
 
+    def name(self, app_id: int) -> str:
+        """Return the name of an app's library as it is remembered; empty if it is not."""
+        app, _ = self._known.get(app_id, (None, 0.0))
+        return app.library.name if app and app.library else ""
+
     def forget(self, app_id: int) -> None:
         """Look at an app again at its next call."""
         self._known.pop(app_id, None)

@@ -83,7 +83,7 @@ def serve(settings: Settings) -> None:
         traces.stage(name, seconds, ago_s)
 
     with (
-        _exporting(settings.traces_endpoint) as export,
+        _exporting(settings.traces_endpoint, metrics) as export,
         listener.listening(settings.host, settings.port) as listening,
         started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
@@ -125,6 +125,7 @@ def serve(settings: Settings) -> None:
             metrics=metrics,
             threads=threads,
             export=export,
+            access_log_successes=settings.access_log_successes,
         )
         operations = Operations(pool.watch, metrics)
         stores = Stores(
@@ -177,7 +178,7 @@ def _looking(states: DatabaseStates) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _exporting(endpoint: str) -> Iterator[Export | None]:
+def _exporting(endpoint: str, metrics: Metrics) -> Iterator[Export | None]:
     """Yield what sends a call's spans to a collector; None without one. Raises SettingsError."""
     if not endpoint:
         yield None
@@ -188,7 +189,7 @@ def _exporting(endpoint: str) -> Iterator[Export | None]:
         raise SettingsError(
             "traces_endpoint: needs OpenTelemetry: pip install './engine[traces]'"
         ) from None
-    spans = Spans.to(endpoint)
+    spans = Spans.to(endpoint, metrics.spans)
     try:
         yield spans.export
     finally:

@@ -6,16 +6,19 @@ numbers, never a query, an image or a statement.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from requests import Response, Session
 
 from productsearch_engine import traces
 from productsearch_engine.traces import Trace
@@ -24,6 +27,65 @@ _NAME = "productsearch-engine"
 _CLOSE_S = 2.0
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _TO_DATABASE: dict[str, str | int] = {"db.system.name": "postgresql"}
+_PATH = "/v1/traces"
+"""Where collectors take OTLP over HTTP."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Sending(SpanExporter):
+    """Sends spans, counts them, and says once for each cause that a collector takes none."""
+
+    def __init__(self, endpoint: str, count: Callable[[str, int], None], timeout_s: float | None):
+        parts = urlsplit(endpoint)
+        self._place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        self._hint = "" if parts.path.endswith(_PATH) else f": the path is usually {_PATH}"
+        self._count = count
+        self._status = 0
+        self._told = ""
+        session = Session()
+        session.hooks["response"].append(self._answered)
+        # Its own lines name neither the setting nor the URL; ours do.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        self._exporter = OTLPSpanExporter(endpoint=endpoint, session=session, timeout=timeout_s)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send spans."""
+        self._status = 0
+        result = self._exporter.export(spans)
+        is_sent = result is SpanExportResult.SUCCESS
+        self._count("sent" if is_sent else "lost", len(spans))
+        self._tell("" if is_sent else self.why_not())
+        return result
+
+    def shutdown(self) -> None:
+        """Send nothing any more."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def why_not(self) -> str:
+        """Return why spans were not taken."""
+        if not self._status:
+            return f"{self._place} does not answer"
+        return f"{self._place} answered {self._status}{self._hint}"
+
+    def _answered(self, response: Response, *_: object, **__: object) -> None:
+        self._status = response.status_code
+
+    def _tell(self, why_not: str) -> None:
+        if why_not and why_not != self._told:
+            _log.error("traces_endpoint: %s; its spans are lost", why_not)
+        elif self._told and not why_not:
+            _log.info("traces_endpoint: the collector takes spans again")
+        self._told = why_not
+
+
+def why_not_taken(endpoint: str, within_s: float) -> str:
+    """Return why a collector takes no spans, nothing if it does; none are sent to it."""
+    sending = _Sending(endpoint, lambda *_: None, within_s)
+    try:
+        return "" if sending.export(()) is SpanExportResult.SUCCESS else sending.why_not()
+    finally:
+        sending.shutdown()
 
 
 class Spans:
@@ -36,9 +98,12 @@ class Spans:
         self._scope = InstrumentationScope(_NAME, released)
 
     @classmethod
-    def to(cls, endpoint: str) -> Spans:
-        """Return spans that go to the URL of a collector, such as http://host:4318/v1/traces."""
-        return cls(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    def to(cls, endpoint: str, count: Callable[[str, int], None]) -> Spans:
+        """Return spans that go to the URL of a collector, such as http://host:4318/v1/traces.
+
+        ``count`` gets what became of them, ``sent`` or ``lost``, and how many they are.
+        """
+        return cls(BatchSpanProcessor(_Sending(endpoint, count, None)))
 
     def export(self, trace: Trace) -> None:
         """Hand the spans of a call over; sending is a thread's work."""

@@ -129,7 +129,9 @@ class ServiceStates(Collector):
             audited.add_metric(["written"], self.audit.written)
             audited.add_metric(["lost"], self.audit.lost)
         traced = CounterMetricFamily(
-            f"{PREFIX}spans", "Spans sent to the collector, or lost.", labels=["outcome"]
+            f"{PREFIX}spans",
+            "Spans sent to the collector, lost there, or dropped.",
+            labels=["outcome"],
         )
         for outcome, count in (self.spans or {}).items():
             traced.add_metric([outcome], count)

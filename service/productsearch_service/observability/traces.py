@@ -41,6 +41,12 @@ _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
+class _OneResource(Resource):
+    """What all spans are of. The usual one becomes JSON for each span, to be hashed."""
+
+    __hash__ = object.__hash__
+
+
 class _Ended(ReadableSpan):
     """A recorded RPC as the processor takes it: the name of its span, and all that it recorded."""
 
@@ -59,13 +65,16 @@ class _SpansOf(SpanExporter):
         self._exporter = exporter
         self._why_not = why_not
         self._told = ""
-        self.counts = {"sent": 0, "lost": 0}
+        self.counts = {"sent": 0, "lost": 0, "dropped": 0}
         """Spans by what became of them."""
+        self.rpcs_taken = 0
+        """RPCs that wait no more."""
         self._resource = resource
         self._scope = InstrumentationScope(_NAME, released)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send all spans of the RPCs."""
+        self.rpcs_taken += len(spans)
         ended = (each.trace for each in spans if isinstance(each, _Ended))
         made = [span for trace in ended for span in self._of(trace)]
         result = self._exporter.export(made)
@@ -168,19 +177,36 @@ class _Answers:
         return f"{self._place} answered {status}{hint}"
 
 
+def why_not_taken(endpoint: str, within_s: float) -> str:
+    """Return why a collector takes no spans, nothing if it does; none are sent to it."""
+    answers = _Answers(endpoint)
+    exporter = OTLPSpanExporter(endpoint=endpoint, session=answers.session, timeout=within_s)
+    try:
+        return "" if exporter.export(()) is SpanExportResult.SUCCESS else answers.why_not()
+    finally:
+        exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
 class Spans:
-    """Takes RPCs that have ended; their spans are made and sent by a thread."""
+    """Takes RPCs that have ended; their spans are made and sent by a thread.
+
+    So many RPCs wait for it at most. What comes then is dropped, and counted.
+    """
 
     def __init__(
         self, exporter: SpanExporter, why_not: Callable[[], str] = lambda: "not taken"
     ) -> None:
         released = version(_NAME)
-        self._resource = Resource.create({"service.name": _NAME, "service.version": released})
-        sending = _SpansOf(exporter, self._resource, released, why_not)
-        self.counts = sending.counts
-        """Spans by what became of them: sent or lost."""
+        usual = Resource.create({"service.name": _NAME, "service.version": released})
+        self._resource = _OneResource(usual.attributes, usual.schema_url)
+        self._sending = _SpansOf(exporter, self._resource, released, why_not)
+        self.counts = self._sending.counts
+        """Spans by what became of them: sent, lost at the collector, or dropped before."""
+        self._rpcs = 0
         self._processor = BatchSpanProcessor(
-            sending, max_export_batch_size=limits.TRACES_SENT_TOGETHER
+            self._sending,
+            max_queue_size=limits.TRACES_WAITING_MAX,
+            max_export_batch_size=limits.TRACES_SENT_TOGETHER,
         )
 
     @classmethod
@@ -193,6 +219,10 @@ class Spans:
 
     def export(self, trace: Trace) -> None:
         """Hand the spans of an RPC over."""
+        if self._rpcs - self._sending.rpcs_taken >= limits.TRACES_WAITING_MAX:
+            self.counts["dropped"] += len(trace.parts) + 1
+            return
+        self._rpcs += 1
         self._processor.on_end(_Ended(trace, self._resource))
 
     def close(self) -> None:

@@ -44,19 +44,29 @@ class Reports:
             if call.ending is OK and (alike := trail.failed_alike()):
                 # On the wire the stream or batch is OK, and nothing of it was done.
                 call.ending = Ending("OK", alike, blame_of(alike))
-        ending, label = call.ending, call.caller.label
+        ending = call.ending
         self.counters.ended(
-            method, ending.code, ending.reason, label, call.library, seconds=call.seconds
+            method,
+            ending.code,
+            ending.reason,
+            call.caller.label,
+            call.library,
+            seconds=call.seconds,
+            trace_id=trail.trace_id if _has_spans(call) else "",
         )
         if ending.reason != "-" or ending is NOT_THERE:
             away = trail.kept_away
             self.counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
 
 
+def _has_spans(call: Call) -> bool:
+    """Whether it is recorded; a stranger's word does not make spans that push others' out."""
+    return call.trail.trace is not None and call.caller is not NOBODY
+
+
 def _end_trace(call: Call) -> None:
     trail, ending = call.trail, call.ending
-    # A stranger's word does not make spans: its calls would push those of others out.
-    if trail.trace is None or call.caller is NOBODY:
+    if trail.trace is None or not _has_spans(call):
         return
     attributes: dict[str, str | int] = {
         "caller": redact_name(call.caller.name),

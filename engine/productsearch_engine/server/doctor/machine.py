@@ -31,6 +31,9 @@ from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
 _HEALTH_S = 0.8
+_COLLECTOR_S = 1.2
+_SILENT = ""
+_END_SILENT = "look at what its process waits for, and end it: SIGTERM, then SIGKILL"
 _WORKER_MIB = 80
 _ENGINE_MIB = 200
 _DISK_LITTLE_BYTES = 2 << 30
@@ -52,7 +55,11 @@ def _port(chosen: Settings) -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((chosen.host, chosen.port))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and _status(chosen) is not None:
+        status = _status(chosen) if error.errno == errno.EADDRINUSE else None
+        if status == _SILENT:
+            told = f"{where} is taken by what accepts connections and answers nothing"
+            return judged("listen.port", told, broken=_END_SILENT)
+        if status is not None:
             return judged("listen.port", f"{where} is a running engine's")
         wrong = f"end what has it, or choose another LISTEN ({os.strerror(error.errno or 0)})"
         return judged("listen.port", f"{where} cannot be opened", broken=wrong)
@@ -75,6 +82,11 @@ def _health(chosen: Settings) -> Finding:
     status = _status(chosen)
     if status is None:
         return Finding("engine.health", "skipped", "no engine answers at LISTEN")
+    if status == _SILENT:
+        told = (
+            "what listens at LISTEN accepts connections and answers nothing: an engine that hangs"
+        )
+        return judged("engine.health", told, broken=_END_SILENT)
     return judged(
         "engine.health",
         f"an engine runs here and says: {status}",
@@ -82,12 +94,31 @@ def _health(chosen: Settings) -> Finding:
     )
 
 
+def _collector(chosen: Settings) -> Finding:
+    """Whether the collector of traces takes spans."""
+    code = "traces.collector"
+    if not chosen.traces_endpoint:
+        return judged(code, "TRACES_ENDPOINT is not set: no spans are sent")
+    try:
+        from productsearch_engine.server.spans import why_not_taken
+    except ModuleNotFoundError:
+        told = "TRACES_ENDPOINT needs OpenTelemetry, which is not installed"
+        return judged(code, told, broken="pip install './engine[traces]' in the clone")
+    if why_not := why_not_taken(chosen.traces_endpoint, _COLLECTOR_S):
+        told = f"{why_not}; spans are lost, and calls are served all the same"
+        return judged(code, told, warning="start the collector, or correct TRACES_ENDPOINT")
+    return judged(code, "the collector takes spans")
+
+
 def _status(chosen: Settings) -> str | None:
+    """Return what an engine at LISTEN says; ``_SILENT`` if nothing, None if there is none."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104 - asked, not bound
     line = http.client.HTTPConnection(host, chosen.port, timeout=_HEALTH_S)
     try:
         line.request("GET", "/healthz")
         return str(json.loads(line.getresponse().read(4096))["status"])
+    except TimeoutError:
+        return _SILENT
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return None
     finally:
@@ -208,5 +239,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "machine.descriptors": _descriptors,
     "urls.private": _private_urls,
     "embedding.default": _embedding,
+    "traces.collector": _collector,
 }
 """What is looked at, by code."""

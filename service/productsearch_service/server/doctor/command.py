@@ -46,7 +46,7 @@ def all_checks(settings: Settings, read: Finding, limit_s: float) -> list[Check]
     replica = running(settings)
     return [
         Check("settings.read", lambda: read),
-        *machine.checks(settings, replica),
+        *machine.checks(settings, replica, limit_s * 0.8),
         *callers.checks(settings),
         *upstream.checks(settings, replica, limit_s * 0.8),
     ]

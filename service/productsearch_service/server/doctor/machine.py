@@ -41,8 +41,8 @@ _DESCRIPTORS_KEPT: Final = 256
 """For connections to the upstream, files, and the processes of ``fit``."""
 
 
-def checks(settings: Settings, replica: Replica | None) -> list[Check]:
-    """Return the checks that are not of one library."""
+def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[Check]:
+    """Return the checks that are not of one library; the collector of traces has ``wait_s``."""
     ports = ("listen", "admin_listen", "metrics_listen")
     return [
         Check("install.versions", _versions),
@@ -52,7 +52,19 @@ def checks(settings: Settings, replica: Replica | None) -> list[Check]:
         Check("machine.descriptors", partial(_descriptors, settings)),
         Check("images.fit", _fit),
         Check("audit.file", partial(_audit_file, settings.audit_file, replica)),
+        Check("traces.collector", partial(_collector, settings.traces_endpoint, wait_s)),
     ]
+
+
+def _collector(endpoint: str, wait_s: float) -> Finding:
+    if not endpoint:
+        return skipped("traces_endpoint is not set")
+    from productsearch_service.observability.traces import why_not_taken  # needs the extra
+
+    if why_not := why_not_taken(endpoint, wait_s):
+        told = f"{why_not}; spans are lost, and calls are served all the same"
+        return warning(told, "start the collector, or correct traces_endpoint")
+    return ok("the collector takes spans")
 
 
 def _audit_file(path: Path | None, replica: Replica | None) -> Finding:
@@ -86,6 +98,11 @@ def _versions() -> Finding:
 def _ready(replica: Replica | None) -> Finding:
     if replica is None:
         return skipped("no service answers at metrics_listen")
+    if replica.hangs:
+        return broken(
+            "what listens at metrics_listen accepts connections and answers nothing",
+            "look at what its process waits for, and end it: SIGTERM, then SIGKILL",
+        )
     if replica.not_ready:
         told = "; ".join(replica.not_ready.splitlines())
         return warning(f"a service runs here and is not ready: {told}", "mend what it names")
@@ -100,7 +117,7 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
     error = bind_error(address)
     if error is None:
         return ok(f"{address} is free")
-    if replica is not None:
+    if replica is not None and not replica.hangs:
         return ok(f"{address} is the running service's")
     return broken(
         f"{name}: {address} {why_not(address, error)}",

@@ -17,10 +17,14 @@ _OURS: Final = "productsearch"
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """What its HTTP port said: why it is not ready (empty: it is), and its metrics."""
+    """What its HTTP port said: why it is not ready (empty: it is), and its metrics.
+
+    ``hangs``: what listens there accepts connections and says nothing.
+    """
 
     not_ready: str
     metrics: str
+    hangs: bool = False
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return one sample, or None if there is none."""
@@ -42,6 +46,8 @@ def running(settings: Settings) -> Replica | None:
         if server != _OURS:
             return None
         return Replica("" if ready else told.strip(), _get(host, port, "/metrics")[2])
+    except TimeoutError:
+        return Replica("", "", hangs=True)
     except (OSError, http.client.HTTPException):
         return None
 

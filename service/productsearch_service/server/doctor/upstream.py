@@ -243,7 +243,7 @@ def _quota(
     told = f"{own:.2f} calls a second for this replica, of {library.quota_qps:g} in all"
     if not library.quota_qps:
         told = "no quota is set"
-    if replica is None:
+    if replica is None or replica.hangs:
         return ok(f"{told}; the upstream tells nobody how much of a day's quota is left")
     if replica.value("quota_exhausted", library=name):
         return broken(f"{told}; the running service says that it is used up", "raise the quota")
