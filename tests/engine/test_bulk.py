@@ -32,7 +32,7 @@ from productsearch_engine.store.images import Images, LibraryFullError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
-from tests.engine.databases import connected, dsn_of
+from tests.engine.databases import connected, dsn_of, one_postgresql
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
 
@@ -146,6 +146,7 @@ def test_adds_beside_a_load_never_overfill(pool: Pool) -> None:
     assert 200 == total == counted(pool, to) == len(stored(pool, to))
 
 
+@one_postgresql
 def test_a_taken_sign_is_derived_anew(pool: Pool) -> None:
     """Of two images with one sign both are stored, also if they come together."""
     to = library(pool)
@@ -202,6 +203,7 @@ def test_the_index_is_dropped_and_comes_back(
     assert before == _indexes(engine, to)
 
 
+@one_postgresql
 def test_a_load_looks_only_at_what_it_loads(pool: Pool, engine: Engine) -> None:
     """However much of the library PostgreSQL does not know about, because all of it is new."""
     to = library(pool, keep_images=False)
@@ -282,6 +284,7 @@ def test_images_are_embedded_as_adds_are(engine: Engine, caller: Caller, tmp_pat
 
 
 @pytest.mark.slow
+@one_postgresql
 def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
     """The library is there with its key pair; repeated, what was there is counted."""
     name = listed(engine, caller)["name"]
@@ -305,6 +308,7 @@ def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
         engine.command("copy", name, "--to", f"{dsn} password=secret")
 
 
+@one_postgresql
 def test_vectors_of_another_embedding_are_refused(
     engine: Engine, pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
