@@ -9,11 +9,16 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 
 from demo.processes import Engine
 
 GIVEN = os.environ.get("PRODUCTSEARCH_TEST_DATABASE", "")
 """A database that the run's shared engine works on in place of its own; see `make test-citus`."""
+
+
+one_postgresql = pytest.mark.skipif(bool(GIVEN), reason="looks into tables of one PostgreSQL")
+"""For tests that write to tables by themselves, or look at PostgreSQL's plans and processes."""
 
 
 def given() -> dict[str, str]:

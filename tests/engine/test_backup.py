@@ -17,8 +17,10 @@ from demo.processes import Engine
 from productsearch_engine.database.programs import Programs
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.image_files import jpeg
+
+pytestmark = one_postgresql
 
 _IMAGES = 12
 

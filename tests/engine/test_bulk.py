@@ -33,7 +33,7 @@ from productsearch_engine.store.libraries import Libraries, Library, LibraryErro
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
 from tests.engine.commands import ran
-from tests.engine.databases import connected, dsn_of
+from tests.engine.databases import connected, dsn_of, one_postgresql
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
 
@@ -147,6 +147,7 @@ def test_adds_beside_a_load_never_overfill(pool: Pool) -> None:
     assert 200 == total == counted(pool, to) == len(stored(pool, to))
 
 
+@one_postgresql
 def test_a_taken_sign_is_derived_anew(pool: Pool) -> None:
     """Of two images with one sign both are stored, also if they come together."""
     to = library(pool)
@@ -203,6 +204,7 @@ def test_the_index_is_dropped_and_comes_back(
     assert before == _indexes(engine, to)
 
 
+@one_postgresql
 def test_a_load_looks_only_at_what_it_loads(pool: Pool, engine: Engine) -> None:
     """However much of the library PostgreSQL does not know about, because all of it is new."""
     to = library(pool, keep_images=False)
@@ -283,6 +285,7 @@ def test_images_are_embedded_as_adds_are(engine: Engine, caller: Caller, tmp_pat
 
 
 @pytest.mark.slow
+@one_postgresql
 def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
     """The library is there with its key pair; repeated, what was there is counted."""
     name = listed(engine, caller)["name"]
@@ -324,6 +327,7 @@ def test_a_target_that_cannot_be_reached(engine: Engine, pool: Pool, to: str, sa
     assert "DATABASE" not in told
 
 
+@one_postgresql
 def test_vectors_of_another_embedding_are_refused(
     engine: Engine, pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,10 @@ from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders, Plan
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.test_plans import DIMENSIONS, Classes, Vectors, filled, nearest, only
+
+pytestmark = one_postgresql
 
 BOUNDS = Bounds(large=400, searches=3, count_max=1, share=0.9, unused_s=3600)
 LARGE, SMALL = 1200, 300

@@ -16,9 +16,12 @@ from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.commands import ran
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
 from tests.engine.test_store import EVERY, image, library, vector
+
+pytestmark = one_postgresql
 
 Pool = ConnectionPool[Any]
 ME = Author(name="me", address="here")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from psycopg_pool import ConnectionPool
@@ -19,7 +21,7 @@ from productsearch_engine.limits import LIBRARY_REMEMBERED_S
 from productsearch_engine.store.libraries import Libraries
 from productsearch_engine.store.quotas import Bound, Quota, Quotas
 from tests.engine.calling import Caller, code_of, signs_of
-from tests.engine.databases import connected
+from tests.engine.databases import connected, settings_of
 from tests.engine.image_files import jpeg
 from tests.engine.test_libraries import listed
 
@@ -37,7 +39,8 @@ def command(engine: Engine, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command about libraries without a process of its own, and returns what it prints."""
 
     def run(*arguments: str) -> str:
-        status = main(["library", *arguments, "--data", str(engine.data)])
+        with patch.dict(os.environ, settings_of(engine)):
+            status = main(["library", *arguments, "--data", str(engine.data)])
         told = capsys.readouterr()
         if status:
             raise ServerError(told.err)

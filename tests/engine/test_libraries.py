@@ -16,7 +16,7 @@ from productsearch_engine.cli import main
 from productsearch_engine.store.libraries import UnknownLibraryError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
 from tests.engine.commands import ran
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -140,6 +140,7 @@ def test_unknown_app(engine: Engine, caller: Caller) -> None:
     assert 216110 == code_of(caller.call("search", image=jpeg(1)))
 
 
+@one_postgresql
 def test_another_embedding(engine: Engine, caller: Caller) -> None:
     """A library of another embedding is refused with 990002, and the log says so at start."""
     name = listed(engine, caller)["name"]
@@ -193,6 +194,7 @@ def test_only_what_begins_an_engine_makes_its_data(
     assert not data.exists()
 
 
+@one_postgresql
 def test_an_unknown_library_leads_to_the_known_ones(engine: Engine, caller: Caller) -> None:
     """Whichever command names it: the names that there are, and the data directory."""
     known = listed(engine, caller)["name"]

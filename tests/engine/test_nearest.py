@@ -27,8 +27,10 @@ from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.bulk_library import rows
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.test_store import EVERY, image, library, vector
+
+pytestmark = one_postgresql
 
 COUNT = 40
 

@@ -18,11 +18,13 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EXACT_IMAGES, WINDOW
 from productsearch_engine.store import statements
+from productsearch_engine.store.bulk_rows import BulkRows, Row
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.statements import ClassFilter
+from tests.engine.databases import one_postgresql
 
 _numbers = itertools.count(1)
 DIMENSIONS = 8
@@ -45,20 +47,22 @@ def filled(pool: ConnectionPool[Any], vectors: Vectors, classes: Classes) -> Ite
     libraries, name = Libraries(pool), f"plans-{next(_numbers)}"
     libraries.create(name, capacity=10**6, embedding="x", dimensions=DIMENSIONS, api_key=None)
     library = libraries.named(name)
-    with pool.connection() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            f"insert into images_{library.id}"
-            " (library_id, sign, digest, brief, class_id1, class_id2, embedding)"
-            " select %s, sign - 1, int8send(sign), '', first, second, embedding::halfvec"
-            " from unnest(%s::int[], %s::int[], %s::text[])"
-            " with ordinality as given (first, second, embedding, sign)",
-            [
-                library.id,
-                [first for first, _ in classes],
-                [second for _, second in classes],
-                [str(vector.tolist()) for vector in vectors],
-            ],
+    rows = [
+        Row(
+            sign=sign,
+            digest=(sign + 1).to_bytes(8, "big"),
+            brief=b"",
+            class_id1=first,
+            class_id2=second,
+            vector=vector.astype("<f2").tobytes(),
+            created_at=None,
+            updated_at=None,
+            copy=None,
+            region=None,
         )
+        for sign, (vector, (first, second)) in enumerate(zip(vectors, classes, strict=True))
+    ]
+    BulkRows(pool).load(library, rows)
     try:
         yield replace(library, image_count=len(vectors))
     finally:
@@ -276,6 +280,7 @@ def test_counts_are_remembered_and_bounded(
         (Plan.CLASSES, only(2, 3, any_class=True), "class_id2", "nearest"),
     ],
 )
+@one_postgresql
 def test_postgresql_has_no_choice(
     large: tuple[Library, Vectors, Classes],
     pool: ConnectionPool[Any],

@@ -17,8 +17,10 @@ import pytest
 from demo.processes import Engine
 from productsearch_engine.database import migrate
 from tests.engine.calling import Caller, code_of, signs_of
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.image_files import jpeg
+
+pytestmark = one_postgresql
 
 _SECOND_S = 1.0
 _MINUTE_S = 60.0

@@ -13,7 +13,9 @@ from psycopg_pool import PoolTimeout
 from demo.processes import Engine
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.database.watch import Watch
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
+
+pytestmark = one_postgresql
 
 TRIES = 9
 """More than a pool whose pauses double has in the time that a call waits."""

@@ -26,7 +26,7 @@ from productsearch_engine.store.images import (
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.statements import ClassFilter
-from tests.engine.databases import connected
+from tests.engine.databases import connected, one_postgresql
 
 EVERY = ClassFilter(class_id1=None, class_id2=None, any_class=False)
 
@@ -97,6 +97,7 @@ def held_up(pool: ConnectionPool[Any], statement: str, *values: object) -> Itera
             time.sleep(0.01)
 
 
+@one_postgresql
 def test_same_image_while_it_is_added(pool: ConnectionPool[Any]) -> None:
     """An add that meets the same image on its way in waits, and is told its sign."""
     shop, images, new = library(pool, "racing"), Images(pool), image(1)
@@ -139,6 +140,7 @@ def test_overlapping_batches_at_once(pool: ConnectionPool[Any]) -> None:
     )
 
 
+@one_postgresql
 def test_search_by_index(indexed_pool: ConnectionPool[Any]) -> None:
     """The index finds what exact search finds, page by page; a filter leaves it alone."""
     shop = replace(library(indexed_pool, "indexed"), image_count=3000)
@@ -185,6 +187,7 @@ def _index_scans(pool: ConnectionPool[Any], shop: Library) -> int:
     return int(row[0])
 
 
+@one_postgresql
 def test_equal_scores_are_ordered_by_sign(pool: ConnectionPool[Any]) -> None:
     """Images with one and the same vector come by sign, also where the window ends."""
     shop, images = library(pool, "equal"), Images(pool)
@@ -224,6 +227,7 @@ def test_signs_as_text(sign: int) -> None:
     assert sign == signs.from_text(f" {high} , {low} ".encode())
 
 
+@one_postgresql
 def test_any_postgresql(engine: Engine) -> None:
     """The engine works on a database that it is given by a connection string."""
     with connected(engine) as connection:

@@ -9,7 +9,10 @@ import pytest
 
 from demo.processes import Engine
 from tests.engine.calling import CALLS, Caller
+from tests.engine.databases import one_postgresql
 from tests.engine.wire import Wire
+
+pytestmark = one_postgresql
 
 _FORM = b"cont_sign=1,2&brief=x"
 _CHUNKED = b"a\r\ncont_sign=\r\nb\r\n1,2&brief=x\r\n0\r\n\r\n"
