@@ -29,7 +29,7 @@ from PIL import Image
 
 from demo.processes import Engine
 from tests.engine.calling import Caller, code_of, image_field
-from tests.engine.image_bombs import worst
+from tests.engine.image_bombs import WORST
 from tests.soak.measures import Measure, at_least, at_most, equal, report
 
 _AT_ONCE = 32
@@ -52,7 +52,7 @@ def ordinary() -> bytes:
 
 def attack(caller: Caller) -> None:
     """Send the worst images, 32 at once, until stdin ends; say what was answered."""
-    bodies = [urllib.parse.urlencode({"image": image_field(file)}) for file in worst().values()]
+    bodies = [urllib.parse.urlencode({"image": image_field(made())}) for made in WORST.values()]
     ended = threading.Event()
     codes: Counter[int] = Counter()
 

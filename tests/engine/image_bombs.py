@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from PIL import Image
 
@@ -141,28 +142,29 @@ def mpo(*images: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def worst() -> dict[str, bytes]:
-    """Return the costliest file of each kind that fits into a call."""
-    side = 4096
-    return {
-        "progressive JPEG, 4096 x 4096": jpeg(width=side, height=side),
-        "progressive CMYK JPEG, 4096 x 4096": jpeg(width=side, height=side, mode="CMYK"),
-        "progressive JPEG, 4096 x 4096, 90 scans": jpeg(width=side, height=side, scans=80),
-        "JPEG, 5000 scans": jpeg(scans=5000),
-        "JPEG, 500,000 empty segments": jpeg(segments=500_000),
-        "JPEG without end mark, 4096 x 4096": jpeg(width=side, height=side, ended=False),
-        "PNG, RGBA, 4096 x 4096": png(width=side, height=side),
-        "PNG, RGBA, 16 bits, 4096 x 4096": png(width=side, height=side, depth=16),
-        "PNG, interlaced, 4096 x 4096": png(width=side, height=side, interlaced=True),
-        "PNG, palette, 4096 x 4096": png(width=side, height=side, colour=3),
-        "PNG, 2,000 texts of 1 MB": png(texts=2000, text_kind=b"zTXt"),
-        "PNG, 30 texts of 64 MB": png(texts=30, text_kind=b"iTXt", text_bytes=64 << 20),
-        "PNG, profile of 1 GB": png(texts=1, text_kind=b"iCCP", text_bytes=1 << 30),
-        "PNG, 1 GB after its pixels": png(surplus=1 << 30),
-        "PNG, 200,000 empty chunks": png(empty_chunks=200_000),
-        "PNG, 100 frames of 4096 x 4096": png(width=side, height=side, colour=0, frames=100),
-        "BMP, run lengths, 4096 x 4096": bmp(
-            width=side, height=side, compression=1, data=runs(2400)
-        ),
-        "BMP, 1 bit, 4096 x 4096": bmp(width=side, height=side, bits=1, data=bytes(side * 512)),
-    }
+_SIDE = 4096
+WORST: dict[str, Callable[[], bytes]] = {
+    "progressive JPEG, 4096 x 4096": partial(jpeg, width=_SIDE, height=_SIDE),
+    "progressive CMYK JPEG, 4096 x 4096": partial(jpeg, width=_SIDE, height=_SIDE, mode="CMYK"),
+    "progressive JPEG, 4096 x 4096, 90 scans": partial(jpeg, width=_SIDE, height=_SIDE, scans=80),
+    "JPEG, 5000 scans": partial(jpeg, scans=5000),
+    "JPEG, 500,000 empty segments": partial(jpeg, segments=500_000),
+    "JPEG without end mark, 4096 x 4096": partial(jpeg, width=_SIDE, height=_SIDE, ended=False),
+    "PNG, RGBA, 4096 x 4096": partial(png, width=_SIDE, height=_SIDE),
+    "PNG, RGBA, 16 bits, 4096 x 4096": partial(png, width=_SIDE, height=_SIDE, depth=16),
+    "PNG, interlaced, 4096 x 4096": partial(png, width=_SIDE, height=_SIDE, interlaced=True),
+    "PNG, palette, 4096 x 4096": partial(png, width=_SIDE, height=_SIDE, colour=3),
+    "PNG, 2,000 texts of 1 MB": partial(png, texts=2000, text_kind=b"zTXt"),
+    "PNG, 30 texts of 64 MB": partial(png, texts=30, text_kind=b"iTXt", text_bytes=64 << 20),
+    "PNG, profile of 1 GB": partial(png, texts=1, text_kind=b"iCCP", text_bytes=1 << 30),
+    "PNG, 1 GB after its pixels": partial(png, surplus=1 << 30),
+    "PNG, 200,000 empty chunks": partial(png, empty_chunks=200_000),
+    "PNG, 100 frames of 4096 x 4096": partial(png, width=_SIDE, height=_SIDE, colour=0, frames=100),
+    "BMP, run lengths, 4096 x 4096": partial(
+        bmp, width=_SIDE, height=_SIDE, compression=1, data=runs(2400)
+    ),
+    "BMP, 1 bit, 4096 x 4096": partial(
+        bmp, width=_SIDE, height=_SIDE, bits=1, data=bytes(_SIDE * 512)
+    ),
+}
+"""The costliest file of each kind that fits into a call; to make one takes up to seconds."""

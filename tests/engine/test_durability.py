@@ -56,6 +56,7 @@ def check_kept(engine: Engine, keys: tuple[str, str]) -> None:
     caller.close()
 
 
+@pytest.mark.slow
 def test_restart(own_engine: Engine, keys: tuple[str, str]) -> None:
     """Stopping engine and PostgreSQL and starting them keeps images, briefs and classes."""
     fill(own_engine, keys)

@@ -128,6 +128,6 @@ def _most_bytes(pid: int) -> int:
 )
 def test_bombs_by_call(shared_caller: Caller, name: str) -> None:
     """The engine answers a bomb with a documented code."""
-    file = image_bombs.worst()[name]
+    file = image_bombs.WORST[name]()
     assert len(file) < BODY_BYTES_MAX
     assert code_of(shared_caller.call("search", image=file)) in (0, 216201, 216202)
