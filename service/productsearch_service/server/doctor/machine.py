@@ -26,7 +26,7 @@ from productsearch_service.server.doctor.finding import (
     warning,
 )
 from productsearch_service.server.doctor.image import PNG
-from productsearch_service.server.doctor.replica import Replica
+from productsearch_service.server.doctor.replica import Replica, status_at
 from productsearch_service.server.listen import bind_error, why_not
 from productsearch_service.settings import Settings, host_and_port
 
@@ -41,12 +41,12 @@ _DESCRIPTORS_KEPT: Final = 256
 """For connections to the upstream, files, and the processes of ``fit``."""
 
 
-def checks(settings: Settings, replica: Replica | None) -> list[Check]:
-    """Return the checks that are not of one library."""
+def checks(settings: Settings, replica: Replica | None, *, expected: bool) -> list[Check]:
+    """Return the checks that are not of one library; ``expected``: a service should run here."""
     ports = ("listen", "admin_listen", "metrics_listen")
     return [
         Check("install.versions", _versions),
-        Check("replica.ready", partial(_ready, replica)),
+        Check("replica.ready", partial(_ready, settings, replica, expected=expected)),
         *(Check(f"port.{name}", partial(_port, name, settings, replica)) for name in ports),
         Check("machine.memory", partial(_memory, settings)),
         Check("machine.descriptors", partial(_descriptors, settings)),
@@ -83,9 +83,17 @@ def _versions() -> Finding:
     return ok(told)
 
 
-def _ready(replica: Replica | None) -> Finding:
+def _ready(settings: Settings, replica: Replica | None, *, expected: bool) -> Finding:
     if replica is None:
-        return skipped("no service answers at metrics_listen")
+        status = status_at(settings.listen, settings.tls_cert_file)
+        if status == "SERVING":
+            return ok(f"a service runs here: it answers at {settings.listen}")
+        told = f"no service answers at {settings.metrics_listen or settings.listen}"
+        if status:
+            told = f"a service runs here and says {status}"
+        elif not expected:
+            return skipped(f"{told}; with --expect-running that is a warning")
+        return warning(told, "start it, or see its last lines")
     if replica.not_ready:
         told = "; ".join(replica.not_ready.splitlines())
         return warning(f"a service runs here and is not ready: {told}", "mend what it names")
@@ -102,6 +110,9 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
         return ok(f"{address} is free")
     if replica is not None:
         return ok(f"{address} is the running service's")
+    certificate = settings.tls_cert_file if name == "listen" else None
+    if name != "metrics_listen" and status_at(address, certificate):
+        return ok(f"{address} is taken: our own service listens there")
     return broken(
         f"{name}: {address} {why_not(address, error)}",
         f"end what has it, or choose another {name}",
