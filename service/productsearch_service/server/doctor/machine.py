@@ -28,11 +28,10 @@ from productsearch_service.server.doctor.finding import (
 from productsearch_service.server.doctor.image import PNG
 from productsearch_service.server.doctor.replica import Replica, status_at
 from productsearch_service.server.listen import bind_error, why_not
+from productsearch_service.server.memory_bounds import search_caches_bytes, worst_mib
 from productsearch_service.settings import Settings, host_and_port
 
 _MIB: Final = 1 << 20
-_WORST_MIB: Final = 2099
-"""The table of docs/operating.md without its search cache."""
 _AUDIT_MIB: Final = 1024
 """Room for some millions of lines."""
 _LIMIT_FILES: Final = ("memory.max", "memory/memory.limit_in_bytes")
@@ -120,8 +119,8 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
 
 
 def _memory(settings: Settings) -> Finding:
-    caches = [each for each in settings.libraries.values() if each.search_cache_ttl_s]
-    needed = _WORST_MIB + sum(each.search_cache_bytes for each in caches) // _MIB
+    caches_bytes = search_caches_bytes(settings.libraries.values())
+    needed = sum(worst_mib(settings.connections_max, caches_bytes).values())
     limit = memory_limit_bytes()
     if limit is None:
         return ok(f"no limit is set; at its bounds the service takes {needed} MiB")
