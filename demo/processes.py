@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -44,7 +45,10 @@ class Server:
         """Addresses of its other ports by name, once started."""
 
     def __enter__(self) -> Self:
-        self.start()
+        with ExitStack() as stack:
+            stack.push(self)  # a signal may come while it starts
+            self.start()
+            stack.pop_all()
         return self
 
     def __exit__(

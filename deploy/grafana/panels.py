@@ -357,7 +357,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Memory of the facades",
                 "bytes",
-                "At all bounds at once a replica takes about 2.1 GiB: docs/operating.md, Memory.",
+                "docs/operating.md, Memory, says what a replica takes with all bounds reached.",
                 ((f'process_resident_memory_bytes{{job="facade",{_HERE}}}', "{{instance}}"),),
             ),
             Panel(

@@ -1,6 +1,7 @@
-"""Writes the alerting rules from the table: ``python -m deploy.prometheus.alerts [--divide N]``.
+"""Writes the alerting rules from the table: ``python -m deploy.prometheus.alerts``.
 
-``--divide 60`` turns minutes into seconds, so that a trial evening takes minutes.
+``--divide 60`` prints rules whose minutes are seconds, so that a trial evening takes minutes.
+``--runbooks URL`` prints rules whose runbooks are at another address than the repository's page.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ _HEAD: Final = "# Written by deploy/prometheus/alerts.py from table.py: `make mo
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"<(\d+)([smhd])>")
 _PAGE: Final = "docs/operating.md"
+_BUDGET_DAYS: Final = 30
 
 
-def rules(divide: int = 1) -> dict[str, Any]:
-    """Return the rules as Prometheus reads them, with all durations divided."""
-    budgets = [_burn(each, window, divide) for each in OBJECTIVES for window in WINDOWS]
+def rules(divide: int = 1, runbooks: str = _PAGE) -> dict[str, Any]:
+    """Return the rules as Prometheus reads them, with all durations divided.
+
+    ``runbooks`` is the address of the page that each alert has a row on.
+    """
+    budgets = [_burn(each, window, divide, runbooks) for each in OBJECTIVES for window in WINDOWS]
     causes = [
         {
             "alert": each.name,
             "expr": _scaled(each.expr, divide),
             "for": _scaled(each.lasts, divide),
             "labels": {"severity": each.severity, "kind": "cause"},
-            "annotations": {"summary": each.says, "runbook": f"{_PAGE}#{each.name.lower()}"},
+            "annotations": {"summary": each.says, "runbook": f"{runbooks}#{each.name.lower()}"},
         }
         for each in ALERTS
     ]
@@ -43,13 +48,14 @@ def rules(divide: int = 1) -> dict[str, Any]:
     }
 
 
-def _burn(objective: Objective, window: Window, divide: int) -> dict[str, Any]:
+def _burn(objective: Objective, window: Window, divide: int, runbooks: str) -> dict[str, Any]:
     threshold = f"{window.rate * objective.budget:.6g}"
     both = " and ".join(
         f"({objective.bad.replace('<window>', length)}) > {threshold}"
         for length in (window.long, window.short)
     )
-    rate = f"{window.rate:g} times as fast as the budget allows"
+    days = f"{_BUDGET_DAYS / window.rate:.0f} days"
+    rate = f"what is allowed in {_BUDGET_DAYS} days would be used up in {days}"
     long = window.long.strip("<>")
     most = _scaled(objective.most.replace("<window>", window.short), divide)
     named = (
@@ -60,8 +66,8 @@ def _burn(objective: Objective, window: Window, divide: int) -> dict[str, Any]:
         "expr": _scaled(both, divide),
         "labels": {"severity": window.severity, "kind": "symptom", "window": long},
         "annotations": {
-            "summary": f"{objective.says}: {rate}, over {long}{named}",
-            "runbook": f"{_PAGE}#{objective.name.lower()}",
+            "summary": f"{objective.says}: {rate}, as seen over {long}{named}",
+            "runbook": f"{runbooks}#{objective.name.lower()}",
         },
     }
 
@@ -74,18 +80,19 @@ def _scaled(text: str, divide: int) -> str:
     return _DURATION.sub(scaled, text)
 
 
-def text(divide: int = 1) -> str:
+def text(divide: int = 1, runbooks: str = _PAGE) -> str:
     """Return the file of the rules."""
-    return _HEAD + str(yaml.safe_dump(rules(divide), sort_keys=False, width=100))
+    return _HEAD + str(yaml.safe_dump(rules(divide, runbooks), sort_keys=False, width=100))
 
 
 def main() -> None:
-    """Write the rules beside this file, or divided ones to stdout."""
+    """Write the rules beside this file, or changed ones to stdout."""
     parser = argparse.ArgumentParser(description="Write the alerting rules.")
-    parser.add_argument("--divide", type=int, default=0, help="print rules of shorter durations")
-    divide = parser.parse_args().divide
-    if divide:
-        sys.stdout.write(text(divide))
+    parser.add_argument("--divide", type=int, help="print rules of shorter durations")
+    parser.add_argument("--runbooks", metavar="URL", help="print rules with runbooks there")
+    asked = parser.parse_args()
+    if asked.divide or asked.runbooks:
+        sys.stdout.write(text(asked.divide or 1, asked.runbooks or _PAGE))
     else:
         FILE.write_text(text())
 

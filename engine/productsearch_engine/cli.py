@@ -76,7 +76,13 @@ def _doctor(options: argparse.Namespace) -> int:
     from productsearch_engine.server.doctor.command import command
 
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
-    return command(os.environ, flags, as_json=options.json, limit_s=options.limit)
+    return command(
+        os.environ,
+        flags,
+        as_json=options.json,
+        limit_s=options.limit,
+        expect_running=options.expect_running,
+    )
 
 
 def _limit(text: str) -> float:
@@ -163,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
     )
     doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--expect-running", action="store_true", help="warn if no engine runs here")
     doctor.add_argument("--limit", type=_limit, default=DOCTOR_CHECK_S, help="seconds of a check")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"

@@ -79,6 +79,9 @@ def main() -> int:
     doctor.add_argument(
         "--limit", type=_limit, default=_DOCTOR_CHECK_S, help="seconds of a check (%(default)s)"
     )
+    doctor.add_argument(
+        "--expect-running", action="store_true", help="warn if no service runs here"
+    )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
     if asked.version:
@@ -87,7 +90,7 @@ def main() -> int:
     if asked.command == "settings":
         return _settings_check(asked.file)
     if asked.command == "doctor":
-        return _doctor(json=asked.json, limit_s=asked.limit)
+        return _doctor(json=asked.json, limit_s=asked.limit, expect_running=asked.expect_running)
     if asked.command == "audit":
         return _audit_verify(asked.files, asked.after, asked.named)
     if asked.command == "health":
@@ -209,10 +212,10 @@ def _limit(text: str) -> float:
     return seconds
 
 
-def _doctor(*, json: bool, limit_s: float) -> int:
+def _doctor(*, json: bool, limit_s: float, expect_running: bool) -> int:
     from productsearch_service.server.doctor.command import command
 
-    return command(json=json, limit_s=limit_s)
+    return command(json=json, limit_s=limit_s, expect_running=expect_running)
 
 
 def _settings_check(file: Path) -> int:

@@ -139,7 +139,7 @@ def test_an_address_that_is_taken_exits_with_2(tmp_path: Path) -> None:
         "with --listen"
     )
     assert (2, told) == (done.returncode, done.stderr.strip())
-    assert not (tmp_path / "postgres").exists()
+    assert [] == [*tmp_path.iterdir()]
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from productsearch.v1 import ErrorReason
 from productsearch_service.cli import main
 from productsearch_service.rpc import status
+from productsearch_service.server.memory_bounds import worst_mib
 from productsearch_service.settings import LibrarySettings, Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -46,6 +47,18 @@ def test_the_error_table_has_each_reason_with_its_code() -> None:
     )
     for reason, code in told:
         assert _NAMES[status.CODES[reason]] in code, reason
+
+
+def test_the_memory_table_is_what_the_doctor_counts() -> None:
+    """Each row, and their sum with one search cache and without."""
+    page = (DOCS / "operating.md").read_text("utf-8")
+    rows = re.findall(r"^\| `?([a-z ,]+)`?[^|]*\|[^|]*\| ([\d,]+) \|$", page, re.MULTILINE)
+    told = {kind.strip(): int(mib.replace(",", "")) for kind, mib in rows}
+    counted = worst_mib()
+    assert counted | {"together": sum(counted.values())} == {
+        kind.removesuffix(", in processes of its own"): mib for kind, mib in told.items()
+    }
+    assert f"without\nany it is {sum(worst_mib(search_cache_bytes=0).values()):,}" in page
 
 
 def test_the_settings_table_has_each_setting() -> None:

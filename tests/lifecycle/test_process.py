@@ -292,11 +292,16 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], wrong: str
 
 
 def test_a_port_that_is_taken_stops_the_start(upstream: FakeUpstream) -> None:
-    """A taken port is a clear message, not a traceback."""
+    """One clear message with the next step; gRPC's own line about it does not come before."""
     address = upstream.url.removeprefix("http://")
     no_others = {"PRODUCTSEARCH_ADMIN_LISTEN": "", "PRODUCTSEARCH_METRICS_LISTEN": ""}
     done = _start(PAIR | no_others | {"PRODUCTSEARCH_LISTEN": address})
-    assert (2, f"listen: {address} is taken") == (done.returncode, done.stderr.splitlines()[-1])
+    told = "end the program that listens there, or give another address"
+    assert [
+        "productsearch-service cannot start:",
+        f"listen: {address} is taken; {told}",
+    ] == done.stderr.splitlines()
+    assert 2 == done.returncode
 
 
 def test_the_environment_wins_over_the_file(upstream: FakeUpstream, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from productsearch_service import cli
 from productsearch_service.settings_reading import SettingsError, read_settings
+from tests.identity.authority import Authority, ServerFiles
 
 LIBRARY = 'base_url = "http://127.0.0.1:9"\napi_key = "k"\nsecret_key = "s"\n'
 WRONG: dict[str, tuple[str, str]] = {
@@ -312,3 +314,28 @@ def test_no_words_of_the_library_are_told(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(SettingsError) as wrong:
             read_settings()
         assert [] == [line for line in str(wrong.value).splitlines() if _pydantics_words(line)]
+
+
+def test_the_settings_for_production_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`settings check` takes them as they stand there, but for the folders, and warns of nothing
+    but the short life of the tests' certificates."""
+    page = Path(__file__).resolve().parents[2] / "docs/operating.md"
+    section = page.read_text("utf-8").partition("\n## Settings for production")[2]
+    told = section.partition("```toml\n")[2].partition("```")[0]
+    file = tmp_path / "settings.toml"
+    file.write_text(re.sub(r"/(etc|var/lib)/productsearch", str(tmp_path), told))
+    ServerFiles(tmp_path / "tls", Authority())
+    (tmp_path / "default").mkdir()
+    for name in ("api_key", "secret_key"):
+        (tmp_path / "default" / name).write_text(f"the-{name}")
+    (tmp_path / "policy.toml").write_text('[[rules]]\ncallers = ["spiffe://shop/web"]\n')
+    monkeypatch.setattr("sys.argv", ["productsearch-service", "settings", "check", str(file)])
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", "")
+    assert 0 == cli.main()
+    *warnings, last = capsys.readouterr().out.splitlines()
+    assert f"{file}: the service can start with it" == last
+    assert [] == [line for line in warnings if "a certificate ends in 0 days" not in line]
+    for name in ("log_format", "audit_file", "key_pair_ends", "tls_cert_file", "policy_file"):
+        assert f"\n{name} = " in told

@@ -141,10 +141,11 @@ def test_every_port_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
             metrics_listen=f"127.0.0.1:{metrics}",
         )
     assert 2 == code
+    taken = "is taken; end the program that listens there, or give another address"
     assert [
-        f"listen: 127.0.0.1:{service} is taken",
-        "admin_listen: 192.0.2.1:50052 is no address of this machine",
-        f"metrics_listen: 127.0.0.1:{metrics} is taken",
+        f"listen: 127.0.0.1:{service} {taken}",
+        "admin_listen: 192.0.2.1:50052 is no address of this machine; give another address",
+        f"metrics_listen: 127.0.0.1:{metrics} {taken}",
     ] == said
 
 

@@ -12,11 +12,12 @@ gateway's lines say, and which row of the decision table the dashboard's panels 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from types import FrameType
 
 from deploy.grafana.dashboard import dashboard
 from tests.observability.evening_acts import ACTS, Act
@@ -55,11 +56,11 @@ def _played(stage: Stage, load: Load, act: Act) -> bool:
     good = good and (not act.flags or act.flags in flags.split(","))
     good = good and found == ([act.incident] if act.incident else [])
     print(
-        f"{act.name}: {_names(fired)} (bar {_names(act.causes)}); "
-        f"blame {blame or '-'} (bar {act.blame or 'any'}); "
-        f"gateway {flags or '-'} (bar {act.flags or 'any'}); "
-        f"symptoms {_names(symptoms)} (bar {act.symptom or 'any'}); "
-        f"panels {_names(found)} (bar {act.incident or 'none'}) "
+        f"{act.name}: {_names(fired)} (expected {_names(act.causes)}); "
+        f"blame {blame or '-'} (expected {act.blame or 'any'}); "
+        f"gateway {flags or '-'} (expected {act.flags or 'any'}); "
+        f"symptoms {_names(symptoms)} (expected {act.symptom or 'any'}); "
+        f"panels {_names(found)} (expected {act.incident or 'none'}) "
         f"{'ok' if good else 'short'}",
         flush=True,
     )
@@ -131,12 +132,22 @@ def _dashboard_has_data(stage: Stage) -> bool:
     for each in empty:
         print(f"no data: {each}")
     verdict = "short" if empty else "ok"
-    print(f"dashboard queries with data: {asked - len(empty)} (bar {asked}) {verdict}")
+    print(f"dashboard queries with data: {asked - len(empty)} (expected {asked}) {verdict}")
     return not empty
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave all contexts, which end what they started; further signals do not cut that short."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def main() -> int:
     """Play the evening, or some acts of it."""
+    # Both by name: a shell that starts it in the background has SIGINT ignored.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _end)
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("acts", nargs="*", metavar="ACT")
     parser.add_argument("--stay", action="store_true", help="keep everything up until Ctrl-C")
@@ -149,8 +160,7 @@ def main() -> int:
             good.append(_dashboard_has_data(stage))
         if asked.stay:
             print("everything stays up until Ctrl-C")
-            with suppress(KeyboardInterrupt):
-                time.sleep(24 * 3600)
+            time.sleep(24 * 3600)
     return 0 if all(good) else 1
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,11 +65,18 @@ class Prometheus:
                 stdout=log,
                 stderr=log,
             )
+        with ExitStack() as stack:
+            stack.push(self)  # a signal may come while it starts
+            self._wait_until_ready()
+            stack.pop_all()
+        return self
+
+    def _wait_until_ready(self) -> None:
         ends_s = time.monotonic() + 60
         while time.monotonic() < ends_s:
             try:
                 if requests.get(f"{self.url}/-/ready", timeout=2).ok:
-                    return self
+                    return
             except requests.ConnectionError:
                 time.sleep(0.2)
         raise SystemExit((self._folder / "log").read_text()[-2000:])

@@ -116,8 +116,8 @@ def set_up() -> Iterator[tuple[Stage, Load]]:
         prometheus = stack.enter_context(Prometheus(folder / "prometheus"))
         certificates = write_certificates(folder / "callers")
         stage = Stage(folder, engine, proxy, facade, prometheus, certificates)
-        stage.start_gateway()
         stack.callback(stage.stop_gateway)
+        stage.start_gateway()
         prometheus.targets(
             facade=[facade.metrics],
             engine=[engine.url.removeprefix("http://")],

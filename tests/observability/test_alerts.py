@@ -82,6 +82,15 @@ def test_short_windows_keep_their_proportions() -> None:
             assert strip.sub("", rule["expr"]) == strip.sub("", other["expr"])
 
 
+def test_runbooks_lead_to_the_page_or_to_a_copy_of_it() -> None:
+    """Each rule's, at the address that is given."""
+    for base in ("docs/operating.md", "https://docs.example/operating"):
+        told = alerts.rules(runbooks=base)
+        for rule in (each for group in told["groups"] for each in group["rules"]):
+            assert f"{base}#{rule['alert'].lower()}" == rule["annotations"]["runbook"]
+    assert alerts.rules() == alerts.rules(runbooks="docs/operating.md")
+
+
 def test_there_is_a_case_for_each_alert() -> None:
     """And none for what is no alert."""
     assert {each.name for each in ALERTS} == {*CASES}
@@ -167,7 +176,8 @@ def test_a_budget_names_the_library_that_burns_it(tmp_path: Path) -> None:
     said = []
     for window in WINDOWS:
         long = window.long.strip("<>")
-        rate = f"{window.rate:g} times as fast as the budget allows, over {long}"
+        days = f"{30 / window.rate:.0f} days"
+        rate = f"what is allowed in 30 days would be used up in {days}, as seen over {long}"
         labels = {"severity": window.severity, "kind": "symptom", "window": long}
         summary = f"{objective.says}: {rate}; most by library tiny"
         told = {"summary": summary, "runbook": "docs/operating.md#budgetofupstream"}

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 
@@ -54,12 +56,17 @@ def doctor(upstream: FakeUpstream, key_pair: Path) -> Doctor:
     """Return a function that takes changes to good settings and returns the reports by code."""
 
     def ask(
-        library: dict[str, Any] | None = None, limit_s: float = 30.0, **changes: Any
+        library: dict[str, Any] | None = None,
+        limit_s: float = 30.0,
+        *,
+        expect_running: bool = False,
+        **changes: Any,
     ) -> dict[str, Report]:
         only = {"base_url": upstream.url, "credentials_dir": key_pair} | (library or {})
         ports = {"listen": "127.0.0.1:0", "admin_listen": "", "metrics_listen": ""} | changes
         settings = Settings(libraries={"default": LibrarySettings(**only)}, **ports)
-        checks = command.all_checks(settings, ok("the test's"), limit_s)
+        read = ok("the test's")
+        checks = command.all_checks(settings, read, limit_s, expect_running=expect_running)
         checks = [each for each in checks if each.code != "images.fit"]  # it takes a process
         return {each.code: each for each in asyncio.run(finding.run(checks, limit_s))}
 
@@ -357,6 +364,41 @@ def test_ports(doctor: Doctor, server: ServerFactory, upstream: FakeUpstream) ->
         assert "running service" in reports["upstream.quota"].evidence
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "mutual TLS"])
+def test_our_own_service_on_the_port(
+    tls: bool, doctor: Doctor, server: ServerFactory, tmp_path: Path
+) -> None:
+    """It is recognised without its metrics' port, by health or by its certificate; a stranger's
+    server is not."""
+    files = ServerFiles(tmp_path / "tls", Authority()).settings() if tls else {}
+    ours = server(**files)
+    at = {"listen": f"127.0.0.1:{ours.port}", "metrics_listen": ""}
+    reports = doctor(**at, **files)
+    assert ("ok", True) == (
+        reports["port.listen"].state,
+        "our own service listens there" in reports["port.listen"].evidence,
+    )
+    assert "ok" == reports["replica.ready"].state
+    stranger = grpc.server(ThreadPoolExecutor(1))
+    port = stranger.add_insecure_port("127.0.0.1:0")
+    stranger.start()
+    reports = doctor(**at | {"listen": f"127.0.0.1:{port}"}, **files)
+    stranger.stop(None).wait()
+    assert ("broken", "skipped") == (
+        reports["port.listen"].state,
+        reports["replica.ready"].state,
+    )
+
+
+def test_a_service_that_should_run(doctor: Doctor) -> None:
+    """Where it is expected, that none runs is a warning; the last line counts what was skipped."""
+    assert {"replica.ready": "warning"} == _not_well(doctor(expect_running=True))
+    reports = [*doctor().values()]
+    skipped = sum(each.state == "skipped" for each in reports)
+    assert skipped > 0
+    assert finding.as_text(reports).splitlines()[-1].endswith(f", {skipped} skipped")
 
 
 def test_wrong_settings_are_all_there_is_to_say(

@@ -90,6 +90,28 @@ def _changed(engine: Engine, change: str, back: str) -> Iterator[None]:
             connection.execute(back.encode())
 
 
+def test_an_engine_that_should_run(chosen: Settings, tmp_path: Path) -> None:
+    """None that answers is a warning where one was started before, or is expected; a folder that
+    none was started in has nothing to warn of. The last line counts what was skipped."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    gone, new = replace(chosen, port=port), replace(chosen, port=port, data=tmp_path / "new")
+
+    def health(of: Settings, *, expected: bool) -> str:
+        checks = machine.CHECKS | (machine.EXPECTING if expected else {})
+        return checks["engine.health"](of).state
+
+    assert ["warning", "warning", "skipped"] == [
+        health(gone, expected=False),
+        health(new, expected=True),
+        health(new, expected=False),
+    ]
+    findings = command.diagnose(new, 30, expect_running=True)
+    skipped = [each.state for each in findings].count("skipped")
+    assert (1, True) == (finding.exit_code(findings), skipped > 0)
+    assert finding.as_text(findings).splitlines()[-1].endswith(f", {skipped} skipped")
+
+
 LIBRARY = "where name = 'for-the-doctor'"
 NEAREST = """(select i.indexrelid from libraries l join pg_index i
     on i.indrelid = ('nearest_' || l.id)::regclass and not i.indisprimary

@@ -7,6 +7,7 @@ in the reverse order once the listener has stopped.
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,12 @@ def serve(settings: Settings) -> None:
     psycopg.Error, and OSError: the first worker process did not start.
     """
     listener.on_stop_signal(lambda: sys.exit(0))
-    key = read_signing_key(settings)
+    with listener.listening(settings.host, settings.port) as listening:
+        # An engine that cannot listen leaves no key behind.
+        _serve(settings, read_signing_key(settings), listening)
+
+
+def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
     tokens = Tokens(key)
     if settings.database and settings.signing_key_file.parent == settings.data:
         _log.warning("the signing key is this host's own; replicas need one signing_key_file")
@@ -84,7 +90,6 @@ def serve(settings: Settings) -> None:
 
     with (
         _exporting(settings.traces_endpoint, metrics) as export,
-        listener.listening(settings.host, settings.port) as listening,
         started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
         ThreadPoolExecutor(settings.workers, "work") as threads,

@@ -183,14 +183,15 @@ class Health:
         await self.tell_ready(False)
 
 
-def ask(address: str) -> str:
-    """Return what the service at ``address`` says of its readiness, or ``UNREACHABLE``."""
+def ask(address: str, service: str = "", timeout_s: float = limits.REACHABILITY_TIMEOUT_S) -> str:
+    """Return what a server at ``address`` says of a service, empty: of all of its own.
+
+    ``UNREACHABLE``: nobody answers, or whoever does has no such service.
+    """
     with grpc.insecure_channel(address) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
-            answer = stub.Check(
-                health_pb2.HealthCheckRequest(), timeout=limits.REACHABILITY_TIMEOUT_S
-            )
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
         except grpc.RpcError:
             return UNREACHABLE
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

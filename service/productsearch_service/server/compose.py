@@ -34,7 +34,13 @@ from productsearch_service.server.drain import drain
 from productsearch_service.server.grpc_server import grpc_server
 from productsearch_service.server.key_pairs import all_days
 from productsearch_service.server.libraries import audited, build_library
-from productsearch_service.server.listen import CannotListen, server_credentials, why_not
+from productsearch_service.server.listen import (
+    CannotListen,
+    bind_error,
+    server_credentials,
+    what_to_do,
+    why_not,
+)
 from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
 from productsearch_service.server.reload import watch
@@ -193,10 +199,16 @@ class Server:
 
         def port_of(setting: str, opens: Callable[[str], int]) -> int:
             address = getattr(self._settings, setting)
+            if not address:
+                return 0
             try:
-                return opens(address) if address else 0
+                # gRPC would log a line of its own, in a form of its own.
+                if (known := bind_error(address)) is not None:
+                    raise known
+                return opens(address)
             except (OSError, RuntimeError) as error:
-                wrong.append(f"{setting}: {address} {why_not(address, error)}")
+                why = why_not(address, error)
+                wrong.append(f"{setting}: {address} {why}; {what_to_do(why)}")
                 return 0
 
         self.port = port_of("listen", self._open_service)

@@ -22,21 +22,24 @@ def command(
     *,
     as_json: bool,
     limit_s: float,
+    expect_running: bool,
 ) -> int:
     """Print what was found; returns the exit status."""
     logging.disable(logging.CRITICAL)  # what matters is a finding
     try:
-        findings = diagnose(settings.load(environment, flags), limit_s)
+        chosen = settings.load(environment, flags)
+        findings = diagnose(chosen, limit_s, expect_running=expect_running)
     except SettingsError as error:
         findings = [judged("settings.read", str(error), broken="correct each of them")]
     print(finding.as_json(findings) if as_json else finding.as_text(findings))
     return finding.exit_code(findings)
 
 
-def diagnose(chosen: Settings, limit_s: float) -> list[Finding]:
+def diagnose(chosen: Settings, limit_s: float, *, expect_running: bool = False) -> list[Finding]:
     """Return what all checks found; each ends ``limit_s`` after the start of all."""
+    checks = machine.CHECKS | (machine.EXPECTING if expect_running else {})
     works: dict[str, Callable[[], list[Finding]]] = {
-        code: partial(_alone, check, chosen) for code, check in machine.CHECKS.items()
+        code: partial(_alone, check, chosen) for code, check in checks.items()
     }
     works[database.ANSWERS] = partial(database.checks, chosen, limit_s * 0.8)
     begun = {code: _begun(work) for code, work in works.items()}

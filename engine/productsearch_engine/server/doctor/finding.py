@@ -47,6 +47,6 @@ def as_text(findings: Sequence[Finding]) -> str:
     states = [each.state for each in findings]
     lines.append(
         f"{len(states)} checks: {states.count('broken')} broken,"
-        f" {states.count('warning')} with a warning"
+        f" {states.count('warning')} with a warning, {states.count('skipped')} skipped"
     )
     return "\n".join(lines)

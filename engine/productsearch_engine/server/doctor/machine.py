@@ -12,6 +12,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
 
@@ -77,11 +78,14 @@ def _plaintext(chosen: Settings) -> Finding:
     )
 
 
-def _health(chosen: Settings) -> Finding:
-    """What a running engine says of itself."""
+def _health(chosen: Settings, *, expected: bool = False) -> Finding:
+    """What a running engine says of itself; where one has run before, that none does."""
     status = _status(chosen)
     if status is None:
-        return Finding("engine.health", "skipped", "no engine answers at LISTEN")
+        told = f"no engine answers at {chosen.host} port {chosen.port}"
+        if expected or _has_begun(chosen):
+            return judged("engine.health", told, warning="start it, or see its last lines")
+        return Finding("engine.health", "skipped", f"{told}; none was started here before")
     if status == _SILENT:
         told = (
             "what listens at LISTEN accepts connections and answers nothing: an engine that hangs"
@@ -92,6 +96,11 @@ def _health(chosen: Settings) -> Finding:
         f"an engine runs here and says: {status}",
         warning="" if status == "ok" else "mend what it names",
     )
+
+
+def _has_begun(chosen: Settings) -> bool:
+    """Return whether an engine has been started with this data directory."""
+    return (chosen.data / "postgres").exists() or (chosen.data / "signing.key").exists()
 
 
 def _collector(chosen: Settings) -> Finding:
@@ -226,6 +235,10 @@ def _embedding(chosen: Settings) -> Finding:
     return judged("embedding.default", f"{chosen.embedding} is there")
 
 
+EXPECTING: dict[str, Callable[[Settings], Finding]] = {
+    "engine.health": partial(_health, expected=True)
+}
+"""What is looked at otherwise where an engine should run."""
 CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "install.versions": _versions,
     "listen.port": _port,

@@ -26,7 +26,7 @@ from productsearch_service.settings import FILE_VARIABLE, Settings
 from productsearch_service.settings_reading import SettingsError, read_settings
 
 
-def diagnose(limit_s: float) -> list[Report]:
+def diagnose(limit_s: float, *, expect_running: bool = False) -> list[Report]:
     """Return what all checks found; if the settings are wrong, that is all there is to say."""
     source = os.environ.get(FILE_VARIABLE) or "the environment"
     try:
@@ -34,11 +34,14 @@ def diagnose(limit_s: float) -> list[Report]:
     except SettingsError as error:
         found = broken(str(error), "correct each line; productsearch-service settings check FILE")
         return asyncio.run(run([Check("settings.read", lambda: found)], limit_s))
-    checks = all_checks(settings, ok(f"{source}: each setting can be used"), limit_s)
+    read = ok(f"{source}: each setting can be used")
+    checks = all_checks(settings, read, limit_s, expect_running=expect_running)
     return asyncio.run(run(checks, limit_s))
 
 
-def all_checks(settings: Settings, read: Finding, limit_s: float) -> list[Check]:
+def all_checks(
+    settings: Settings, read: Finding, limit_s: float, *, expect_running: bool = False
+) -> list[Check]:
     """Return every check for these settings, of which reading them was ``read``.
 
     Waits for the upstream end before ``limit_s``, so that what hangs is told by its name.
@@ -46,16 +49,16 @@ def all_checks(settings: Settings, read: Finding, limit_s: float) -> list[Check]
     replica = running(settings)
     return [
         Check("settings.read", lambda: read),
-        *machine.checks(settings, replica, limit_s * 0.8),
+        *machine.checks(settings, replica, limit_s * 0.8, expected=expect_running),
         *callers.checks(settings),
         *upstream.checks(settings, replica, limit_s * 0.8),
     ]
 
 
-def command(*, json: bool, limit_s: float) -> NoReturn:
+def command(*, json: bool, limit_s: float, expect_running: bool) -> NoReturn:
     """Print what was found and end the process: a thread that hangs does not hold it up."""
     logging.disable(logging.CRITICAL)  # what matters is a finding
-    reports = diagnose(limit_s)
+    reports = diagnose(limit_s, expect_running=expect_running)
     sys.stdout.write(as_json(reports) if json else as_text(reports))
     sys.stdout.flush()
     os._exit(exit_code(reports))

@@ -135,8 +135,9 @@ def as_text(reports: Sequence[Report]) -> str:
         lines += [f"{'':31} {line}" for line in more]
         if each.remedy:
             lines.append(f"{'':31} do: {each.remedy}")
-    counts = {name: sum(each.state == name for each in reports) for name in ("broken", "warning")}
+    states = [each.state for each in reports]
     lines.append(
-        f"{len(reports)} checks: {counts['broken']} broken, {counts['warning']} with a warning"
+        f"{len(states)} checks: {states.count('broken')} broken,"
+        f" {states.count('warning')} with a warning, {states.count('skipped')} skipped"
     )
     return "\n".join(lines) + "\n"

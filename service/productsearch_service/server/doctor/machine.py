@@ -26,13 +26,12 @@ from productsearch_service.server.doctor.finding import (
     warning,
 )
 from productsearch_service.server.doctor.image import PNG
-from productsearch_service.server.doctor.replica import Replica
+from productsearch_service.server.doctor.replica import Replica, status_at
 from productsearch_service.server.listen import bind_error, why_not
+from productsearch_service.server.memory_bounds import search_caches_bytes, worst_mib
 from productsearch_service.settings import Settings, host_and_port
 
 _MIB: Final = 1 << 20
-_WORST_MIB: Final = 2099
-"""The table of docs/operating.md without its search cache."""
 _AUDIT_MIB: Final = 1024
 """Room for some millions of lines."""
 _LIMIT_FILES: Final = ("memory.max", "memory/memory.limit_in_bytes")
@@ -41,12 +40,17 @@ _DESCRIPTORS_KEPT: Final = 256
 """For connections to the upstream, files, and the processes of ``fit``."""
 
 
-def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[Check]:
-    """Return the checks that are not of one library; the collector of traces has ``wait_s``."""
+def checks(
+    settings: Settings, replica: Replica | None, wait_s: float, *, expected: bool
+) -> list[Check]:
+    """Return the checks that are not of one library.
+
+    The collector of traces has ``wait_s``. ``expected``: a service should run here.
+    """
     ports = ("listen", "admin_listen", "metrics_listen")
     return [
         Check("install.versions", _versions),
-        Check("replica.ready", partial(_ready, replica)),
+        Check("replica.ready", partial(_ready, settings, replica, expected=expected)),
         *(Check(f"port.{name}", partial(_port, name, settings, replica)) for name in ports),
         Check("machine.memory", partial(_memory, settings)),
         Check("machine.descriptors", partial(_descriptors, settings)),
@@ -95,9 +99,17 @@ def _versions() -> Finding:
     return ok(told)
 
 
-def _ready(replica: Replica | None) -> Finding:
+def _ready(settings: Settings, replica: Replica | None, *, expected: bool) -> Finding:
     if replica is None:
-        return skipped("no service answers at metrics_listen")
+        status = status_at(settings.listen, settings.tls_cert_file)
+        if status == "SERVING":
+            return ok(f"a service runs here: it answers at {settings.listen}")
+        told = f"no service answers at {settings.metrics_listen or settings.listen}"
+        if status:
+            told = f"a service runs here and says {status}"
+        elif not expected:
+            return skipped(f"{told}; with --expect-running that is a warning")
+        return warning(told, "start it, or see its last lines")
     if replica.hangs:
         return broken(
             "what listens at metrics_listen accepts connections and answers nothing",
@@ -119,6 +131,9 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
         return ok(f"{address} is free")
     if replica is not None and not replica.hangs:
         return ok(f"{address} is the running service's")
+    certificate = settings.tls_cert_file if name == "listen" else None
+    if name != "metrics_listen" and status_at(address, certificate):
+        return ok(f"{address} is taken: our own service listens there")
     return broken(
         f"{name}: {address} {why_not(address, error)}",
         f"end what has it, or choose another {name}",
@@ -126,8 +141,8 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
 
 
 def _memory(settings: Settings) -> Finding:
-    caches = [each for each in settings.libraries.values() if each.search_cache_ttl_s]
-    needed = _WORST_MIB + sum(each.search_cache_bytes for each in caches) // _MIB
+    caches_bytes = search_caches_bytes(settings.libraries.values())
+    needed = sum(worst_mib(settings.connections_max, caches_bytes).values())
     limit = memory_limit_bytes()
     if limit is None:
         return ok(f"no limit is set; at its bounds the service takes {needed} MiB")

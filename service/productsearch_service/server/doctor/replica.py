@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from productsearch_service.counters import PREFIX
+from productsearch_service.observability import health
+from productsearch_service.rpc.interceptor import SERVICE
 from productsearch_service.settings import Settings, host_and_port
 
 _TIMEOUT_S: Final = 0.8
 _OURS: Final = "productsearch"
+_SERVICE: Final = SERVICE.strip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,33 @@ class Replica:
         return None
 
 
+def status_at(address: str, certificate: Path | None = None) -> str:
+    """Return what a service of ours says at a gRPC port; empty: none is there.
+
+    With TLS there is no certificate for us: who shows ``certificate`` is it, and counts as serving.
+    """
+    host, port = _from_here(address)
+    if certificate is None:
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        status = health.ask(at, _SERVICE, _TIMEOUT_S)
+        return "" if status == health.UNREACHABLE else status
+    try:
+        shown = ssl.get_server_certificate((host, port), timeout=_TIMEOUT_S)
+        return "SERVING" if shown.strip() in certificate.read_text("ascii") else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _from_here(address: str) -> tuple[str, int]:
+    host, port = host_and_port(address)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - nothing is bound
+
+
 def running(settings: Settings) -> Replica | None:
     """Return the service that answers at ``metrics_listen``; None if no service of ours does."""
     if not settings.metrics_listen:
         return None
-    host, port = host_and_port(settings.metrics_listen)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+    host, port = _from_here(settings.metrics_listen)
     try:
         server, ready, told = _get(host, port, "/readyz")
         if server != _OURS:
