@@ -1,7 +1,7 @@
 """The command line: ``productsearch-engine serve``, ``library …``, ``evaluate``.
 
 Parses the arguments, runs the command, and turns a failure into one line and an exit status: 1
-for a command that was refused or failed, 2 for wrong usage or settings.
+for a command that was refused or failed, 2 for wrong usage or settings, 130 for one interrupted.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
 
+_INTERRUPTED = 130
+"""As shells say it: 128 and SIGINT."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
@@ -46,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.start(chosen.log_level, chosen.log_format if options.command == "serve" else "text")
         _prepare_data(chosen, options)
         options.run(chosen, options)
+    except KeyboardInterrupt:
+        print("\nproductsearch-engine: interrupted", file=sys.stderr)
+        return _INTERRUPTED
     except (SettingsError, UnknownEmbeddingError) as error:
         print(error, file=sys.stderr)
         return 2

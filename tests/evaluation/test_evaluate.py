@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from productsearch_engine import cli
-from productsearch_engine.evaluation import calibrate, labels
+from productsearch_engine.evaluation import calibrate, labels, measure
 from productsearch_engine.evaluation.dataset import DatasetError, read
 from productsearch_engine.evaluation.protocols import offered
 from tests.pictures import draw
@@ -211,7 +211,8 @@ def test_without_matplotlib_only_the_charts_are_left_out(
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--check-pins", "missing.json", "not a pins file"),
+        ("--check-pins", "missing.json", "missing.json: No such file"),
+        ("--check-pins", "file", "file: not a pins file"),
         ("--out", "file", "file: File exists"),
         ("--pin", "file/pins.json", "file: File exists"),
     ],
@@ -231,6 +232,22 @@ def test_what_must_fail_fails_before_the_first_image(
     told = capsys.readouterr()
     assert said in told.err
     assert "16 of 16 images" not in told.err
+
+
+def test_an_interrupt_is_one_line(
+    shop: Path,
+    evaluate: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Control-C ends a command with the status that shells give it, and without a traceback."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "embed_all", interrupted)
+    assert 130 == evaluate(shop)
+    assert capsys.readouterr().err.endswith("\nproductsearch-engine: interrupted\n")
 
 
 def test_a_calibration_of_too_few_is_refused_first(shop: Path) -> None:

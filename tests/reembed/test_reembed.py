@@ -86,6 +86,9 @@ def test_there_and_back(own_engine: Engine) -> None:
         signs = fill(caller, 6)
         said = own_engine.command("reembed", "there", "--embedding", TO)
         assert f"served with {TO}-1" in said
+        assert said.endswith(
+            f"-m productsearch_engine reembed there --embedding {FROM}-1 --data {own_engine.data}\n"
+        )
         late = fill(caller, 2, first=6)
         for seed, sign in enumerate([*signs, *late]):
             assert [sign] == signs_of(caller.call("search", image=jpeg(seed), rn="1"))
@@ -196,10 +199,12 @@ def test_pins_lost_by_the_switch_are_reported(own_engine: Engine, tmp_path: Path
         (tmp_path / "query.jpg").write_bytes(jpeg(1, 400, 400))
         digest = hashlib.sha256(jpeg(1)).hexdigest()
         pin = {"protocol": "any", "query": "query.jpg", "find": "1.jpg", "digest": digest}
+        absent = pin | {"digest": "00" * 32}
         file = tmp_path / "pins.json"
-        file.write_text(json.dumps({"pins": [pin | {"within": 1}]}))
+        file.write_text(json.dumps({"pins": [pin | {"within": 1}, absent]}))
         said = own_engine.command("reembed", "pinned", "--embedding", TO, "--pins", str(file))
         assert "1 hold, 0 get lost" in said
+        assert f"1 say nothing: {FROM}-1 does not find" in said
 
 
 def _webp(content: bytes) -> Image.Image:

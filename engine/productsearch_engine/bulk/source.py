@@ -80,5 +80,8 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("*.ndjson"))
     if not found:
-        raise LibraryError(f"{path} has no .ndjson file")
+        raise LibraryError(
+            f"{path} has no .ndjson file: images are loaded by a list of them, a line an image, as"
+            ' {"brief": "mug 1", "image": "1.jpg"}; `productsearch import` takes a folder of images'
+        )
     return found

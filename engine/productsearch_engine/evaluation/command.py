@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: Settings, options: argparse.Namespace) -> None:
     """Measure and report.
 
-    Raises DatasetError, UnknownEmbeddingError, LibraryError, EmbeddedError, psycopg.Error.
+    Raises DatasetError, UnknownEmbeddingError, LibraryError, EmbeddedError, OSError, psycopg.Error.
     """
     # Imported here: the other commands need none of it.
     from productsearch_engine.evaluation import charts, labels, measure, page, pins, table

@@ -89,8 +89,9 @@ def require_queries(path: Path, pins: Sequence[Pin]) -> None:
 
 
 def read(path: Path) -> list[Pin]:
-    """Read a pins file. Raises DatasetError."""
+    """Read a pins file. Raises DatasetError, OSError."""
+    text = path.read_bytes()
     try:
-        return [Pin(**pin) for pin in json.loads(path.read_text("utf-8"))["pins"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        return [Pin(**pin) for pin in json.loads(text)["pins"]]
+    except (ValueError, TypeError, KeyError):
         raise DatasetError(f"{path}: not a pins file, as --pin writes it") from None

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: Settings, options: argparse.Namespace) -> None:
     """Change a library's embedding, or drop the one that it does not use.
 
-    Raises LibraryError, DatasetError, UnknownEmbeddingError, EmbeddedError, psycopg.Error.
+    Raises LibraryError, DatasetError, UnknownEmbeddingError, EmbeddedError, OSError, psycopg.Error.
     """
     pins = _pins(options.pins) if options.pins else []
     with open_pool(chosen, 3) as pool:
@@ -87,7 +87,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _pins(file: Path) -> list[Pin]:
-    """Read pinned searches. Raises DatasetError, also if an image to search with is missing."""
+    """Read pinned searches. Raises OSError, DatasetError; also if an image of a query is missing."""
     from productsearch_engine.evaluation import pins
 
     found = pins.read(file)
