@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PHOTOS ?=
+PORT ?=
 
 venv := .venv
 bin := $(venv)/bin
@@ -19,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 
 # Flags of a nested or outer make, or of the user's shell, must not change what is installed.
-pip := PIP_DISABLE_PIP_VERSION_CHECK=1 $(bin)/python -m pip
+pip := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(bin)/python -m pip
 
 .PHONY: help
 help: ## list the targets
@@ -131,8 +132,8 @@ test-mesh: $(installed) ## two facades behind a real Envoy at full size; manifes
 	$(bin)/python -u -m tests.mesh.rolling
 
 .PHONY: run
-run: $(running) ## keep facade and engine up with the demo's products; prints how to call them
-	@$(bin)/python -m demo run
+run: $(running) ## keep facade and engine up with the demo's products; PORT=50100 for other ports
+	@$(bin)/python -m demo run $(if $(PORT),--port "$(PORT)")
 
 .PHONY: dist
 dist: $(running) ## build the wheels of client, service and engine into dist/
@@ -210,16 +211,17 @@ clean: ## remove everything that was built or installed here
 	rm -rf build dist .venv .venv-generate .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		clients/java/target clients/java/examples/quickstart/target tests/interop/node/node_modules
 
-# pip shows what it downloads.
 $(running): requirements-run.lock $(packages:%=%/pyproject.toml) engine/hatch_build.py \
 		$(wildcard engine/model_build/*.py)
-	$(PYTHON) -m venv $(venv)
-	$(pip) install --no-compile --require-hashes -r requirements-run.lock
-	$(pip) install --no-deps --no-build-isolation $(packages:%=-e %)
+	@echo "installing what runs into $(venv): 220 MB, about a minute"
+	@$(PYTHON) -m venv $(venv)
+	@$(pip) install --quiet --no-compile --require-hashes -r requirements-run.lock
+	@$(pip) install --quiet --no-deps --no-build-isolation $(packages:%=-e %)
 	@touch $@
 
 $(installed): $(running) requirements-dev.lock
-	$(pip) install --no-compile --require-hashes -r requirements-dev.lock
+	@echo "installing what tests and checks need into $(venv)"
+	@$(pip) install --quiet --no-compile --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(generator): protos/requirements.lock

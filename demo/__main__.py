@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from demo import contact_sheet, examples, products, session, stock
@@ -24,13 +25,9 @@ from productsearch import v1
 _LIBRARY = "default"
 _PERSON = "demo"
 _NOBODY_BALANCES = {"PRODUCTSEARCH_DRAIN_DELAY_S": "0"}
-_ENGINE, _FACADE = "127.0.0.1:8190", "127.0.0.1:50051"
-_USUAL_PORTS = {
-    "PRODUCTSEARCH_ADMIN_LISTEN": "127.0.0.1:50052",
-    "PRODUCTSEARCH_METRICS_LISTEN": "127.0.0.1:9464",
-}
-_ANOTHER = ".venv/bin/python -m demo run --free-ports"
-_FREE_PORTS = dict.fromkeys(_USUAL_PORTS, "127.0.0.1:0")
+_HOST = "127.0.0.1"
+_FIRST_PORT_MAX = 65532
+_ANOTHER = ".venv/bin/python -m demo run --port 0"
 _HOW_TO = """
 ProductSearch is up: facade {facade}, engine {engine}.
 {stored}
@@ -45,6 +42,23 @@ Paste into another terminal, in this folder:
 Health is at {admin} (gRPC), metrics are at http://{metrics}/metrics.
 Images and keys are kept in {data}. Stop with Ctrl-C.
 """
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where ``run`` listens; 0: a free port."""
+
+    facade: int = 50051
+    health: int = 50052
+    metrics: int = 9464
+    engine: int = 8190
+
+    @classmethod
+    def beginning_at(cls, first: int | None) -> Ports:
+        """Return the usual ports (None), free ones (0), or ``first`` and the three after it."""
+        if first is None:
+            return cls()
+        return cls(*([0] * 4 if first == 0 else range(first, first + 4)))
 
 
 def main() -> int:
@@ -66,17 +80,19 @@ def main() -> int:
         help="folder that keeps images, keys and settings for the next run; each run needs its own "
         "(default: %(default)s)",
     )
+    usual = Ports()
     run.add_argument(
-        "--free-ports",
-        action="store_true",
-        help=f"take free ports, not {_port(_ENGINE)} (engine), {_port(_FACADE)} (facade), "
-        + " and ".join(map(_port, _USUAL_PORTS.values())),
+        "--port",
+        type=_first_port,
+        metavar="PORT",
+        help="the facade's port, of which health, metrics and engine take the next three; 0: free "
+        f"ones (default: {usual.facade}, {usual.health}, {usual.metrics}, {usual.engine})",
     )
     commands.add_parser("session", help="record the sessions of the documents anew")
     arguments = parser.parse_args()
     try:
         if arguments.command == "run":
-            return _run(arguments.data, free_ports=arguments.free_ports)
+            return _run(arguments.data, Ports.beginning_at(arguments.port))
         if arguments.command == "session":
             return _sessions()
         return _tour(arguments.photos, arguments.out)
@@ -124,29 +140,32 @@ def _share(part: int, whole: int) -> str:
     return f"{part:4} of {whole} ({100 * part / whole:.1f} %)"
 
 
-def _run(data: Path, *, free_ports: bool) -> int:
+def _run(data: Path, ports: Ports) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with _owned(data):
-        if not free_ports:
-            _need_free_ports()
-        _keep_up(data, stop, free_ports=free_ports)
+        _need_free(ports)
+        _keep_up(data, stop, ports)
     return 0
 
 
-def _keep_up(data: Path, stop: threading.Event, *, free_ports: bool) -> None:
-    others = _FREE_PORTS if free_ports else _USUAL_PORTS
+def _keep_up(data: Path, stop: threading.Event, ports: Ports) -> None:
+    others = {
+        "PRODUCTSEARCH_ADMIN_LISTEN": f"{_HOST}:{ports.health}",
+        "PRODUCTSEARCH_METRICS_LISTEN": f"{_HOST}:{ports.metrics}",
+        "PRODUCTSEARCH_REFLECTION": "true",
+    }
     print("Starting the engine and the facade ...", flush=True)
-    with Engine(data / "engine", listen="127.0.0.1:0" if free_ports else _ENGINE) as engine:
+    with Engine(data / "engine", listen=f"{_HOST}:{ports.engine}") as engine:
         pair = _kept_pair(engine, data / "key-pair.json")
         name, password = _kept_sign_in(engine, data / "console-sign-in.json")
         with Facade(
             data / "service",
             engine.url,
             {_LIBRARY: pair},
-            listen="127.0.0.1:0" if free_ports else _FACADE,
-            environment=_NOBODY_BALANCES | others | {"PRODUCTSEARCH_REFLECTION": "true"},
+            listen=f"{_HOST}:{ports.facade}",
+            environment=_NOBODY_BALANCES | others,
         ) as facade:
             print("Adding the demo's products ...", flush=True)
             products_there = stock.written(data)
@@ -181,22 +200,26 @@ def _owned(data: Path) -> Iterator[None]:
         yield
 
 
-def _port(address: str) -> str:
-    return address.rpartition(":")[2]
+def _first_port(text: str) -> int:
+    """Return a port that leaves room for the three after it."""
+    port = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= port <= _FIRST_PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {_FIRST_PORT_MAX}")
+    return port
 
 
-def _need_free_ports() -> None:
+def _need_free(ports: Ports) -> None:
     """Raise ServerError, with what to do, if somebody listens at one of the ports."""
-    for address in (_ENGINE, _FACADE, *_USUAL_PORTS.values()):
-        host, _, port = address.rpartition(":")
+    for port in astuple(ports):
         with socket.socket() as own:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                own.bind((host, int(port)))
+                own.bind((_HOST, port))
             except OSError as error:
                 raise ServerError(
-                    f"port {port} of {host} is taken ({error.strerror}); end what listens there, "
-                    f"or take others: `{_ANOTHER}`"
+                    f"port {port} of {_HOST} is taken ({error.strerror}); end what listens there, "
+                    "or take others: `make run PORT=50100` takes that one and the next three, "
+                    "`make run PORT=0` free ones"
                 ) from None
 
 

@@ -55,7 +55,9 @@ def main() -> int:
     files = commands.add_parser("settings", help="ask a settings file").add_subparsers(
         dest="question", required=True
     )
-    checked = files.add_parser("check", help="exit 0 if the service can start with it, 2 if not")
+    checked = files.add_parser(
+        "check", help="exit 0 if the service can start with it, 1 with warnings, 2 if not"
+    )
     checked.add_argument("file", type=Path)
     audit = commands.add_parser("audit", help="ask an audit stream").add_subparsers(
         dest="question", required=True
@@ -230,10 +232,11 @@ def _settings_check(file: Path) -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CANNOT_START
-    for concern in concerns(settings):
+    warnings = [*concerns(settings)]
+    for concern in warnings:
         sys.stdout.write(f"warning: {concern}\n")
     sys.stdout.write(f"{file}: the service can start with it\n")
-    return 0
+    return 1 if warnings else 0
 
 
 def _policy_check(file: Path, identity: str, method: str, library: str) -> int:

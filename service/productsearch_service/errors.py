@@ -92,7 +92,8 @@ class ServiceError(Exception):
     """An error that a caller is told of.
 
     ``maybe_done``: an earlier attempt of the call, whose answer was lost, may have been carried
-    out. Internal: used by Library, never sent to the caller.
+    out. Internal: used by Library, never sent to the caller. ``cause`` is for the log alone: which
+    host, and what became of the connection.
     """
 
     reason: ClassVar[str]
@@ -104,6 +105,7 @@ class ServiceError(Exception):
     upstream: UpstreamWords | None = None
     cont_sign: str | None = None
     maybe_done: bool = False
+    cause: str = ""
 
     def __init_subclass__(cls) -> None:
         cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()

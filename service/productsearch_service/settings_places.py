@@ -27,15 +27,24 @@ class Places:
 
     def of(self, keys: Keys) -> str:
         """Return where a setting stands, or else what holds it; empty: nowhere."""
+        place, line = self._found(keys)
+        return f"{place}, line {line}" if line else place
+
+    def line_of(self, keys: Keys) -> int:
+        """Return the line of the file that ``of`` names; 0 if it names none."""
+        return self._found(keys)[1]
+
+    def _found(self, keys: Keys) -> tuple[str, int]:
+        """Return a variable and 0, or the file and a line of it or 0."""
         variables = {name.upper(): name for name in os.environ}
         for end in range(len(keys), 0, -1):
             variable = self._prefix + "__".join(keys[:end]).upper()
             if variable in variables:
-                return variables[variable]
+                return variables[variable], 0
             if keys[:end] in self._lines:
-                return f"{self.file}, line {self._lines[keys[:end]]}"
+                return self.file, self._lines[keys[:end]]
         first = self._prefix + "__".join((*keys, "")).upper()
-        return min((name for name in variables if name.startswith(first)), default=self.file)
+        return min((name for name in variables if name.startswith(first)), default=self.file), 0
 
     def below(self, table: str) -> list[str]:
         """Return the names of a table's tables in the file."""

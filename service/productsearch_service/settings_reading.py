@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,8 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
     try:
         settings = kind()  # type: ignore[call-arg] # from file and environment
     except ValidationError as error:
-        wrong += [_line(problem, places) for problem in error.errors(include_url=False)]
+        told = [_told(problem, places) for problem in error.errors(include_url=False)]
+        wrong += [text for _, text in sorted(told, key=itemgetter(0))]
     except ValueError as error:
         field = _FIELD.search(str(error))
         variable = f"{PREFIX}{field[1].upper()}" if field else "a variable"
@@ -106,8 +108,16 @@ def _variables() -> set[str]:
     return {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
 
 
-def _line(problem: Any, places: Places) -> str:
-    """Return a line for each thing that is wrong with a setting, with its name and place."""
+_LIBRARIES_EXAMPLE: Final = """
+  [libraries.default]
+  credentials_dir = "/run/secrets/productsearch/default"   # has the files api_key and secret_key"""
+
+
+def _told(problem: Any, places: Places) -> tuple[int, str]:
+    """Return the line of the file that a problem is in, 0 for none, and what is wrong.
+
+    The text has a line for each thing that is wrong with a setting, with its name and place.
+    """
     path = tuple(str(part) for part in problem["loc"] if part != "[key]")
     words = sentence_of(problem)
     tells_value = words.startswith(("must", "the port must")) and "which is" not in words
@@ -127,7 +137,10 @@ def _line(problem: Any, places: Places) -> str:
     name = ".".join(part for part in path if not part.isdigit()) or "settings"
     name += "".join(f", entry {int(part) + 1}" for part in path if part.isdigit())
     place = places.of(path)
-    return "\n".join(f"{name}: {line}" + (place and f" ({place})") for line in words.splitlines())
+    text = "\n".join(f"{name}: {line}" + (place and f" ({place})") for line in words.splitlines())
+    if path == ("libraries",) and problem["type"] == "missing" and places.file:
+        text += _LIBRARIES_EXAMPLE
+    return places.line_of(path), text
 
 
 def _hint(path: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -191,3 +192,45 @@ def test_a_source_may_be_named_as_import_has_it(cli: Cli, target: str, photo: Ph
     cli("import", folder)
     assert cli("export", "--source", folder).out == cli("export", folder).out
     assert 1 == cli("status", folder, "--json").rows[0]["done"]
+
+
+def test_status_asks_the_upstream_where_it_is_told_to(
+    cli: Cli, target: str, server: ServerFactory, upstream: FakeUpstream
+) -> None:
+    """A service that answers by itself can have an upstream that does not; only --deep knows."""
+    good = cli("status", "--deep", "--json")
+    assert (0, True) == (good.code, good.rows[0]["upstream_answers"])
+    upstream.always("search", error(2))
+    broken = f"127.0.0.1:{server({'attempts_max': 1}).port}"
+    assert 0 == cli("status", "-t", broken).code
+    deep = cli("status", "--deep", "-t", broken)
+    assert "answers\tyes\n" in deep.out
+    assert "upstream_answers\tno\n" in deep.out
+    assert (6, True) == (deep.code, "a search: UPSTREAM_UNAVAILABLE" in deep.err)
+    upstream.always("search", error(216201))
+    assert 0 == cli("status", "--deep", "-t", f"127.0.0.1:{server().port}").code
+
+
+def test_waiting_is_told(
+    cli: Cli, server: ServerFactory, upstream: FakeUpstream, photo: Photo
+) -> None:
+    """On stderr, with the time; so is in how many seconds it is worth to begin again."""
+    upstream.always("search", error(2))
+    target = f"127.0.0.1:{server({'attempts_max': 1, 'breaker_failures': 1}).port}"
+    failed = cli("search", photo(1), "-t", target, "--timeout", "3")
+    assert 6 == failed.code
+    lines = failed.err.splitlines()
+    assert re.search(r": upstream unavailable, trying again in \d+ s \(Ctrl-C ends\)$", lines[0])
+    assert re.fullmatch(r"  next: run it again in [\d.]+ s", lines[-1])
+
+
+def test_deletes_are_told_in_the_order_given(cli: Cli, target: str, photo: Photo) -> None:
+    """Signatures and images may be mixed; what is neither is called so."""
+    sign = cli("add", photo(1), "--json").rows[0]["cont_sign"]
+    names = ["abc", sign, str(photo(2)), "5,5", "6,6", "nothing.jpg"]
+    mixed = cli("delete", *names, "--json")
+    assert names == [row["reference"] for row in mixed.rows]
+    assert [False, True, False, False, False, False] == [row["deleted"] for row in mixed.rows]
+    assert "abc: no signature, and no such file" == mixed.rows[0]["error"]
+    assert "give a signature" in mixed.rows[0]["next"]
+    assert "No such file" in cli("search", "abc").err

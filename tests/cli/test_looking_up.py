@@ -43,7 +43,8 @@ def test_ids_paths_and_signatures_find_each_other(
         assert (sign, "a/sku-1.jpg") == (row["cont_sign"], row["key"])
     assert sign in cli("find", "--cont-sign", sign).out
     assert 3 == cli("find", "sku-1", "sku-9").code
-    assert (5, True) == ((none := cli("find", "sku-9")).code, "not in" in none.err)
+    assert (3, True) == ((none := cli("find", "sku-9")).code, "not in" in none.err)
+    assert "\n  next: check the name" in none.err
     assert ExitCode.USAGE == cli("find").code
 
 

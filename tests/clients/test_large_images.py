@@ -63,6 +63,7 @@ def test_the_largest_image_is_sent() -> None:
     largest = v1.image_from_bytes(bytes(_MAX), fit=True)
     assert refusal_of(v1.SearchImagesRequest(image=largest)) is None
     assert refusal_of(v1.SearchImagesRequest(image=v1.image_from_url("https://a.example"))) is None
+    assert refusal_of(b"serialised by the caller") is None
     one_more = v1.image_from_bytes(bytes(_MAX + 1), fit=True)
     assert refusal_of(v1.SearchImagesRequest(image=one_more)) is not None
 

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from demo.__main__ import Ports
 from productsearch.v1 import (
     DeleteImageRequest,
     ImageRef,
@@ -44,7 +46,7 @@ class Run:
     def start(self) -> str:
         """Start it and return all that it prints until it has nothing more to say."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "demo", "run", "--free-ports", "--data", str(self.data)],
+            [sys.executable, "-m", "demo", "run", "--port", "0", "--data", str(self.data)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -158,11 +160,11 @@ def test_the_printed_sign_in_opens_the_console(run: Run) -> None:
 def test_a_second_run_over_the_same_folder_is_refused(run: Run) -> None:
     """It would write over the settings of the first; it says how to start one beside it."""
     settings = (run.data / "service/settings.toml").read_bytes()
-    command = [sys.executable, "-m", "demo", "run", "--free-ports", "--data", str(run.data)]
+    command = [sys.executable, "-m", "demo", "run", "--port", "0", "--data", str(run.data)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (1, "") == (done.returncode, done.stdout)
     assert f"another run is up over {run.data}" in done.stderr
-    assert f"`.venv/bin/python -m demo run --free-ports --data {run.data}/second`" in done.stderr
+    assert f"`.venv/bin/python -m demo run --port 0 --data {run.data}/second`" in done.stderr
     assert settings == (run.data / "service/settings.toml").read_bytes()
 
 
@@ -181,7 +183,34 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         )
     assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
     assert re.search(r"port \d+ of 127.0.0.1 is taken", done.stderr), done.stderr
-    assert done.stderr.endswith("`.venv/bin/python -m demo run --free-ports`\n"), done.stderr
+    for command in ("make run PORT=50100", "make run PORT=0"):
+        assert f"`{command}`" in done.stderr
+        given = subprocess.run(
+            ["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True
+        )
+        assert f'demo run --port "{command.partition("=")[2]}"' in given.stdout
+
+
+def test_ports_can_be_chosen() -> None:
+    """One number is the facade's port and names the other three; 0 takes free ones."""
+    assert Ports() == Ports.beginning_at(None)
+    assert (50100, 50101, 50102, 50103) == astuple(Ports.beginning_at(50100))
+    assert (0, 0, 0, 0) == astuple(Ports.beginning_at(0))
+    for wrong in ("65533", "-1", "x"):
+        command = [sys.executable, "-m", "demo", "run", "--port", wrong]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert (2, True) == (done.returncode, "no port from 0 to 65532" in done.stderr)
+
+
+def test_what_is_installed_is_told_in_a_line() -> None:
+    """pip is quiet but for errors, and one line says how long it takes."""
+    again = ["make", "-n", "-W", "requirements-run.lock", "demo"]
+    recipe = subprocess.run(again, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert recipe[0].startswith('echo "installing ')
+    assert "about a minute" in recipe[0]
+    installs = [line for line in recipe if " pip install " in line]
+    assert 2 == len(installs)
+    assert all(" --quiet " in line for line in installs)
 
 
 def test_the_products_are_added_once(run: Run) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from productsearch_service import limits
+from productsearch_service.images.fit import fit
 from productsearch_service.images.inspect import (
     Header,
     SizeInvalid,
@@ -55,6 +56,47 @@ def test_other_formats_are_unreadable(kind: str) -> None:
     """A format that the upstream does not take is refused by its header."""
     with pytest.raises(Unreadable):
         inspect(encode(draw(1), kind))
+
+
+_JPEG, _PNG = _FILES["JPEG"], _FILES["PNG"]
+_BROKEN = {
+    "JPEG that was cut": _JPEG[:30],
+    "JPEG with EXIF that was cut": _FILES["JPEG with EXIF"][:30],
+    "JPEG with a wrong length": _JPEG[:4] + b"\0\x05" + _JPEG[6:],
+    "PNG that was cut": _PNG[:30],
+    "PNG that was cut in its signature": _PNG[:10],
+    "PNG with other sides than its checksum": _PNG[:16] + bytes(8) + _PNG[24:],
+}
+
+
+@pytest.mark.parametrize("kind", _BROKEN)
+def test_a_header_that_is_cut_or_damaged_is_called_so(kind: str) -> None:
+    """Also by ``fit``, whose formats are more: the file is no other format."""
+    told = f"the {kind.split()[0]} is damaged or cut short; send the whole file"
+    with pytest.raises(Unreadable) as raised:
+        inspect(_BROKEN[kind])
+    assert told == str(raised.value)
+    if "length" not in kind:  # Pillow finds the next marker, so fit reads it
+        with pytest.raises(Unreadable) as raised:
+            fit(_BROKEN[kind], limits.FIT_MEMORY_BYTES)
+        assert told == str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"BMW of 1990", b"\xff\xd8 of text", b""])
+def test_what_is_no_image_is_not_called_damaged(content: bytes) -> None:
+    """The formats that are taken are listed."""
+    with pytest.raises(Unreadable, match="no readable image; send a JPEG, PNG or BMP file"):
+        inspect(content)
+
+
+def test_a_jpeg_of_another_depth_is_not_called_damaged() -> None:
+    """It is whole, and of a kind that is not read here."""
+    deep = _FILES["JPEG"]
+    at = deep.index(b"\xff\xc0") + 4
+    deep = deep[:at] + b"\x0c" + deep[at + 1 :]
+    for read in (inspect, lambda content: fit(content, limits.FIT_MEMORY_BYTES)):
+        with pytest.raises(Unreadable, match="no readable image"):
+            read(deep)
 
 
 @settings(max_examples=1000)

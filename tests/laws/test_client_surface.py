@@ -7,6 +7,8 @@ import json
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from productsearch import v1
 from productsearch.v1 import aio, product_search_pb2
 
@@ -49,3 +51,35 @@ def test_the_service_config_names_real_methods() -> None:
             if "retryPolicy" in entry:
                 retried.add(name["method"])
     assert {"SearchImages", "UpdateImage", "DeleteImage"} == retried
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "definition", "row"),
+    [
+        ("python", "productsearch/v1/errors.py", "def is_retryable(", "| `is_retryable(error)`"),
+        ("go", "productsearch/errors.go", "func IsRetryable(", "| `IsRetryable(err)`"),
+        (
+            "java",
+            "src/main/java/com/productsearch/client/ProductSearchException.java",
+            "public boolean isRetryable()",
+            "| `isRetryable()`",
+        ),
+    ],
+)
+def test_each_client_says_what_to_repeat(
+    language: str, source: str, definition: str, row: str
+) -> None:
+    """One function in each, in the table of its README and in errors.md, over one truth table."""
+    client = ROOT / "clients" / language
+    assert definition in (client / source).read_text("utf-8")
+    assert row in (client / "README.md").read_text("utf-8")
+    assert row.strip("| `").partition("(")[0] in (ROOT / "docs/errors.md").read_text("utf-8")
+    tests = ROOT / "tests/clients" if language == "python" else client
+    suffix = {"python": ".py", "go": ".go", "java": ".java"}[language]
+    readers = [
+        file
+        for file in tests.rglob(f"*etryable*{suffix}")
+        if "interop/retryable.json" in file.read_text("utf-8")
+    ]
+    assert readers, "no test reads tests/interop/retryable.json"
+    assert "waiting does not help" not in (client / "README.md").read_text("utf-8")

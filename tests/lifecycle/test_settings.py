@@ -284,10 +284,14 @@ def test_wrong_variables(name: str, value: str, says: str, monkeypatch: pytest.M
 def test_a_settings_file_is_checked_without_a_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`settings check` exits 0 or 2 with what is wrong; `--version` prints one line."""
+    """`settings check` exits 0, 1 or 2 with what is wrong; `--version` prints one line."""
     file = tmp_path / "settings.toml"
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", "")
-    for content, code in ((f"[libraries.default]\n{LIBRARY}", 0), ("replicas = 0\n", 2)):
+    for content, code in (
+        (f"[libraries.default]\n{LIBRARY}", 0),
+        (f'[libraries.default]\ncredentials_dir = "{tmp_path}"\n', 1),
+        ("replicas = 0\n", 2),
+    ):
         file.write_text(content)
         monkeypatch.setattr("sys.argv", ["productsearch-service", "settings", "check", str(file)])
         assert code == cli.main()
@@ -295,6 +299,32 @@ def test_a_settings_file_is_checked_without_a_start(
     monkeypatch.setattr("sys.argv", ["productsearch-service", "--version"])
     assert 0 == cli.main()
     assert capsys.readouterr().out.startswith("productsearch-service ")
+
+
+def test_lines_stand_in_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a variable has wrong comes first; a missing table is shown."""
+    file = tmp_path / "settings.toml"
+    monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))
+    monkeypatch.setenv("PRODUCTSEARCH_TLS_POLL_S", "never")
+    file.write_text(
+        f"drain_grace_s = -1\nlisen = 1\nreplicas = 0\nlisten = 5\n[libraries.default]\n{LIBRARY}"
+        "quota_qps = -1\nconnect_timeout_s = 0\n"
+    )
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    told = [line.rpartition(" (")[2].rpartition(" ")[2] for line in str(wrong.value).splitlines()]
+    assert ["PRODUCTSEARCH_TLS_POLL_S)", "1)", "2)", "3)", "4)", "9)", "10)"] == told
+    monkeypatch.delenv("PRODUCTSEARCH_TLS_POLL_S")
+    file.write_text("replicas = 1\n")
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    first, *table = str(wrong.value).splitlines()
+    assert f"libraries: is missing; set it ({file})" == first
+    (tmp_path / "productsearch" / "default").mkdir(parents=True)
+    file.write_text("\n".join(table).replace("/run/secrets", str(tmp_path)))
+    assert {"default"} == {*read_settings().libraries}
 
 
 def _pydantics_words(content: Any) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from productsearch_service.call_context import Deadline
 from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
 from productsearch_service.upstream.auth.credentials import (
     FileCredentials,
@@ -14,8 +19,10 @@ from productsearch_service.upstream.auth.credentials import (
     KeyPair,
 )
 from productsearch_service.upstream.auth.issuer import TokenIssuer
-from productsearch_service.upstream.auth.token import Issued
+from productsearch_service.upstream.auth.token import Issued, TokenSource
 from tests.fakes.upstream import FakeUpstream, Fault
+from tests.interop.certificates import Certificates
+from tests.ports import free_port
 
 PAIR = KeyPair("the-api-key", "the-secret-key")
 GOOD = {"access_token": "24.good", "expires_in": 2592000}
@@ -129,3 +136,57 @@ def test_missing_or_empty_files_are_a_clear_error(name: str, tmp_path: Path) -> 
     (tmp_path / name).write_text(" \n")
     with pytest.raises(UpstreamCredentialsRejected, match="missing, empty or unreadable"):
         FileCredentials(tmp_path).read()
+
+
+_TLS_WORDS = "it does not speak TLS as it is spoken here"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("scheme", "host", "cause"),
+    [
+        ("http", "127.0.0.1:{free}", "127.0.0.1:{free}: connection refused"),
+        ("http", "localhost:{free}", "localhost:{free}: connection refused"),
+        ("https", "no-such-host.invalid", "no-such-host.invalid:443: this name is not known"),
+        ("https", "127.0.0.1:{plain}", f"127.0.0.1:{{plain}}: {_TLS_WORDS}"),
+        ("https", "localhost:{tls}", "localhost:{tls}: its certificate is refused: "),
+    ],
+)
+async def test_the_log_says_why_there_is_no_connection(
+    scheme: str,
+    host: str,
+    cause: str,
+    upstream: FakeUpstream,
+    tls_port: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Host and cause stand in the line of the log; the caller's message has neither."""
+    ports = {"free": free_port(), "plain": upstream.url.rpartition(":")[2], "tls": tls_port}
+    base_url = f"{scheme}://{host.format(**ports)}"
+    issuer = TokenIssuer(base_url, None, FixedCredentials(PAIR))
+    source = TokenSource(issuer, where="shoes")
+    with pytest.raises(UpstreamUnavailable) as raised:
+        await source.get(Deadline.after(10))
+    issuer.close()
+    (line,) = [record.message for record in caplog.records if "no new token" in record.message]
+    assert line.startswith("shoes: no new token: the token endpoint ")
+    assert f"({cause.format(**ports)}" in line
+    assert "the-secret-key" not in caplog.text
+    assert raised.value.message in line
+    assert host.partition(":")[0] not in raised.value.message
+    assert "refused" not in raised.value.message
+
+
+@pytest.fixture
+def tls_port(tmp_path: Path) -> Iterator[int]:
+    """Return the port of a server whose certificate nobody here trusts."""
+    files = Certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.server_certificate, files.server_key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()

@@ -87,7 +87,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _pins(file: Path) -> list[Pin]:
-    """Read pinned searches. Raises OSError, DatasetError; also if an image of a query is missing."""
+    """Read pinned searches. Raises OSError, DatasetError; also if a query's image is missing."""
     from productsearch_engine.evaluation import pins
 
     found = pins.read(file)

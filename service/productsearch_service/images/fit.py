@@ -115,7 +115,18 @@ def _open(content: bytes) -> Image.Image:
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - Pillow's header parsers raise many kinds on bad bytes
-        raise Unreadable(_WANTED) from None
+        raise _unreadable(content) from None
+
+
+def _unreadable(content: bytes) -> Unreadable:
+    """Return the error of an image whose header Pillow cannot read."""
+    try:
+        inspect.inspect(content)
+    except inspect.Damaged as damaged:
+        return damaged
+    except Unreadable:
+        pass
+    return Unreadable(_WANTED)
 
 
 def _is_heif(content: bytes) -> bool:

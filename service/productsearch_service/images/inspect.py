@@ -10,13 +10,17 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _WANTED: Final = "no readable image; send a JPEG, PNG or BMP file"
 
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_START: Final = _PNG_SIGNATURE + b"\x00\x00\x00\x0dIHDR"
 _PNG_CHUNKS_MAX: Final = 1024
 """Before the image: texts, colour profile and the like are a few dozen at most."""
 
@@ -43,6 +47,10 @@ class Unreadable(ValueError):
     """The bytes are no image of a format that is read here."""
 
 
+class Damaged(Unreadable):
+    """The bytes begin as a JPEG or PNG does and have no whole header."""
+
+
 class TooManyParts(Unreadable):
     """The image comes behind more chunks or segments than anybody should read through."""
 
@@ -62,24 +70,37 @@ class Header:
 
 def inspect(content: bytes) -> Header:
     """Return the header of a JPEG, PNG or BMP; raise Unreadable for anything else."""
-    try:
-        if content.startswith(_PNG_START):
-            return _png_header(content)
-        if content.startswith(_JPEG_START):
-            return _jpeg_header(content)
-        if content.startswith(_BMP_START):
+    if content.startswith(_PNG_SIGNATURE):
+        return _undamaged("PNG", _png_header, content)
+    if content.startswith(_JPEG_START):
+        return _undamaged("JPEG", _jpeg_header, content)
+    if content.startswith(_BMP_START):
+        try:
             return _bmp_header(content)
-    except struct.error:  # the file ends within its header
-        pass
+        except struct.error:  # two letters do not make it a BMP
+            pass
     raise Unreadable(_WANTED)
 
 
-def _png_header(content: bytes) -> Header:
-    """Return the header of a PNG from its first chunk, whose checksum must be right."""
+def _undamaged(name: str, read: Callable[[bytes], Header | None], content: bytes) -> Header:
+    """Return the header that ``read`` finds; raise Damaged if there is none, or not all of it."""
+    try:
+        header = read(content)
+    except struct.error:  # the file ends within its header
+        header = None
+    if header is None:
+        raise Damaged(f"the {name} is damaged or cut short; send the whole file")
+    return header
+
+
+def _png_header(content: bytes) -> Header | None:
+    """Return the header of a PNG from its first chunk; None if its checksum is wrong."""
+    if not content.startswith(_PNG_START):
+        return None
     width, height = struct.unpack_from(">II", content, 16)
     (checksum,) = struct.unpack_from(">I", content, 29)
     if zlib.crc32(content[12:29]) != checksum:
-        raise Unreadable(_WANTED)
+        return None
     at = 33
     for _ in range(_PNG_CHUNKS_MAX):
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -89,17 +110,15 @@ def _png_header(content: bytes) -> Header:
     raise TooManyParts(f"more than {_PNG_CHUNKS_MAX} chunks before the image; save it anew")
 
 
-def _jpeg_header(content: bytes) -> Header:
-    """Return the header of a JPEG from the segments before its first scan."""
+def _jpeg_header(content: bytes) -> Header | None:
+    """Return the header of a JPEG from the segments before its first scan; None without one."""
     header = None
     at = 2
     for _ in range(_JPEG_SEGMENTS_MAX):
         marker = content[at : at + 2]
         if not marker.startswith(b"\xff"):
-            break
+            return None
         if marker == _JPEG_SCAN:
-            if header is None:
-                break
             return header
         if marker in _JPEG_FILL:
             at += _JPEG_FILL[marker]
@@ -108,11 +127,7 @@ def _jpeg_header(content: bytes) -> Header:
             header = _jpeg_frame(content, at)
         (length,) = struct.unpack_from(">H", content, at + 2)
         at += 2 + length
-    else:
-        raise TooManyParts(
-            f"more than {_JPEG_SEGMENTS_MAX} segments before the image; save it anew"
-        )
-    raise Unreadable(_WANTED)
+    raise TooManyParts(f"more than {_JPEG_SEGMENTS_MAX} segments before the image; save it anew")
 
 
 def _jpeg_frame(content: bytes, at: int) -> Header:

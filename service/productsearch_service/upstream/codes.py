@@ -80,7 +80,9 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         # The service: the image.
         216200: Meaning(errors.ImageUnreadable, "the image is empty", field="image"),
         216201: Meaning(
-            errors.ImageUnreadable, "the image is no readable JPEG, PNG or BMP", field="image"
+            errors.ImageUnreadable,
+            "the upstream cannot decode the image: damaged, cut short, or no JPEG, PNG or BMP",
+            field="image",
         ),
         216202: Meaning(
             errors.ImageSizeInvalid, "the upstream does not take this size", field="image"

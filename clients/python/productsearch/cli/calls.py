@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from productsearch.cli.image_steps import step_for
-from productsearch.cli.rpc_failures import failure_of
+from productsearch.cli.output import note
+from productsearch.cli.rpc_failures import failure_of, reason_name
+from productsearch.cli.waiting import in_words
 from productsearch.v1 import retry_delay_of
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from productsearch.cli.failures import Failure
 
 _WAIT_MIN_S = 0.05
+_WAIT_TOLD_S = 1.0
+"""A wait as long as this is told: else the command seems to hang."""
 
 
 def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing: str) -> Any:
@@ -37,6 +41,9 @@ def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing:
             delay_s = retry_delay_of(error)
             if delay_s is None or time.monotonic() + delay_s >= end_s:
                 raise _failure(error, request, doing) from None
+            if delay_s >= _WAIT_TOLD_S:
+                why = reason_name(error).lower().replace("_", " ")
+                note(f"{doing}: {why}, trying again {in_words(delay_s)} (Ctrl-C ends)")
             time.sleep(max(delay_s, _WAIT_MIN_S))
 
 

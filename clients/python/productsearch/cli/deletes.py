@@ -44,20 +44,31 @@ def delete_all(
     fit: bool,
     timeout_s: float,
 ) -> Iterator[tuple[str, Failure | None]]:
-    """Yield each name with what it failed with; None: deleted. Raises Failure."""
-    signs = [name for name in names if is_sign(name)]
-    yield from delete_signs(stub, library, signs, allow_missing=allow_missing)
-    for name in names:
-        if is_sign(name):
-            continue
-        try:
-            request = DeleteImageRequest(
-                library=library,
-                image_ref=reference_given(name, fit=fit),
-                allow_missing=allow_missing,
-            )
-            patiently(stub.DeleteImage, request, timeout_s, name)
-        except Failure as failure:
-            yield name, failure
+    """Yield each name, in their order, with what it failed with; None: deleted. Raises Failure."""
+    for signs, run in itertools.groupby(names, is_sign):
+        if signs:
+            yield from delete_signs(stub, library, run, allow_missing=allow_missing)
         else:
-            yield name, None
+            for name in run:
+                yield name, _failure(stub, library, name, allow_missing, fit, timeout_s)
+
+
+def _failure(
+    stub: ProductSearchStub,
+    library: str,
+    name: str,
+    allow_missing: bool,
+    fit: bool,
+    timeout_s: float,
+) -> Failure | None:
+    """Return what deleting one image fails with; None: deleted."""
+    try:
+        request = DeleteImageRequest(
+            library=library,
+            image_ref=reference_given(name, fit=fit),
+            allow_missing=allow_missing,
+        )
+        patiently(stub.DeleteImage, request, timeout_s, name)
+    except Failure as failure:
+        return failure
+    return None

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     DONE = 0, "all done"
     FAULT = 1, "a fault of this program; please report it with the text"
     USAGE = 2, "the command was used wrongly; nothing was begun"
-    SOME_REJECTED = 3, "done, but some images were rejected"
+    SOME_REJECTED = 3, "done, but some images were rejected, or names not found"
     GO_ON_LATER = (
         4,
         "not finished: quota, time, a list or the disk; run the same command later and it goes on",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 IMAGE_BYTES_MAX: Final = 20 * 1024 * 1024
 """The most that the service takes, with ``fit``."""
+_GIVE: Final = "give an image file, an address, or -"
 _SIGN: Final = re.compile(r"\s*[0-9]{1,10},[0-9]{1,10}\s*", re.ASCII)
 
 
@@ -24,7 +25,10 @@ def is_url(text: str) -> bool:
 
 
 def content_of(name: str, instead: str = "") -> bytes:
-    """Return the bytes of a file, or of stdin for ``-``. Raises Failure."""
+    """Return the bytes of a file, or of stdin for ``-``. Raises Failure.
+
+    ``instead`` is the next step where a signature could stand as well.
+    """
     try:
         if name == "-":
             content = sys.stdin.buffer.read(IMAGE_BYTES_MAX + 1)
@@ -34,9 +38,12 @@ def content_of(name: str, instead: str = "") -> bytes:
     except IsADirectoryError:
         step = f"give an image file; `productsearch import {name}` stores what is in the folder"
         raise usage(f"{name}: a folder", step) from None
+    except FileNotFoundError as wrong:
+        what = "no signature, and no such file" if instead else wrong.strerror
+        raise usage(f"{name}: {what}", instead or _GIVE) from None
     except (OSError, ValueError) as wrong:
         why = getattr(wrong, "strerror", None) or str(wrong)
-        raise usage(f"{name}: {why}", instead or "give an image file, an address, or -") from None
+        raise usage(f"{name}: {why}", instead or _GIVE) from None
     if not content:
         raise usage(f"{name}: empty", "give an image")
     if len(content) > IMAGE_BYTES_MAX:

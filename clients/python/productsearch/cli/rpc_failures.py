@@ -12,6 +12,7 @@ import grpc
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
 from productsearch.cli.targets import unreached
+from productsearch.cli.waiting import in_words
 from productsearch.v1 import reason_of, retry_delay_of, text_of
 
 REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
@@ -52,7 +53,7 @@ CODES: Final[dict[grpc.StatusCode, tuple[ExitCode, str]]] = {
     grpc.StatusCode.CANCELLED: (ExitCode.UNREACHABLE, "run it again"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ExitCode.REFUSED,
-        "the image is larger than one message may be (21 MiB): make it smaller",
+        "the request is larger than one message may be (21 MiB)",
     ),
 }
 """For errors without a reason: those of gRPC itself."""
@@ -80,8 +81,8 @@ def failure_of(error: Any, doing: str = "") -> Failure:
         what, next_step = unreached(target, error.details() or "no details")
         return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
     delay_s = retry_delay_of(error)
-    if delay_s is not None and code is ExitCode.GO_ON_LATER:
-        next_step = f"run it again after {delay_s:g} s"
+    if delay_s is not None:
+        next_step = f"run it again {in_words(delay_s)}"
     told_text = text_of(error) if not isinstance(error, grpc.RpcError) else _text(error)
     what = f"{doing}: {told_text}" if doing else told_text
     return Failure(what, code=code, next_step=next_step, reason=reason_name(error))

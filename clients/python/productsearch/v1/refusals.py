@@ -22,9 +22,12 @@ IMAGE_BYTES_MAX: Final = 20 * 1024 * 1024
 """The largest image that the service takes, with ``fit``."""
 
 
-def refusal_of(message: Message) -> status_pb2.Status | None:
-    """Return the status with which the service would refuse an image of ``message``, or None."""
-    for path, image in _images(message):
+def refusal_of(request: object) -> status_pb2.Status | None:
+    """Return the status with which the service would refuse an image of ``request``, or None.
+
+    What is no message, such as bytes that the caller has serialised, has no images here.
+    """
+    for path, image in _images(request) if isinstance(request, Message) else ():
         size = len(image.content)
         if size > IMAGE_BYTES_MAX:
             return _too_large(f"{path}.content", size)

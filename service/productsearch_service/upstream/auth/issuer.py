@@ -136,7 +136,7 @@ class TokenIssuer:
         try:
             status, body, _ = await transport.post(_PATH, MaskedText(), (_form(pair),), end)
         except TransportFailure as failure:
-            return token_answer.no_token(failure.what)
+            return token_answer.no_token(failure.what, failure.cause)
         finally:
             await transport.close()
         return token_answer.read(status, body)

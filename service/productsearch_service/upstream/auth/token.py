@@ -320,9 +320,8 @@ class TokenSource:
         self._failures += 1
         self._gate_until_s = self._clock() + wait_s
         self._last_error = error
-        _log.warning(
-            "%s: no new token: %s; asking again in %.0f s", self._where, error.message, wait_s
-        )
+        why = f"{error.message} ({error.cause})" if error.cause else error.message
+        _log.warning("%s: no new token: %s; asking again in %.0f s", self._where, why, wait_s)
 
     def _gate_s(self, spread: float) -> float:
         doubled_s: float = limits.TOKEN_GATE_FIRST_S * 2 ** min(self._failures, 10)

@@ -25,9 +25,14 @@ _HOPELESS: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_
 _TOKEN_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~+/=")
 
 
-def no_token(what: str) -> UpstreamUnavailable:
-    """Return the error of a token endpoint that did ``what`` instead of issuing a token."""
-    return UpstreamUnavailable(f"the token endpoint {what}", retry_after_s=limits.UPSTREAM_RETRY_S)
+def no_token(what: str, cause: str = "") -> UpstreamUnavailable:
+    """Return the error of a token endpoint that did ``what`` instead of issuing a token.
+
+    ``cause`` says more, for the log.
+    """
+    return UpstreamUnavailable(
+        f"the token endpoint {what}", retry_after_s=limits.UPSTREAM_RETRY_S, cause=cause
+    )
 
 
 def read(status: int, body: MaskedBytes) -> Issued | ServiceError:

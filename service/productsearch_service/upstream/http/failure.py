@@ -17,6 +17,7 @@ class TransportFailure(Exception):
     ``stale``: it was sent on a connection from an earlier call, which ended without an answer; that
     says nothing of the upstream, and the next attempt gets a new connection.
     ``timed_out``: time ran out; the caller of ``post`` knows whose time it was.
+    ``cause``: host and why, in fixed words, of one that could not be connected to; for the log.
     ``is_ours``: this replica is the reason. ``retry_after_s``: how long the upstream wants to be
     left alone.
     """
@@ -30,9 +31,11 @@ class TransportFailure(Exception):
         timed_out: bool = False,
         is_ours: bool = False,
         retry_after_s: float = 0.0,
+        cause: str = "",
     ) -> None:
         super().__init__(what)
         self.what = what
+        self.cause = cause
         self.maybe_done = maybe_done
         self.stale = stale
         self.timed_out = timed_out

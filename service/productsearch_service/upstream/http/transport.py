@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections import Counter
@@ -91,6 +92,11 @@ class Transport:
 
     def __repr__(self) -> str:
         return f"Transport({self._base_url!r})"
+
+    def cause(self, words: str) -> str:
+        """Return the upstream's host and port with what became of a connection."""
+        url = URL(self._base_url)
+        return f"{url.host}:{url.port}: {words}"
 
     async def post(
         self,
@@ -257,13 +263,15 @@ class _Progress:
     def timed_out(self) -> TransportFailure:
         """Return the failure of a request whose time is up."""
         if not self.connected:
-            return TransportFailure(UNCONNECTED, maybe_done=False, timed_out=True)
+            cause = self._transport.cause("timed out")
+            return TransportFailure(UNCONNECTED, maybe_done=False, timed_out=True, cause=cause)
         return TransportFailure("was too slow", maybe_done=self.sent, timed_out=True)
 
     def broken(self, error: aiohttp.ClientError) -> TransportFailure:
         """Return the failure of a request whose connection was refused, ended or cannot be read."""
         if isinstance(error, aiohttp.ClientSSLError):
-            return TransportFailure("failed TLS verification", maybe_done=False)
+            cause = self._transport.cause(_tls_words(error))
+            return TransportFailure("failed TLS verification", maybe_done=False, cause=cause)
         if isinstance(error, aiohttp.ClientConnectorError) and error.errno in _OURS:
             return TransportFailure("can open no connection", maybe_done=False, is_ours=True)
         if self.incoming is not None and self.incoming.is_excessive:
@@ -276,7 +284,25 @@ class _Progress:
             return TransportFailure("broke off", maybe_done=self.sent, stale=self.kept and ended)
         # A kept connection can end before the first byte is written to it.
         stale = ended and not isinstance(error, aiohttp.ClientConnectorError)
-        return TransportFailure(UNCONNECTED, maybe_done=False, stale=stale)
+        cause = self._transport.cause(_words(error))
+        return TransportFailure(UNCONNECTED, maybe_done=False, stale=stale, cause=cause)
+
+
+def _words(error: aiohttp.ClientError) -> str:
+    """Return why there is no connection, without the error's own text: it can hold the URL."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "this name is not known"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return "the connection ended"
+
+
+def _tls_words(error: aiohttp.ClientError) -> str:
+    """Return what is wrong with TLS, in OpenSSL's words for a certificate."""
+    cause = getattr(error, "certificate_error", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {cause.verify_message}"
+    return "it does not speak TLS as it is spoken here"
 
 
 class _Form(aiohttp.Payload):

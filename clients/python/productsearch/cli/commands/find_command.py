@@ -11,6 +11,7 @@ from productsearch.cli import looking_up, options
 if TYPE_CHECKING:
     from productsearch.cli.profile import Profile
 
+_HELPS = "check the name, --library and --source; `productsearch export` lists what was imported"
 COLUMNS = ("sku", "key", "cont_sign", "brief")
 
 
@@ -39,20 +40,20 @@ def command(
     wanted = (*names, *cont_sign)
     if not wanted:
         raise usage("nothing to look up", "give an own id, a path or a signature")
-    missing = 0
+    missing = False
     rows = []
     with looking_up.opened(source, journal, profile.library) as found:
         for name in wanted:
             known = found.found(name)
-            missing += not known
+            missing = missing or not known
             rows += [(row.sku, row.key, row.cont_sign, row.stored_brief) for row in known]
             if not known:
                 output.note(f"{name}: not in {found.file}")
+        if missing:
+            output.note(f"  next: {_HELPS}")
     if as_json:
         for row in rows:
             output.print_json(dict(zip(COLUMNS, row, strict=True)))
     elif rows:
         output.print_rows(COLUMNS, rows)
-    if not missing:
-        return int(ExitCode.DONE)
-    return int(ExitCode.SOME_REJECTED if rows else ExitCode.REFUSED)
+    return int(ExitCode.SOME_REJECTED if missing else ExitCode.DONE)

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -50,6 +51,7 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
     private final Queue<ItemResult> arrived = new ArrayDeque<>(AHEAD_MAX);
     private ClientCallStreamObserver<BulkAddImagesRequest> call;
     private boolean allSent;
+    private long refused;
     private Throwable sourceFailure;
     private Summary summary;
     private boolean ended;
@@ -92,7 +94,10 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
             if (!complete() || !arrived.isEmpty()) {
                 throw new IllegalStateException("read the results to their end first");
             }
-            return summary;
+            return summary.toBuilder()
+                    .setReceivedCount(summary.getReceivedCount() + refused)
+                    .setFailedCount(summary.getFailedCount() + refused)
+                    .build();
         } finally {
             lock.unlock();
         }
@@ -140,6 +145,10 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
     private boolean sendItem(Item item) {
         lock.lock();
         try {
+            Optional<com.google.rpc.Status> refusal = Refusals.of(item);
+            if (refusal.isPresent()) {
+                return refuseUnlessEnded(item, refusal.get());
+            }
             if (!sendUnlessEnded(BulkAddImagesRequest.newBuilder().setItem(item).build())) {
                 return false;
             }
@@ -148,6 +157,16 @@ public final class BulkAdd implements Iterable<ItemResult>, AutoCloseable {
         } finally {
             lock.unlock();
         }
+    }
+
+    /** Answers an item that cannot be sent: gRPC would end the whole stream for it. */
+    private boolean refuseUnlessEnded(Item item, com.google.rpc.Status error) {
+        if (!ended) {
+            refused++;
+            arrived.add(ItemResult.newBuilder().setKey(item.getKey()).setError(error).build());
+            changed.signalAll();
+        }
+        return !ended;
     }
 
     private boolean sendUnlessEnded(BulkAddImagesRequest request) {

@@ -12,8 +12,8 @@ import java.util.stream.StreamSupport;
  * A bulk stream ended before its summary, so some items have no result: they may or may not have
  * been stored. Send {@link #rest} again with DUPLICATE_POLICY_KEEP.
  *
- * <p>Code and reason are those that the stream ended with. Sending again helps where the code is
- * UNAVAILABLE: a replica stopped, or a connection was lost.
+ * <p>Code and reason are those that the stream ended with. {@link #isRetryable} says whether sending
+ * again can help: a replica stopped, or a connection was lost.
  */
 public final class BulkInterruptedException extends ProductSearchException {
     private final transient List<Item> unanswered;

@@ -14,6 +14,8 @@ import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Builds a channel with the options that this service wants; knows no RPC.
@@ -39,6 +41,10 @@ public final class ProductSearchChannelBuilder {
     /** The service closes connections that ping more often. */
     private static final Duration KEEPALIVE_MIN = Duration.ofSeconds(10);
 
+    /** Addresses of the web, which are no gRPC targets. */
+    private static final Pattern OTHER_SCHEME =
+            Pattern.compile("(https?|grpcs?|tcp)://", Pattern.CASE_INSENSITIVE);
+
     private final String target;
     private Duration keepAlive = Duration.ofSeconds(30);
     private Duration keepAliveTimeout = Duration.ofSeconds(10);
@@ -57,11 +63,18 @@ public final class ProductSearchChannelBuilder {
     /**
      * Begins a channel to the service at {@code target}: {@code host:port}, or a URI of a gRPC name
      * resolver such as {@code dns:///search.example:443}.
+     *
+     * @throws IllegalArgumentException if it is empty, or an address such as {@code http://...}
      */
     public static ProductSearchChannelBuilder forTarget(String target) {
         if (target == null || target.isBlank()) {
             throw new IllegalArgumentException(
                     "target: is empty; use host:port, such as 127.0.0.1:50051");
+        }
+        Matcher scheme = OTHER_SCHEME.matcher(target);
+        if (scheme.lookingAt()) {
+            throw new IllegalArgumentException(
+                    "target: is " + target + "; use host:port, without " + scheme.group());
         }
         return new ProductSearchChannelBuilder(target);
     }

@@ -1,5 +1,6 @@
 package com.productsearch.client;
 
+import com.google.protobuf.Message;
 import com.productsearch.v1.AddImageRequest;
 import com.productsearch.v1.AddImageResponse;
 import com.productsearch.v1.BatchDeleteImagesRequest;
@@ -72,12 +73,12 @@ public final class ProductSearchClient implements AutoCloseable {
 
     /** Stores one image with its brief and class ids. */
     public AddImageResponse addImage(AddImageRequest request) {
-        return call(stub -> stub.addImage(request));
+        return call(request, stub -> stub.addImage(request));
     }
 
     /** Finds one page of the stored images most like the given one, best first. */
     public SearchImagesResponse searchImages(SearchImagesRequest request) {
-        return call(stub -> stub.searchImages(request));
+        return call(request, stub -> stub.searchImages(request));
     }
 
     /** Finds all results, page by page as they are read; {@code page_size} is a page's size. */
@@ -87,12 +88,12 @@ public final class ProductSearchClient implements AutoCloseable {
 
     /** Changes the fields that are set of one stored image. */
     public UpdateImageResponse updateImage(UpdateImageRequest request) {
-        return call(stub -> stub.updateImage(request));
+        return call(request, stub -> stub.updateImage(request));
     }
 
     /** Deletes one stored image. */
     public DeleteImageResponse deleteImage(DeleteImageRequest request) {
-        return call(stub -> stub.deleteImage(request));
+        return call(request, stub -> stub.deleteImage(request));
     }
 
     /**
@@ -100,7 +101,7 @@ public final class ProductSearchClient implements AutoCloseable {
      * ProductSearchException#from(com.google.rpc.Status)} reads the error of one.
      */
     public BatchDeleteImagesResponse batchDeleteImages(BatchDeleteImagesRequest request) {
-        return call(stub -> stub.batchDeleteImages(request));
+        return call(request, stub -> stub.batchDeleteImages(request));
     }
 
     /**
@@ -155,7 +156,12 @@ public final class ProductSearchClient implements AutoCloseable {
         }
     }
 
-    private <T> T call(Function<ProductSearchBlockingStub, T> method) {
+    private <T> T call(Message request, Function<ProductSearchBlockingStub, T> method) {
+        Refusals.of(request)
+                .ifPresent(
+                        refusal -> {
+                            throw ProductSearchException.from(refusal);
+                        });
         try {
             return method.apply(stub());
         } catch (StatusRuntimeException e) {

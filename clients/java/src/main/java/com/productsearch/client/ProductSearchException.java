@@ -32,7 +32,7 @@ import java.util.OptionalLong;
  * log_id. An address that cannot be reached is named with the cause.
  */
 public class ProductSearchException extends RuntimeException {
-    private static final String DOMAIN = "productsearch.v1";
+    static final String DOMAIN = "productsearch.v1";
     private static final Metadata.Key<byte[]> DETAILS =
             Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
@@ -100,7 +100,21 @@ public class ProductSearchException extends RuntimeException {
         return info(status).map(ProductSearchException::reasonOf);
     }
 
-    /** After how long a retry can succeed; empty: waiting does not help. */
+    /**
+     * Whether the same call can succeed later; adds are repeated with the policy KEEP.
+     *
+     * <p>True if the service names a delay ({@link #retryDelay}), if it says ADD_OUTCOME_UNKNOWN,
+     * and for UNAVAILABLE without a reason, which gRPC or a mesh says of a connection that is
+     * refused or lost: then wait about a second, and longer each time.
+     */
+    public boolean isRetryable() {
+        Optional<ErrorReason> reason = reason();
+        return retryDelay().isPresent()
+                || reason.equals(Optional.of(ErrorReason.ADD_OUTCOME_UNKNOWN))
+                || reason.isEmpty() && code == Status.Code.UNAVAILABLE;
+    }
+
+    /** After how long a retry can succeed; empty: the service names no time. */
     public Optional<Duration> retryDelay() {
         return retryDelayOf(status);
     }
@@ -218,6 +232,10 @@ public class ProductSearchException extends RuntimeException {
         Throwable root = failure;
         while (root.getCause() != null) {
             root = root.getCause();
+        }
+        // grpc-netty-shaded is no dependency of this code, only of the channel.
+        if (root.getClass().getSimpleName().equals("NotSslRecordException")) {
+            return "the service there speaks no TLS";
         }
         String why = root.getMessage();
         if (root == failure || why == null || description.contains(why)) {

@@ -186,7 +186,7 @@ class ChannelTest {
     void nobodyThereIsNamed() {
         String address = server.address();
         try (ProductSearchClient secure = channel().tls().connect()) {
-            assertNames(address, "not an SSL/TLS record", secure);
+            assertNames(address, "the service there speaks no TLS", secure);
         }
         server.close();
         assertNames(address, "Connection refused", client);
@@ -231,6 +231,10 @@ class ChannelTest {
         ProductSearchChannelBuilder channel = ProductSearchChannelBuilder.forTarget("x:1");
         Duration second = Duration.ofSeconds(1);
         assertRefused("target", () -> ProductSearchChannelBuilder.forTarget(" "));
+        for (String scheme : List.of("http://", "HTTPS://", "grpc://")) {
+            String web = scheme + server.address();
+            assertRefused("target", () -> ProductSearchClient.connect(web));
+        }
         assertRefused("interval", () -> channel.keepAlive(second, second));
         assertRefused("timeout", () -> channel.keepAlive(second.multipliedBy(10), Duration.ZERO));
         assertRefused("timeout", () -> channel.idleTimeout(Duration.ZERO));

@@ -55,6 +55,24 @@ class TlsTest {
         assertEquals(Code.UNAVAILABLE, call(channel().trust(stranger.certificate())));
     }
 
+    /** A service in plaintext is told in one line, without the pipeline of Netty. */
+    @Test
+    void aServiceWithoutTlsIsToldInOneLine() {
+        server = new TestServer(new Deletes());
+        try (ProductSearchClient client = channel().trust(host.certificate()).connect()) {
+            ProductSearchException error =
+                    assertThrows(
+                            ProductSearchException.class,
+                            () -> client.deleteImage(DeleteImageRequest.getDefaultInstance()));
+            assertEquals(Code.UNAVAILABLE, error.code());
+            assertEquals(
+                    "UNAVAILABLE: cannot reach "
+                            + server.address().replace("127.0.0.1", "localhost")
+                            + ": the service there speaks no TLS",
+                    error.getMessage());
+        }
+    }
+
     /** With mutual TLS a caller with the right certificate gets in, and no other. */
     @Test
     void aKnownCallerGetsIn() throws IOException {

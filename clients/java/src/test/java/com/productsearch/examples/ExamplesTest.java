@@ -3,6 +3,7 @@ package com.productsearch.examples;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.rpc.RetryInfo;
 import com.productsearch.client.Certificates;
 import com.productsearch.client.Failures;
 import com.productsearch.client.TestServer;
@@ -252,7 +253,10 @@ class ExamplesTest {
                         answer.onError(
                                 Failures.thrown(
                                         Failures.status(
-                                                Code.UNAVAILABLE, ErrorReason.SERVER_DRAINING)));
+                                                Code.UNAVAILABLE,
+                                                ErrorReason.SERVER_DRAINING.name(),
+                                                Map.of(),
+                                                RetryInfo.getDefaultInstance())));
                         return;
                     }
                     Item item = request.getItem();

@@ -11,12 +11,13 @@ import com.productsearch.v1.BulkAddImagesResponse.ItemResult;
 import com.productsearch.v1.DuplicatePolicy;
 import com.productsearch.v1.ImageSource;
 import com.productsearch.v1.NewImage;
-import io.grpc.Status;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Iterator;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 
 /** Stores all images of a folder: {@code Import HOST:PORT FOLDER}. */
@@ -47,12 +48,17 @@ public final class Import {
                 System.out.println(bulk.summary().getAddedCount() + " added");
                 return;
             } catch (BulkInterruptedException e) {
-                if (e.code() != Status.Code.UNAVAILABLE || attempt == 3) {
+                if (!e.isRetryable() || attempt == 3) {
                     throw e;
                 }
                 items = e.rest();
+                pause(e.retryDelay().orElse(Duration.ofSeconds(attempt)));
             }
         }
+    }
+
+    private static void pause(Duration wait) {
+        LockSupport.parkNanos(wait.toNanos());
     }
 
     private static Item item(Path file) {

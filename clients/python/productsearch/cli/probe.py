@@ -1,0 +1,43 @@
+"""One search that shows whether what stands behind the service answers."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from productsearch.cli.rpc_failures import failure_of, reason_name
+from productsearch.v1 import SearchImagesRequest, image_from_bytes
+
+if TYPE_CHECKING:
+    from productsearch.cli.failures import Failure
+
+_SIDE_PX: Final = 300
+"""The smallest that the service takes."""
+_OF_THE_IMAGE: Final = ("IMAGE_UNREADABLE", "IMAGE_SIZE_INVALID")
+
+
+def upstream_failure(stub: Any, library: str, timeout_s: float) -> Failure | None:
+    """Return why a search fails; None: the upstream answered, if only that the image is not one."""
+    request = SearchImagesRequest(library=library, image=image_from_bytes(_image()), page_size=1)
+    try:
+        stub.SearchImages(request, timeout=timeout_s)
+    except grpc.RpcError as error:
+        return None if reason_name(error) in _OF_THE_IMAGE else failure_of(error, "a search")
+    return None
+
+
+def _image() -> bytes:
+    """Return a PNG of grey shades."""
+    header = struct.pack(">IIBBBBB", _SIDE_PX, _SIDE_PX, 8, 0, 0, 0, 0)
+    rows = b"".join(
+        b"\0" + bytes((across + down) % 256 for across in range(_SIDE_PX))
+        for down in range(_SIDE_PX)
+    )
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
