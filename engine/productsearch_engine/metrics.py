@@ -63,6 +63,10 @@ class Metrics:
         self._requests(method, code).inc()
         self._seconds(method).observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
+    def count_left(self, method: str, code: int) -> None:
+        """Count a call whose caller left; how long it had waited says nothing of the engine."""
+        self._requests(method, code).inc()
+
     def stage(self, name: str, seconds: float) -> None:
         """Count one part of a call."""
         self._stages(name).observe(seconds)

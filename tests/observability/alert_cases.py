@@ -57,15 +57,11 @@ def _recall(found: str) -> Series:
     }
 
 
-def _spans(outcome: str, lost: int, sent: int) -> Series:
-    """Return spans of a facade, and of an engine that loses as many."""
+def _spans(server: str, outcome: str, lost: int, sent: int) -> Series:
+    start = f'productsearch_{server}spans_total{{instance="{server}a",outcome='
     return {
-        f'{name}{{instance="{instance}",outcome="{which}"}}': f"0+{step}x{STEPS}"
-        for name, instance in (
-            ("productsearch_spans_total", "a"),
-            ("productsearch_engine_spans_total", "e"),
-        )
-        for which, step in ((outcome, lost), ("sent", sent))
+        f'{start}"{outcome}"}}': f"0+{lost}x{STEPS}",
+        f'{start}"sent"}}': f"0+{sent}x{STEPS}",
     }
 
 
@@ -193,7 +189,9 @@ CASES: Final[dict[str, Case]] = {
             'productsearch_audit_lines_total{instance="a",outcome="written"}': f"0+9x{STEPS}",
         },
     ),
-    "SpansLost": Case(_spans("lost", 6, 5), _spans("dropped", 5, 6)),
+    "SpansLost": Case(
+        _spans("", "dropped", 6, 5) | _spans("engine_", "lost", 5, 6), _spans("", "lost", 5, 6)
+    ),
     "FileBroken": _on("productsearch_files_broken", what="policy_file"),
     "ReplicaUnreachable": Case(
         _state("productsearch_ready", "0")
@@ -264,6 +262,10 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "that quota, and one caller asks for most": (
         _slots("greedy", 10, 900) | _slots("polite", 10, 100),
         {"CallerTakesQuota": 1},
+    ),
+    "an engine loses its spans, and no facade does": (
+        _spans("engine_", "lost", 6, 5) | _spans("", "lost", 5, 6),
+        {"SpansLost": 1},
     ),
     "callers are shut out, and one is served": (
         _calls("OK", f"0+1x{STEPS}") | _calls("PERMISSION_DENIED", f"0+90x{STEPS}"),

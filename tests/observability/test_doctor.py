@@ -132,6 +132,15 @@ def test_an_upstream_that_hangs(method: str, doctor: Doctor, upstream: FakeUpstr
     assert "ok" == reports["upstream.key_pair"].state
 
 
+def test_an_upstream_that_hangs_altogether(doctor: Doctor) -> None:
+    """It accepts connections and answers nothing: told as that, and nothing else waits for it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        reports = doctor({"base_url": url}, limit_s=1.0)
+    assert {"upstream.clock": "broken", "upstream.token": "broken"} == _not_well(reports)
+    assert "it hangs" in reports["upstream.clock"].evidence
+
+
 def test_an_upstream_that_is_down(doctor: Doctor, upstream: FakeUpstream) -> None:
     """Connection and token are broken; what only follows from that is skipped."""
     with socket.socket() as taken:

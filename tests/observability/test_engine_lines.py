@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
+import requests
+
 from demo.processes import Engine
-from tests.engine.calling import Caller, image_field
+from tests.engine.calling import CALLS, Caller, image_field
 from tests.lifecycle.asking import until
 from tests.pictures import jpeg
 
 _PARTS = ("process_wait_ms", "decode_ms", "embed_ms", "copy_ms", "connection_wait_ms", "sql_ms")
+_LEFT = 'productsearch_engine_requests_total{code="499",method="search"} 1.0'
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -26,6 +30,17 @@ def _lines(engine: Engine, count: int) -> list[dict[str, Any]]:
     return found()
 
 
+def _leave(caller: Caller) -> None:
+    """Begin a call and leave it with half of its body."""
+    host, port = caller.url.removeprefix("http://").split(":")
+    head = (
+        f"POST {CALLS}search?access_token={caller.token} HTTP/1.1\r\nHost: {host}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), 20) as line:
+        line.sendall(head.encode() + b"image=")
+
+
 def test_a_line_is_json_with_library_and_parts() -> None:
     """By default where no terminal is; a failed call and one of a stranger have one, too."""
     with Engine() as engine:
@@ -37,10 +52,13 @@ def test_a_line_is_json_with_library_and_parts() -> None:
             caller.call("delete", cont_sign="1,2"),
             caller.answer("add", token="made-up", data={"brief": "x"}),
         ]
-        add, search, delete, stranger = _lines(engine, 4)
+        _leave(caller)
+        add, search, delete, stranger, left = _lines(engine, 5)
+        assert _LEFT in requests.get(f"{engine.url}/metrics", timeout=20).text
         assert all(line.startswith("{") for line in engine.log().splitlines())
         assert "the-brief" not in engine.log()
         caller.close()
+    assert ("search", "shop", 499) == (left["method"], left["library"], left["code"])
     lines = (add, search, delete, stranger)
     # The answer to a wrong token has none, as the vendor's.
     assert [each["log_id"] for each in answers[:3]] == [line["log_id"] for line in lines[:3]]

@@ -295,12 +295,27 @@ def test_a_collector_that_refuses_has_a_line(
 class _Stands(SpanExporter):
     """An exporter that sends nothing until it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
         self.may = threading.Event()
+        self._result = result
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.may.wait(60)
-        return SpanExportResult.SUCCESS
+        return self._result
+
+
+def test_a_stopped_service_writes_no_line_of_its_spans(caplog: pytest.LogCaptureFixture) -> None:
+    """A stop does not wait for a collector that hangs, and its thread says nothing afterwards."""
+    exporter = _Stands(SpanExportResult.FAILURE)
+    spans = Spans(exporter)
+    _, trace = Tracer(1.0, spans.export).begin(())
+    assert trace is not None
+    trace.end("SearchImages", "OK", {}, trace.began_s)
+    spans.close()
+    exporter.may.set()
+    until(lambda: spans.counts["lost"] == 1, "the failure")
+    time.sleep(0.05)
+    assert [] == [each for each in caplog.messages if "traces_endpoint" in each]
 
 
 def test_spans_over_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Records each answer: one access line and one count in the metrics.
+"""Records each answer, and each call that was left: one access line and one count.
 
 A line has the library, the method, the code, the times, the ``log_id`` and the trace of the caller.
 It has no query, no token and no image.
@@ -16,6 +16,8 @@ from productsearch_engine.metrics import Metrics
 from productsearch_engine.traces import Trace
 
 _PARTS = ("process_wait", "decode", "embed", "copy", "connection_wait", "sql")
+LEFT = 499
+"""In place of a code: the caller left. No answer has it; nginx calls it so."""
 _VERSION = version("productsearch-engine")
 _log = logging.getLogger(ACCESS)
 
@@ -40,18 +42,26 @@ class AccessLog:
         seconds = time.perf_counter() - began_s
         has_span = trace is not None and trace.recorded
         self._metrics.count(method, code, seconds, trace.trace_id if trace and has_span else "")
-        if code == 0 and random.random() >= self._successes:  # noqa: S311 - no secret
-            return
-        spent_s = trace.spent_s if trace is not None else {}
-        parts = {f"{part}_ms": round(spent_s.get(part, 0.0) * 1e3, 1) for part in _PARTS}
-        fields = Fields(
-            method=method,
-            library=(trace and trace.library) or "-",
-            code=code,
-            ms=round(seconds * 1e3, 1),
-            **parts,
-            log_id=log_id,
-            trace_id=(trace and trace.trace_id) or "-",
-            version=_VERSION,
-        )
-        _log.info(fields)
+        if code or random.random() < self._successes:  # noqa: S311 - no secret
+            _write(method, code, log_id, seconds, trace)
+
+    def left(self, method: str, log_id: int, began_s: float, trace: Trace) -> None:
+        """Record a call whose caller left before it was done: it has no answer."""
+        self._metrics.count_left(method, LEFT)
+        _write(method, LEFT, log_id, time.perf_counter() - began_s, trace)
+
+
+def _write(method: str, code: int, log_id: int, seconds: float, trace: Trace | None) -> None:
+    spent_s = trace.spent_s if trace is not None else {}
+    parts = {f"{part}_ms": round(spent_s.get(part, 0.0) * 1e3, 1) for part in _PARTS}
+    fields = Fields(
+        method=method,
+        library=(trace and trace.library) or "-",
+        code=code,
+        ms=round(seconds * 1e3, 1),
+        **parts,
+        log_id=log_id,
+        trace_id=(trace and trace.trace_id) or "-",
+        version=_VERSION,
+    )
+    _log.info(fields)

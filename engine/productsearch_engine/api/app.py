@@ -113,6 +113,7 @@ class Api:
             )
             code = 0
         except (ClientDisconnect, CallerGoneError):
+            self._access_log.left(method, log_id, began_s, trace)
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)

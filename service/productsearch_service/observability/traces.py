@@ -65,6 +65,8 @@ class _SpansOf(SpanExporter):
         self._exporter = exporter
         self._why_not = why_not
         self._told = ""
+        self.is_closed = False
+        """Nobody waits for it any more: what is lost now has no line."""
         self.counts = {"sent": 0, "lost": 0, "dropped": 0}
         """Spans by what became of them."""
         self.rpcs_taken = 0
@@ -85,6 +87,8 @@ class _SpansOf(SpanExporter):
 
     def _tell(self, why_not: str) -> None:
         """Log that spans are lost, once for each cause, and that they are taken again."""
+        if self.is_closed:
+            return
         if why_not and why_not != self._told:
             _log.error("traces_endpoint: %s; its spans are lost", why_not)
         elif self._told and not why_not:
@@ -230,6 +234,7 @@ class Spans:
         sending = threading.Thread(target=self._processor.shutdown, daemon=True)
         sending.start()
         sending.join(_CLOSE_S)
+        self._sending.is_closed = True
 
 
 def _context(trace_id: int, span_id: int) -> SpanContext:

@@ -186,6 +186,11 @@ def _clock(library: LibrarySettings, wait_s: float) -> Finding:
     try:
         line.request("HEAD", "/")
         told = line.getresponse().getheader("Date")
+    except TimeoutError:
+        told = f"the upstream accepts connections and answers nothing within {wait_s:g} s: it hangs"
+        return broken(
+            told, "look at its process; of an engine, `productsearch-engine doctor` there"
+        )
     except (OSError, http.client.HTTPException):
         return broken("the upstream does not answer HTTP", "see what answers at base_url")
     finally:
