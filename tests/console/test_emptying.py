@@ -9,7 +9,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EMPTIED_MAX
-from productsearch_engine.store import journal
+from productsearch_engine.store import journal_steps
 from productsearch_engine.store.journal import Author, ChangedSinceError, Journal
 from productsearch_engine.store.libraries import Libraries
 from tests.console import many
@@ -23,7 +23,7 @@ SOMEBODY = Author(name="somebody", address="")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of the journal that have few images: a change has several of them all the same."""
-    monkeypatch.setattr(journal, "_BATCH", 50)
+    monkeypatch.setattr(journal_steps, "BATCH", 50)
 
 
 @pytest.mark.parametrize("further", [222, pytest.param(2222, marks=pytest.mark.slow)])

@@ -243,6 +243,14 @@ def _small(pool: ConnectionPool[Any], name: str) -> list[Any]:
     bare = known.named(name)
     told.append(images.delete(bare, told[:2]))
     told.append(images.add(bare, _drawn(4)))
+    told.append(images.find(bare, _drawn(4).digest))
+    journal = Journal(pool)
+    change, count = journal.delete(bare, told[-2:-1], ME)
+    assert change is not None
+    told.append((count, journal.undo(bare, change, ME)))
+    told.append(BulkRows(pool).load(bare, rest))
+    with BulkRows(pool).reading(bare) as reading:
+        told.append([row.sign for row in reading])
     known.keep_images(name, True)
     known.rename(name, f"{name}-2")
     known.delete(f"{name}-2")

@@ -6,11 +6,11 @@ journal: after a crash it is done or not begun. An undo restores what nobody has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors
@@ -20,10 +20,8 @@ from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
 from productsearch_engine.store import bucketed_journal, room, statements
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
+from productsearch_engine.store.journal_steps import BATCH, Step, in_batches, undone
 from productsearch_engine.store.libraries import Library
-
-_BATCH = 1000
-"""Images of one statement of a change that has many; changes that are read at once."""
 
 Kind = Literal["add", "edit", "delete", "undo"]
 
@@ -79,22 +77,6 @@ class Change:
     undoable: bool
 
 
-@dataclass(frozen=True)
-class _Change:
-    """A change of a library: one statement, or steps if its rows have buckets."""
-
-    text: LiteralString
-    steps: Callable[[psycopg.Connection[Any], Library, dict[str, Any]], Any]
-
-    def make(
-        self, connection: psycopg.Connection[Any], library: Library, values: dict[str, Any]
-    ) -> Any:
-        """Make it and return the statement's row."""
-        if library.bucketed:
-            return self.steps(connection, library, values)
-        return connection.execute(statements.composed(self.text, library), values).fetchone()
-
-
 class Journal:
     """Changes of one database's libraries."""
 
@@ -116,7 +98,7 @@ class Journal:
         """
         return self._change(
             library,
-            _Change(texts.EDIT, bucketed_journal.edit),
+            Step(texts.EDIT, bucketed_journal.edit),
             author,
             {
                 "signs": signs,
@@ -132,7 +114,7 @@ class Journal:
     def delete(self, library: Library, signs: list[int], author: Author) -> tuple[int | None, int]:
         """Delete those of the images that are stored; return the change's number and how many."""
         values = {"signs": signs, "generation": library.generation}
-        change = _Change(texts.DELETE, bucketed_journal.delete)
+        change = Step(texts.DELETE, bucketed_journal.delete)
         return self._change(library, change, author, values)
 
     def empty(self, library: Library, author: Author, most: int) -> tuple[int | None, int]:
@@ -149,8 +131,8 @@ class Journal:
         with self._connection() as connection, connection.transaction() as transaction:
             row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
             values["change"] = change = row[0] if row else None
-            change_some = _Change(texts.EMPTY, bucketed_journal.empty)
-            deleted = _in_batches(connection, library, change_some, values, most)
+            change_some = Step(texts.EMPTY, bucketed_journal.empty)
+            deleted = in_batches(connection, library, change_some, values, most)
             if not deleted:
                 raise psycopg.Rollback(transaction)
             connection.execute(texts.END_EMPTY, values | {"deleted": deleted})
@@ -165,7 +147,7 @@ class Journal:
         of a folder back. If it was undone since, this is a change of its own.
         """
         values = {"sign": sign, "change": change, "seconds": UNDO_S}
-        noting = _Change(texts.NOTE_ADD, bucketed_journal.note_add)
+        noting = Step(texts.NOTE_ADD, bucketed_journal.note_add)
         return self._change(library, noting, author, values)[0]
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
@@ -196,13 +178,11 @@ class Journal:
                 raise NothingToUndoError
             kind, wanted = row
             if kind == "delete":
-                undoing = _Change(
-                    texts.UNDO_DELETE[library.keep_images], bucketed_journal.undo_delete
-                )
-                restored = _in_batches(connection, library, undoing, values, int(wanted))
+                undoing = Step(texts.UNDO_DELETE[library.keep_images], bucketed_journal.undo_delete)
+                restored = in_batches(connection, library, undoing, values, int(wanted))
                 connection.execute(texts.COUNT_BACK, values | {"restored": restored})
             else:
-                restored = _undone(connection, library, kind, values)
+                restored = undone(connection, library, kind, values)
             if not restored:
                 raise ChangedSinceError
             connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
@@ -221,7 +201,7 @@ class Journal:
     def undoable(self, library: Library) -> Iterator[Change]:
         """Yield all changes that can be undone, the newest first."""
         before = None
-        while page := self.last(library, _BATCH, Chosen(undoable=True), before):
+        while page := self.last(library, BATCH, Chosen(undoable=True), before):
             yield from page
             before = page[-1].id
 
@@ -266,7 +246,7 @@ class Journal:
         ]
 
     def _change(
-        self, library: Library, change: _Change, author: Author, values: dict[str, Any]
+        self, library: Library, change: Step, author: Author, values: dict[str, Any]
     ) -> tuple[int | None, int]:
         values = values | {"who": author.name, "address": author.address}
         old = {"library": library.id, "seconds": UNDO_S, "kept": CHANGES_KEPT}
@@ -288,36 +268,3 @@ class Journal:
             if error.diag.constraint_name == "libraries_room":
                 raise LibraryFullError from None
             raise
-
-
-def _undone(
-    connection: psycopg.Connection[Any], library: Library, kind: str, values: dict[str, Any]
-) -> int:
-    """Undo a change that is no delete; return of how many images."""
-    if library.bucketed:
-        undo = bucketed_journal.undo_add if kind == "add" else bucketed_journal.undo_edit
-        return undo(connection, library, values)
-    text = statements.composed(texts.UNDO[kind], library)
-    row = connection.execute(text, values).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _in_batches(
-    connection: psycopg.Connection[Any],
-    library: Library,
-    change: _Change,
-    values: dict[str, Any],
-    most: int,
-) -> int:
-    """Change some images after others, by sign; return of how many.
-
-    The row of each step: of how many, and the last sign that it looked at; None: no further one.
-    """
-    done, after = 0, None
-    while done < most:
-        limits = {"after": after, "count": min(_BATCH, most - done)}
-        row = change.make(connection, library, values | limits)
-        if row is None or row[1] is None:
-            break
-        done, after = done + int(row[0]), int(row[1])
-    return done
