@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,7 +10,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.cli import main
 from productsearch_engine.database import cluster, pool
@@ -53,10 +53,11 @@ def test_shards_are_bounded(shards: str, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_embedded_database_is_refused(
-    capsys: pytest.CaptureFixture[str], engine: Engine
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With a sentence that says what to name."""
-    assert 1 == main(["database", "distribute", "--data", str(engine.data)])
+    """With a sentence that says what to name; none is begun for it."""
+    assert 1 == main(["database", "distribute", "--data", str(tmp_path)])
+    assert [] == [*tmp_path.iterdir()]
     assert "name the coordinator of a Citus cluster" in capsys.readouterr().err
 
 
