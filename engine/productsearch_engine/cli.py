@@ -108,8 +108,9 @@ def _prepare_data(chosen: Settings, options: argparse.Namespace) -> None:
     if getattr(options, "makes_data", False):
         _make_folder(chosen.data)
         return
-    # Images can be evaluated without a library.
+    # Images can be evaluated without a library, and the embedded database is not distributed.
     needs_none = options.run is evaluate.run and options.calibrate is None
+    needs_none = needs_none or options.command == "database"
     if chosen.database or needs_none or is_begun(chosen.data):
         return
     raise LibraryError(

@@ -22,13 +22,17 @@ VERSION = re.compile(r'name="version" value="([0-9]+)"')
 
 def rows(pool: ConnectionPool[Any], shop: Shop) -> list[tuple[Any, ...]]:
     """Return all that is stored of a library's images, but for the time of the last change."""
+    library = Libraries(pool).named(shop.name)
     with pool.connection() as connection:
-        return connection.execute(
-            "select sign, digest, brief, class_id1, class_id2, images.embedding::text,"
-            " images.created_at, webp from images left join kept_images using (library_id, sign)"
-            " join libraries on libraries.id = library_id where name = %s order by sign",
-            [shop.name],
+        copies = connection.execute(
+            "select sign, webp from kept_images where library_id = %s", [library.id]
         ).fetchall()
+        images = connection.execute(
+            "select sign, digest, brief, class_id1, class_id2, embedding::text, created_at"
+            " from images where library_id = %s order by sign",
+            [library.id],
+        ).fetchall()
+    return [(*image, dict(copies).get(image[0])) for image in images]
 
 
 def test_delete_and_undo(shop: Shop, pool: ConnectionPool[Any]) -> None:

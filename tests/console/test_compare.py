@@ -14,6 +14,7 @@ from productsearch_engine.console.compare import Join, joined
 from productsearch_engine.store.users import Users
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 Shops = Callable[..., Shop]
@@ -119,6 +120,7 @@ def test_an_empty_side_says_why(new_shop: Shops, empty: str) -> None:
 
 
 @pytest.mark.slow
+@one_postgresql
 def test_two_embeddings(shop: Shop, engine: Engine) -> None:
     """What the next embedding finds is what searches find once it serves."""
     known = [shop.add(jpeg(n), f"b{n}", class_id1=str(1 + n % 2)) for n in range(6)]

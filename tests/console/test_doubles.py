@@ -13,6 +13,7 @@ from productsearch_engine.limits import DOUBLES_LOOKED_AT
 from productsearch_engine.store.libraries import Libraries
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, link, signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -75,6 +76,7 @@ def test_merging_keeps_what_only_one_has(shop: Shop, pool: ConnectionPool[Any]) 
     assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
 
 
+@one_postgresql
 def test_the_list_goes_through_the_library(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """A page looks at so many images, and says where to go on."""
     shop.add(jpeg(1))

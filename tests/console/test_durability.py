@@ -21,7 +21,7 @@ from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, signs_of
 from tests.engine.calling import Caller
-from tests.engine.databases import connected, postmaster
+from tests.engine.databases import connected, one_postgresql, postmaster
 from tests.engine.image_files import jpeg
 
 KILLS = 8
@@ -29,6 +29,7 @@ LIBRARY = "killed"
 SEED = os.environ.get("SEED", "20")
 
 
+@one_postgresql
 def test_undo_of_500(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """A delete of 500 images frees their room, and its undo brings back every column of each."""
     kept = shop.add(jpeg(1), "stays")

@@ -9,12 +9,13 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EMPTIED_MAX
-from productsearch_engine.store import journal
+from productsearch_engine.store import journal_steps
 from productsearch_engine.store.journal import Author, ChangedSinceError, Journal
 from productsearch_engine.store.libraries import Libraries
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import change_of, signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 SOMEBODY = Author(name="somebody", address="")
@@ -23,10 +24,11 @@ SOMEBODY = Author(name="somebody", address="")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of the journal that have few images: a change has several of them all the same."""
-    monkeypatch.setattr(journal, "_BATCH", 50)
+    monkeypatch.setattr(journal_steps, "BATCH", 50)
 
 
 @pytest.mark.parametrize("further", [222, pytest.param(2222, marks=pytest.mark.slow)])
+@one_postgresql
 def test_emptying_and_undo(
     shop: Shop, shared_shop: Shop, pool: ConnectionPool[Any], further: int
 ) -> None:
@@ -71,6 +73,7 @@ def test_emptying_asks(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+@one_postgresql
 def test_emptying_is_bounded(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """At most so many images at once; what came meanwhile is spared by the undo."""
     shop.add(jpeg(1), "first")
@@ -97,6 +100,7 @@ def test_emptying_is_bounded(shop: Shop, pool: ConnectionPool[Any]) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+@one_postgresql
 def test_a_batch_that_fails_undoes_all(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Nothing is half done if the database refuses in the middle, and nothing is in the journal."""
     shop.add(jpeg(1))

@@ -26,6 +26,7 @@ from productsearch_engine.store.search_counts import SearchCounts
 from tests.console.conftest import Shop, made_shop
 from tests.console.person import Person
 from tests.engine.calling import Caller
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 STATIC = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console/static"
@@ -56,6 +57,7 @@ def test_the_library_grows(shop: Shop) -> None:
         assert "from 1 to 10000000" in refused.text
 
 
+@one_postgresql
 def test_a_delete_lag_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Only where it is set. Callers go on to find what was deleted, and the console does not."""
     sign = shop.caller.call("add", image=jpeg(1), brief="lagging")["cont_sign"]
@@ -71,6 +73,7 @@ def test_a_delete_lag_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert "0 of 500,000" in shop.looker.get("/console/library").text
 
 
+@one_postgresql
 def test_what_is_there_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Adds by day, the index, members by role, and the embedding that is being computed."""
     for n in range(3):

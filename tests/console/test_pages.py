@@ -18,12 +18,14 @@ from productsearch_engine.limits import CONSOLE_PAGE
 from productsearch_engine.store import signs
 from tests.console.conftest import Shop
 from tests.console.person import Person, full_width, link, signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 CONSOLE = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console"
 NAMES = re.compile(r"%\(\w+\)s|\{\w+\}")
 
 
+@one_postgresql
 def test_pages_neither_overlap_nor_leave_gaps(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """In each order all pages together are the library, forwards and back again."""
     shop.add(jpeg(1))

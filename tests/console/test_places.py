@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -68,6 +69,7 @@ def test_a_delete_goes_on(shop: Shop) -> None:
         assert "1 image deleted." in shop.editor.get(deleted.headers["location"]).text
 
 
+@one_postgresql
 def test_a_save_of_nothing_is_no_change(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Enter on each image leaves no trace in the journal, and no conflict for others."""
     brief = "\nbegins with a line end"

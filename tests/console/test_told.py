@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import change_of, signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -36,6 +37,7 @@ def test_each_page_offers_the_undo(shop: Shop) -> None:
         assert (200, True) == (page.status_code, "Undone." in page.text)
 
 
+@one_postgresql
 def test_a_bulk_edit_minds_others(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Who changed or deleted a selected image meanwhile is not overwritten unseen."""
     signs = [shop.add(jpeg(seed), f"b{seed}") for seed in range(3)]

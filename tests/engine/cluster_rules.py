@@ -17,6 +17,9 @@ DISTRIBUTED = re.compile(r"(images|nearest|kept)(_\d+)+|images|kept_images")
 """The tables whose rows have a bucket."""
 
 BUCKET = "bucket"
+_FLEETING = {"incoming", "two_phase"}
+"""A temporary table, and one that stays empty."""
+
 _KEYS = {"sign", "digest"}
 _VOLATILE = {"clock_timestamp", "random", "nextval", "gen_random_uuid", "timeofday", "setval"}
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[sbt]")
@@ -36,6 +39,21 @@ def violations(text: str) -> list[str]:
     """Return what a cluster would not take of a statement, with psycopg's placeholders in it."""
     numbered = _PLACEHOLDER.sub("$1", text).replace("%%", "%")
     return [wrong for raw in parse_sql(numbered) for wrong in _of_statement(raw.stmt)]
+
+
+def changes(text: str) -> bool | None:
+    """Return whether a statement changes rows of a distributed table, or of another that stays.
+
+    None: it changes none, or only what goes with the session.
+    """
+    numbered = _PLACEHOLDER.sub("$1", text).replace("%%", "%")
+    for raw in parse_sql(numbered):
+        for node in _walk(raw.stmt):
+            if isinstance(node, ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt):
+                name = _name(node.relation)
+                if name not in _FLEETING:
+                    return DISTRIBUTED.fullmatch(name) is not None
+    return None
 
 
 def distributed(node: Any) -> list[str]:

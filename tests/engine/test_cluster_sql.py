@@ -6,6 +6,7 @@ those that the session leaves. ``tests.engine.cluster_rules`` has the rules.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,44 +15,62 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from tests.engine.cluster_rules import BUCKET, DISTRIBUTED, violations
+from tests.engine.cluster_rules import BUCKET, DISTRIBUTED, changes, violations
 from tests.engine.cluster_session import session
+
+_BEGIN, _END = "BEGIN", "END"
+_TOGETHER = "delete from two_phase where id = 0"
 
 
 @contextmanager
-def taken_down() -> Iterator[set[str]]:
-    """Collect the text of each statement that is sent."""
-    texts: set[str] = set()
+def taken_down() -> Iterator[list[tuple[int, str]]]:
+    """Collect each statement that is sent, with the number of its connection.
+
+    ``BEGIN`` and ``END`` stand for a transaction.
+    """
+    texts: list[tuple[int, str]] = []
 
     def noting(original: Callable[..., Any]) -> Callable[..., Any]:
         def execute(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **how: Any) -> Any:
             is_text = isinstance(query, str | bytes)
             text = query if is_text else query.as_string(None)
-            texts.add(text.decode() if isinstance(text, bytes) else text)
+            own = text.decode() if isinstance(text, bytes) else text
+            texts.append((id(cursor.connection), own))
             return original(cursor, query, *args, **how)
 
         return execute
+
+    def marking(original: Callable[..., Any], mark: str) -> Callable[..., Any]:
+        def step(transaction: psycopg.Transaction, *args: Any) -> Any:
+            texts.append((id(transaction.connection), mark))
+            return original(transaction, *args)
+
+        return step
 
     with pytest.MonkeyPatch.context() as patching:
         for kind in (psycopg.Cursor, psycopg.ServerCursor):
             for name in ("execute", "executemany"):
                 patching.setattr(kind, name, noting(getattr(kind, name)))
+        for name, mark in (("__enter__", _BEGIN), ("__exit__", _END)):
+            original = getattr(psycopg.Transaction, name)
+            patching.setattr(psycopg.Transaction, name, marking(original, mark))
         yield texts
 
 
 @pytest.fixture(scope="module")
-def sent(bucket_pool: ConnectionPool[Any]) -> set[str]:
+def sent(bucket_pool: ConnectionPool[Any]) -> list[tuple[int, str]]:
     """The statements of a session of all operations of a library with buckets."""
     with taken_down() as texts:
         session(bucket_pool, "recorded")
     return texts
 
 
-def test_every_statement_keeps_to_the_rules(sent: set[str]) -> None:
+def test_every_statement_keeps_to_the_rules(sent: list[tuple[int, str]]) -> None:
     """None of them is refused, and many of them are about distributed tables."""
-    wrong = {text: found for text in sent if (found := violations(text))}
+    texts = {text for _, text in sent} - {_BEGIN, _END}
+    wrong = {text: found for text in texts if (found := violations(text))}
     assert {} == wrong
-    about = [text for text in sent if DISTRIBUTED.search(text)]
+    about = [text for text in texts if DISTRIBUTED.search(text)]
     assert len(about) >= 40
 
 
@@ -61,7 +80,8 @@ def test_the_rules_refuse_the_statements_of_other_libraries(
     """The same session of a library without buckets breaks rules: the check can fail."""
     with taken_down() as texts:
         session(plain_pool, "plain-recorded")
-    found = {wrong for text in texts for wrong in violations(text)}
+    sent = {text for _, text in texts} - {_BEGIN, _END}
+    found = {wrong for text in sent for wrong in violations(text)}
     assert {
         "a condition on a sign or a digest names no bucket",
         "a CTE changes a distributed table",
@@ -69,6 +89,39 @@ def test_the_rules_refuse_the_statements_of_other_libraries(
         "rows of more than one bucket are locked",
         "an insert into a distributed table does not give the bucket",
     } <= found
+
+
+def test_what_is_counted_is_committed_with_what_is_stored(sent: list[tuple[int, str]]) -> None:
+    """Whoever writes to shards and to tables of the coordinator says so before either shard is met.
+
+    Without it Citus commits one worker first, and a crash of the coordinator then loses the count.
+    """
+    transactions = list(_transactions(sent))
+    both = [
+        texts
+        for texts in transactions
+        if {True, False} <= {kind for text in texts if (kind := changes(text)) is not None}
+    ]
+    assert len(both) >= 40
+    for texts in both:
+        of_shards = next(n for n, text in enumerate(texts) if changes(text))
+        assert _TOGETHER in texts[:of_shards], texts
+
+
+def _transactions(sent: list[tuple[int, str]]) -> Iterator[list[str]]:
+    """Yield the statements of each outermost transaction."""
+    depth: Counter[int] = Counter()
+    open_: dict[int, list[str]] = {}
+    for connection, text in sent:
+        if text == _BEGIN:
+            depth[connection] += 1
+            open_.setdefault(connection, [])
+        elif text == _END:
+            depth[connection] -= 1
+            if not depth[connection]:
+                yield open_.pop(connection)
+        elif connection in open_:
+            open_[connection].append(text)
 
 
 REFUSED = {
@@ -102,7 +155,9 @@ def test_what_is_refused(text: str, says: str) -> None:
     assert says in found
 
 
-def test_keys_have_the_bucket(bucket_pool: ConnectionPool[Any], sent: set[str]) -> None:
+def test_keys_have_the_bucket(
+    bucket_pool: ConnectionPool[Any], sent: list[tuple[int, str]]
+) -> None:
     """Every unique index of a distributed table has the bucket, and none lacks a primary key."""
     with bucket_pool.connection() as connection:
         indexes = connection.execute(_UNIQUE).fetchall()

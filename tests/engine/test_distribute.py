@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,7 +10,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.cli import main
 from productsearch_engine.database import cluster, pool
@@ -53,10 +53,11 @@ def test_shards_are_bounded(shards: str, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_embedded_database_is_refused(
-    capsys: pytest.CaptureFixture[str], engine: Engine
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With a sentence that says what to name."""
-    assert 1 == main(["database", "distribute", "--data", str(engine.data)])
+    """With a sentence that says what to name; none is begun for it."""
+    assert 1 == main(["database", "distribute", "--data", str(tmp_path)])
+    assert [] == [*tmp_path.iterdir()]
     assert "name the coordinator of a Citus cluster" in capsys.readouterr().err
 
 
@@ -85,8 +86,8 @@ def test_a_database_with_libraries_is_refused(plain_pool: ConnectionPool[Any]) -
         assert not cluster.is_laid_out(connection)
 
 
-def test_a_cluster_without_workers_is_refused(plain_pool: ConnectionPool[Any]) -> None:
-    """Citus is there and nobody has joined; then one has, and an error leaves nothing half done.
+def test_a_cluster_that_is_not_complete_is_refused(plain_pool: ConnectionPool[Any]) -> None:
+    """Without its coordinator or its workers; with both, an error leaves nothing half done.
 
     A view and a function of the names of Citus' own stand for it.
     """
@@ -96,6 +97,9 @@ def test_a_cluster_without_workers_is_refused(plain_pool: ConnectionPool[Any]) -
     chosen = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
     with pool.open_pool(chosen, 1) as opened, opened.connection() as connection:
         connection.execute(_AS_IF)
+        with pytest.raises(ClusterError, match="does not know its coordinator"):
+            cluster.distribute(connection, 4)
+        connection.execute("insert into pg_dist_node values (0)")
         with pytest.raises(ClusterError, match="the cluster has no workers"):
             cluster.distribute(connection, 4)
         connection.execute("insert into joined values ('worker')")
@@ -106,6 +110,7 @@ def test_a_cluster_without_workers_is_refused(plain_pool: ConnectionPool[Any]) -
 
 _AS_IF = """
 create table joined (name text);
+create table pg_dist_node (groupid int);
 create function citus_get_active_worker_nodes() returns setof joined language sql
     as 'select * from joined';
 create schema as_if;

@@ -85,6 +85,7 @@ def test_full_library(engine: Engine, new_caller: Callable[..., Caller]) -> None
     assert (3, 3) == _count(engine, caller)
 
 
+@one_postgresql
 def test_concurrent_adds_do_not_overfill(engine: Engine, new_caller: Callable[..., Caller]) -> None:
     """Of 16 adds at once into room for 5, exactly 5 are stored."""
     caller = new_caller(5)

@@ -236,6 +236,7 @@ def test_plan_on_both_sides_of_each_border(
     assert [plan.value] == [record.getMessage().rpartition(": ")[2] for record in caplog.records]
 
 
+@one_postgresql
 def test_counts_are_remembered_and_bounded(
     large: tuple[Library, Vectors, Classes],
     pool: ConnectionPool[Any],

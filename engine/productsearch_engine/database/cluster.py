@@ -31,8 +31,12 @@ LAYOUT: tuple[LiteralString, ...] = (
     "alter table kept_images add column bucket int not null, drop constraint kept_images_pkey,"
     " drop constraint kept_images_library_id_fkey, alter column webp set storage external",
     "alter table kept_images add primary key (library_id, bucket, sign)",
+    "create table two_phase (id int primary key)",
 )
-"""Gives the rows buckets. A table of prefixes gets its own when its library is created."""
+"""Gives the rows buckets. A table of prefixes gets its own when its library is created.
+
+``two_phase`` stays empty: Citus commits in two phases what names it (``store.bucketed``).
+"""
 
 DISTRIBUTED = ("images", "kept_images")
 """The tables that are distributed at first; those of libraries follow as they are created."""
@@ -47,6 +51,9 @@ _SIZES: tuple[LiteralString, ...] = (
 _NO_CITUS = (
     "the database has no extension citus: install Citus 13 or later with pgvector on every node,"
     " set shared_preload_libraries = 'citus', and create extension citus"
+)
+_NO_COORDINATOR = (
+    "the cluster does not know its coordinator: select citus_set_coordinator_host('HOST', PORT)"
 )
 _NO_WORKERS = "the cluster has no workers: select citus_add_node('HOST', PORT) for each"
 _LIBRARIES = (
@@ -103,6 +110,9 @@ def _refuse_without_citus(connection: psycopg.Connection[Any]) -> None:
     found = connection.execute("select from pg_extension where extname = 'citus'")
     if not found.rowcount:
         raise ClusterError(_NO_CITUS)
+    coordinator = connection.execute("select from pg_dist_node where groupid = 0")
+    if not coordinator.rowcount:
+        raise ClusterError(_NO_COORDINATOR)
     workers = connection.execute("select from citus_get_active_worker_nodes()")
     if not workers.rowcount:
         raise ClusterError(_NO_WORKERS)
@@ -131,6 +141,7 @@ def _distribution(shards: int) -> list[sql.Composed]:
         sql.SQL("select create_distributed_table({}, 'bucket', colocate_with => {})").format(
             sql.Literal(_SECOND), sql.Literal(_FIRST)
         ),
+        sql.SQL("select citus_add_local_table_to_metadata('two_phase')").format(),
     ]
 
 

@@ -46,11 +46,22 @@ def attempt(connection: psycopg.Connection[Any], library: Library, values: dict[
     return Tried(added, known, added or known is not None or places > 0, taken)
 
 
+def together(connection: psycopg.Connection[Any]) -> None:
+    """Let what a transaction writes to shards and to tables of the coordinator be committed as one.
+
+    First in each such transaction. Citus commits a single worker before the coordinator, and a
+    crash between the two would leave an image that is not counted; it commits in two phases once a
+    statement changes a table of the coordinator that it manages. This one changes nothing.
+    """
+    connection.execute("delete from two_phase where id = 0")
+
+
 def _in_steps(
     connection: psycopg.Connection[Any], library: Library, values: dict[str, Any]
 ) -> Tried:
     values = values | statements.at(values["sign"])
     with connection.transaction() as transaction:
+        together(connection)
         if not connection.execute(statements.composed(_ADD, library), values).rowcount:
             row = connection.execute(statements.composed(_KNOWN, library), values).fetchone()
             known, taken = row or (None, False)

@@ -48,6 +48,7 @@ def update(
 def delete(connection: psycopg.Connection[Any], library: Library, key: Key, wanted: int) -> int:
     """Delete all of the ``wanted`` images, or none if one is not stored; return how many."""
     with connection.transaction() as transaction:
+        adds.together(connection)
         if isinstance(key, bytes):
             found = _sign(connection, library, key)
             chosen = [] if found is None else [found]

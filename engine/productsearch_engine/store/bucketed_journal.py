@@ -13,6 +13,7 @@ import psycopg
 
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store import signs
+from productsearch_engine.store.adds import together
 from productsearch_engine.store.bucketed import (
     COUNT_DELETED,
     by_bucket,
@@ -30,6 +31,7 @@ _Done = tuple[int, int] | None
 def edit(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Change the images ``signs`` and write down how they were."""
     with connection.transaction() as transaction:
+        together(connection)
         change, now = _begin(connection, library, "edit", values)
         take_turn(connection, library)
         before: list[tuple[Any, ...]] = []
@@ -51,6 +53,7 @@ def edit(connection: _Connection, library: Library, values: dict[str, Any]) -> _
 def delete(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Delete the images ``signs`` and write down all of each."""
     with connection.transaction() as transaction:
+        together(connection)
         change, _ = _begin(connection, library, "delete", values)
         deleted = _take(connection, library, values | {"change": change})
         if not deleted:
@@ -64,6 +67,7 @@ def empty(
     connection: _Connection, library: Library, values: dict[str, Any]
 ) -> tuple[int, int | None]:
     """Delete some images after a sign; return how many, and the last sign that was looked at."""
+    together(connection)
     rows = connection.execute(composed(_SIGNS, library), values).fetchall()
     if not rows:
         return 0, None
@@ -85,6 +89,7 @@ def note_add(connection: _Connection, library: Library, values: dict[str, Any]) 
 
 def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
     """Delete the images of a change that nobody has changed since; return how many."""
+    together(connection)
     then = dict(connection.execute(_OF_CHANGE, values).fetchall())
     take_turn(connection, library)
     there = {"signs": [*then]} | among(then)
@@ -99,6 +104,7 @@ def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) 
 
 def undo_edit(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
     """Give the images of a change that nobody has changed since their values; return how many."""
+    together(connection)
     rows = connection.execute(_EDITED, values, binary=True).fetchall()
     then = {row[0]: row for row in rows}
     take_turn(connection, library)
@@ -124,6 +130,7 @@ def undo_delete(
 
     An image that was added again since stays as it is.
     """
+    together(connection)
     rows = connection.execute(_DELETED, values).fetchall()
     if not rows:
         return 0, None
@@ -138,6 +145,7 @@ def undo_delete(
 
 def purge(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
     """Erase the images ``signs``, also where an undo would find them; return how many."""
+    together(connection)
     take_turn(connection, library)
     there = values | among(values["signs"])
     stored = connection.execute(composed(_DELETE_DIGESTS, library), there).fetchall()

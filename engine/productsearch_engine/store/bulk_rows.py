@@ -24,6 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
 from productsearch_engine.store import (
+    adds,
     bucketed_bulk,
     bulk_prefixes,
     room,
@@ -203,6 +204,8 @@ class BulkRows:
         progress: Sequence[Progress],
     ) -> Loaded:
         with connection.transaction():
+            if library.bucketed:
+                adds.together(connection)
             turned = bulk_prefixes.give(connection, library)
             connection.execute(_INCOMING)
             _copy(connection, rows, turned)
