@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -16,6 +17,23 @@ from productsearch_engine.limits import FITTED_BYTES_MAX, FITTED_SIDE_PX_MAX, SI
 from tests.console.conftest import Shop
 from tests.console.person import signs_of
 from tests.engine.image_files import draw, encoded, jpeg, png_claiming
+
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How an upright image is turned to be stored with an EXIF orientation."""
+
+
+def tiff_of(width: int, height: int) -> bytes:
+    """Return a TIFF of one colour, whose many pixels take few bytes."""
+    image = Image.new("RGB", (width, height))
+    return encoded(image, "TIFF", compression="tiff_adobe_deflate")
 
 
 @lru_cache
@@ -50,10 +68,12 @@ def test_a_photo_of_a_phone(shop: Shop) -> None:
 
 def test_other_formats(shop: Shop) -> None:
     """What browsers and chats save is added, whatever its name says."""
-    for seed, kind in enumerate(("WEBP", "AVIF", "GIF")):
+    pillow_heif.register_heif_opener()
+    kinds = ("WEBP", "AVIF", "GIF", "TIFF", "HEIF")
+    for seed, kind in enumerate(kinds):
         content = encoded(draw(seed), kind)
         assert "Added" in added(shop, "shop.jpg", content), kind
-    assert 3 == len(signs_of(shop.editor.get("/console/")))
+    assert len(kinds) == len(signs_of(shop.editor.get("/console/")))
 
 
 def test_names_of_files(shop: Shop) -> None:
@@ -77,7 +97,10 @@ def test_what_is_accepted_stays(shop: Shop) -> None:
         ("a.png", encoded(draw(1, (299, 800)), "PNG"), "299 by 800 px. Each side has to have 300"),
         ("a.webp", encoded(draw(1, (320, 20)), "WEBP"), "320 by 20 px"),
         ("a.png", encoded(draw(1, (5000, 320)), "PNG"), "5000 by 320 px. Its longer side"),
-        ("a.heic", b"\0\0\0\x18ftypheic" + bytes(200), "Save other formats, such as HEIC"),
+        ("a.heic", b"\0\0\0\x18ftypheic" + bytes(200), "HEIC, GIF or TIFF, or the file is damaged"),
+        ("a.tif", encoded(draw(1), "TIFF")[:90_000], "or the file is damaged"),
+        ("a.tif", encoded(draw(1).convert("F"), "TIFF"), "Save other formats"),
+        ("a.tif", tiff_of(16_000, 10_000), "too many pixels"),
         ("a.pdf", b"%PDF-1.7", "This is no JPEG"),
         ("a.jpg", photo()[:-200_000], "or the file is damaged"),
         ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "This is no JPEG"),
@@ -113,6 +136,36 @@ def test_a_fitted_file_is_accepted(size: tuple[int, int], orientation: int) -> N
     assert narrow or max(found.width, found.height) == min(FITTED_SIDE_PX_MAX, max(size))
     with Image.open(io.BytesIO(fitted)) as image:
         assert image.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "HEIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_file_is_seen_upright(kind: str, orientation: int) -> None:
+    """The decoders of these turn it themselves: it is turned once."""
+    pillow_heif.register_heif_opener()
+    exif, shown = Image.Exif(), draw(2, (640, 480))
+    exif[0x0112] = orientation
+    stored = shown.transpose(STORED[orientation]) if orientation > 1 else shown
+    fitted, _ = fit(encoded(stored, kind, exif=exif.tobytes()))
+    with Image.open(io.BytesIO(fitted)) as image:
+        assert shown.size == image.size
+        difference = np.abs(np.asarray(image, int) - np.asarray(shown, int))
+    assert difference.mean() < 6
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_a_tiff_of_any_colours(mode: str) -> None:
+    """Scanners and printers write these; of several pages the first one counts."""
+    shown = draw(2, (640, 480))
+    grey = np.asarray(shown.convert("L"), dtype=np.uint16)
+    page = Image.fromarray(grey << 8) if mode == "I;16" else shown.convert(mode)
+    content = encoded(page, "TIFF", save_all=True, append_images=[draw(3)])
+    fitted, sides = fit(content)
+    assert shown.size == sides
+    with Image.open(io.BytesIO(fitted)) as image:
+        difference = np.asarray(image.convert("L"), int) - np.asarray(shown.convert("L"), int)
+    # Few colours are a pattern of dots: their mean is right.
+    assert (abs(difference.mean()) if mode in ("1", "P") else np.abs(difference).mean()) < 8
 
 
 def test_noise_is_brought_down() -> None:

@@ -87,6 +87,15 @@ def test_filters(shared_filters: tuple[Shop, list[str]], query: str, expected: s
     assert {known[n] for n in expected} == {*signs_of(page)} & {*known}
 
 
+def test_the_camera_beside_the_filter(shared_filters: tuple[Shop, list[str]]) -> None:
+    """It leads to the search by an image, with the class ids that filter."""
+    page = shared_filters[0].looker.get("/console/?class_id1=3&text=red")
+    address = html.unescape(re.findall(r'class="button by-image" href="([^"]*)"', page.text)[0])
+    search = shared_filters[0].looker.get(address)
+    assert 200 == search.status_code
+    assert 'name="class_id1" inputmode="numeric" value="3"' in search.text
+
+
 @pytest.fixture(scope="module")
 def shared_filters(shared_shop: Shop) -> tuple[Shop, list[str]]:
     """Some images of every kind."""

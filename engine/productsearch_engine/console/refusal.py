@@ -71,8 +71,8 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
     match key:
         case "file_format":
             return _(
-                "This is no JPEG, PNG, BMP, WebP, AVIF or GIF, or the file is damaged."
-                " Save other formats, such as HEIC, as JPEG."
+                "This is no JPEG, PNG, BMP, WebP, AVIF, HEIC, GIF or TIFF, or the file is damaged."
+                " Save other formats, such as a camera's raw files, as JPEG."
             )
         case "small":
             return _(

@@ -128,6 +128,8 @@ def _factor(shortest_px: int, side_px_min: int) -> int:
 
 
 def _orientation(image: Image.Image) -> object:
+    if image.format == "TIFF":  # Pillow turns it while it decodes
+        return None
     try:
         return image.getexif().get(_EXIF_ORIENTATION)
     # Damaged metadata is no reason to refuse an image.

@@ -1,8 +1,8 @@
 """Makes an image that the contract accepts of one that it does not: a phone's, a browser's.
 
-Upright by its EXIF orientation, the first frame of an animation, transparency on white, scaled
-down, as JPEG. The same bytes always give the same file. Knows Pillow. Runs in worker processes,
-which bound its time and its memory.
+Upright by its EXIF orientation, the first frame of an animation or page of a TIFF, transparency
+on white, scaled down, as JPEG. The same bytes always give the same file. Knows Pillow. Runs in
+worker processes, which bound its time and its memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import (
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -36,12 +37,17 @@ _PLUGINS = (
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 """Imported by name: for a format without its plugin, Pillow would load all that it has."""
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "AVIF", "GIF")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "AVIF", "GIF", "TIFF")
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_NO_COLOURS = ("F", "I")
+"""Modes of TIFF files that measure something: nobody says which value is white."""
 _QUALITIES = (90, 80, 70, 60)
 _SHRINK = 0.8
 
@@ -54,7 +60,8 @@ def fit(content: bytes) -> tuple[bytes, tuple[int, int]]:
     ImageSizeError with the image's sides; MemoryError.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
+            _check_colours(image)
             sides = image.size
             target = _target(sides)
             flat = Image.fromarray(decode.upright(image, min(target)))
@@ -66,6 +73,25 @@ def fit(content: bytes) -> tuple[bytes, tuple[int, int]]:
             raise MemoryError from None
         raise ImageUnreadableError from None
     return _within(flat, target if flat.width > flat.height else target[::-1]), sides
+
+
+def _check_colours(image: Image.Image) -> None:
+    if image.format == "TIFF" and image.mode in _NO_COLOURS:
+        raise ImageUnreadableError
+
+
+def _formats(content: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may have; a HEIC's decoder is loaded for it alone."""
+    box = content[8 : min(int.from_bytes(content[:4]), 256)]
+    brands = {box[at : at + 4] for at in range(0, len(box), 4)}
+    # AVIF files may have the same general brand first.
+    if content[4:8] != b"ftyp" or content[8:12] not in _HEIF_BRANDS or brands & _AVIF_BRANDS:
+        return _FORMATS
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def _target(sides: tuple[int, int]) -> tuple[int, int]:
