@@ -196,6 +196,9 @@ DATABASE_PROBE_S = 0.4
 DATABASE_PROBE_WAIT_S = 1.0
 """The database is asked so often, and has so long to answer: it is known to be down in 2 s."""
 
+COMMAND_PATIENCE_S = 30.0
+"""How long a command that works for minutes waits for a database that is down."""
+
 DATABASE_GIVE_UP_S = 3.0
 """Statements under way are given up when the database is down for so long."""
 

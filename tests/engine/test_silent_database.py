@@ -19,7 +19,6 @@ from demo.processes import Engine
 from productsearch_engine.database.bounded import BoundedConnection, NoAnswerError
 from productsearch_engine.database.pool import DatabaseDownError, WatchedPool
 from productsearch_engine.database.watch import Watch
-from productsearch_engine.limits import DATABASE_PROBE_WAIT_S
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
 from tests.engine.databases import children, postmaster
@@ -106,6 +105,35 @@ def test_a_silent_database_is_known(silent: str) -> None:
         watch.stop()
 
 
+def test_a_command_waits_for_a_database_that_is_late(engine: Engine, silent: str) -> None:
+    """Its work is not lost to a machine so busy that the database answers late; a call fails."""
+    host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+    dsn = f"host={host} user=postgres"
+    watch = Watch(silent)
+    answered = threading.Event()
+
+    def answer() -> None:
+        while not answered.wait(0.05):
+            watch.note_answer()
+
+    with WatchedPool(dsn, watch, 1) as calls, WatchedPool(dsn, watch, 1, 60) as commands:
+        calls.wait()
+        commands.wait()
+        watch.start()
+        late = threading.Timer(1, answer)
+        try:
+            _until(lambda: watch.is_down)
+            with pytest.raises(DatabaseDownError):
+                calls.getconn()
+            late.start()
+            with commands.connection() as connection:
+                assert (1,) == connection.execute("select 1").fetchone()
+        finally:
+            answered.set()
+            late.join()
+            watch.stop()
+
+
 def test_an_answer_to_others_counts(silent: str) -> None:
     """A database that answered somebody while it was asked is not down."""
     watch = Watch(silent)
@@ -121,8 +149,8 @@ def test_an_answer_to_others_counts(silent: str) -> None:
 
 
 @contextmanager
-def delayed(engine: Engine, seconds: float) -> Iterator[str]:
-    """A way to the engine's database whose first bytes come late; its DSN."""
+def delayed(engine: Engine, is_over: threading.Event) -> Iterator[str]:
+    """A way to the engine's database whose first bytes wait for an event; its DSN."""
     host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
 
     def pass_on(source: socket.socket, target: socket.socket) -> None:
@@ -132,7 +160,7 @@ def delayed(engine: Engine, seconds: float) -> Iterator[str]:
 
     def serve() -> None:
         client, _ = server.accept()
-        time.sleep(seconds)
+        is_over.wait(30)
         with client, socket.socket(socket.AF_UNIX) as behind:
             behind.connect(f"{host}/.s.PGSQL.5432")
             back = threading.Thread(target=pass_on, args=(behind, client))
@@ -149,12 +177,14 @@ def delayed(engine: Engine, seconds: float) -> Iterator[str]:
 
 
 def test_a_late_answer_is_no_trouble_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """That the database answers again is told only if it was told that it does not."""
-    with delayed(engine, DATABASE_PROBE_WAIT_S + 0.3) as dsn:
+    """A first answer that takes longer than one may is waited for, and the log has nothing."""
+    is_over = threading.Event()
+    with delayed(engine, is_over) as dsn:
         watch = Watch(dsn)
         watch.start()
         try:
             _until(lambda: watch.is_down)
+            is_over.set()  # before psycopg gives up, a second later
             _until(lambda: not watch.is_down)
         finally:
             watch.stop()

@@ -21,7 +21,7 @@ from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.database.dsn import has_password
 from productsearch_engine.database.other import blamed
 from productsearch_engine.database.pool import WatchedPool, open_pool
-from productsearch_engine.limits import CAPACITY_DEFAULT
+from productsearch_engine.limits import CAPACITY_DEFAULT, COMMAND_PATIENCE_S
 from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows, Progress
@@ -68,7 +68,7 @@ def add_commands(
 
 def run_export(chosen: Settings, options: argparse.Namespace) -> None:
     """Write a library to a file or a folder. Raises LibraryError, OSError, psycopg.Error."""
-    with open_pool(chosen, 2) as pool:
+    with open_pool(chosen, 2, COMMAND_PATIENCE_S) as pool:
         library = Libraries(pool).named(options.library)
         written = _of(library, lambda: exporting.export(BulkRows(pool), library, options.to))
     print(f"{library.name}: {written} images in {options.to}")
@@ -78,7 +78,7 @@ def run_import(chosen: Settings, options: argparse.Namespace) -> None:
     """Load files into a library. Raises LibraryError, OSError, psycopg.Error."""
     sources = [Source.of(file) for file in files_of(options.file)]
     head = sources[0].head
-    with open_pool(chosen, 4) as pool:
+    with open_pool(chosen, 4, COMMAND_PATIENCE_S) as pool:
         libraries = Libraries(pool)
         if options.create:
             _create(libraries, options.library, head)
@@ -108,10 +108,13 @@ def run_copy(chosen: Settings, options: argparse.Namespace) -> None:
             " put it in the file that PGPASSFILE names, or in a service file"
         )
     there = replace(chosen, database=options.to)
-    with open_pool(chosen, 2) as here:
+    with open_pool(chosen, 2, COMMAND_PATIENCE_S) as here:
         library = Libraries(here).named(options.library)
         name = options.name or library.name
-        with blamed(options.to, "--to", here.watch), open_pool(there, 4) as pool:
+        with (
+            blamed(options.to, "--to", here.watch),
+            open_pool(there, 4, COMMAND_PATIENCE_S) as pool,
+        ):
             target = copying.target(here, pool, library, name)
             with alone(pool, target), indexing(there, pool, target, library.image_count):
                 counts = _of(

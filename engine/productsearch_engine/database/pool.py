@@ -96,11 +96,13 @@ class SoughtConnection(BoundedConnection):
 class WatchedPool(ConnectionPool[BoundedConnection]):
     """A pool that hands out no connection while the database does not answer.
 
-    A call that needs the database then fails at once, not after a wait of its own.
+    A call that needs the database then fails at once, not after a wait of its own. A command, which
+    would lose its work, waits for ``patience_s``.
     """
 
-    def __init__(self, dsn: str, watch: Watch, connections: int):
+    def __init__(self, dsn: str, watch: Watch, connections: int, patience_s: float = 0.0):
         self.watch = watch
+        self._patience_s = patience_s
         self.stage: Callable[[str, float], object] = lambda *_: None
         """Is told the seconds of each wait for a connection, and of its use."""
         super().__init__(
@@ -122,8 +124,11 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
 
     def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """Return a connection. Raises DatabaseDownError, psycopg_pool.PoolTimeout."""
-        if self.watch.is_down:
-            raise DatabaseDownError("the database does not answer")
+        ends_s = time.monotonic() + self._patience_s
+        while self.watch.is_down:
+            if time.monotonic() >= ends_s:
+                raise DatabaseDownError("the database does not answer")
+            time.sleep(DATABASE_AGAIN_S)
         return super().getconn(timeout)
 
     @contextmanager
@@ -164,8 +169,12 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
 
 
 @contextmanager
-def open_pool(settings: Settings, connections: int) -> Iterator[WatchedPool]:
+def open_pool(
+    settings: Settings, connections: int, patience_s: float = 0.0
+) -> Iterator[WatchedPool]:
     """Yield a pool of at most ``connections`` to the migrated database.
+
+    patience_s: how long a database that is down is waited for whenever a connection is asked for.
 
     Raises EmbeddedError, psycopg.Error, migrate.SchemaTooNewError.
     """
@@ -176,7 +185,7 @@ def open_pool(settings: Settings, connections: int) -> Iterator[WatchedPool]:
         try:
             watch.start()
             _migrate(dsn, watch)
-            with WatchedPool(dsn, watch, connections) as pool:
+            with WatchedPool(dsn, watch, connections, patience_s) as pool:
                 yield pool
         finally:
             watch.stop()

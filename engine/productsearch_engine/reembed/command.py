@@ -14,6 +14,7 @@ import numpy as np
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
+from productsearch_engine.limits import COMMAND_PATIENCE_S
 from productsearch_engine.pasteable import pasteable
 from productsearch_engine.progress import Bar
 from productsearch_engine.reembed import comparison
@@ -59,7 +60,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     Raises LibraryError, DatasetError, UnknownEmbeddingError, EmbeddedError, OSError, psycopg.Error.
     """
     pins = _pins(options.pins) if options.pins else []
-    with open_pool(chosen, 3) as pool:
+    with open_pool(chosen, 3, COMMAND_PATIENCE_S) as pool:
         libraries, reembeddings = Libraries(pool), Reembeddings(pool)
         reembeddings.drop_old()
         library = libraries.named(options.library)
@@ -87,7 +88,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _pins(file: Path) -> list[Pin]:
-    """Read pinned searches. Raises OSError, DatasetError; also if a query's image is missing."""
+    """Read pinned searches, whose images must be there. Raises DatasetError, OSError."""
     from productsearch_engine.evaluation import pins
 
     found = pins.read(file)
