@@ -114,6 +114,7 @@ test-cli: $(installed) ## the command line, then imports that are killed and mov
 DSN ?=
 .PHONY: test-citus
 test-citus: $(installed) ## the engine's tests on a distributed database: DSN='host=... dbname=...'
+	@test -n "$(DSN)" || { echo "name an empty, distributed database: make test-citus DSN='host=... dbname=...'"; exit 2; }
 	PRODUCTSEARCH_TEST_DATABASE="$(DSN)" $(bin)/python -m pytest tests/engine tests/console
 
 MINUTES ?= 10
