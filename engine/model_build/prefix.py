@@ -19,12 +19,15 @@ from model_build import build
 from productsearch_engine.embedding import hsv
 from productsearch_engine.embedding.dead_leaves import dead_leaves
 from productsearch_engine.embedding.projection import Projection
+from productsearch_engine.embedding.window import window
 
 NETWORK_AXES: Final = 144
 COLOUR_AXES: Final = 16
 """Of 320 and 192. Photographs' nearest were found about as well with 8 to 24."""
 _DRAWN: Final = 1500
 _SIDE_PX: Final = 96
+_WINDOW: Final = 0.8
+"""That of ``compact-1``'s colours."""
 _FILE: Final = (
     Path(__file__).parents[1] / "productsearch_engine" / "embedding" / "compact-1-prefix.npy"
 )
@@ -57,7 +60,8 @@ def _classes() -> Rows:
 
 
 def _colours() -> Rows:
-    drawn = (hsv.colours(dead_leaves(seed, _SIDE_PX)) for seed in range(_DRAWN))
+    middle = window(hsv.SIDE, hsv.SIDE, _WINDOW)
+    drawn = (hsv.colours(dead_leaves(seed, _SIDE_PX), middle) for seed in range(_DRAWN))
     return np.stack([*drawn]).astype(float)
 
 

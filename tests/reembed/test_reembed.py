@@ -47,7 +47,7 @@ def test_a_killed_change_goes_on_while_the_library_is_used(own_engine: Engine) -
         with Use(own_engine, caller, 10_000) as use:
             killed_at = kill_in_the_middle(own_engine, "used", number)
             assert 0 < killed_at < IMAGES + len(use.added)
-            assert f"{FROM}-1" == listed(own_engine, "used")["embedding"]
+            assert FROM == listed(own_engine, "used")["embedding"]
             changed, deleted = signs[-1], signs[-2]
             assert 0 == code_of(caller.call("update", cont_sign=changed, brief="new"))
             assert 0 == code_of(caller.call("delete", cont_sign=deleted))
@@ -56,13 +56,13 @@ def test_a_killed_change_goes_on_while_the_library_is_used(own_engine: Engine) -
             use_seen = len(use.added)
             while len(use.added) < use_seen + 5:
                 time.sleep(0.05)
-            assert f"{TO}-1" == listed(own_engine, "used")["embedding"]
+            assert TO == listed(own_engine, "used")["embedding"]
             own_engine.command("reembed", "used", "--embedding", FROM)
             while len(use.added) < use_seen + 10:
                 time.sleep(0.05)
         assert [] == use.failures
         assert use.calls > 50
-        assert f"{FROM}-1" == listed(own_engine, "used")["embedding"]
+        assert FROM == listed(own_engine, "used")["embedding"]
         for seed, sign in [*[*enumerate(signs[:-2])][::4], *use.added]:
             hit = caller.call("search", image=jpeg(seed), rn="1")["result"][0]
             assert (sign, str(seed), 1.0) == (hit["cont_sign"], hit["brief"], hit["score"])
@@ -85,9 +85,9 @@ def test_there_and_back(own_engine: Engine) -> None:
     with library(own_engine, "there") as caller:
         signs = fill(caller, 6)
         said = own_engine.command("reembed", "there", "--embedding", TO)
-        assert f"served with {TO}-1" in said
+        assert f"served with {TO}" in said
         assert said.endswith(
-            f"-m productsearch_engine reembed there --embedding {FROM}-1 --data {own_engine.data}\n"
+            f"-m productsearch_engine reembed there --embedding {FROM} --data {own_engine.data}\n"
         )
         late = fill(caller, 2, first=6)
         for seed, sign in enumerate([*signs, *late]):
@@ -106,6 +106,21 @@ def test_there_and_back(own_engine: Engine) -> None:
         assert (
             0 == rows(own_engine, tables, f"^(images|nearest|kept|reembedding)_{number}(_|$)")[0][0]
         )
+
+
+@pytest.mark.slow
+def test_from_one_version_to_the_next(own_engine: Engine) -> None:
+    """Both versions of ``compact`` have vectors of one length along the same axes, and each image
+    is found by its own after the switch, there and back."""
+    with library(own_engine, "versions") as caller:
+        own_engine.command("reembed", "versions", "--embedding", "compact-1")
+        own_engine.command("reembed", "versions", "--discard")
+        signs = fill(caller, 6)
+        for version in (TO, "compact-1"):
+            own_engine.command("reembed", "versions", "--embedding", version)
+            assert version == listed(own_engine, "versions")["embedding"]
+            for seed, sign in enumerate(signs):
+                assert [sign] == signs_of(caller.call("search", image=jpeg(seed), rn="1"))
 
 
 @pytest.mark.slow
@@ -144,7 +159,7 @@ def test_without_copies_it_is_refused(own_engine: Engine) -> None:
             own_engine.command("reembed", "bare", "--embedding", TO)
         assert 216681 == code_of(caller.call("add", image=jpeg(3), brief="again"))
         own_engine.command("reembed", "bare", "--embedding", TO)
-        assert f"{TO}-1" == listed(own_engine, "bare")["embedding"]
+        assert TO == listed(own_engine, "bare")["embedding"]
         number = listed(own_engine, "bare")["id"]
         own_engine.command("library", "keep-images", "bare", "off")
         assert rows(own_engine, "select to_regclass(%s) is null", f"kept_{number}")[0][0]
@@ -180,7 +195,7 @@ def test_one_change_at_a_time(own_engine: Engine) -> None:
         fill(caller, 3)
         said = own_engine.command("reembed", "half", "--embedding", TO, "--no-switch")
         assert "goes on serving" in said
-        assert f"{FROM}-1" == listed(own_engine, "half")["embedding"]
+        assert FROM == listed(own_engine, "half")["embedding"]
         with connected(own_engine) as connection:
             connection.execute("update reembeddings set embedding = 'other-1'")
         with pytest.raises(ServerError, match="is half way to other-1"):

@@ -7,8 +7,11 @@ was fitted on images, and no part saw products.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from productsearch_engine.embedding import hsv, subject
 from productsearch_engine.embedding.calibration import Calibration
@@ -21,29 +24,52 @@ from productsearch_engine.embedding.interface import (
     Scores,
     Vector,
 )
-from productsearch_engine.embedding.networks import NETWORKS, Maps, Networks
+from productsearch_engine.embedding.networks import NETWORKS, Maps, networks
 from productsearch_engine.embedding.projection import Projection
 from productsearch_engine.embedding.region import cut
-
-_COLOUR = 0.45
-"""Weight of the colours, where the networks have 1. With more of it the back of a garment is found
-more often and its other colours less often; from 0.4 to 0.55 little changes."""
+from productsearch_engine.embedding.subject import Places
+from productsearch_engine.embedding.window import window
 
 
-_WINDOW = 0.6
-"""Standard deviation of the centre window, in halves of the sides. A narrower one finds a product
-before another ground more often, and a garment's other sides less often."""
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How the parts of a version are weighted."""
+
+    colour: float
+    """Weight of the colours, where the networks have 1. With more of it rotated images and the
+    backs of garments are found more often, and other colours of a garment less often."""
+
+    window: float
+    colour_window: float
+    """Standard deviations of the centre windows over the networks' maps and over the colours, in
+    halves of the sides. Narrower ones find a product before another ground more often, and a
+    garment's other sides less often."""
+
+    ground: float
+    """Weight of a place that looks like the border of the image, where the product's have 1."""
+
+
+MIXES = {
+    "compact-1": Mix(colour=0.45, window=0.6, colour_window=0.8, ground=1.0),
+    "compact-2": Mix(colour=0.475, window=0.7, colour_window=0.7, ground=0.4),
+}
+"""Version by name; decision 0039 has the measurements."""
 
 
 class Compact(Embedding):
     """What two networks recognise, wherever it is in the image, and its colours."""
 
-    name = "compact-1"
-
-    def __init__(self) -> None:
-        self._networks = Networks()
+    def __init__(self, name: str) -> None:
+        """Load a version; name: one of ``MIXES``."""
+        self._name, self._mix = name, MIXES[name]
+        self._networks = networks()
         self._projection = Projection.load(NETWORKS)
-        self._calibration = Calibration.of(self.name)
+        self._calibration = Calibration.of(name)
+
+    @property
+    def name(self) -> str:
+        """The version's name."""
+        return self._name
 
     @property
     def dimensions(self) -> int:
@@ -59,27 +85,35 @@ class Compact(Embedding):
         places = regions or [None] * len(images)
         seen = [cut(image, at) if at else image for image, at in zip(images, places, strict=True)]
         maps = self._networks.see(seen)
-        vectors = [self._vector(maps[:, i], image) for i, image in enumerate(seen)]
         return [
-            Description(vector, *(subject.find(maps[:, i]) if at is None else (at, True)))
-            for i, (vector, at) in enumerate(zip(vectors, places, strict=True))
+            self._description(maps[:, i], image, at)
+            for i, (image, at) in enumerate(zip(seen, places, strict=True))
         ]
 
     def calibrate(self, cosines: Cosines) -> Scores:
         """Return the chance that two images show the same product, by their cosine."""
         return self._calibration.scores(cosines)
 
-    def _vector(self, maps: Maps, image: Pixels) -> Vector:
-        seen = np.einsum("ncyx,yx->nc", maps, _window(*maps.shape[-2:]))
+    def _description(self, maps: Maps, image: Pixels, at: Box | None) -> Description:
+        strange = subject.strangeness(maps)
+        vector = self._vector(maps, image, subject.standing_out(strange))
+        return Description(vector, *(subject.find(strange) if at is None else (at, True)))
+
+    def _vector(self, maps: Maps, image: Pixels, clear: Places) -> Vector:
+        pooling = self._weight(clear, self._mix.window).astype(np.float32)
+        seen = np.einsum("ncyx,yx->nc", maps, pooling)
         kept = self._projection.turn(
             seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
         )
-        return _unit(np.concatenate([_unit(kept), _COLOUR * hsv.colours(image)]))
+        fine = cv2.resize(clear, (hsv.SIDE, hsv.SIDE), interpolation=cv2.INTER_LINEAR)
+        weight = self._weight(np.asarray(fine, np.float32), self._mix.colour_window)
+        colours = hsv.colours(image, weight)
+        return _unit(np.concatenate([_unit(kept), self._mix.colour * colours]))
 
-
-def _window(rows: int, columns: int) -> Vector:
-    y, x = (((np.arange(n) + 0.5) / n * 2 - 1) / _WINDOW for n in (rows, columns))
-    return np.asarray(np.exp(-np.add.outer(y**2, x**2) / 2), np.float32)
+    def _weight(self, clear: Places, spread: float) -> NDArray[np.float64]:
+        rows, columns = clear.shape
+        ground = self._mix.ground
+        return window(rows, columns, spread) * (ground + (1 - ground) * clear)
 
 
 def _unit(vector: Vector) -> Vector:

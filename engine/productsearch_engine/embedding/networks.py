@@ -6,7 +6,7 @@ Knows their input and their last maps. Does not know what becomes of these.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import cv2
@@ -50,6 +50,12 @@ class Networks:
             for image in images
         ]
         return np.stack(found, axis=1)
+
+
+@cache
+def networks() -> Networks:
+    """Return the process's own: all versions of ``compact`` look through the same networks."""
+    return Networks()
 
 
 def _input(image: Pixels) -> NDArray[np.float32]:

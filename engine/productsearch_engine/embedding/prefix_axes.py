@@ -13,7 +13,9 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-_FILES = {"compact-1": "compact-1-prefix.npy"}
+_OF = {"compact-1": "compact-1", "compact-2": "compact-1"}
+"""The axes of each embedding. The versions of ``compact`` are mixed of the same numbers, and lie
+along the same axes."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Axes:
 @cache
 def of(embedding: str) -> Axes | None:
     """Return the axes of an embedding, or None: its vectors are not turned, and used whole."""
-    if embedding not in _FILES:
+    name = _OF.get(embedding)
+    if name is None:
         return None
-    with (files(__package__) / _FILES[embedding]).open("rb") as file:
-        return Axes(embedding, np.load(file))
+    with (files(__package__) / f"{name}-prefix.npy").open("rb") as file:
+        return Axes(name, np.load(file))

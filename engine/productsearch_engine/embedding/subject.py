@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.networks import Maps
 
+_REACH_MIN = 1e-6
 _SHARE = 0.5  # of the greatest difference: a place above it belongs to the product
+
+
+Places = NDArray[np.float32]
+"""One number for each place of the maps of an image, shape (rows, columns)."""
 
 
 class Subject(NamedTuple):
@@ -24,17 +29,32 @@ class Subject(NamedTuple):
     is_clear: bool
 
 
-def find(maps: Maps) -> Subject:
-    """Return the box of the product, or the whole image if nothing stands out.
+def strangeness(maps: Maps) -> Places:
+    """Return how much each place differs from the border of the image.
 
-    maps: of one image, shape (networks, channels, rows, columns). The box is as exact as a place
-    of the maps is large, a ninth of the image.
+    maps: of one image, shape (networks, channels, rows, columns).
     """
     rows, columns = maps.shape[-2:]
     places = maps.transpose(2, 3, 0, 1).reshape(rows, columns, -1)
-    edge = np.ones((rows, columns), bool)
-    edge[1:-1, 1:-1] = False
-    strange = np.linalg.norm(places - places[edge].mean(0), axis=-1)
+    border = places[_edge(rows, columns)].mean(0)
+    return np.asarray(np.linalg.norm(places - border, axis=-1), np.float32)
+
+
+def standing_out(strange: Places) -> Places:
+    """Return how clearly each place is the product's: 0 as strange as the border, 1 as strange as
+    the strangest twentieth."""
+    border = np.median(strange[_edge(*strange.shape)])
+    reach = max(float(np.percentile(strange, 95) - border), _REACH_MIN)
+    return np.asarray(np.clip((strange - border) / reach, 0, 1), np.float32)
+
+
+def find(strange: Places) -> Subject:
+    """Return the box of the product, or the whole image if nothing stands out.
+
+    The box is as exact as a place of the maps is large, a ninth of the image.
+    """
+    rows, columns = strange.shape
+    edge = _edge(rows, columns)
     inside = strange - np.median(strange[edge])
     inside[edge] *= 0.5
     greatest = float(inside.max())
@@ -52,6 +72,12 @@ def find(maps: Maps) -> Subject:
         float((bottom - top) / rows),
     )
     return Subject(box, _is_clear(found[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1], found.size))
+
+
+def _edge(rows: int, columns: int) -> NDArray[np.bool_]:
+    edge = np.ones((rows, columns), bool)
+    edge[1:-1, 1:-1] = False
+    return edge
 
 
 def _is_clear(found: NDArray[np.bool_], places: int) -> bool:
