@@ -41,6 +41,7 @@ def test_an_error_of_the_contract_stays_what_it_is() -> None:
     [
         (PoolTimeout("host=secret"), 2),
         (psycopg.OperationalError("host=secret"), 2),
+        (psycopg.Rollback(), 2),
         (psycopg.DataError("secret"), 282000),
         (ValueError("secret"), 282000),
     ],

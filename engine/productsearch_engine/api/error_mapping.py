@@ -40,6 +40,7 @@ _PASSING = (
     psycopg.errors.ReadOnlySqlTransaction,  # a standby: the connection is older than a failover
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.SnapshotTooOld,
+    psycopg.Rollback,  # of a transaction whose connection was gone by then
 )
 """What a database says of itself and not of a statement; it may be over in a moment."""
 
