@@ -139,7 +139,7 @@ def test_a_base_url_with_a_path(
 def test_a_check_of_settings_tells_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 0, for the service can start with it, and a line for each."""
+    """Exit code 1, as the doctor's with warnings, and a line for each."""
     (tmp_path / "policy.toml").write_text(FILE)
     (tmp_path / "pair").mkdir()
     (tmp_path / "pair" / "api_key").write_text("")
@@ -151,7 +151,7 @@ def test_a_check_of_settings_tells_them_too(
     )
     monkeypatch.setattr("sys.argv", ["productsearch-service", "settings", "check", str(file)])
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", "")
-    assert 0 == cli.main()
+    assert 1 == cli.main()
     told = [line.split(" ")[1] for line in capsys.readouterr().out.splitlines()[:-1]]
     assert [
         "libraries.default.base_url:",
