@@ -204,7 +204,8 @@ def test_ports_can_be_chosen() -> None:
 
 def test_what_is_installed_is_told_in_a_line() -> None:
     """pip is quiet but for errors, and one line says how long it takes."""
-    again = ["make", "-n", "-W", "requirements-run.lock", "demo"]
+    # Inside another make it would begin with the directory.
+    again = ["make", "-n", "--no-print-directory", "-W", "requirements-run.lock", "demo"]
     recipe = subprocess.run(again, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     assert recipe[0].startswith('echo "installing ')
     assert "about a minute" in recipe[0]

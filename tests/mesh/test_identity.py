@@ -101,7 +101,7 @@ def _search(stub: v1.ProductSearchStub, *metadata: tuple[str, str]) -> None:
 
 def _is_logged(guarded: Guarded, caller: str) -> bool:
     """Whether the call of ``caller`` is in the access log; its line may come after the answer."""
-    return f'"caller":"{caller}","code":"OK"' in guarded.facade.log()
+    return f'"caller":"{caller}","peer":"-","code":"OK"' in guarded.facade.log()
 
 
 def test_the_callers_identity_arrives(guarded: Guarded) -> None:
