@@ -53,6 +53,18 @@ def test_delete_and_undo(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert 409 == shop.editor.send("/console/undo", {"change": change_of(answer)}).status_code
 
 
+def test_a_change_of_one_image_leads_to_it(shop: Shop) -> None:
+    """As long as it is there; one of several leads nowhere."""
+    known = [shop.add(jpeg(n), f"b{n}") for n in range(2)]
+    link = f'<a href="/console/images/{known[0]}">'
+    brief = [("brief_do", "set"), ("brief", "one brief")]
+    shop.editor.send("/console/edit/apply", [("sign", known[0]), *brief])
+    assert link in shop.editor.get("/console/changes").text
+    shop.editor.send("/console/edit/apply", [*(("sign", each) for each in known), *brief])
+    shop.editor.send("/console/delete", {"sign": known[1]})
+    assert 1 == shop.editor.get("/console/changes").text.count('<a href="/console/images/')
+
+
 def test_bulk_edit_and_delete(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Many images change together, and one undo each takes both changes back."""
     known = [shop.add(jpeg(n), f"b{n}", class_id1=str(1 + n % 2)) for n in range(6)]

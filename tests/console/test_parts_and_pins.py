@@ -104,11 +104,14 @@ def test_pins(shop: Shop, pool: ConnectionPool[Any]) -> None:
     query = {"query": part.partition("query=")[2]}
     assert 303 == shop.editor.send("/console/pins", query | {"hit": signs[0]}).status_code
     page = shop.looker.get("/console/pins").text
-    assert 4 == page.count("not run yet")
+    assert 4 == page.count("not run yet</em>")
+    assert "4 are not run yet." in page
+    assert "image first" not in page
     assert 1 == page.count("by a part")
     assert 303 == shop.looker.send("/console/pins/run").status_code
     ran = shop.looker.get("/console/pins").text
     assert "not run yet" not in ran
+    assert "of 4 find their image first" in ran
     assert 1 == ran.count(">not found<")
     assert re.search("found as number [23]", ran)
     assert "found first" in ran

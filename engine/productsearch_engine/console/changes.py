@@ -17,6 +17,7 @@ from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, safe, to
 from productsearch_engine.limits import CHANGES_PAGE
+from productsearch_engine.store import signs
 from productsearch_engine.store.images import LibraryFullError
 from productsearch_engine.store.journal import (
     ChangedSinceError,
@@ -56,6 +57,7 @@ class Changes:
             "changes.html",
             section="changes",
             changes=changes,
+            images={each.id: signs.to_text(each.sign) for each in changes if each.sign is not None},
             chosen=chosen,
             people=await self._rooms.in_thread(journal.people, visit.library),
             first="?" + urlencode(kept) if "before" in asked else None,

@@ -40,6 +40,7 @@ class PinsPage:
             "pins.html",
             section="pins",
             pins=[(pin, signs.to_text(pin.sign), cards.get(pin.sign)) for pin in pins],
+            ran=sum(pin.ran_at is not None for pin in pins),
             first=sum(pin.rank == 1 for pin in pins),
             missed=sum(pin.ran_at is not None and pin.rank is None for pin in pins),
             reach=PIN_RANK_MAX,

@@ -81,6 +81,8 @@ class Change:
     undoable: bool
     erased: bool
     """Whether nothing can be undone because all its images were purged."""
+    sign: int | None
+    """The image that was added or changed, if it is one, for as long as an undo knows it."""
 
 
 class Journal:
@@ -251,6 +253,7 @@ class Journal:
                 undone=row[6],
                 undoable=row[7],
                 erased=row[8],
+                sign=row[9],
             )
             for row in rows
         ]

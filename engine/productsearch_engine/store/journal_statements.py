@@ -243,7 +243,9 @@ _LEFT: LiteralString = "exists (select from changed_images where change_id = cha
 
 _CHANGES: LiteralString = """
 select id, kind, image_count, who, address, changed_at, undone_at is not null,
-    RECENT and LEFT, RECENT and not LEFT
+    RECENT and LEFT, RECENT and not LEFT,
+    case when image_count = 1 and kind in ('add', 'edit')
+        then (select sign from changed_images where change_id = changes.id) end
 from changes where library_id = %(library)s""".replace("RECENT", _RECENT).replace("LEFT", _LEFT)
 
 LAST: LiteralString = (

@@ -217,10 +217,11 @@ function press(event) {
   if (event.key === "Escape" && typing(event.target)) return event.target.blur();
   if (typing(event.target)) {
     // Enter saves and goes on; Shift+Enter is a line end.
-    const next = one('button[value="next"], button[value="stay"]', event.target.form ?? document.body);
-    if (event.key === "Enter" && !event.shiftKey && plain && event.target.matches("textarea") && next) {
+    const { form } = event.target;
+    const next = form && (one('button[value="next"]', form) ?? one('button[value="stay"]', form));
+    if (event.key === "Enter" && !event.shiftKey && plain && next) {
       event.preventDefault();
-      if (!event.repeat) event.target.form.requestSubmit(one('button[value="next"]', event.target.form) ?? next);
+      if (!event.repeat) form.requestSubmit(next);
     }
     return undefined;
   }
