@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Iterator
 from itertools import count
 from unittest.mock import patch
@@ -242,3 +243,34 @@ def test_a_value_rejected_before_the_last_one_is_refused_too() -> None:
             source.reject(token)
         with pytest.raises(UpstreamUnavailable):
             stage.run(source.get(Deadline.after(5)))
+
+
+def test_whoever_leaves_shows_nothing_of_what_the_issuer_answered() -> None:
+    """An error that quotes it has come, and the flight has not run since."""
+    told: list[str] = []
+
+    async def leave() -> None:
+        answer: asyncio.Future[Issued] = asyncio.get_running_loop().create_future()
+
+        async def issue() -> Issued:
+            return await answer
+
+        source = TokenSource(issue)
+
+        async def wait() -> None:
+            try:
+                await source.get(Deadline.after(30))
+            except asyncio.CancelledError as left:
+                whole = traceback.TracebackException.from_exception(left, capture_locals=True)
+                told.extend(whole.format())
+
+        waiter = asyncio.create_task(wait())
+        await asyncio.sleep(0.01)
+        waiter.cancel()
+        answer.set_exception(ValueError("the key pair"))
+        await waiter
+        await source.close()
+
+    asyncio.run(leave())
+    assert any("asyncio.wait(" in line for line in told)
+    assert "the key pair" not in "".join(told)

@@ -70,9 +70,14 @@ class TokenState(Enum):
 
 
 class _Flight:
-    """One request for a token: its task, and the error that its waiters share."""
+    """One request for a token: its task, and the error that its waiters share.
+
+    They wait for ``over``. A task shows what it waits for itself: an error there quotes what the
+    issuer answered, which may be the key pair, and a tracker of errors would send it.
+    """
 
     task: asyncio.Task[None]
+    over: asyncio.Future[None]
 
     def __init__(self, ends_by_s: float) -> None:
         self.ends_by_s = ends_by_s
@@ -179,7 +184,7 @@ class TokenSource:
             if time_is_up:
                 raise self._refusal(_none_in_time())
             # A shield: neither the end of this wait nor its cancellation reaches the flight.
-            await asyncio.wait({flight.task}, timeout=end.remaining_s())
+            await asyncio.wait({flight.over}, timeout=end.remaining_s())
             # A rotation may have brought a token after the flight failed and before we woke.
             if flight.error is not None and self.state is TokenState.EXPIRED:
                 raise self._refusal(flight.error)
@@ -236,7 +241,7 @@ class TokenSource:
         if flight is not None:
             self._cancelled(flight)  # a task that has not begun cannot do it itself
             flight.task.cancel()
-            await asyncio.wait({flight.task})
+            await asyncio.wait({flight.over})
 
     def _refusal(self, error: ServiceError) -> ServiceError:
         """Return an error of a caller's own, which says when the next token is asked for."""
@@ -261,7 +266,9 @@ class TokenSource:
     def _begin_flight(self) -> None:
         if self._flight is None and not self._closed and self._clock() >= self._gate_until_s:
             self._flight = flight = _Flight(self._clock() + limits.TOKEN_FETCH_TIMEOUT_S)
+            flight.over = asyncio.get_running_loop().create_future()
             flight.task = asyncio.create_task(self._fly(flight), name="token")
+            flight.task.add_done_callback(lambda _: flight.over.set_result(None))
 
     async def _fly(self, flight: _Flight) -> None:
         error: ServiceError | None = None
