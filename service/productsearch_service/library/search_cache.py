@@ -25,7 +25,7 @@ _HIT_BYTES: Final = 400
 """What a page, and each of its results, takes in memory beside the brief."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)  # a task's repr shows the error that it waits for
 class _Flight:
     """A search under way, in a task of its own, and how many wait for it."""
 
