@@ -19,6 +19,8 @@ from tests.pictures import noise_jpeg
 LARGE_BYTES = 2_900_000
 """Encoded about 3.9 MB: more than sockets take in without a reader."""
 SHORT_S = 0.3
+NOT_EARLIER_S = 0.9 * SHORT_S
+"""uvloop counts from the time its turn began, in milliseconds: a limit ends a little early."""
 LONG_S = 20.0
 DOWN = "UPSTREAM_UNAVAILABLE"
 UNKNOWN = "ADD_OUTCOME_UNKNOWN"
@@ -78,7 +80,7 @@ def test_connecting_ends_by_its_own_limit(watched: WatchedFactory, line: Line) -
     line.connect_no_more()
     came_to, took_s = _timed(facade.stub.AddImage.future(add(1), timeout=20))
     assert DOWN == came_to
-    assert SHORT_S <= took_s < LONG_S / 2
+    assert NOT_EARLIER_S <= took_s < LONG_S / 2
 
 
 def test_sending_ends_when_it_stands_still(
@@ -93,7 +95,7 @@ def test_sending_ends_when_it_stands_still(
         line.stops_after = passed
         came_to, took_s = _timed(facade.stub.AddImage.future(_add(large), timeout=20))
         assert DOWN == came_to, f"{passed} bytes have passed"
-        assert SHORT_S <= took_s < LONG_S / 2
+        assert NOT_EARLIER_S <= took_s < LONG_S / 2
     assert 0 == sum(_is_whole(call) for call in upstream.calls)
     line.end()  # else connections with unsent data would outlive the event loop
 
@@ -127,7 +129,7 @@ def test_reading_ends_by_its_own_limit(watched: WatchedFactory, upstream: FakeUp
     came_to, took_s = _timed(facade.stub.AddImage.future(add(1), timeout=20))
     held.release()
     assert UNKNOWN == came_to
-    assert SHORT_S <= took_s < LONG_S / 2
+    assert NOT_EARLIER_S <= took_s < LONG_S / 2
 
 
 def _ends(facade: Watched, request: v1.AddImageRequest, deadline_s: float) -> str:
