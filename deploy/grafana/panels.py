@@ -69,14 +69,33 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ),
             ),
             Panel(
-                "Items of bulk streams and batches",
+                "Failed calls by caller",
                 "reqps",
-                "By outcome, reason and caller. On the wire a stream is OK even if all items fail.",
+                "By code: whose calls fail, beside the calls of all.",
                 (
+                    (rate("productsearch_caller_rpcs_total", where=HERE), "all"),
                     (
-                        rate("productsearch_items_total", "outcome", "reason", "caller"),
-                        "{{outcome}} {{reason}} {{caller}}",
+                        rate(
+                            "productsearch_caller_rpcs_total",
+                            "caller",
+                            "code",
+                            where=f'{HERE},code!~"OK|NOT_FOUND|ALREADY_EXISTS"',
+                        ),
+                        "{{caller}} {{code}}",
                     ),
+                ),
+            ),
+            Panel(
+                "Calls at each step, mean",
+                "short",
+                "How many calls are at the upstream, wait for the quota, a place, a token or "
+                "another attempt, or are fitted. The highest says whose time it is; all far above "
+                "the sum: the facade's, or callers that send slowly.",
+                (
+                    (rate(f"{CALLS}_sum"), "all"),
+                    (rate(f"{_UPSTREAM}seconds_total"), "upstream"),
+                    (rate("productsearch_pacer_wait_seconds_sum"), "quota"),
+                    (rate("productsearch_call_waits_seconds_total", "wait"), "{{wait}}"),
                 ),
             ),
             Panel(

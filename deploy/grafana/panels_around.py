@@ -128,6 +128,17 @@ AROUND: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                     ),
                 ),
             ),
+            Panel(
+                "Handshakes with callers that fail",
+                "reqps",
+                "A caller whose certificate has ended or is not ours has no line and no count "
+                "elsewhere. Its own log, or the gateway's at debug level, names it.",
+                (
+                    (f"sum(rate(envoy_listener_ssl_fail_verify_error[{_I}]))", "not trusted"),
+                    (f"sum(rate(envoy_listener_ssl_fail_verify_no_cert[{_I}]))", "no certificate"),
+                    (f"sum(rate(envoy_listener_ssl_connection_error[{_I}]))", "other"),
+                ),
+            ),
         ),
     ),
 )

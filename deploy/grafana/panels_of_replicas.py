@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.grafana.panel import HERE, LIBRARY, Panel, now, rate
+from deploy.grafana.panel import CALLS, HERE, LIBRARY, Panel, mean, now, rate
 
 _TOKENS: Final = (
     f"sum by (library, outcome) (productsearch_token_refreshes_total{{{{{LIBRARY}}}}}{{}})"
@@ -81,19 +81,41 @@ REPLICAS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ((rate("productsearch_caller_rpcs_total", "caller", where=HERE), "{{caller}}"),),
             ),
             Panel(
-                "Refused callers",
+                "Items of bulk streams and batches",
                 "reqps",
-                "By code: who is not known, may not, asks for too much; beside the calls of all.",
+                "By outcome, reason and caller. On the wire a stream is OK even if all items fail.",
                 (
-                    (rate("productsearch_caller_rpcs_total", where=HERE), "all"),
                     (
-                        rate(
-                            "productsearch_caller_rpcs_total",
-                            "caller",
-                            "code",
-                            where=f'{HERE},code=~"UNAUTHENTICATED|PERMISSION_DENIED|RESOURCE_EXHAUSTED"',
-                        ),
-                        "{{caller}} {{code}}",
+                        rate("productsearch_items_total", "outcome", "reason", "caller"),
+                        "{{outcome}} {{reason}} {{caller}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Time of a call by replica, mean",
+                "s",
+                "One line far above the others: that replica or its way to the upstream.",
+                ((mean(CALLS, "instance", f'{HERE},rpc_method!~".*Bulk.*"'), "{{instance}}"),),
+            ),
+            Panel(
+                "Errors by replica",
+                "reqps",
+                "One replica alone: its settings, files or network are other than the others'.",
+                (
+                    (
+                        rate("productsearch_errors_total", "instance", "blame"),
+                        "{{instance}} {{blame}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Since processes were started",
+                "s",
+                "A line that falls to 0 again and again: the process ends and is restarted.",
+                (
+                    (
+                        'time() - process_start_time_seconds{job=~"facade|engine"}',
+                        "{{job}} {{instance}}",
                     ),
                 ),
             ),
@@ -137,6 +159,12 @@ REPLICAS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                         "{{outcome}}",
                     ),
                 ),
+            ),
+            Panel(
+                "Lines of the audit stream",
+                "reqps",
+                "lost: the disk that has it is full, or slow.",
+                ((rate("productsearch_audit_lines_total", "outcome"), "{{outcome}}"),),
             ),
         ),
     ),

@@ -156,9 +156,14 @@ _ONE_OF_ALL: Final = (
     f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
 )
 _OTHERS_CALL: Final = f"count by (library) (sum by (library, caller) (rate({_SLOTS}[<5m>])) > 0)"
+_GIVEN: Final = f'sum by (instance, library) (rate({_SLOTS}{{outcome="given"}}[<5m>]))'
+_HAS_ROOM: Final = (
+    f"max by (library) ({_GIVEN} / on (instance, library) productsearch_pacer_rate) < 0.6"
+)
+"""No replica gives out most of its slots: what is refused wants an upstream that is quicker."""
 _GREEDY: Final = (
     f"({_ONE_OF_ALL} > 0.7) and on (library) ({_REFUSED} / {_ASKED} > 0.05)"
-    f" and on (library) ({_OTHERS_CALL} > 1)"
+    f" and on (library) ({_OTHERS_CALL} > 1) unless on (library) ({_HAS_ROOM})"
 )
 _KEY_SHARED: Final = (
     "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
@@ -260,7 +265,7 @@ ALERTS: Final = (
     Alert(
         name="QuotaTooSmall",
         expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
-        f" unless on (library) ({_KEY_SHARED})",
+        f" unless on (library) ({_KEY_SHARED}) unless on (library) ({_HAS_ROOM})",
         lasts="<5m>",
         severity="ticket",
         says="callers of library {{ $labels.library }} want more than its calls per second",
@@ -278,7 +283,8 @@ ALERTS: Final = (
         expr=_KEY_SHARED,
         lasts="<5m>",
         severity="ticket",
-        says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
+        says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }},"
+        " or its quota is less than quota_qps",
     ),
     Alert(
         name="TokenStale",

@@ -36,7 +36,7 @@ def _state(name: str, value: str, **labels: str) -> Series:
 
 
 def _slots(caller: str, given: float, refused: float) -> Series:
-    start = f'productsearch_caller_slots_total{{library="l",caller="{caller}",outcome='
+    start = f'productsearch_caller_slots_total{{instance="a",library="l",caller="{caller}",outcome='
     return {
         f'{start}"given"}}': f"0+{given}x{STEPS}",
         f'{start}"refused"}}': f"0+{refused}x{STEPS}",
@@ -262,6 +262,10 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "that quota, and one caller asks for most": (
         _slots("greedy", 10, 900) | _slots("polite", 10, 100),
         {"CallerTakesQuota": 1},
+    ),
+    "slots are refused as the upstream is slow, and the quota has room": (
+        _slots("greedy", 60, 900) | _slots("polite", 60, 0) | _RATED,
+        {},
     ),
     "an engine loses its spans, and no facade does": (
         _spans("engine_", "lost", 6, 5) | _spans("", "lost", 5, 6),
