@@ -109,6 +109,18 @@ REPLICAS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ),
             ),
             Panel(
+                "Settings and policies of the replicas",
+                "short",
+                "How many replicas have the same, by digest. Two lines for long: one of them was "
+                "left out of a rollout, or is ahead of it.",
+                (
+                    (
+                        f"count by (settings, policy) (productsearch_settings_info{{{HERE}}})",
+                        "settings {{settings}}, policy {{policy}}",
+                    ),
+                ),
+            ),
+            Panel(
                 "Since processes were started",
                 "s",
                 "A line that falls to 0 again and again: the process ends and is restarted.",

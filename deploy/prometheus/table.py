@@ -169,6 +169,7 @@ _KEY_SHARED: Final = (
     "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
     " / productsearch_quota_limit) < 0.85"
 )
+_OURS: Final = '{job=~"facade|engine"}'
 _FACADES: Final = '{envoy_cluster_name="facades"}'
 _CUT_OFF: Final = (
     f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
@@ -355,6 +356,22 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="page",
         says="{{ $labels.instance }} does not answer Prometheus",
+    ),
+    Alert(
+        name="ComesAndGoes",
+        expr=f"changes(up{_OURS}[<30m>]) > 5"
+        f" or changes(process_start_time_seconds{_OURS}[<30m>]) > 2",
+        lasts="<0m>",
+        severity="page",
+        says="{{ $labels.instance }} ends or hangs again and again",
+    ),
+    Alert(
+        name="ReplicasDiffer",
+        expr="count by (job) (count by (job, settings, policy) (productsearch_settings_info)) > 1",
+        lasts="<1h>",
+        severity="ticket",
+        says="there are {{ $value }} different settings or policies among the replicas of job"
+        " {{ $labels.job }}",
     ),
     Alert(
         name="GatewayGone",
