@@ -124,6 +124,8 @@ class RpcCounters:
         self._items = _counter(registry, "items", told, *item_labels)
         says = "RPCs that ended."
         by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
+        told = "Waits of RPCs that ended: for a place, a token, another attempt; and fit."
+        self._waits = _counter(registry, "call_waits_seconds", told, "wait")
         self._callers = Callers()
         self._of_call = cache(
             lambda method, code, caller, library: (
@@ -153,6 +155,10 @@ class RpcCounters:
         count()
         if self._old is not None:
             self._old.ended(method, code, "" if reason == "-" else reason, seconds)
+
+    def waited(self, wait: str, seconds: float) -> None:
+        """Count what an RPC spent in a wait that most do not have."""
+        self._waits(wait).inc(seconds)
 
     def failed(
         self, method: str, library: str, reason: str, blame: str, *, kept_away: bool

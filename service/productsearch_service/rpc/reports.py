@@ -54,6 +54,10 @@ class Reports:
             seconds=call.seconds,
             trace_id=trail.trace_id if _has_spans(call) else "",
         )
+        if trail.waited:
+            waits = ("place", trail.place_s), ("fit", trail.fit_s), ("token", trail.token_s)
+            for wait, seconds in (*waits, ("retry", trail.retry_s)):
+                self.counters.waited(wait, seconds)
         if ending.reason != "-" or ending is NOT_THERE:
             away = trail.kept_away
             self.counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
