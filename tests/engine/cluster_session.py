@@ -26,6 +26,7 @@ from productsearch_engine.store.images import (
 )
 from productsearch_engine.store.journal import Author, Chosen, Journal, Values
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.originals import Original
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.plans import Borders, Plan
@@ -280,8 +281,16 @@ def _drawn(seed: int) -> NewImage:
         embedding=(vector / np.linalg.norm(vector)).astype(np.float32),
         kept=b"copy %d" % seed if seed % 2 else None,
         region=Box(0.1, 0.2, 0.3, 0.4) if seed % 4 == 1 else None,
+        original=Original(600 + seed, 400, 70_000 + seed) if seed % 3 else None,
     )
 
 
 def _told(image: Stored) -> tuple[Any, ...]:
-    return (image.sign, image.brief, image.class_id1, image.class_id2, image.has_copy)
+    return (
+        image.sign,
+        image.brief,
+        image.class_id1,
+        image.class_id2,
+        image.has_copy,
+        image.original,
+    )

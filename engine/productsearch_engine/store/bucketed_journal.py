@@ -235,7 +235,8 @@ order by sign limit %(count)s
 """
 _DELETE_ALL: LiteralString = """
 delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
-returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at
+returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at, width,
+    height, byte_count
 """
 _COPIES: LiteralString = (
     "select sign, webp, region from kept_images"
@@ -243,8 +244,8 @@ _COPIES: LiteralString = (
 )
 _SAVE_DELETED: LiteralString = """
 insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1, class_id2,
-    digest, embedding, created_at, generation, webp, region)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    digest, embedding, created_at, width, height, byte_count, generation, webp, region)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _VERSIONS: LiteralString = (
     "select sign, updated_at from {images}"
@@ -278,9 +279,9 @@ order by sign limit %(count)s
 """
 _RESTORE: LiteralString = """
 insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
+    created_at, updated_at, width, height, byte_count)
 select {library}, BUCKET, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-    updated_at
+    updated_at, width, height, byte_count
 from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
 on conflict do nothing returning sign
 """.replace("BUCKET", signs.BUCKET)

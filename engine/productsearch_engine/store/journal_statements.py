@@ -56,9 +56,10 @@ select (select id from change), (select count(*) from found)
 _TAKEN: LiteralString = """
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
-        class_id2, digest, embedding, generation, created_at, webp, region)
+        class_id2, digest, embedding, generation, created_at, width, height, byte_count, webp,
+        region)
     select CHANGE, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
-        f.embedding, %(generation)s, f.created_at, (
+        f.embedding, %(generation)s, f.created_at, f.width, f.height, f.byte_count, (
             select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
         ), (
             select region from kept_images k where k.library_id = {library} and k.sign = f.sign
@@ -182,9 +183,9 @@ with found as (
 ),
 back as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-        created_at, updated_at)
+        created_at, updated_at, width, height, byte_count)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-        updated_at
+        updated_at, width, height, byte_count
     from found on conflict do nothing returning sign
 )KEPT
 select (select count(*) from back), (select max(sign) from found)
