@@ -289,6 +289,9 @@ CHANGES_KEPT = 1000
 CHANGES_PAGE = 100
 """Changes on a page."""
 
+CHANGES_TOLD = 20
+"""Images of a change that are looked at to tell in short what it did."""
+
 CHANGES_PEOPLE_MAX = 200
 """People to choose from in the list of changes."""
 

@@ -8,14 +8,17 @@ schema itself is in the files, in the folder ``migrations``.
 from __future__ import annotations
 
 import re
+import time
 from importlib.resources import files
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 # Any number, the same in every replica, that nothing else in the database uses as a lock.
 _LOCK = 7_201_190_002
+_LOCK_WAIT_S = 2
+_PAUSE_S = 1.0
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
@@ -25,9 +28,20 @@ class SchemaTooNewError(Exception):
 
 def apply(connection: psycopg.Connection[Any]) -> list[str]:
     """Run the pending files and return their names. Raises SchemaTooNewError."""
+    while True:
+        try:
+            return _apply(connection)
+        except errors.LockNotAvailable:
+            # Whoever comes to a table meanwhile waits behind the lock that is waited for: an
+            # export by the version before would stop all calls for as long as it takes.
+            time.sleep(_PAUSE_S)
+
+
+def _apply(connection: psycopg.Connection[Any]) -> list[str]:
     known = _files()
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
         connection.execute(
             "create table if not exists schema_migrations (version int primary key,"
             " name text not null, applied_at timestamptz not null default now())"
