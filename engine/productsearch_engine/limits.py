@@ -265,8 +265,12 @@ SESSIONS_S = 7 * 86_400
 RESENT_BYTES_MAX = 64 << 10
 """Longest form that is kept in its page while somebody signs in again."""
 
-RESENT_AT_ONCE = 8
-"""Forms of people who are not signed in that are read at the same time."""
+CLOCKS_APART_S = 60
+"""How far the clocks of two engines, or of one before and after it was set, may be apart."""
+
+RESENT_AT_ONCE = 64
+RESENT_OF_ADDRESS = 8
+"""Forms of people who are not signed in that are read at the same time, and of one address."""
 
 SIGN_IN_TRIES = 10
 SIGN_IN_NAME_TRIES = 50
