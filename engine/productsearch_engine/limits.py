@@ -154,6 +154,10 @@ sizes of chunks, trailers."""
 ANSWER_FIELDS_MAX = 1000
 """Lines of the head of a host's answer."""
 
+LOCATION_CHARS_MAX = 8192
+"""Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost
+the square of their number."""
+
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16
