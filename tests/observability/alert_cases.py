@@ -28,6 +28,7 @@ from tests.observability.alert_series import (
 )
 
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
+_NOT_TRUSTED = 'envoy_listener_ssl_fail_verify_error{instance="a"}'
 _RATED = rate("9.7")
 _UP = 'up{instance="a",job="engine"}'
 
@@ -117,6 +118,7 @@ CASES: Final[dict[str, Case]] = {
     "GatewayRefuses": Case(
         {_REFUSED_AT_GATEWAY: f"0+6x{STEPS}"}, {_REFUSED_AT_GATEWAY: f"0+1x{STEPS}"}
     ),
+    "CallersNotTrusted": Case({_NOT_TRUSTED: f"0+1x{STEPS}"}, {_NOT_TRUSTED: f"0+0.1x{STEPS}"}),
     "EngineGone": Case(state("up", "0", job="engine"), state("up", "0", job="other")),
     "EngineDatabaseDown": Case(
         state("productsearch_engine_database_up", "0"),
