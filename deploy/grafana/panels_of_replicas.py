@@ -112,11 +112,12 @@ REPLICAS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 "Settings and policies of the replicas",
                 "short",
                 "How many replicas have the same, by digest. Two lines for long: one of them was "
-                "left out of a rollout, or is ahead of it.",
+                "left out of a rollout, or is ahead of it. DEBUG writes much, and is for a while.",
                 (
                     (
-                        f"count by (settings, policy) (productsearch_settings_info{{{HERE}}})",
-                        "settings {{settings}}, policy {{policy}}",
+                        "count by (settings, policy, log_level)"
+                        f" (productsearch_settings_info{{{HERE}}})",
+                        "settings {{settings}}, policy {{policy}}, {{log_level}}",
                     ),
                 ),
             ),
