@@ -8,6 +8,7 @@ from deploy.grafana.panel import CALLS, HERE, LIBRARY, Panel, mean, now, quantil
 from deploy.grafana.panels_around import AROUND
 from deploy.grafana.panels_of_replicas import REPLICAS
 
+_ENGINES: Final = "productsearch_engine_request_seconds"
 _UPSTREAM: Final = "productsearch_upstream_"
 
 ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
@@ -101,8 +102,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Time of the upstream and of the queue, mean",
                 "s",
-                "An attempt at the upstream, and a wait for a slot of the quota. What is left of a "
-                "call's time is the facade's.",
+                "An attempt at the upstream, a wait for a slot of the quota, and a call as an engine"
+                " sees it. upstream far above engine: the way between them.",
                 (
                     (
                         f"{rate(_UPSTREAM + 'seconds_total', 'library', where=LIBRARY)}"
@@ -112,6 +113,11 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                     (
                         mean("productsearch_pacer_wait_seconds", "library", LIBRARY),
                         "queue {{library}}",
+                    ),
+                    (
+                        f"sum(rate({_ENGINES}_sum[$__rate_interval]))"
+                        f" / sum(rate({_ENGINES}_count[$__rate_interval]))",
+                        "engine, as it sees it",
                     ),
                 ),
             ),
