@@ -102,8 +102,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Time of the upstream and of the queue, mean",
                 "s",
-                "An attempt at the upstream, a wait for a slot of the quota, and a call as an engine"
-                " sees it. upstream far above engine: the way between them.",
+                "An attempt at the upstream, a wait for a slot of the quota, a call as an engine "
+                "sees it. upstream far above engine: the way between them.",
                 (
                     (
                         f"{rate(_UPSTREAM + 'seconds_total', 'library', where=LIBRARY)}"
