@@ -205,7 +205,7 @@ INCIDENTS: Final = (
         "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
     ),
     Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, ALL_REFUSED, *_LATE)),
-    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
+    Incident("greedy caller", (ONE_TAKES_MOST,), (QUOTA, CALLER, *_LATE)),
     Incident("quota too small", (QUOTA, ALL_REFUSED), (SLOW,)),
     Incident("bad input", (CALLER,)),
     Incident("callers shut out", (CALLER, SHUT_OUT)),
