@@ -4,105 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.grafana.panel import CALLS, HERE, LIBRARY, Panel, mean, now, quantile, rate
+from deploy.grafana.panel import LIBRARY, Panel, mean, now, rate
 from deploy.grafana.panels_around import AROUND
+from deploy.grafana.panels_first import FIRST
 from deploy.grafana.panels_of_replicas import REPLICAS
 
+_ENGINES: Final = "productsearch_engine_request_seconds"
 _UPSTREAM: Final = "productsearch_upstream_"
 
 ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
+    *FIRST,
     (
-        "Golden signals: do callers notice?",
+        "Upstream: does it answer, and when?",
         (
-            Panel(
-                "Calls",
-                "reqps",
-                "Calls that ended, by method. A method that falls to nothing has lost its callers.",
-                ((rate(f"{CALLS}_count", "rpc_method"), "{{rpc_method}}"),),
-            ),
-            Panel(
-                "Errors by blame",
-                "reqps",
-                "Who has to act: caller, facade, quota or upstream. none is an answer.",
-                ((rate("productsearch_errors_total", "blame"), "{{blame}}"),),
-            ),
-            Panel(
-                "Time of a search",
-                "s",
-                "Half and 99 of 100 searches are quicker. The next row says whose time it is.",
-                tuple(
-                    (
-                        quantile(share, CALLS, "rpc_method", f'{HERE},rpc_method=~".*Search.*"'),
-                        f"{name} {{{{rpc_method}}}}",
-                    )
-                    for share, name in ((0.5, "half"), (0.99, "99 %"))
-                ),
-                2.5,
-            ),
-            Panel(
-                "Calls under way, of their bounds",
-                "percentunit",
-                "By kind. At 1 calls are refused with SERVER_OVERLOADED, or wait.",
-                (
-                    (
-                        f"max by (kind) (productsearch_rpcs_in_flight{{{HERE}}}"
-                        " / on (instance, job, kind) productsearch_rpcs_limit)",
-                        "{{kind}}",
-                    ),
-                ),
-                1,
-            ),
-        ),
-    ),
-    (
-        "Blame: whose fault is it?",
-        (
-            Panel(
-                "Errors by reason",
-                "reqps",
-                "Each reason has a section in docs/operating.md: what it means, what to do.",
-                (
-                    (
-                        rate("productsearch_errors_total", "reason", "blame", "library"),
-                        "{{blame}}: {{reason}} {{library}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Failed calls by caller",
-                "reqps",
-                "By code: whose calls fail, beside the calls of all.",
-                (
-                    (rate("productsearch_caller_rpcs_total", where=HERE), "all"),
-                    (
-                        rate(
-                            "productsearch_caller_rpcs_total",
-                            "caller",
-                            "code",
-                            where=f'{HERE},code!~"OK|NOT_FOUND|ALREADY_EXISTS"',
-                        ),
-                        "{{caller}} {{code}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Calls at each step, mean",
-                "short",
-                "How many calls are at the upstream, wait for the quota, a place, a token or "
-                "another attempt, or are fitted. The highest says whose time it is; all far above "
-                "the sum: the facade's, or callers that send slowly.",
-                (
-                    (rate(f"{CALLS}_sum"), "all"),
-                    (rate(f"{_UPSTREAM}seconds_total"), "upstream"),
-                    (rate("productsearch_pacer_wait_seconds_sum"), "quota"),
-                    (rate("productsearch_call_waits_seconds_total", "wait"), "{{wait}}"),
-                ),
-            ),
             Panel(
                 "Time of the upstream and of the queue, mean",
                 "s",
-                "An attempt at the upstream, and a wait for a slot of the quota. What is left of a "
-                "call's time is the facade's.",
+                "An attempt at the upstream, a wait for a slot of the quota, a call as an engine "
+                "sees it. upstream far above engine: the way between them.",
                 (
                     (
                         f"{rate(_UPSTREAM + 'seconds_total', 'library', where=LIBRARY)}"
@@ -112,6 +31,11 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                     (
                         mean("productsearch_pacer_wait_seconds", "library", LIBRARY),
                         "queue {{library}}",
+                    ),
+                    (
+                        f"sum(rate({_ENGINES}_sum[$__rate_interval]))"
+                        f" / sum(rate({_ENGINES}_count[$__rate_interval]))",
+                        "engine, as it sees it",
                     ),
                 ),
             ),
@@ -158,6 +82,17 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                     (
                         now("min", "productsearch_retry_budget", "library"),
                         "budget {{library}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Items of bulk streams and batches",
+                "reqps",
+                "By outcome, reason and caller. On the wire a stream is OK even if all items fail.",
+                (
+                    (
+                        rate("productsearch_items_total", "outcome", "reason", "caller"),
+                        "{{outcome}} {{reason}} {{caller}}",
                     ),
                 ),
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.grafana.panel import CALLS, HERE, LIBRARY, Panel, mean, now, rate
+from deploy.grafana.panel import HERE, LIBRARY, Panel, now, rate
 
 _TOKENS: Final = (
     f"sum by (library, outcome) (productsearch_token_refreshes_total{{{{{LIBRARY}}}}}{{}})"
@@ -74,63 +74,6 @@ REPLICAS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
     (
         "Callers and replicas",
         (
-            Panel(
-                "Calls by caller",
-                "reqps",
-                "Callers that the policy lists, up to a hundred; the rest are other.",
-                ((rate("productsearch_caller_rpcs_total", "caller", where=HERE), "{{caller}}"),),
-            ),
-            Panel(
-                "Items of bulk streams and batches",
-                "reqps",
-                "By outcome, reason and caller. On the wire a stream is OK even if all items fail.",
-                (
-                    (
-                        rate("productsearch_items_total", "outcome", "reason", "caller"),
-                        "{{outcome}} {{reason}} {{caller}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Time of a call by replica, mean",
-                "s",
-                "One line far above the others: that replica or its way to the upstream.",
-                ((mean(CALLS, "instance", f'{HERE},rpc_method!~".*Bulk.*"'), "{{instance}}"),),
-            ),
-            Panel(
-                "Errors by replica",
-                "reqps",
-                "One replica alone: its settings, files or network are other than the others'.",
-                (
-                    (
-                        rate("productsearch_errors_total", "instance", "blame"),
-                        "{{instance}} {{blame}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Settings and policies of the replicas",
-                "short",
-                "How many replicas have the same, by digest. Two lines for long: one of them was "
-                "left out of a rollout, or is ahead of it.",
-                (
-                    (
-                        f"count by (settings, policy) (productsearch_settings_info{{{HERE}}})",
-                        "settings {{settings}}, policy {{policy}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Since processes were started",
-                "s",
-                "A line that falls to 0 again and again: the process ends and is restarted.",
-                (
-                    (
-                        'time() - process_start_time_seconds{job=~"facade|engine"}',
-                        "{{job}} {{instance}}",
-                    ),
-                ),
-            ),
             Panel(
                 "Bytes under way, of their bounds",
                 "percentunit",

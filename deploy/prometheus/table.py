@@ -395,6 +395,14 @@ ALERTS: Final = (
         says="a caller calls more often than the gateway {{ $labels.instance }} lets it",
     ),
     Alert(
+        name="CallersNotTrusted",
+        expr="sum by (instance) (increase(envoy_listener_ssl_fail_verify_error[<30m>])) > 10",
+        lasts="<0m>",
+        severity="ticket",
+        says="a caller of the gateway {{ $labels.instance }} shows a certificate that has ended or"
+        " is not of our CA",
+    ),
+    Alert(
         name="EngineGone",
         expr='up{job="engine"} == 0',
         lasts="<5m>",

@@ -28,7 +28,9 @@ from tests.observability.alert_series import (
 )
 
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
+_NOT_TRUSTED = 'envoy_listener_ssl_fail_verify_error{instance="a"}'
 _RATED = rate("9.7")
+_STARTED = 'process_start_time_seconds{instance="a",job="facade"}'
 _UP = 'up{instance="a",job="engine"}'
 
 CASES: Final[dict[str, Case]] = {
@@ -117,6 +119,7 @@ CASES: Final[dict[str, Case]] = {
     "GatewayRefuses": Case(
         {_REFUSED_AT_GATEWAY: f"0+6x{STEPS}"}, {_REFUSED_AT_GATEWAY: f"0+1x{STEPS}"}
     ),
+    "CallersNotTrusted": Case({_NOT_TRUSTED: f"0+1x{STEPS}"}, {_NOT_TRUSTED: f"0+0.1x{STEPS}"}),
     "EngineGone": Case(state("up", "0", job="engine"), state("up", "0", job="other")),
     "EngineDatabaseDown": Case(
         state("productsearch_engine_database_up", "0"),
@@ -174,6 +177,11 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         slots("greedy", 60, 900) | slots("polite", 60, 0) | _RATED,
         {},
     ),
+    "a facade is restarted three times in half an hour": (
+        {_STARTED: "1x104 2x10 3x10 4x40"},
+        {"ComesAndGoes": 1},
+    ),
+    "a facade is restarted twice": ({_STARTED: "1x104 2x10 3x60"}, {}),
     "an engine loses its spans, and no facade does": (
         spans("engine_", "lost", 6, 5) | spans("", "lost", 5, 6),
         {"SpansLost": 1},

@@ -18,8 +18,9 @@ POLICY = '[[rules]]\ncallers = ["web"]\n'
 
 def _settings(library: dict[str, Any] | None = None, **changes: Any) -> Settings:
     only = {"base_url": "http://127.0.0.1:9", "api_key": "k", "secret_key": "s"}
-    ports = dict.fromkeys(("listen", "admin_listen", "metrics_listen"), "127.0.0.1:0")
-    return Settings(**ports | {"libraries": {"default": only | (library or {})}} | changes)
+    told: dict[str, Any] = {"libraries": {"default": only | (library or {})}}
+    told |= dict.fromkeys(("listen", "admin_listen", "metrics_listen"), "127.0.0.1:0")
+    return Settings(**told | changes)
 
 
 @pytest.mark.parametrize(

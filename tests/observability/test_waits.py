@@ -26,8 +26,9 @@ Play = Callable[[FakeUpstream, v1.ProductSearchStub], None]
 def _facade(upstream: FakeUpstream) -> Iterator[tuple[Server, v1.ProductSearchStub]]:
     library: dict[str, Any] = {"base_url": upstream.url, "api_key": "a-key", "quota_qps": 0}
     library["secret_key"] = "a-secret"
-    ports = dict.fromkeys(("listen", "admin_listen", "metrics_listen"), "127.0.0.1:0")
-    server = Server(Settings(**ports, libraries={"default": library}), with_admin=True)
+    told: dict[str, Any] = {"libraries": {"default": library}}
+    told |= dict.fromkeys(("listen", "admin_listen", "metrics_listen"), "127.0.0.1:0")
+    server = Server(Settings(**told), with_admin=True)
     server.start()
     try:
         with v1.connect(f"127.0.0.1:{server.port}") as channel:

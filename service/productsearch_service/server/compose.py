@@ -116,7 +116,7 @@ class Server:
                 certificate_days=partial(self._certificate_days, days_left),
                 certificate_begins=partial(self._certificate_days, begins_in_days),
                 key_pair_days=lambda: all_days(settings.libraries),
-                digests=partial(self._digests, sameness.of_settings(settings)),
+                alike=partial(self._alike, sameness.of_settings(settings)),
                 audit=self._audit,
                 spans=self._spans.counts if self._spans else None,
             ).register(counters.registry)
@@ -165,9 +165,10 @@ class Server:
             await asyncio.to_thread(self._metrics.stop)
         _log.info("stopped")
 
-    def _digests(self, of_settings: str) -> tuple[str, str]:
+    def _alike(self, of_settings: str) -> tuple[str, str, str]:
         policy = self._policy
-        return of_settings, sameness.of_content(policy.content) if policy else sameness.NONE
+        of_policy = sameness.of_content(policy.content) if policy else sameness.NONE
+        return of_settings, of_policy, self._settings.log_level
 
     def _certificate_days(self, days: Callable[[bytes, float], float | None]) -> dict[str, float]:
         """Return of the certificates in use, by setting, the days until they begin or end."""
