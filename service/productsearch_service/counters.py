@@ -83,7 +83,7 @@ class RpcCounters:
         item_labels = ("method", "caller", "library", "outcome", "reason")
         self._items = _tally(registry, "items", told, *item_labels)
         says = "RPCs that ended."
-self._by_caller = _tally(registry, "caller_rpcs", says, "caller", "library", "code")
+        self._by_caller = _tally(registry, "caller_rpcs", says, "caller", "library", "code")
         told = "Waits of RPCs that ended: for a place, a token, another attempt; and fit."
         self._waits = _tally(registry, "call_waits_seconds", told, "wait")
         self._callers = Callers()
