@@ -287,6 +287,9 @@ PASSWORD_BYTES_MAX = 1024
 UNDO_S = 86_400
 """How long a change can be undone."""
 
+JOURNAL_LOOK_S = 600.0
+"""How often a running engine looks for changes that can be undone no more."""
+
 CHANGES_KEPT = 1000
 """Changes of a library that are told after a day; all of the last day are."""
 

@@ -19,12 +19,12 @@ from productsearch_engine.console.visit import Visit, safe, to
 from productsearch_engine.limits import CHANGES_PAGE
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import (
+from productsearch_engine.store.journal import Chosen, Kind
+from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
-    Chosen,
     ErasedError,
-    Kind,
     NothingToUndoError,
+    OtherEmbeddingError,
 )
 
 
@@ -79,6 +79,8 @@ class Changes:
             raise Refusal(410, "erased") from None
         except ChangedSinceError:
             raise Refusal(409, "changed_since") from None
+        except OtherEmbeddingError:
+            raise Refusal(409, "embedding_since") from None
         except LibraryFullError:
             raise Refusal(409, "full") from None
         told = "undone" if restored == wanted else "undone_part"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Notice, Visit
 
-_KEYS = ("undone", "undone_part", "conflict")
+_KEYS = ("undone", "undone_part", "merge_conflict")
 
 
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:

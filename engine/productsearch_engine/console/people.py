@@ -15,14 +15,14 @@ from productsearch_engine.limits import PASSWORD_BYTES_MAX
 from productsearch_engine.settings import Settings
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import (
-    Author,
+from productsearch_engine.store.journal import Author, Journal
+from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
     ErasedError,
-    Journal,
     NothingToUndoError,
+    OtherEmbeddingError,
 )
-from productsearch_engine.store.libraries import Libraries, LibraryError
 from productsearch_engine.store.users import Users
 
 _PASSWORD_CHARACTERS_MIN = 10
@@ -117,6 +117,8 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
             raise LibraryError("all of its images were purged since") from None
         except ChangedSinceError:
             raise LibraryError("all of its images were changed or added again since") from None
+        except OtherEmbeddingError:
+            raise LibraryError("the library has another embedding since then") from None
         except LibraryFullError:
             raise LibraryError(f"{options.name!r} is full: grow it, then undo again") from None
     print(f"{options.name}: {restored} of {wanted} images are as before")

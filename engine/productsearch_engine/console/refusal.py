@@ -128,7 +128,7 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
         case "url_length":
             return _("The address is empty, or longer than 1024 bytes.")
         case "full":
-            return _("The library is full. Delete images, or let an operator grow it.")
+            return _("The library is full. Delete images, or give it more room on its page.")
         case "embedding":
             return _("This server does not have the library's embedding.")
         case _:
@@ -164,6 +164,8 @@ def _other(key: str, _: Translate) -> str:
             return _("Nothing was undone: the images were erased for good since.")
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
+        case "embedding_since":
+            return _("Nothing was undone: the library has another embedding since then.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
         case "no_copy":
