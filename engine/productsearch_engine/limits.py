@@ -308,6 +308,9 @@ DOUBLES_LOOKED_AT = 60
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
 
+DOUBLES_PAIRS = 40
+"""Pairs of a page: with as many, or a few more, the next one goes on where it ends."""
+
 MARKS_KNOWN_MAX = 8192
 """Stored images of which the console remembers the mark, 768 bytes each."""
 

@@ -26,6 +26,7 @@ from productsearch_engine.embedding.calibration import SIMILAR
 from productsearch_engine.limits import (
     DOUBLES_LOOKED_AT,
     DOUBLES_NEIGHBOURS,
+    DOUBLES_PAIRS,
     MARKS_KNOWN_MAX,
 )
 from productsearch_engine.store import signs
@@ -82,12 +83,17 @@ class Doubles:
         )
         more, images = len(images) > DOUBLES_LOOKED_AT, images[:DOUBLES_LOOKED_AT]
         near = await self._rooms.in_thread(self._near, library, images)
-        pairs = [
-            Pair(cards=(card(each.newer), card(each.older)), score=each.score)
-            for each in near
-            if await self._same_image(visit, each) == (kind == "image")
-            and (kind == "image" or each.score >= SIMILAR)
-        ]
+        pairs: list[Pair] = []
+        for at, each in enumerate(near):
+            if len(pairs) >= DOUBLES_PAIRS and each.newer is not near[at - 1].newer:
+                # The next page goes on with this image.
+                more, images = True, images[: images.index(each.newer)]
+                break
+            if await self._same_image(visit, each) == (kind == "image") and (
+                kind == "image" or each.score >= SIMILAR
+            ):
+                cards = card(each.newer), card(each.older)
+                pairs.append(Pair(cards=cards, score=each.score))
         base = View().at(None)
         return pages.page(
             visit,

@@ -17,7 +17,8 @@ async def of(visit: Visit, rooms: Rooms) -> Notice | None:
     """Return the notice that an address asks for."""
     query = visit.request.query_params
     done = await of_change(visit, rooms, number(query.get("done", "")))
-    if done is not None:
+    # Whoever gets the address from a colleague is told of no change, and undoes none by a key.
+    if done is not None and done.change is not None and done.change.who == visit.who:
         return done
     key = query.get("told", "")
     return Notice(key=key) if key in _KEYS else None

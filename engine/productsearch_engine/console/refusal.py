@@ -93,7 +93,10 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
         case "busy":
             return _("The server has too much to do at the moment. Try again in a few seconds.")
         case "unavailable":
-            return _("The database does not answer at the moment. Nothing was changed.")
+            return _(
+                "The database does not answer at the moment. Before you do it again, look whether"
+                " it was done."
+            )
         case "library":
             return _("This library is not there any more.")
         case "brief":
@@ -143,6 +146,11 @@ def _other(key: str, _: Translate) -> str:
             return _("The form could not be read. Go back and send it again.")
         case "origin":
             return _("This form did not come from a page of the console. Nothing was changed.")
+        case "person":
+            return _(
+                "This page is of another sign-in, perhaps of another tab. Nothing was changed."
+                " Open it again."
+            )
         case "role":
             return _("You may look at this library, and not change it.")
         case "keys":
