@@ -295,6 +295,9 @@ PASSWORD_BYTES_MAX = 1024
 UNDO_S = 86_400
 """How long a change can be undone."""
 
+JOURNAL_LOOK_S = 600.0
+"""How often a running engine looks for changes that can be undone no more."""
+
 CHANGES_KEPT = 1000
 """Changes of a library that are told after a day; all of the last day are."""
 
@@ -315,6 +318,9 @@ DOUBLES_LOOKED_AT = 60
 
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
+
+DOUBLES_PAIRS = 40
+"""Pairs of a page: with as many, or a few more, the next one goes on where it ends."""
 
 MARKS_KNOWN_MAX = 8192
 """Stored images of which the console remembers the mark, 768 bytes each."""

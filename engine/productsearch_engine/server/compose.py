@@ -29,6 +29,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.limits import (
+    JOURNAL_LOOK_S,
     NEAREST_LOOK_S,
     RECALL_LOOK_S,
     RECALL_TIME_SHARE,
@@ -103,6 +104,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         for work in (
             _completing(NearestBuilds(pool, class_indexes=class_indexes)),
             _dropping(Reembeddings(pool)),
+            _forgetting(Journal(pool)),
             _counting(searches),
             _checking(RecallChecks(sample, pool, metrics)),
             _looking(states),
@@ -163,6 +165,11 @@ def _completing(builds: NearestBuilds) -> AbstractContextManager[None]:
 def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
     name = "dropping the vectors of earlier embeddings"
     return repeating(name, lambda _: reembeddings.drop_old(), REEMBEDDING_LOOK_S)
+
+
+def _forgetting(journal: Journal) -> AbstractContextManager[None]:
+    name = "forgetting what can be undone no more"
+    return repeating(name, lambda _: journal.forget_old(), JOURNAL_LOOK_S)
 
 
 def _counting(searches: SearchCounts) -> AbstractContextManager[None]:
