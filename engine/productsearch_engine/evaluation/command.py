@@ -185,7 +185,10 @@ def _calibrate(
         f"{library}: scores are calibrated on {searches} searches; on products that were not used"
     )
     for protocol, error in fitted.errors.items():
-        print(f"the error of {protocol} is {error:.3f}")
+        print(f"the error of {protocol} is {error}")
+    if any(error.found > error.by_chance_max for error in fitted.errors.values()):
+        several = len(results) > 1
+        print(f"{'one --protocol alone' if several else 'more labelled products'} would lower it")
 
 
 def _check_pins(
