@@ -158,6 +158,10 @@ sizes of chunks, trailers."""
 ANSWER_FIELDS_MAX = 1000
 """Lines of the head of a host's answer."""
 
+LOCATION_CHARS_MAX = 8192
+"""Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost
+the square of their number."""
+
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16
@@ -269,8 +273,12 @@ SESSIONS_S = 7 * 86_400
 RESENT_BYTES_MAX = 64 << 10
 """Longest form that is kept in its page while somebody signs in again."""
 
-RESENT_AT_ONCE = 8
-"""Forms of people who are not signed in that are read at the same time."""
+CLOCKS_APART_S = 60
+"""How far the clocks of two engines, or of one before and after it was set, may be apart."""
+
+RESENT_AT_ONCE = 64
+RESENT_OF_ADDRESS = 8
+"""Forms of people who are not signed in that are read at the same time, and of one address."""
 
 SIGN_IN_TRIES = 10
 SIGN_IN_NAME_TRIES = 50
@@ -292,6 +300,9 @@ CHANGES_KEPT = 1000
 
 CHANGES_PAGE = 100
 """Changes on a page."""
+
+CHANGES_TOLD = 20
+"""Images of a change that are looked at to tell in short what it did."""
 
 CHANGES_PEOPLE_MAX = 200
 """People to choose from in the list of changes."""

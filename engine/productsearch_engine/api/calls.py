@@ -37,6 +37,7 @@ from productsearch_engine.store.images import (
     NewImage,
 )
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.originals import Original
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.statements import Key
 from productsearch_engine.workers.describe import Described, Wanted
@@ -187,6 +188,7 @@ class Calls:
             embedding=described.vector,
             kept=described.kept,
             region=request.region,
+            original=Original(*described.upright_sides, len(image.content)),
         )
         sign = await self._in_thread(self._stored.add, library, new)
         return {"cont_sign": signs.to_text(sign)} | _subject(described)

@@ -75,6 +75,8 @@ class Described:
     width: int
     height: int
     """Sides in pixels as the file stores them, before its EXIF orientation."""
+    is_turned: bool = False
+    """Whether the orientation exchanges them."""
     embedding: bytes = field(repr=False)
     """The vector: float32, little endian."""
     kept: bytes | None = field(default=None, repr=False)
@@ -95,12 +97,18 @@ class Described:
         """Return the embedding as an array."""
         return np.frombuffer(self.embedding, dtype="<f4")
 
+    @property
+    def upright_sides(self) -> tuple[int, int]:
+        """Return width and height in pixels as the image is seen."""
+        return (self.height, self.width) if self.is_turned else (self.width, self.height)
+
     def parts(self) -> list[bytes]:
         """Return the byte strings that ``of_parts`` takes."""
         facts = {
             "kind": self.kind,
             "width": self.width,
             "height": self.height,
+            "is_turned": self.is_turned,
             "subject": self.subject,
             "is_clear": self.is_clear,
             "decode_s": self.decode_s,
@@ -140,7 +148,7 @@ def describe(
     """
     began_s = time.perf_counter()
     image = ImageFile.checked(content)
-    pixels = image.pixels()
+    pixels, is_turned = image.pixels(), image.is_turned()
     decoded_s = time.perf_counter()
     vector, subject, is_clear = embedding.describe([pixels], [region])[0]
     embedded_s = time.perf_counter()
@@ -149,6 +157,7 @@ def describe(
         kind=image.structure.kind,
         width=image.structure.width,
         height=image.structure.height,
+        is_turned=is_turned,
         embedding=vector.astype("<f4").tobytes(),
         kept=kept,
         glance=_glance(pixels, region) if glance else None,
