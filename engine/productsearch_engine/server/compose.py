@@ -67,6 +67,7 @@ from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
+_UNKNOWN_TOLD = 100
 
 
 def serve(settings: Settings) -> None:
@@ -217,13 +218,15 @@ async def _to_console(_request: Request) -> Response:
 
 
 def _log_unknown(libraries: Libraries) -> None:
+    unknown = []
     for library in libraries.list():
         try:
             check(library.embedding)
         except UnknownEmbeddingError:
-            _log.error(
-                "library %r was built with embedding %s, which this server does not have: its"
-                " calls are refused with error 990002",
-                library.name,
-                library.embedding,
-            )
+            unknown.append(f"library {library.name!r} was built with embedding {library.embedding}")
+    if unknown:  # in one line: the log lets one of a kind pass in a second
+        _log.error(
+            "%s%s: this server does not have these, calls are refused with error 990002",
+            "; ".join(unknown[:_UNKNOWN_TOLD]),
+            f" and {more} more" if (more := len(unknown) - _UNKNOWN_TOLD) > 0 else "",
+        )
