@@ -77,6 +77,13 @@ public class ProductSearchException extends RuntimeException {
         return new ProductSearchException(messageOf(code, error, null, null), code, error, null);
     }
 
+    /** The trailers with which the service sends a status. */
+    static Metadata trailersOf(com.google.rpc.Status status) {
+        Metadata trailers = new Metadata();
+        trailers.put(DETAILS, status.toByteArray());
+        return trailers;
+    }
+
     /** The gRPC code. */
     public Status.Code code() {
         return code;
