@@ -227,8 +227,16 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
+ACCEPT_LAST_S = 5.0
+"""At SIGTERM connections that wait in the listener are accepted for so long at most."""
+
+REQUEST_ON_ITS_WAY_S = 1.0
+"""At SIGTERM a connection that was opened so short a time before, or had its last answer then, may
+have a request on its way: its client cannot know."""
+
 UNREAD_AGAIN_S = 0.02
-"""A connection with a request that is unread at SIGTERM is looked at so often until it was read."""
+"""A connection with a request that is unread at SIGTERM, or on its way, is looked at so often until
+it was read."""
 
 EF_SEARCH = 1000
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
