@@ -154,7 +154,7 @@ class Server:
         await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
-        self._counters.batch.carry_out()
+        self._counters.batches.carry_out()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
         if self._spans is not None:
