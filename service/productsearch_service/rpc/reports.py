@@ -55,7 +55,7 @@ class Reports:
         if trail.waited:
             waits = ("place", trail.place_s), ("fit", trail.fit_s), ("token", trail.token_s)
             for wait, seconds in (*waits, ("retry", trail.retry_s)):
-                self.counters.waited(wait, seconds)
+                self._counters.waited(wait, seconds)
         if ending.reason != "-" or ending is NOT_THERE:
             away = trail.kept_away
             self._counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
