@@ -118,8 +118,9 @@ class Load:
     def images_at(self, host: str) -> Iterator[None]:
         """One caller searches by addresses of a host."""
 
-        def work(stub: v1.ProductSearchStub, number: int, patience_s: float) -> None:
-            image = v1.ImageSource(url=f"http://{host}/{number}.jpg")
+        def work(stub: v1.ProductSearchStub, _: int, patience_s: float) -> None:
+            # Equal searches at the same time would share one answer.
+            image = v1.ImageSource(url=f"http://{host}/{random.random()}.jpg")
             stub.SearchImages(v1.SearchImagesRequest(image=image), timeout=patience_s)
 
         with self._during(*[lambda over: self._repeat("greedy", over, work, 30.0, 0.1)] * 4):

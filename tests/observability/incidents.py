@@ -81,7 +81,7 @@ def _all_shut_out(shown: Shown) -> bool:
 
 def _one_is_slower(shown: Shown) -> bool:
     means = [value for _, value in shown.now["{{instance}}"] if value == value]
-    return len(means) > 1 and max(means) > max(0.5, 5 * min(means))
+    return len(means) > 1 and max(means) > max(0.3, 5 * min(means))
 
 
 def _line_ended(shown: Shown) -> bool:
@@ -170,7 +170,9 @@ NOT_TRUSTED: Final = Sign(
     lambda shown: shown.most("not trusted") > 0.1,
 )
 ONE_SLOWER: Final = Sign(
-    "Time of a call by replica, mean", "one line five times the lowest", _one_is_slower
+    "Time of a call by replica, mean",
+    "one line above 0.3 s and five times the lowest",
+    _one_is_slower,
 )
 NOT_READY: Final = Sign(
     "Ready, broken files",
