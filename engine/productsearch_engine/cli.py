@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
     except SchemaTooNewError as error:
-        place = place_of(chosen.database) if chosen.database else chosen.data
+        place = place_of(chosen.database) if chosen.database else str(chosen.data)
         print(f"productsearch-engine: database: {place}: {error}", file=sys.stderr)
         return 1
     except (LibraryError, DatasetError, EmbeddedError, ClusterError) as error:

@@ -15,6 +15,10 @@ STEPS: Final = 160
 """Of thirty seconds: beyond the longest ``for``."""
 
 
+ASKED: Final = 'up{job="prometheus",instance="p"}'
+"""Prometheus was there, as in each case that does not say otherwise."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Series with which the alert fires, and with which no alert does."""
@@ -87,6 +91,11 @@ def _breaker(values: str) -> Series:
     return {'productsearch_breaker_open{instance="a",library="l"}': values}
 
 
+def _refused(gate: str, values: str = f"0+1x{STEPS}") -> Series:
+    labels = f'instance="a",library="l",gate="{gate}"'
+    return {f"productsearch_breaker_refusals_total{{{labels}}}": values}
+
+
 def _rejected(metric: str) -> Series:
     labels = 'library="l",outcome="UPSTREAM_CREDENTIALS_REJECTED"'
     return {f"productsearch_{metric}_total{{{labels}}}": f"_x140 1x{STEPS - 140}"}
@@ -96,6 +105,12 @@ def _on(name: str, **labels: str) -> Case:
     """A state that is 1 all the time, and one that is so now and then."""
     ((series, _),) = _state(name, "1", **labels).items()
     return Case({series: f"1x{STEPS}"}, {series: "1 1 0 0 " * (STEPS // 4)})
+
+
+def _while_called(name: str, gate: str) -> Case:
+    """The same, while the gate refuses calls."""
+    case = _on(name, library="l")
+    return Case(case.fires | _refused(gate), case.silent | _refused(gate))
 
 
 def _sql(mean_s: float) -> Series:
@@ -138,12 +153,12 @@ CASES: Final[dict[str, Case]] = {
         _rejected("token_refreshes"),
         {'productsearch_token_refreshes_total{library="l",outcome="ok"}': f"0+1x{STEPS}"},
     ),
-    "UpstreamDown": _on("productsearch_breaker_open", library="l"),
+    "UpstreamDown": _while_called("productsearch_breaker_open", "failures"),
     "UpstreamUnreadable": _seen("UPSTREAM_PROTOCOL", "upstream"),
     "AddsUnsettled": _seen("ADD_OUTCOME_UNKNOWN", "upstream"),
     "LibraryMissing": _answered("LIBRARY_NOT_READY"),
     "LibraryFull": _answered("LIBRARY_FULL"),
-    "QuotaExhausted": _on("productsearch_quota_exhausted", library="l"),
+    "QuotaExhausted": _while_called("productsearch_quota_exhausted", "quota"),
     "QuotaTooSmall": Case(
         _slots("a", 100, 20) | _slots("b", 100, 20) | _RATED,
         _slots("a", 100, 1) | _slots("b", 100, 1) | _RATED,
@@ -235,7 +250,19 @@ CASES: Final[dict[str, Case]] = {
 
 _BROKEN_PAIR: Final = 'productsearch_files_broken{instance="a",what="libraries.l.credentials_dir"}'
 _PAIR_BROKEN: Final = {_BROKEN_PAIR: f"1x{STEPS}"} | _rejected("token_refreshes")
-_DOWN: Final = _breaker(f"1x{STEPS}")
+_DOWN: Final = _breaker(f"1x{STEPS}") | _refused("failures")
+_UNASKED: Final = f"0+1x60 60x{STEPS - 60}"
+_OLD: Final = {
+    f'productsearch_{name}_total{{instance="a",library="l",{label}}}': "VALUES"
+    for name, label in (
+        ("errors", 'reason="SERVER_FAULT",blame="facade"'),
+        ("upstream_calls", 'outcome="LIBRARY_FULL"'),
+        ("token_refreshes", 'outcome="UPSTREAM_CREDENTIALS_REJECTED"'),
+        ("audit_lines", 'outcome="lost"'),
+    )
+}
+"""Counters that grew some days ago."""
+_CALLED: Final = 'rpc_server_call_duration_seconds_count{instance="a",rpc_method="m",code="C"}'
 _UNSETTLED: Final = _until_lately("ADD_OUTCOME_UNKNOWN")
 TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "adds that a dead upstream left unsettled": (_DOWN | _UNSETTLED, {"UpstreamDown": 1}),
@@ -244,7 +271,7 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         {"UpstreamDown": 1},
     ),
     "the same adds, and it is back since four minutes": (
-        _breaker(f"1x{STEPS - 8} 0x8") | _UNSETTLED,
+        _breaker(f"1x{STEPS - 8} 0x8") | _refused("failures") | _UNSETTLED,
         {},
     ),
     "a breaker that opens for moments, and adds unsettled": (
@@ -254,6 +281,65 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "one that hangs: no breaker opens": (
         _posts("OK", 0) | _posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
+    ),
+    "a breaker that nobody asks any more: the upstream may be back since long": (
+        _breaker(f"1x{STEPS}") | _refused("failures", _UNASKED),
+        {},
+    ),
+    "a quota that was used up, and nobody asks for more": (
+        _state("productsearch_quota_exhausted", "1", library="l") | _refused("quota", _UNASKED),
+        {},
+    ),
+    "a request without an answer in a quiet hour": (
+        {'productsearch_upstream_calls_total{library="l",outcome="TIMEOUT"}': f"3x154 4x{STEPS}"},
+        {},
+    ),
+    "a call that fails in a quiet night, the only one": (
+        {
+            'productsearch_errors_total{instance="a",library="l",reason="O",blame="upstream"}': (
+                f"3x154 4x{STEPS}"
+            ),
+            _CALLED: f"300x154 301x{STEPS}",
+        },
+        {},
+    ),
+    "a call that is refused a slot now and then": (
+        _slots("a", 0, 0) | _slots("b", 0.1, 0.1) | _RATED,
+        {},
+    ),
+    "a token that was rejected, and calls are repeated with the next one": (
+        {'productsearch_upstream_calls_total{library="l",outcome="OK"}': f"0+9x{STEPS}"}
+        | _rejected("upstream_calls"),
+        {},
+    ),
+    "calls that were told so": (
+        _errors("UPSTREAM_CREDENTIALS_REJECTED", "facade", 1),
+        {"CredentialsRejected": 1},
+    ),
+    "items of streams that were told so": (
+        {
+            'productsearch_items_total{library="l",outcome="failed",'
+            'reason="UPSTREAM_CREDENTIALS_REJECTED"}': f"0+1x{STEPS}"
+        },
+        {"CredentialsRejected": 1},
+    ),
+    "one of two replicas does not renew its token": (
+        _state("productsearch_token_state", "1", library="l", state="stale")
+        | _state("productsearch_token_state", "0", library="l", state="stale", instance="b"),
+        {"TokenStale": 1},
+    ),
+    "a new Prometheus, and counters of last week": (
+        dict.fromkeys((*_OLD, ASKED), f"_x{STEPS - 15} 7x15"),
+        {},
+    ),
+    "a Prometheus that was away for ten minutes": (
+        dict.fromkeys((*_OLD, ASKED), f"1x{STEPS - 42} stale _x20 1x30"),
+        {},
+    ),
+    "an instance that could not be asked for a moment": (
+        dict.fromkeys(_OLD, f"7x{STEPS - 23} stale 7x30")
+        | {'up{job="facade",instance="a"}': f"1x{STEPS - 23} 0 1x30"},
+        {},
     ),
     "the quota is the upstream's own: no pacer has a rate": (
         _slots("a", 10, 100) | _slots("b", 10, 100),

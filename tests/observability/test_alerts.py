@@ -16,7 +16,7 @@ from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Alert,
 from productsearch import v1
 from productsearch_service import errors
 from tests.mesh.tools import need
-from tests.observability.alert_cases import CASES, STEPS, TOGETHER, Series
+from tests.observability.alert_cases import ASKED, CASES, STEPS, TOGETHER, Series
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
@@ -118,6 +118,7 @@ def _case(name: str, series: Series, step: str, at: str, fire: dict[str, int]) -
         {"labels": f'{{alertname="{alert}"}}', "value": count} for alert, count in fire.items()
     ]
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    series = {ASKED: f"1x{STEPS}"} | series
     return {
         "name": name,
         "interval": step,
