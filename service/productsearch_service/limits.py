@@ -175,6 +175,8 @@ AUDIT_TOLD_EVERY: Final = 1000
 """Lines after which the log names the digest."""
 AUDIT_CLOSE_S: Final = 5.0
 AUDIT_CALM_S: Final = 5.0
+AUDIT_LOOK_S: Final = 0.5
+"""Between two looks for a file that was renamed, while nobody writes."""
 """Without a lost line, until the log says that no more are: a full disk takes one now and then."""
 CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
