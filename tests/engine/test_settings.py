@@ -79,6 +79,44 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert 7 == len(lines)
 
 
+_NO_USER = "~no-such-user/x: there is no such user; give a path that begins with /"
+_NO_URL = "must be http://host:port/v1/traces, the port 1 to 65535, without user and query"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("WORKERS", "9" * 5000, f"must be a whole number from 1 to 256, not '{'9' * 21}'"),
+        ("WORKERS", "\u0663", "must be a whole number from 1 to 256, not '\u0663'"),
+        ("DATA", "~no-such-user/x", _NO_USER),
+        ("SIGNING_KEY_FILE", "~no-such-user/x", _NO_USER),
+        ("EMBEDDING", "onnx:~no-such-user/x", _NO_USER),
+        ("DATA", "/tmp/a\0b", "has a character that no path should have; give one without it"),
+        ("TRACES_ENDPOINT", "http://c:99999/v1/traces", _NO_URL),
+        ("TRACES_ENDPOINT", "http://:4318/v1/traces", _NO_URL),
+        ("TRACES_ENDPOINT", "http://c:x/v1/traces", _NO_URL),
+    ],
+)
+def test_what_nobody_can_mean_is_no_fault(name: str, text: str, says: str) -> None:
+    """It is told as any wrong setting is, not found out where it is used."""
+    variable = f"PRODUCTSEARCH_ENGINE_{name}"
+    with pytest.raises(SettingsError) as error:
+        settings.load({variable: text}, {})
+    assert f"{name.lower()}: {says} ({variable})" == str(error.value)
+
+
+def test_names_of_variables_have_one_case_and_no_far_fetched_hint() -> None:
+    """One in small letters would be passed over."""
+    for name, says in (
+        ("productsearch_engine_listen", "did you mean PRODUCTSEARCH_ENGINE_LISTEN?"),
+        ("PRODUCTSEARCH_ENGINE_PORT", "no such setting"),
+    ):
+        with pytest.raises(SettingsError) as error:
+            settings.load({name: "1"}, {})
+        assert str(error.value).startswith(f"{name}: no such setting")
+        assert str(error.value).endswith(f"{says}")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "flag", "says"),
     [

@@ -38,6 +38,7 @@ LAYERS = [
         "audit_chain",
         "settings_places",
         "settings_reading",
+        "settings_values",
         "limits",
         "errors",
         "time_limit",
@@ -52,6 +53,8 @@ only in the two lowest layers, whose modules are single files."""
 BESIDE = {
     ("errors", "limits"),
     ("settings", "limits"),
+    ("settings", "settings_values"),
+    ("settings_values", "limits"),
     ("settings_reading", "settings"),
     ("settings_reading", "settings_places"),
     ("settings_reading", "settings_words"),
