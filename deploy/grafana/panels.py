@@ -152,7 +152,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Circuit breaker, and calls that it refused",
                 "short",
-                "1: open, calls are kept from an upstream that fails. Refusals per second.",
+                "1: open, calls are kept from an upstream that fails. It closes with the first "
+                "call that is answered: without refusals nobody asks. Refusals per second.",
                 (
                     (
                         _now("max", "productsearch_breaker_open", "library"),
@@ -216,9 +217,13 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 (
                     (
                         _rate(
-                            "productsearch_caller_slots_total", "caller", "outcome", where=_LIBRARY
+                            "productsearch_caller_slots_total",
+                            "caller",
+                            "library",
+                            "outcome",
+                            where=_LIBRARY,
                         ),
-                        "{{caller}} {{outcome}}",
+                        "{{caller}} {{library}} {{outcome}}",
                     ),
                 ),
             ),

@@ -111,8 +111,16 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         traces_endpoint=_collector(values.get("traces_endpoint", ""), wrong),
     )
     if wrong:
-        raise SettingsError("\n".join(line + _place(line, environment, flags) for line in wrong))
+        raise placed(SettingsError("\n".join(wrong)), environment, flags)
     return settings
+
+
+def placed(
+    error: SettingsError, environment: Mapping[str, str], flags: Mapping[str, str | None]
+) -> SettingsError:
+    """Return the error with the flag or the variable of the setting that each line begins with."""
+    lines = str(error).splitlines()
+    return SettingsError("\n".join(line + _place(line, environment, flags) for line in lines))
 
 
 def _place(line: str, environment: Mapping[str, str], flags: Mapping[str, str | None]) -> str:
@@ -148,6 +156,9 @@ def _path(name: str, values: Mapping[str, str], wrong: list[str]) -> Path | None
 def _embedding(name: str, wrong: list[str]) -> str:
     """Return the name with an absolute path: libraries store it, and it is read anywhere."""
     if not name.startswith(_ONNX):
+        return name
+    if name == _ONNX:
+        wrong.append("embedding: names no file: must be onnx:PATH")
         return name
     path = _path("embedding", {"embedding": name.removeprefix(_ONNX)}, wrong)
     return _ONNX + str(path.absolute()) if path else name
