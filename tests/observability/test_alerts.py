@@ -17,7 +17,7 @@ from productsearch import v1
 from productsearch_service import errors
 from tests.mesh.tools import need
 from tests.observability.alert_cases import CASES, TOGETHER
-from tests.observability.alert_series import STEPS, Series
+from tests.observability.alert_series import ASKED, STEPS, Series
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
@@ -119,6 +119,7 @@ def _case(name: str, series: Series, step: str, at: str, fire: dict[str, int]) -
         {"labels": f'{{alertname="{alert}"}}', "value": count} for alert, count in fire.items()
     ]
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    series = {ASKED: f"1x{STEPS}"} | series
     return {
         "name": name,
         "interval": step,

@@ -11,7 +11,7 @@ import grpc
 
 from productsearch_service.server.certificates import Pem
 from productsearch_service.server.reload import Reloadable
-from productsearch_service.settings import host_and_port
+from productsearch_service.settings_values import host_and_port
 
 _TAKEN: Final = "is taken"
 _TICKETS_S: Final = 60.0

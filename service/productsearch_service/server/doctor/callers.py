@@ -21,7 +21,8 @@ from productsearch_service.server.doctor.finding import (
     skipped,
     warning,
 )
-from productsearch_service.settings import Settings, host_and_port, is_loopback
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port, is_loopback
 
 _PREFIX_MIN: Final = {4: 8, 6: 32}
 """Shorter prefixes of ``sidecars`` hold whole organisations."""

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from productsearch_service.counters import PREFIX
 from productsearch_service.observability import health
 from productsearch_service.rpc.interceptor import SERVICE
-from productsearch_service.settings import Settings, host_and_port
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port
 
 _TIMEOUT_S: Final = 0.8
 _OURS: Final = "productsearch"
