@@ -116,12 +116,12 @@ def begun(work: Callable[[], Value], name: str = "doctor") -> Future[Value]:
 
 def run(checks: Sequence[Check], deadline: Deadline) -> list[Report]:
     """Run all checks at the same time and return what they found until then, in their order."""
+    limit_s = deadline.remaining_s()
     # On a busy machine the first ones have most of the time: those that wait for others.
     works = {
         each: begun(partial(_found, each), each.code)
         for each in sorted(checks, key=lambda each: not each.asks_others)
     }
-    limit_s = deadline.remaining_s()
     findings = [ended(works[each], deadline, each.waits_for, limit_s) for each in checks]
     found = {(each.code, each.subject): it for each, it in zip(checks, findings, strict=True)}
     reports = []
