@@ -28,7 +28,7 @@ from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import DOCTOR_CHECK_S, DOCTOR_LIMITS_S
+from productsearch_engine.limits import DOCTOR_LIMITS_S, DOCTOR_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true")
     doctor.add_argument("--expect-running", action="store_true", help="warn if no engine runs here")
-    doctor.add_argument("--limit", type=_limit, default=DOCTOR_CHECK_S, help="seconds of a check")
+    doctor.add_argument("--limit", type=_limit, default=DOCTOR_S, help="seconds until all is told")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

@@ -13,7 +13,7 @@ ALLOWED = {
     "server/compose.py": "the dates of certificates",
     "server/concerns.py": "the dates of certificates",
     "server/doctor/callers.py": "the dates of certificates",
-    "server/doctor/upstream.py": "the dates of certificates, and how far clocks differ",
+    "server/doctor/line.py": "the dates of certificates, and how far clocks differ",
     "server/key_pairs.py": "the dates of key pairs",
     "server/watched_files.py": "the dates of certificates",
     "tallies.py": "when an exemplar was counted",

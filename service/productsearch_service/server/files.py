@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import ValidationInfo, field_validator
 
 from productsearch_service.audit import wrong_content
-from productsearch_service.identity.policy import Policy, PolicyError, read_content
 from productsearch_service.server.certificates import (
     CertificateFiles,
     check_certificate,
@@ -48,6 +47,9 @@ class CheckedSettings(Settings):
     @classmethod
     def _policy_content(cls, value: Path | None) -> Path | None:
         if value is not None:
+            # Imported here: its models take the doctor a tenth of its time.
+            from productsearch_service.identity.policy import Policy, PolicyError, read_content
+
             try:
                 Policy.parse(read_content(value))
             except PolicyError as error:

@@ -31,7 +31,7 @@ from productsearch_engine.server.signing_key import KEY_BYTES_MIN, read_key
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
-_HEALTH_S = 0.8
+_HEALTH_S = 0.6
 _COLLECTOR_S = 1.2
 _SILENT = ""
 _END_SILENT = "look at what its process waits for, and end it: SIGTERM, then SIGKILL"
@@ -235,6 +235,15 @@ def _embedding(chosen: Settings) -> Finding:
     return judged("embedding.default", f"{chosen.embedding} is there")
 
 
+VOLUME = "the volume of a file that it reads"
+WAITS_FOR = {
+    "listen.port": "what listens at LISTEN",
+    "engine.health": "what listens at LISTEN",
+    "data.folder": "the volume of DATA",
+    "data.disk": "the volume of DATA",
+    "traces.collector": "the collector at TRACES_ENDPOINT",
+}
+"""What to look at if a check does not end; of the others it is the volume."""
 EXPECTING: dict[str, Callable[[Settings], Finding]] = {
     "engine.health": partial(_health, expected=True)
 }
