@@ -124,7 +124,7 @@ class Console:
             _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
-            _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
+            _route("/console/pins/{pin}.webp", look(self._media.pin)),
             _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
             _route("/console/frames/{box}.svg", look(self._parts.frame)),
             Route("/console/{rest:path}", self._open(self._no_page)),

@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 from starlette.responses import RedirectResponse, Response
 
-from productsearch_engine.console import assets
+from productsearch_engine.console import assets, notice
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit
@@ -74,8 +74,11 @@ class Media:
 
     async def pin(self, visit: Visit) -> Response:
         """Answer with the image of a pinned search."""
+        pin = notice.number(visit.request.path_params["pin"])
+        if pin is None:
+            raise Refusal(404, "gone")
         copy = self._rooms.stores.pins.copy
-        webp = await self._rooms.in_thread(copy, visit.library, visit.request.path_params["pin"])
+        webp = await self._rooms.in_thread(copy, visit.library, pin)
         if webp is None:
             raise Refusal(404, "gone")
         return _webp(webp)
