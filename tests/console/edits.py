@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.console.tally import Tally, expect, watched, wide
 from tests.console.views import Mode
+from tests.engine.image_files import jpeg
 
 Seen = tuple[str, bool]
 
@@ -31,7 +32,10 @@ def work(browser: Browser, url: str, state: Any, tally: Tally) -> None:
         expect(tally, f"{what} without scripts", true)
     plain.close()
     context = wide(browser, state)
-    for what, true in seen_of_a_selection(context.new_page(), url):
+    page = context.new_page()
+    for what, true in (*seen_of_a_selection(page, url), *a_frame_around_all(page, url)):
+        expect(tally, what, true)
+    for what, true in a_phones_camera(browser, url, state):
         expect(tally, what, true)
     context.close()
 
@@ -83,6 +87,44 @@ def several_images(page: Page, url: str) -> Iterator[Seen]:
     yield "each image of it is told", page.locator(".whole-change ins").count() >= 2
     page.locator("form[action='/console/undo'] button").first.click()
     page.wait_for_url("**told=undone*")
+
+
+def a_frame_around_all(page: Page, url: str) -> Iterator[Seen]:
+    """In a frame around the whole image another one is drawn: it has no outside."""
+    page.goto(url + "/console/")
+    page.locator(".like").nth(3).click()
+    page.wait_for_url("**/console/search*")
+    page.locator(".part summary").click()
+    for name, value in (("left", "0"), ("top", "0"), ("width", "100"), ("height", "100")):
+        page.fill(f"[name={name}]", value)
+    framed = page.locator("[data-framed]")
+    framed.scroll_into_view_if_needed()
+    sides = framed.bounding_box() or {"x": 0, "y": 0, "width": 0, "height": 0}
+    for step, share in (("down", 0.25), ("up", 0.75)):
+        page.mouse.move(sides["x"] + share * sides["width"], sides["y"] + share * sides["height"])
+        getattr(page.mouse, step)()
+    drawn = [float(page.input_value(f"[name={name}]")) for name in ("left", "width")]
+    yield f"drawn: {drawn}", abs(drawn[0] - 25) < 2 and abs(drawn[1] - 50) < 2
+
+
+def a_phones_camera(browser: Browser, url: str, state: Any) -> Iterator[Seen]:
+    """On a phone a button opens the camera; what it takes is searched with."""
+    context = browser.new_context(
+        storage_state=state,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = context.new_page()
+    page.goto(url + "/console/search")
+    button = page.locator(".photo")
+    yield "a phone has a button for its camera", button.is_visible()
+    yield "it asks for the camera", button.locator("input[capture=environment]").count() == 1
+    photo = {"name": "IMG 1.JPG", "mimeType": "image/jpeg", "buffer": jpeg(3, (600, 800))}
+    button.locator("input").set_input_files(photo)
+    page.wait_for_url("**query=*")
+    yield "a photo is searched with", page.locator(".asked img").count() == 1
+    context.close()
 
 
 def seen_of_a_selection(page: Page, url: str) -> Iterator[Seen]:
