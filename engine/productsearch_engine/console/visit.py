@@ -23,6 +23,8 @@ class Notice:
 
     change: Change | None = None
     key: str = ""
+    pin: int | None = None
+    """The pin that was removed, if it is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
