@@ -81,6 +81,10 @@ EMBEDDED_SIDE_PX_MIN = 256
 KEPT_SIDE_PX = 512
 """Longest side of the small copy of an image that a library keeps."""
 
+GLANCE_SIDE_PX = 192
+"""Longest side at which a second look compares images. At 256 it takes half as long again and finds
+as much."""
+
 LIBRARY_REMEMBERED_S = 0.9
 """How long an engine goes by what it knows of an app and its library: settings, key, quota."""
 
@@ -105,7 +109,7 @@ STATES_LIBRARIES_MAX = 100
 """Libraries that metrics name; with more, those that come last by name have none."""
 
 SECOND_LOOK_MAX = 50
-"""Ranks that a second look may change: to decode and compare so many copies takes about 125 ms."""
+"""Ranks that a second look may change: to compare so many glances takes about 35 ms."""
 
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
@@ -153,6 +157,10 @@ sizes of chunks, trailers."""
 
 ANSWER_FIELDS_MAX = 1000
 """Lines of the head of a host's answer."""
+
+LOCATION_CHARS_MAX = 8192
+"""Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost
+the square of their number."""
 
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
@@ -219,8 +227,16 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
+ACCEPT_LAST_S = 5.0
+"""At SIGTERM connections that wait in the listener are accepted for so long at most."""
+
+REQUEST_ON_ITS_WAY_S = 1.0
+"""At SIGTERM a connection that was opened so short a time before, or had its last answer then, may
+have a request on its way: its client cannot know."""
+
 UNREAD_AGAIN_S = 0.02
-"""A connection with a request that is unread at SIGTERM is looked at so often until it was read."""
+"""A connection with a request that is unread at SIGTERM, or on its way, is looked at so often until
+it was read."""
 
 EF_SEARCH = 1000
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
@@ -299,6 +315,9 @@ CHANGES_KEPT = 1000
 
 CHANGES_PAGE = 100
 """Changes on a page."""
+
+CHANGES_TOLD = 20
+"""Images of a change that are looked at to tell in short what it did."""
 
 CHANGES_PEOPLE_MAX = 200
 """People to choose from in the list of changes."""

@@ -133,6 +133,7 @@ class Console:
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
+            _route("/console/changes/{change}", look(self._changes.one)),
             _route("/console/undo", change(self._changes.undo), "POST"),
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
             _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),

@@ -47,6 +47,7 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
+from productsearch_engine.store.details import Details
 from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
@@ -66,6 +67,7 @@ from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
+_UNKNOWN_TOLD = 100
 
 
 def serve(settings: Settings) -> None:
@@ -141,6 +143,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             images=stored,
             gallery=Gallery(pool),
             journal=Journal(pool),
+            details=Details(pool),
             users=Users(pool),
             ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
@@ -218,13 +221,15 @@ async def _to_console(_request: Request) -> Response:
 
 
 def _log_unknown(libraries: Libraries) -> None:
+    unknown = []
     for library in libraries.list():
         try:
             check(library.embedding)
         except UnknownEmbeddingError:
-            _log.error(
-                "library %r was built with embedding %s, which this server does not have: its"
-                " calls are refused with error 990002",
-                library.name,
-                library.embedding,
-            )
+            unknown.append(f"library {library.name!r} was built with embedding {library.embedding}")
+    if unknown:  # in one line: the log lets one of a kind pass in a second
+        _log.error(
+            "%s%s: this server does not have these, calls are refused with error 990002",
+            "; ".join(unknown[:_UNKNOWN_TOLD]),
+            f" and {more} more" if (more := len(unknown) - _UNKNOWN_TOLD) > 0 else "",
+        )

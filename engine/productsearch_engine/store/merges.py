@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from productsearch_engine.store import bucketed_journal
+from productsearch_engine.store import bucketed_journal, journal_edits
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store.adds import together
 from productsearch_engine.store.bucketed import by_bucket, take_turn
@@ -20,7 +20,7 @@ from productsearch_engine.store.statements import composed
 
 _Connection = psycopg.Connection[Any]
 
-EDIT = Step(texts.EDIT.replace(texts.BEGIN, texts.GIVEN), bucketed_journal.edit)
+EDIT = Step(journal_edits.EDIT.replace(journal_edits.BEGIN, texts.GIVEN), journal_edits.edit)
 DELETE = Step(texts.DELETE.replace(texts.BEGIN, texts.GIVEN), bucketed_journal.delete)
 
 

@@ -594,6 +594,26 @@ function chart(place) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
 
+// How many of the selected images would change, and how, told while the form is filled in.
+function preview(form) {
+  const planned = one("[data-planned]", form);
+  let [timer, asking] = [0, new AbortController()];
+  const ask = async () => {
+    asking.abort();
+    asking = new AbortController();
+    const fields = new URLSearchParams(new FormData(form));
+    fields.set("preview", "1");
+    const answer = await fetch(form.dataset.previews, { method: "POST", body: fields, signal: asking.signal }).catch(() => null);
+    const page = answer && new DOMParser().parseFromString(await answer.text().catch(() => ""), "text/html");
+    // What is refused is told once it is sent: here somebody may not be done yet.
+    if (page) planned.replaceChildren(...(one("[data-planned]", page)?.childNodes ?? []));
+  };
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, 300);
+  });
+}
+
 localise(document);
 all("[data-ending]").forEach(tellEnd);
 if (window.uPlot) all("[data-chart]").forEach(chart);
@@ -606,6 +626,7 @@ all("[data-steps]").forEach(steps);
 if (location.hash.startsWith("#at-")) document.getElementById(location.hash.slice(1))?.focus();
 all("[data-part]").forEach(part);
 all("[data-pages]").forEach(scrollOn);
+all("[data-previews]").forEach(preview);
 document.addEventListener("keydown", press);
 // A form is sent once: twice on a slow line, the second would be about what the first has changed.
 document.addEventListener("submit", (event) => {
