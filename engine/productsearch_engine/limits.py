@@ -293,6 +293,10 @@ SIGN_IN_NAME_TRIES = 50
 SIGN_IN_TRIES_S = 300.0
 """So many failed sign-ins of one address, and for one name, in so many seconds; then none."""
 
+BROWSER_KNOWN_S = 180 * 86_400
+"""For so long after a sign-in a browser's failed ones for the same name are counted by themselves:
+what strangers try locks nobody out who has been here before."""
+
 SIGN_IN_KEYS_MAX = 4096
 """Addresses and names whose failed sign-ins are counted."""
 

@@ -63,6 +63,7 @@ def test_what_no_page_is_for(shared_shop: Shop, method: str, address: str, statu
         ("http", "", "null", False),
         ("http", "shop.example", "file://shop.example", False),
         ("http", "shop.example", "http://evil.example", False),
+        ("http", "[", "http://[", False),
     ],
 )
 def test_origins(scheme: str, host: str, origin: str, expected: bool) -> None:
@@ -80,11 +81,27 @@ def test_origins(scheme: str, host: str, origin: str, expected: bool) -> None:
         ("/console/../oauth/2.0/token", "/console/"),
         ("/console/%2e%2E/oauth", "/console/"),
         ("/console/./..", "/console/"),
+        ("http://[", "/console/"),
+        ("//[x", "/console/"),
     ],
 )
 def test_a_way_up_leads_nowhere(back: str, expected: str) -> None:
     """Where to go on is within the console, as browsers read it."""
     assert expected == safe(back)
+
+
+def test_what_is_no_address(shared_shop: Shop) -> None:
+    """Wherever somebody sends one, no answer is a fault of ours."""
+    editor, stranger = shared_shop.editor, Person(shared_shop.caller.url)
+    for address in ("sign-in", "language/en"):
+        for back in ("http://[", "//[x"):
+            answer = stranger.get(f"/console/{address}", params={"back": back})
+            assert answer.status_code in (200, 303)
+    fields = {"sign": shared_shop.add(jpeg(1)), "back": "http://["}
+    for name, status in (("Referer", 200), ("Origin", 403)):
+        sent = editor.send("/console/edit", fields, headers={name: "http://["})
+        assert status == sent.status_code
+    assert 200 == editor.send("/console/edit", fields).status_code
 
 
 def test_each_filter_can_be_taken_away(shop: Shop) -> None:

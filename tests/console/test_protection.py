@@ -23,7 +23,7 @@ PAGES = (
 )
 EDITS = (
     *("/console/delete", "/console/edit", "/console/edit/apply", "/console/undo", "/console/add"),
-    *("/console/pins", "/console/pins/remove", "/console/doubles"),
+    *("/console/pins", "/console/pins/remove", "/console/pins/undo", "/console/doubles"),
     *("/console/library/grow", "/console/library/rotate"),
 )
 TAGS = {

@@ -124,6 +124,23 @@ def test_a_network_is_counted_as_one() -> None:
     assert "" == counted_as("")
 
 
+def test_strangers_lock_nobody_out(engine: Engine, shop: Shop) -> None:
+    """Who has signed in with a browser can do so again, whatever strangers try at their address."""
+    name = f"edit-{shop.name.removeprefix('shop-')}"
+    stranger, new = Person(engine.url), Person(engine.url)
+    for each in (stranger, new):
+        each.session.headers["X-Forwarded-For"] = shop.editor.session.headers["X-Forwarded-For"]
+    codes = [stranger.sign_in(name, "wrong").status_code for _ in range(SIGN_IN_TRIES + 1)]
+    assert [401] * SIGN_IN_TRIES + [429] == codes
+    assert 429 == new.sign_in(name, PASSWORD).status_code
+    shop.editor.send("/console/sign-out")
+    assert 303 == shop.editor.sign_in(name, PASSWORD).status_code
+    # What this browser itself tries, or tries for another name, counts as before.
+    assert 429 == shop.editor.sign_in("somebody-else", PASSWORD).status_code
+    codes = [shop.editor.sign_in(name, "wrong").status_code for _ in range(SIGN_IN_TRIES + 1)]
+    assert [401] * SIGN_IN_TRIES + [429] == codes
+
+
 def test_places() -> None:
     """One key has a few of them, all together a bounded number, and each is given back."""
     places = Places(3, 2)

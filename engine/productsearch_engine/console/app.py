@@ -121,6 +121,7 @@ class Console:
             _route("/console/pins", look(self._pins.show)),
             _route("/console/pins", change(self._pins.add), "POST"),
             _route("/console/pins/remove", change(self._pins.remove), "POST"),
+            _route("/console/pins/undo", change(self._pins.bring_back), "POST"),
             _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
             _route("/console/doubles", look(self._doubles.show)),
             _route("/console/doubles", change(self._doubles.merge), "POST"),

@@ -53,6 +53,8 @@ class LibraryPage:
             raise Refusal(400, "grow")
         grow = self._rooms.stores.libraries.grow
         await self._rooms.in_thread(grow, visit.library.name, by)
+        note = self._rooms.stores.journal.note
+        await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
         return to("/console/library")
 
     async def rotate(self, visit: Visit, form: Form) -> Response:
@@ -64,6 +66,9 @@ class LibraryPage:
             raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
+        # Before it: a key that was made is shown, whatever happens to the journal.
+        note = self._rooms.stores.journal.note
+        await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
         rotate = self._rooms.stores.libraries.rotate
         secret_key = await self._rooms.in_thread(rotate, visit.app_id)
         return await self._page(visit, secret_key=secret_key)

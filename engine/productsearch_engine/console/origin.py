@@ -5,10 +5,12 @@ Knows headers. Does not know sessions.
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from productsearch_engine.console.visit import parts_of
 
 _POLICY = "; ".join(
     (
@@ -44,7 +46,10 @@ def comes_from_here(request: Request) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
-    return origin is None or _is_of(urlsplit(origin), request)
+    if origin is None:
+        return True
+    parts = parts_of(origin)
+    return parts is not None and _is_of(parts, request)
 
 
 def _is_of(origin: SplitResult, request: Request) -> bool:

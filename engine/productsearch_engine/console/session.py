@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from productsearch_engine.console import passwords
 from productsearch_engine.limits import (
+    BROWSER_KNOWN_S,
     CLOCKS_APART_S,
     SESSION_RENEWED_S,
     SESSION_S,
@@ -30,6 +31,7 @@ _PURPOSE = b"productsearch-engine console 3"
 _SESSION = "productsearch_console"
 _BESIDE = "productsearch_console_beside"
 _NONCE = "productsearch_console_form"
+_BROWSER = "productsearch_console_browser"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,11 @@ class Sessions:
             cookie: URLSafeTimedSerializer(
                 self._key, salt=salt, signer_kwargs={"digest_method": hashlib.sha256}
             )
-            for cookie, salt in ((_SESSION, "session"), (_BESIDE, "beside"))
+            for cookie, salt in (
+                (_SESSION, "session"),
+                (_BESIDE, "beside"),
+                (_BROWSER, "browser"),
+            )
         }
 
     def read(self, request: Request) -> Session | None:
@@ -149,6 +155,24 @@ class Sessions:
         """Take the session of the other library away."""
         response.delete_cookie(_BESIDE, path="/console")
 
+    def browser(self, request: Request, name: str) -> str | None:
+        """Return the id of a browser in which somebody of this name has signed in before, or None.
+
+        It is no sign-in: failed ones of such a browser are counted by themselves.
+        """
+        try:
+            members, signed_s = self._signed(request, _BROWSER)
+            same = members["name"] == name and time.time() - signed_s < BROWSER_KNOWN_S
+            return str(members["id"]) if same else None
+        except (KeyError, BadSignature, TypeError):
+            return None
+
+    def know_browser(self, request: Request, response: Response, name: str) -> None:
+        """Let a browser be known for this name, for as long as it is used now and then."""
+        known = self.browser(request, name) or secrets.token_urlsafe(16)
+        value = str(self._serializers[_BROWSER].dumps({"name": name, "id": known}))
+        _set(request, response, _BROWSER, value, BROWSER_KNOWN_S)
+
     def nonce(self, request: Request) -> str:
         """Return the nonce of somebody who has not signed in, a new one if there is none."""
         known = request.cookies.get(_NONCE, "")
@@ -175,11 +199,13 @@ def _new(app_id: int, name: str, stamp: str) -> Session:
     )
 
 
-def _set(request: Request, response: Response, name: str, value: str) -> None:
+def _set(
+    request: Request, response: Response, name: str, value: str, lasts_s: int = SESSION_S
+) -> None:
     response.set_cookie(
         name,
         value,
-        max_age=SESSION_S,
+        max_age=lasts_s,
         path="/console",
         secure=request.url.scheme == "https",
         httponly=True,

@@ -82,22 +82,26 @@ class SignIn:
         self._sessions.begin(
             request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
         )
+        self._sessions.know_browser(request, response, known.name)
         return response
 
     async def known(self, request: Request, form: forms.Form) -> Known:
         """Return whose name and password a form has. Raises Refusal, also after many tries."""
         name = form.one("name").strip()[:PASSWORD_BYTES_MAX]
-        address = f"address {counted_as(address_of(request))}"
-        named = f"name {written(name).casefold()}"
-        if not self._attempts.take(address, SIGN_IN_TRIES):
-            raise Refusal(429, "tries")
-        if not self._attempts.take(named, SIGN_IN_NAME_TRIES):
+        limits = {
+            f"address {counted_as(address_of(request))}": SIGN_IN_TRIES,
+            f"name {written(name).casefold()}": SIGN_IN_NAME_TRIES,
+        }
+        browser = self._sessions.browser(request, written(name))
+        if browser is not None:
+            limits = {f"browser {browser}": SIGN_IN_TRIES}
+        if not all(self._attempts.take(key, most) for key, most in limits.items()):
             raise Refusal(429, "tries")
         known = await self._matching(name, form.one("password"))
         if known is None:
             raise Refusal(401, "sign_in")
-        self._attempts.give_back(address)
-        self._attempts.give_back(named)
+        for key in limits:
+            self._attempts.give_back(key)
         return known
 
     async def _matching(self, name: str, password: str) -> Known | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -105,7 +105,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         for work in (
             _completing(NearestBuilds(pool, class_indexes=class_indexes)),
             _dropping(Reembeddings(pool)),
-            _forgetting(Journal(pool)),
+            _forgetting(Journal(pool), Pins(pool)),
             _counting(searches),
             _checking(RecallChecks(sample, pool, metrics)),
             _looking(states),
@@ -168,9 +168,12 @@ def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
     return repeating(name, lambda _: reembeddings.drop_old(), REEMBEDDING_LOOK_S)
 
 
-def _forgetting(journal: Journal) -> AbstractContextManager[None]:
-    name = "forgetting what can be undone no more"
-    return repeating(name, lambda _: journal.forget_old(), JOURNAL_LOOK_S)
+def _forgetting(journal: Journal, pins: Pins) -> AbstractContextManager[None]:
+    def forget(_: Callable[[], bool]) -> None:
+        journal.forget_old()
+        pins.forget_old()
+
+    return repeating("forgetting what can be undone no more", forget, JOURNAL_LOOK_S)
 
 
 def _counting(searches: SearchCounts) -> AbstractContextManager[None]:

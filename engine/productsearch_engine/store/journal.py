@@ -29,7 +29,7 @@ from productsearch_engine.store.undo_errors import (
     OtherEmbeddingError,
 )
 
-Kind = Literal["add", "edit", "delete", "merge", "undo"]
+Kind = Literal["add", "edit", "delete", "merge", "undo", "grow", "rotate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +165,14 @@ class Journal:
         values = {"sign": sign, "change": change, "seconds": UNDO_S}
         noting = Step(texts.NOTE_ADD, bucketed_journal.note_add)
         return self._change(library, noting, author, values)[0]
+
+    def note(
+        self, library: Library, kind: Literal["grow", "rotate"], images: int, author: Author
+    ) -> None:
+        """Write down what is done to a library itself: room for so many images, or a new key."""
+        values = {"library": library.id, "kind": kind, "images": images} | _written_by(author)
+        with self._connection() as connection:
+            connection.execute(texts.NOTE, values)
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.

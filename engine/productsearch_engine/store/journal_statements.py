@@ -121,7 +121,8 @@ NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
 
 BEGIN_UNDO: LiteralString = """
 update changes set undone_at = now()
-where id = %(change)s and library_id = %(library)s and undone_at is null and kind <> 'undo'
+where id = %(change)s and library_id = %(library)s and undone_at is null
+    and kind in ('add', 'edit', 'delete', 'merge')
     and changed_at > now() - make_interval(secs => %(seconds)s)
 returning kind, image_count
 """
@@ -212,6 +213,12 @@ from changed_images where change_id = %(change)s having count(*) > 0
 """
 """Whether anything of a change's images is left to undo, and of the library's embedding."""
 
+NOTE: LiteralString = """
+insert into changes (library_id, kind, image_count, who, address)
+values (%(library)s, %(kind)s, %(images)s, %(who)s, %(address)s)
+"""
+"""Of what is done to the library itself."""
+
 NOTE_UNDO: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, 'undo', %(restored)s, %(who)s, %(address)s)
@@ -232,7 +239,7 @@ delete from changes where library_id = %(library)s and id <= (
 
 # A purge leaves nothing of an image, and so does a day.
 _RECENT: LiteralString = (
-    "undone_at is null and kind <> 'undo'"
+    "undone_at is null and kind in ('add', 'edit', 'delete', 'merge')"
     " and changed_at > now() - make_interval(secs => %(seconds)s)"
 )
 _LEFT: LiteralString = "exists (select from changed_images where change_id = changes.id)"
