@@ -124,6 +124,6 @@ SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
 RECALLED: Final = "sum by (library) (increase(productsearch_engine_recall_{}_total[<6h>]))"
 MISSED: Final = (
     f"({RECALLED.format('found')} / {RECALLED.format('wanted')} < 0.95)"
-    f" and on (library) {RECALLED.format('wanted')} > 500"
+    f" and on (library) {RECALLED.format('wanted')} > 200"
 )
 """Of so many ranks that it is no matter of a few searches."""
