@@ -124,7 +124,13 @@ KEY_SHARED: Final = (
 OURS: Final = '{job=~"facade|engine"}'
 _FACADES: Final = '{envoy_cluster_name="facades"}'
 CUT_OFF: Final = (
-    f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
+    f"max by (instance) (max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
     " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
 )
 SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
+RECALLED: Final = "sum by (library) (increase(productsearch_engine_recall_{}_total[<6h>]))"
+MISSED: Final = (
+    f"({RECALLED.format('found')} / {RECALLED.format('wanted')} < 0.95)"
+    f" and on (library) {RECALLED.format('wanted')} > 200"
+)
+"""Of so many ranks that it is no matter of a few searches."""

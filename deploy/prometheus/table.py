@@ -17,6 +17,7 @@ from deploy.prometheus.expressions import (
     GREEDY,
     HAS_ROOM,
     KEY_SHARED,
+    MISSED,
     NEW_PAIR,
     NOT_SENT,
     OURS,
@@ -330,7 +331,7 @@ ALERTS: Final = (
         expr=CUT_OFF,
         lasts="<5m>",
         severity="page",
-        says="the gateway reaches no facade, and facades are ready",
+        says="the gateway {{ $labels.instance }} reaches no facade, and facades are ready",
     ),
     Alert(
         name="GatewayRefuses",
@@ -385,8 +386,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="EngineSearchesMiss",
-        expr="sum by (library) (increase(productsearch_engine_recall_found_total[<6h>]))"
-        " / sum by (library) (increase(productsearch_engine_recall_wanted_total[<6h>])) < 0.95",
+        expr=MISSED,
         lasts="<1h>",
         severity="ticket",
         says="searches of library {{ $labels.library }} find {{ $value | humanizePercentage }} of"

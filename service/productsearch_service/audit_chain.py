@@ -120,6 +120,8 @@ class _Text:
 
 def _texts(files: Iterable[Path]) -> Iterator[_Text]:
     for path in files:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(None, "is no ordinary file", str(path))
         with path.open("rb") as packed:
             if packed.read(len(_GZIP)) == _GZIP:
                 raise OSError(None, "is compressed; unpack it first", str(path))

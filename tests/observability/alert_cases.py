@@ -221,6 +221,22 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         },
         {"CredentialsRejected": 1},
     ),
+    "one gateway of two is cut off": (
+        _facades("0", f"1x{STEPS}")
+        | _state(
+            "envoy_cluster_membership_healthy", "2", envoy_cluster_name="facades", instance="h"
+        ),
+        {"GatewayCutOff": 1},
+    ),
+    "a few searches miss something": (
+        {
+            'productsearch_engine_recall_found_total{instance="a",library="l"}': f"0x20 9x{STEPS}",
+            'productsearch_engine_recall_wanted_total{instance="a",library="l"}': (
+                f"0x20 10x{STEPS}"
+            ),
+        },
+        {},
+    ),
     "one of two replicas does not renew its token": (
         state("productsearch_token_state", "1", library="l", state="stale")
         | state("productsearch_token_state", "0", library="l", state="stale", instance="b"),

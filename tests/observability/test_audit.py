@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from productsearch import v1
-from productsearch_service import limits
+from productsearch_service import cli, limits
 from productsearch_service.audit import Audit, Write, writer_of, wrong_content
 from productsearch_service.audit_chain import verify
 from productsearch_service.redaction import register_secret
@@ -246,6 +246,28 @@ def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(OSError) as caught:  # noqa: PT011 - its strerror is looked at
             Audit(path)
         assert "is no ordinary file" == caught.value.strerror
+        with pytest.raises(OSError, match="is no ordinary file"):
+            verify([path])
+
+
+@pytest.mark.parametrize("option", ["--after", "--named"])
+def test_what_is_no_digest_is_a_wrong_argument(
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not a line that was removed; one in capital letters is the same digest."""
+    path = tmp_path / "audit.jsonl"
+    _written(path, 1)
+    last = _lines(path)[0]["digest"]
+    monkeypatch.setattr(sys, "argv", ["", "audit", "verify", str(path), option, last[:-1]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert 2 == ended.value.code
+    assert "must be 64 digits of 0-9 and a-f" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["", "audit", "verify", str(path), "--named", last.upper()])
+    assert 0 == cli.main()
 
 
 def _until(true: Callable[[], bool]) -> None:
