@@ -227,8 +227,16 @@ KEEP_ALIVE_S = 120
 """Longer than clients keep idle connections, so that the client closes first."""
 
 STOP_GRACE_S = 30
+ACCEPT_LAST_S = 5.0
+"""At SIGTERM connections that wait in the listener are accepted for so long at most."""
+
+REQUEST_ON_ITS_WAY_S = 1.0
+"""At SIGTERM a connection that was opened so short a time before, or had its last answer then, may
+have a request on its way: its client cannot know."""
+
 UNREAD_AGAIN_S = 0.02
-"""A connection with a request that is unread at SIGTERM is looked at so often until it was read."""
+"""A connection with a request that is unread at SIGTERM, or on its way, is looked at so often until
+it was read."""
 
 EF_SEARCH = 1000
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
@@ -295,6 +303,9 @@ PASSWORD_BYTES_MAX = 1024
 UNDO_S = 86_400
 """How long a change can be undone."""
 
+JOURNAL_LOOK_S = 600.0
+"""How often a running engine looks for changes that can be undone no more."""
+
 CHANGES_KEPT = 1000
 """Changes of a library that are told after a day; all of the last day are."""
 
@@ -315,6 +326,9 @@ DOUBLES_LOOKED_AT = 60
 
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
+
+DOUBLES_PAIRS = 40
+"""Pairs of a page: with as many, or a few more, the next one goes on where it ends."""
 
 MARKS_KNOWN_MAX = 8192
 """Stored images of which the console remembers the mark, 768 bytes each."""

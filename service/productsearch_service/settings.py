@@ -292,7 +292,8 @@ class Settings(BaseSettings):
     receive_timeout_s: Annotated[Number, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
     """Seconds that the message of a call may take to arrive."""
     bulk_silence_s: Annotated[Number, Field(gt=0)] = limits.BULK_SILENCE_S
-    """Seconds of silence after which a bulk stream gives way to a new one, if places are short."""
+    """Seconds of silence after which a bulk stream gives way to a new one, if places are short;
+    after as many one of several of a caller gives way to a caller that has none."""
     connections_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTIONS_MAX
     """Connections to ``listen``; further ones are closed."""
     connection_streams_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTION_STREAMS_MAX

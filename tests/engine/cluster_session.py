@@ -196,6 +196,17 @@ def _journal(shop: _Shop) -> list[Any]:
     extra = shop.images.add(library, _drawn(77))
     undone(journal.note_add(library, extra, ME))
     told.append(journal.note_add(library, extra, ME))
+    pair = own[21], own[22]
+
+    def versions() -> dict[int, int]:
+        return {each.sign: each.version for each in Gallery(shop.pool).find(library, [*pair])}
+
+    stale = versions() | {pair[0]: 1}
+    told.append(journal.merge(library, stale, pair[1], classes, ME))
+    for values in (classes, None):
+        told.append(shop.now())
+        undone(journal.merge(library, versions(), pair[1], values, ME))
+        told.append(shop.now())
     change, count = journal.empty(library, ME, 25)
     told.append(count)
     undone(change)

@@ -15,12 +15,15 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.api import second_look
 from productsearch_engine.embedding.glance import brightness, encoded
+from productsearch_engine.embedding.interface import Box
+from productsearch_engine.embedding.load import load
 from productsearch_engine.embedding.local_features import AGREEING_MIN, Corners
 from productsearch_engine.images.glance_chunk import glance_or_copy
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.images.small_copy import kept_image, read_copy
 from productsearch_engine.limits import SECOND_LOOK_MAX
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.workers.describe import Described, describe
 from productsearch_engine.workers.second_look import agreeing
 from tests.engine.calling import Caller, code_of
 
@@ -95,6 +98,21 @@ def test_a_glance_travels_in_the_copy() -> None:
     assert len(found) <= 8000
     for other in (alone, b"", b"RIFF", copy[:20], jpeg(scene(3))):
         assert other == glance_or_copy(other)
+
+
+@pytest.mark.parametrize(
+    ("region", "shape"), [(None, (192, 192)), (Box(0.5, 0, 0.5, 1), (192, 96))]
+)
+def test_what_is_searched_with_is_looked_at_once(
+    region: Box | None, shape: tuple[int, int]
+) -> None:
+    """A description has the glance of the image, or of the region that is searched with, and it
+    passes from the worker process; without being wanted it has none."""
+    described = describe(jpeg(scene(2)), load("classic"), glance=True, region=region)
+    assert described.glance == Described.of_parts(described.parts()).glance
+    assert described.glance is not None
+    assert shape == cv2.imdecode(np.frombuffer(described.glance, np.uint8), 0).shape
+    assert describe(jpeg(scene(2)), load("classic")).glance is None
 
 
 @given(st.binary(max_size=60))

@@ -123,7 +123,8 @@ def _reliability(
         yield at_most(f"{what} calibration error", error, CALIBRATION_ERROR_MAX)
         if len(cosine) >= calibrate.QUESTIONS_MIN:
             (own,) = calibrate.fit(items, [result]).errors.values()
-            yield at_most(f"{what} error after --calibrate", own, CALIBRATION_ERROR_MAX)
+            print(f"{what}: error after --calibrate {own}")
+            yield at_most(f"{what} error after --calibrate", own.found, CALIBRATION_ERROR_MAX)
         called = float((embedded.score(result.answers.unknown) >= SAME).mean())
         yield at_most(f"{what} unknown called same", called, CALLED_SAME_MAX)
 

@@ -66,6 +66,8 @@ Page = Callable[[Visit], Awaitable[Response]]
 Answered = Response | Callable[[], Awaitable[Response]]
 """What a form's page returns: an answer, or what to do once the body's memory is given back."""
 FormPage = Callable[[Visit, forms.Form], Awaitable[Answered]]
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What no page is for gets a page about that, too, with the headers of all answers."""
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -136,10 +138,10 @@ class Console:
             _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
-            _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
+            _route("/console/pins/{pin}.webp", look(self._media.pin)),
             _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
             _route("/console/frames/{box}.svg", look(self._parts.frame)),
-            Route("/console/{rest:path}", self._open(self._no_page)),
+            Route("/console/{rest:path}", self._open(self._no_page), methods=_METHODS),
         ]
 
     def _open(self, answer: _Endpoint) -> _Endpoint:
@@ -185,7 +187,7 @@ class Console:
                     return await self._signed_out(request)
                 form = await forms.read(request, self._rooms.threads)
                 if not self._sessions.is_token(session.person, form.one("token")):
-                    raise Refusal(403, "origin")
+                    raise Refusal(403, "person", wrote=form.one("brief"))
                 _require(visit, role)
                 answered = await page(visit, form)
             return answered if isinstance(answered, Response) else await answered()
@@ -236,7 +238,7 @@ class Console:
         if session is not None:
             async with self._rooms.api.admitted(session.app_id, 0):
                 await self._visit(request, session)
-        raise Refusal(404, "page")
+        raise Refusal(404 if request.method in ("GET", "HEAD") else 405, "page")
 
     async def _bounded(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Turn every exception into a page, and protect the answer."""
@@ -275,7 +277,8 @@ async def _home(_request: Request) -> Response:
 def _refused(request: Request, refused: Refusal) -> Response:
     """Answer with what was refused; who is known to have signed in stays so."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    values = {"key": refused.key, "code": refused.status}
+    wrote = refused.facts.get("wrote", "")
+    values = {"key": refused.key, "code": refused.status, "wrote": wrote}
     if visit is not None:
         return pages.page(visit, "error.html", refused.status, **values)
     spoken = language.of_request(request)

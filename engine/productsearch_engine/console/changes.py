@@ -22,13 +22,12 @@ from productsearch_engine.limits import CHANGES_PAGE, CHANGES_TOLD, SELECTION_MA
 from productsearch_engine.store import signs
 from productsearch_engine.store.details import Changed, Written
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import (
-    Change,
+from productsearch_engine.store.journal import Change, Chosen, Kind
+from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
-    Chosen,
     ErasedError,
-    Kind,
     NothingToUndoError,
+    OtherEmbeddingError,
 )
 
 _TOLD_SHORT = 3
@@ -140,6 +139,8 @@ class Changes:
             raise Refusal(410, "erased") from None
         except ChangedSinceError:
             raise Refusal(409, "changed_since") from None
+        except OtherEmbeddingError:
+            raise Refusal(409, "embedding_since") from None
         except LibraryFullError:
             raise Refusal(409, "full") from None
         told = "undone" if restored == wanted else "undone_part"

@@ -10,14 +10,15 @@ from urllib.parse import parse_qsl, urlencode
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Notice, Visit
 
-_KEYS = ("undone", "undone_part", "conflict")
+_KEYS = ("undone", "undone_part", "merge_conflict")
 
 
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:
     """Return the notice that an address asks for."""
     query = visit.request.query_params
     done = await of_change(visit, rooms, number(query.get("done", "")))
-    if done is not None:
+    # Whoever gets the address from a colleague is told of no change, and undoes none by a key.
+    if done is not None and done.change is not None and done.change.who == visit.who:
         return done
     key = query.get("told", "")
     return Notice(key=key) if key in _KEYS else None

@@ -76,15 +76,19 @@ class PinsPage:
     async def run(self, visit: Visit, _form: Form) -> Response:
         """Run all searches again, and write down where their images are found."""
         pins = await self._rooms.in_thread(self._rooms.stores.pins.list, visit.library)
-        outcomes = [await self._run(visit, pin) for pin in pins]
+        ran = [await self._run(visit, pin) for pin in pins]
+        outcomes = [each for each in ran if each is not None]
         await self._rooms.in_thread(self._rooms.stores.pins.ran, visit.library, outcomes)
         return to(_PAGE)
 
-    async def _run(self, visit: Visit, pin: Pin) -> tuple[int, int | None, float | None]:
+    async def _run(self, visit: Visit, pin: Pin) -> tuple[int, int | None, float | None] | None:
+        """Return the rank and the score of a pin's image; None: somebody has removed the pin."""
         library, vector = visit.library, pin.query.vector
         if pin.generation != library.generation:
             copy = await self._rooms.in_thread(self._rooms.stores.pins.copy, library, pin.id)
-            described = await self._parts.described(visit, copy or b"", pin.query.region)
+            if copy is None:
+                return None
+            described = await self._parts.described(visit, copy, pin.query.region)
             vector = described.vector
             await self._rooms.in_thread(self._rooms.stores.pins.renew, library, pin.id, vector)
         search = self._rooms.stores.images.search

@@ -28,6 +28,7 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.store import key_pairs
 from productsearch_engine.store.libraries import UnknownClientError, WrongSecretError
+from productsearch_engine.store.users import written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class SignIn:
         """Return whose name and password a form has. Raises Refusal, also after many tries."""
         name = form.one("name").strip()[:PASSWORD_BYTES_MAX]
         address = f"address {counted_as(address_of(request))}"
-        named = f"name {name.casefold()}"
+        named = f"name {written(name).casefold()}"
         if not self._attempts.take(address, SIGN_IN_TRIES):
             raise Refusal(429, "tries")
         if not self._attempts.take(named, SIGN_IN_NAME_TRIES):

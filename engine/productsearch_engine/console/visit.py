@@ -6,7 +6,7 @@ Made by ``app`` before a page runs. Knows no page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -78,7 +78,9 @@ def safe(back: str, default: str = "/console/") -> str:
     """Return ``back`` if it is an address within the console."""
     parts = urlsplit(back) if back.isprintable() and len(back) <= 2048 else None
     inside = parts and not parts.scheme and not parts.netloc and "\\" not in back
-    return back if inside and back.startswith("/console/") else default
+    # Browsers take dots for a way up, also those that are written as %2e.
+    stays = inside and not {".", ".."} & {*unquote(back.partition("?")[0]).split("/")}
+    return back if stays and back.startswith("/console/") else default
 
 
 def to(address: str) -> RedirectResponse:

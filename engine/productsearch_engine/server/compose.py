@@ -29,6 +29,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.limits import (
+    JOURNAL_LOOK_S,
     NEAREST_LOOK_S,
     RECALL_LOOK_S,
     RECALL_TIME_SHARE,
@@ -66,6 +67,7 @@ from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
+_UNKNOWN_TOLD = 100
 
 
 def serve(settings: Settings) -> None:
@@ -103,6 +105,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         for work in (
             _completing(NearestBuilds(pool, class_indexes=class_indexes)),
             _dropping(Reembeddings(pool)),
+            _forgetting(Journal(pool)),
             _counting(searches),
             _checking(RecallChecks(sample, pool, metrics)),
             _looking(states),
@@ -165,6 +168,11 @@ def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
     return repeating(name, lambda _: reembeddings.drop_old(), REEMBEDDING_LOOK_S)
 
 
+def _forgetting(journal: Journal) -> AbstractContextManager[None]:
+    name = "forgetting what can be undone no more"
+    return repeating(name, lambda _: journal.forget_old(), JOURNAL_LOOK_S)
+
+
 def _counting(searches: SearchCounts) -> AbstractContextManager[None]:
     name = "writing the counts of searches"
     return repeating(name, lambda _: searches.write(), SEARCH_COUNTS_WRITTEN_S, at_end=True)
@@ -210,13 +218,15 @@ async def _to_console(_request: Request) -> Response:
 
 
 def _log_unknown(libraries: Libraries) -> None:
+    unknown = []
     for library in libraries.list():
         try:
             check(library.embedding)
         except UnknownEmbeddingError:
-            _log.error(
-                "library %r was built with embedding %s, which this server does not have: its"
-                " calls are refused with error 990002",
-                library.name,
-                library.embedding,
-            )
+            unknown.append(f"library {library.name!r} was built with embedding {library.embedding}")
+    if unknown:  # in one line: the log lets one of a kind pass in a second
+        _log.error(
+            "%s%s: this server does not have these, calls are refused with error 990002",
+            "; ".join(unknown[:_UNKNOWN_TOLD]),
+            f" and {more} more" if (more := len(unknown) - _UNKNOWN_TOLD) > 0 else "",
+        )

@@ -36,7 +36,7 @@ def delete(connection: _Connection, library: Library, values: dict[str, Any]) ->
         deleted = _take(connection, library, values | {"change": change})
         if not deleted:
             raise psycopg.Rollback(transaction)
-        _count(connection, library, deleted)
+        count_deleted(connection, library, deleted)
         connection.execute(END, {"change": change, "images": deleted})
     return (change, deleted) if deleted else None
 
@@ -76,7 +76,7 @@ def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) 
     there = {"signs": same, "versions": [then[sign] for sign in same]} | among(same)
     deleted = [row[0] for row in connection.execute(composed(_DELETE_SAME, library), there)]
     forget(connection, library, deleted)
-    _count(connection, library, len(deleted))
+    count_deleted(connection, library, len(deleted))
     return len(deleted)
 
 
@@ -122,26 +122,15 @@ def undo_delete(
     return len(restored), some[-1]
 
 
-def purge(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
-    """Erase the images ``signs``, also where an undo would find them; return how many."""
-    together(connection)
-    take_turn(connection, library)
-    there = values | among(values["signs"])
-    stored = connection.execute(composed(_DELETE_DIGESTS, library), there).fetchall()
-    forget(connection, library, values["signs"])
-    _count(connection, library, len(stored))
-    kept = connection.execute(texts.PURGE_CHANGED, values).fetchall()
-    digests = [row[1] for row in (*stored, *kept) if row[1] is not None]
-    connection.execute(texts.PURGE_SEARCHED, values | {"digests": digests})
-    connection.execute(texts.PURGE_PINNED, values | {"digests": digests})
-    return len({row[0] for row in (*stored, *kept)})
-
-
 def begin(
     connection: _Connection, library: Library, kind: str, values: dict[str, Any]
 ) -> tuple[int, Any]:
-    """Write down that a change begins; return its number and the time by the coordinator."""
-    row = connection.execute(_BEGIN, values | {"library": library.id, "kind": kind}).fetchone()
+    """Write down that a change begins; return its number and the time by the coordinator.
+
+    One that is a part of a ``change`` has begun.
+    """
+    text = _BEGIN if values.get("change") is None else _BEGUN
+    row = connection.execute(text, values | {"library": library.id, "kind": kind}).fetchone()
     assert row is not None  # noqa: S101 - an insert without conflict returns its row
     return row[0], row[1]
 
@@ -174,7 +163,8 @@ def _take(connection: _Connection, library: Library, values: dict[str, Any]) -> 
     return len(rows)
 
 
-def _count(connection: _Connection, library: Library, deleted: int) -> None:
+def count_deleted(connection: _Connection, library: Library, deleted: int) -> None:
+    """Take deleted images from a library's number of images."""
     connection.execute(COUNT_DELETED, {"library": library.id, "deleted": deleted})
 
 
@@ -184,6 +174,7 @@ _BEGIN: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, %(kind)s, 0, %(who)s, %(address)s) returning id, clock_timestamp()
 """
+_BEGUN: LiteralString = "select %(change)s::bigint, clock_timestamp()"
 END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
 _SIGNS: LiteralString = """
 select sign from {images}
@@ -217,7 +208,7 @@ delete from {images} where library_id = {library} and sign = any(%(signs)s){amon
 """
 _EDITED: LiteralString = """
 select sign, updated_at, updated_before, brief, class_id1, class_id2 from changed_images
-where change_id = %(change)s
+where change_id = %(change)s and digest is null
 """
 _UNDO_EDIT: LiteralString = """
 update {images} set brief = %(brief)s, class_id1 = %(class_id1)s::int,
@@ -254,7 +245,3 @@ from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigin
     and webp is not null
 on conflict do nothing
 """.replace("BUCKET", signs.BUCKET)
-_DELETE_DIGESTS: LiteralString = (
-    "delete from {images} where library_id = {library} and sign = any(%(signs)s){among}"
-    " returning sign, digest"
-)

@@ -20,6 +20,14 @@ from productsearch_engine.store.statements import composed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+BEGIN: LiteralString = """
+    insert into changes (library_id, kind, image_count, who, address)
+    select {library}, 'edit', count(*), %(who)s, %(address)s from found
+    having count(*) > 0
+        and (%(versions)s::bigint[] is null or count(*) = cardinality(%(signs)s::bigint[]))
+    returning id
+"""
+
 EDIT: LiteralString = """
 with found as (
     select sign, brief, class_id1, class_id2, updated_at from {images}
@@ -33,13 +41,7 @@ with found as (
     )
     order by sign for update
 ),
-change as (
-    insert into changes (library_id, kind, image_count, who, address)
-    select {library}, 'edit', count(*), %(who)s, %(address)s from found
-    having count(*) > 0
-        and (%(versions)s::bigint[] is null or count(*) = cardinality(%(signs)s::bigint[]))
-    returning id
-),
+change as (BEGIN),
 edited as (
     update {images} i set
         brief = coalesce(b.brief, %(brief)s::bytea, i.brief),
@@ -59,7 +61,7 @@ saved as (
     from change c, found f join edited e using (sign)
 )
 select (select id from change), (select count(*) from edited)
-"""
+""".replace("BEGIN", BEGIN)
 
 
 def edit(

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from productsearch_engine import one_thread
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images import errors
 from productsearch_engine.images.errors import ImageError
@@ -29,8 +30,7 @@ _REFUSALS: Mapping[bytes, type[ImageError]] = {
 # One thread and one heap: more would only wait for each other. Memory of large images goes back
 # to the system; what an ordinary one takes is kept for the next, or each would fault it in anew.
 _ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
+    **one_thread.ENVIRONMENT,
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
