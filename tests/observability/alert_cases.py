@@ -222,8 +222,8 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         {"CredentialsRejected": 1},
     ),
     "one gateway of two is cut off": (
-        _facades("0", f"1x{STEPS}")
-        | _state(
+        facades("0", f"1x{STEPS}")
+        | state(
             "envoy_cluster_membership_healthy", "2", envoy_cluster_name="facades", instance="h"
         ),
         {"GatewayCutOff": 1},
