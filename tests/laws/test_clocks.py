@@ -19,6 +19,7 @@ ALLOWED = {
     "server/watched_files.py": "the dates of certificates",
     "tallies.py": "when an exemplar was counted",
     "traces.py": "when an RPC began",
+    "audit.py": "the time of a line that a file begins with",
     "upstream/http/answer.py": "a Retry-After that is a date; at most 300 s are waited",
 }
 """Who reads the wall clock, and for what."""

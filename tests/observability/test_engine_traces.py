@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from demo.processes import Engine
 from tests.engine.calling import CALLS, Caller, image_field
 from tests.observability.collector import Collector
@@ -27,6 +29,7 @@ def _leave(caller: Caller, trace: str) -> None:
         line.sendall(head.encode() + b"image=")
 
 
+@pytest.mark.slow
 def test_who_has_spans() -> None:
     """A call that was given up is the one that somebody will look for."""
     with Collector() as collector:
