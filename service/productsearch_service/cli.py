@@ -12,6 +12,7 @@ import gc
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -65,11 +66,16 @@ def main() -> int:
     verified = audit.add_parser("verify", help="exit 0 if no line was changed or removed, 1 if so")
     verified.add_argument("files", type=Path, nargs="+", help="the oldest first")
     verified.add_argument(
-        "--after", default="", metavar="DIGEST", help="what older files, not given, end with"
+        "--after",
+        type=_digest,
+        default="",
+        metavar="DIGEST",
+        help="what older files, not given, end with",
     )
     verified.add_argument(
         "--named",
         action="append",
+        type=_digest,
         default=[],
         metavar="DIGEST",
         help="that the log has named: a line must have it",
@@ -200,6 +206,14 @@ def _audit_verify(files: list[Path], after: str, named: list[str]) -> int:
     state = "broken" if verdict.wrong else "whole"
     sys.stdout.write(f"{verdict.lines} lines, the chain is {state}; last digest {verdict.last}\n")
     return 1 if verdict.wrong else 0
+
+
+def _digest(text: str) -> str:
+    """Return a digest in small letters; raise ArgumentTypeError for what no line could have."""
+    digest = text.strip().lower()
+    if digest and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise argparse.ArgumentTypeError(f"must be 64 digits of 0-9 and a-f, not {text!r}")
+    return digest
 
 
 def _limit(text: str) -> float:

@@ -84,6 +84,8 @@ class RpcCounters:
         self._items = _tally(registry, "items", told, *item_labels)
         says = "RPCs that ended."
         self._by_caller = _tally(registry, "caller_rpcs", says, "caller", "library", "code")
+        told = "Waits of RPCs that ended: for a place, a token, another attempt; and fit."
+        self._waits = _tally(registry, "call_waits_seconds", told, "wait")
         self._callers = Callers()
         self._durations = cache(
             lambda method, code: self._calls.of(_RPC_SERVICE + method, code).add
@@ -108,6 +110,10 @@ class RpcCounters:
         self._by_caller[self._callers.label(caller), library, code] += 1
         if self._old is not None:
             self._old.ended(method, code, "" if reason == "-" else reason, seconds)
+
+    def waited(self, wait: str, seconds: float) -> None:
+        """Count what an RPC spent in a wait that most do not have."""
+        self._waits[(wait,)] += seconds
 
     def failed(
         self, method: str, library: str, reason: str, blame: str, *, kept_away: bool

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,47 @@ def test_a_caller_with_its_share_takes_no_place_of_others(facade_of: ServerFacto
             silence.streams("one")
         assert 0 == sum(call.done() for call in others)
         until(lambda: open_streams(running) == PLACES)
+
+
+def test_streams_that_say_a_word_now_and_then_leave_others_a_place(
+    facade_of: ServerFactory,
+) -> None:
+    """Two callers have all places and are never silent: a caller that has none gets one of those of
+    the caller that has the most.
+    """
+    running = facade_of(bulk_silence_s=0.5)
+    over = threading.Event()
+
+    def words() -> Iterator[v1.BulkAddImagesRequest]:
+        while not over.wait(0.1):
+            yield v1.BulkAddImagesRequest(item=v1.BulkAddImagesRequest.Item(key="k"))
+
+    def read(call: Any) -> None:
+        with suppress(grpc.RpcError):
+            deque(call, 0)
+
+    def begun(stub: v1.ProductSearchStub, caller: str) -> Any:
+        call = stub.BulkAddImages(words(), metadata=token(caller))
+        threading.Thread(target=read, args=(call,), daemon=True).start()
+        return call
+
+    with connected(running) as channel:
+        stub = v1.ProductSearchStub(channel)
+        calls = [begun(stub, "one") for _ in range(OWN)]
+        until(lambda: open_streams(running) == OWN)
+        calls += [begun(stub, "two") for _ in range(PLACES - OWN)]
+        until(lambda: open_streams(running) == PLACES)
+        try:
+            until(lambda: "OK" == added(running, "three"))
+            until(lambda: any(call.done() for call in calls))
+            ended = [number for number, call in enumerate(calls) if call.done()]
+            assert ended
+            assert max(ended) < OWN
+            assert {"SERVER_OVERLOADED"} == {outcome(calls[number]) for number in ended}
+        finally:
+            over.set()
+            for call in calls:
+                call.cancel()
 
 
 def test_a_stream_whose_item_is_at_work_is_not_silent(

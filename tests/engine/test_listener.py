@@ -154,6 +154,54 @@ def test_whatever_accept_says(name: str) -> None:
         assert os.strerror(getattr(errno, name)) in lines[0]
 
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+BUSY = """
+import time
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from productsearch_engine.server import listener
+
+async def busy(request):
+    print("busy", flush=True)
+    time.sleep(1)
+    return PlainTextResponse("ok")
+
+app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("ok")), Route("/busy", busy)])
+with listener.listening("127.0.0.1", 0) as listening:
+    listener.run(app, listening)
+"""
+
+
+@pytest.mark.parametrize("sent_when", ["before", "after"])
+def test_who_waits_at_sigterm_is_served(sent_when: str) -> None:
+    """The kernel has told them that they are connected: nobody is reset, whether the request was
+    sent already or comes a moment later, and the listener is closed then.
+    """
+    with running(BUSY) as server:
+        assert server.stdout
+        port = int(server.stdout.readline().rpartition(":")[2])
+        waiting = [socket.create_connection(("127.0.0.1", port), 60)]
+        waiting[0].sendall(REQUEST.replace(b"/ ", b"/busy "))
+        assert "busy\n" == server.stdout.readline()  # the event loop accepts nobody meanwhile
+        waiting += [socket.create_connection(("127.0.0.1", port), 60) for _ in range(10)]
+        for each in waiting[1:] if sent_when == "before" else ():
+            each.sendall(REQUEST)
+        server.terminate()
+        told = [waiting[0].makefile("rb").readline()]
+        for each in waiting[1:] if sent_when == "after" else ():
+            each.sendall(REQUEST)
+        told += [each.makefile("rb").readline() for each in waiting[1:]]
+        assert [b"HTTP/1.1 200 OK\r\n"] * len(waiting) == told
+        assert 0 == server.wait(60)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 60)
+        for each in waiting:
+            each.close()
+
+
 def _tell(server: subprocess.Popen[str], order: str) -> None:
     assert server.stdin
     assert server.stdout

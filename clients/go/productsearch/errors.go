@@ -72,7 +72,7 @@ func FromStatus(s *rpcstatus.Status) *Error {
 		case *errdetails.ErrorInfo:
 			e.readInfo(detail)
 		case *errdetails.RetryInfo:
-			e.retryDelay, e.retryable = detail.GetRetryDelay().AsDuration(), true
+			e.retryDelay, e.retryable = max(0, detail.GetRetryDelay().AsDuration()), true
 		case *errdetails.BadRequest:
 			for _, v := range detail.GetFieldViolations() {
 				violation := FieldViolation{Field: v.GetField(), Description: v.GetDescription()}

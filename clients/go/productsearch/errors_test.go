@@ -141,6 +141,21 @@ func TestStrangeDetailsArePassedOver(t *testing.T) {
 }
 
 // A reason newer than the client has no value, but keeps its name.
+// A delay that nobody can wait for becomes the nearest one that can be.
+func TestImpossibleDelaysAreBounded(t *testing.T) {
+	for told, read := range map[int64]time.Duration{
+		math.MinInt64: 0, -1: 0, 2: 2 * time.Second, math.MaxInt64: math.MaxInt64,
+	} {
+		info := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: told}}
+		failed := productsearch.FromStatus(&rpcstatus.Status{
+			Code: int32(codes.Unavailable), Details: []*anypb.Any{packed(t, info)},
+		})
+		if delay, ok := failed.RetryDelay(); !ok || delay != read {
+			t.Errorf("%d s: read as %v, %v", told, delay, ok)
+		}
+	}
+}
+
 func TestNewerReasonKeepsItsName(t *testing.T) {
 	s := &rpcstatus.Status{Code: int32(codes.Aborted), Details: []*anypb.Any{
 		packed(t, &errdetails.ErrorInfo{Domain: "productsearch.v1", Reason: "OF_TOMORROW"}),

@@ -28,6 +28,7 @@ from productsearch_engine.limits import (
     PIECE_BYTES_MIN,
     PIECES_MAX,
     PIPELINED_MAX,
+    REQUEST_ON_ITS_WAY_S,
     UNREAD_AGAIN_S,
     WRITE_STALL_S,
 )
@@ -65,11 +66,6 @@ class Connections:
             return False
         min(idle, key=lambda connection: connection.since_s).cut()
         return True
-
-    def shut_down(self) -> None:
-        """Close the idle ones, and the others after the answer that is under way."""
-        for connection in [*self._open]:
-            connection.shutdown()
 
     def close_overdue(self) -> None:
         """Close each connection that has overstepped a limit of time."""
@@ -127,12 +123,13 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close it after the answer that is under way; if there is none, when all was read.
 
-        A request may have come that the event loop has not read: it is told of signals first.
-        The rest of a body whose answer was sent is not waited for.
+        A request may have come that the event loop has not read: it is told of signals first. One
+        may also be on its way. The rest of a body whose answer was sent is not waited for.
         """
         is_idle = self.cycle is None or self.cycle.response_complete
         in_body = self._in_message and not self._in_head
-        if is_idle and not in_body and self._unread_bytes():
+        is_fresh = time.monotonic() - self.since_s < REQUEST_ON_ITS_WAY_S
+        if is_idle and not in_body and (is_fresh or self._unread_bytes()):
             self.loop.call_later(UNREAD_AGAIN_S, self.shutdown)
         else:
             super().shutdown()

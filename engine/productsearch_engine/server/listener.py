@@ -20,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from productsearch_engine.limits import (
+    ACCEPT_LAST_S,
     CONNECTIONS_MAX,
     DESCRIPTORS_KEPT,
     KEEP_ALIVE_S,
@@ -63,7 +64,7 @@ def run(application: ASGIApp, listener: socket.socket) -> None:
 
     Calls in flight are finished first; a second SIGINT does not wait for them.
     """
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application,
             http=Connection,
@@ -89,80 +90,114 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends connections only once the last one was accepted."""
+
+    door: Door
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept what waits in the listener, close that, and stop as uvicorn does."""
+        await self.door.close()
+        await super().shutdown(sockets)
+
+
+async def _serve(server: _Server, listener: socket.socket) -> None:
     """Let uvicorn serve the connections that are accepted here, and stop both together."""
     connections = Connections(_places())
-    accepting = asyncio.create_task(_accept(server, listener, connections))
-    others = [
-        asyncio.create_task(_close_overdue(connections)),
-        asyncio.create_task(_stop_accepting(server, listener, connections, accepting)),
-    ]
+    server.door = Door(server, listener, connections)
+    closing = asyncio.create_task(_close_overdue(connections))
     try:
         await server.serve(sockets=[])
     finally:
-        for task in (accepting, *others):
-            task.cancel()
-        await asyncio.gather(accepting, *others, return_exceptions=True)
+        await server.door.close()
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
 
 
-async def _accept(
-    server: uvicorn.Server, listener: socket.socket, connections: Connections
-) -> None:
-    """Accept connections while there is a place for them; until then they wait in the listener.
+class Door:
+    """Accepts connections while there is a place for them; until then they wait in the listener.
 
     asyncio's own listener goes on when the process is out of descriptors: it fails thousands of
     times a second, and writes a line for each.
     """
-    loop = asyncio.get_running_loop()
-    listener.setblocking(False)
 
-    def protocol() -> Connection:
-        return Connection(
-            connections, config=server.config, server_state=server.server_state, app_state={}
-        )
+    def __init__(self, server: uvicorn.Server, listener: socket.socket, connections: Connections):
+        """Begin to accept."""
+        listener.setblocking(False)
+        self._server = server
+        self._listener = listener
+        self._connections = connections
+        self._somebody_waits = asyncio.Event()
+        self._closing = False
+        self._accepting = asyncio.create_task(self._accept())
 
-    while True:
-        if connections.are_full and not connections.close_one():
-            await asyncio.sleep(_PAUSE_S)
-            continue
+    async def close(self) -> None:
+        """Accept who waits already, for a few seconds at most, and close the listener.
+
+        The kernel has told them that they are connected, and they may have sent a request: to
+        close the listener resets them.
+        """
+        self._closing = True
+        self._somebody_waits.set()
+        await asyncio.wait([self._accepting], timeout=ACCEPT_LAST_S)
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
+        self._listener.close()
+
+    async def _accept(self) -> None:
+        while True:
+            if self._connections.are_full and not self._connections.close_one():
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            try:
+                accepted, _ = self._listener.accept()
+            except BlockingIOError:
+                if self._closing:
+                    return
+                await self._wait()
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._connections.close_one()
+                # accept(2) may tell any error of the network; of those only a client that has gone
+                # is no trouble. None of them ends the listener, and none makes it spin.
+                if error.errno not in _CLIENT_GONE:
+                    _log.error("no connection can be accepted: %s", error.strerror)
+                await asyncio.sleep(0 if error.errno in _CLIENT_GONE else _PAUSE_S)
+            else:
+                await self._serve(accepted)
+
+    async def _wait(self) -> None:
+        """Wait for somebody who wants to be accepted, or for the end."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._listener, self._somebody_waits.set)
         try:
-            accepted, _ = await loop.sock_accept(listener)
-        except OSError as error:
-            if error.errno in _EXHAUSTED:
-                connections.close_one()
-            # accept(2) may tell any error of the network; of those only a client that has gone
-            # is no trouble. None of them ends the listener, and none makes it spin.
-            if error.errno not in _CLIENT_GONE:
-                _log.error("no connection can be accepted: %s", error.strerror)
-            await asyncio.sleep(0 if error.errno in _CLIENT_GONE else _PAUSE_S)
-            continue
+            await self._somebody_waits.wait()
+        finally:
+            loop.remove_reader(self._listener)
+        if not self._closing:
+            self._somebody_waits.clear()
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
         try:
-            await loop.connect_accepted_socket(protocol, accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, accepted)
         except OSError as error:
             accepted.close()
             _log.error("a connection cannot be served: %s", error.strerror)
+
+    def _connection(self) -> Connection:
+        return Connection(
+            self._connections,
+            config=self._server.config,
+            server_state=self._server.server_state,
+            app_state={},
+        )
 
 
 async def _close_overdue(connections: Connections) -> None:
     while True:
         await asyncio.sleep(1)
         connections.close_overdue()
-
-
-async def _stop_accepting(
-    server: uvicorn.Server,
-    listener: socket.socket,
-    connections: Connections,
-    accepting: asyncio.Task[None],
-) -> None:
-    """Refuse new connections as soon as the server is told to stop, and end the idle ones."""
-    while not server.should_exit:
-        await asyncio.sleep(_PAUSE_S)
-    accepting.cancel()
-    await asyncio.gather(accepting, return_exceptions=True)
-    listener.close()
-    # uvicorn tells those that it knew when it began to stop.
-    connections.shut_down()
 
 
 def _places() -> int:

@@ -25,7 +25,7 @@ _LOGGER: Final = logging.getLogger(NAME)
 _HEAD: Final = ("time", "level", "logger")
 _VERSION: Final = version("productsearch-service")
 _NO_NAME: Final = '"-"'
-_NO_WAITS: Final = '"place_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
+_NO_WAITS: Final = '"place_ms":0.0,"fit_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
 
 
 class AccessRecord(logging.LogRecord):
@@ -108,11 +108,12 @@ def _name(name: str) -> str:
 
 
 def _waits(trail: Trail) -> str:
-    if not (trail.place_s or trail.quota_s or trail.token_s or trail.retry_s):
+    if not (trail.quota_s or trail.waited):
         return _NO_WAITS
     return (
-        f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
-        f'"token_ms":{trail.token_s * 1000:.1f},"retry_ms":{trail.retry_s * 1000:.1f}'
+        f'"place_ms":{trail.place_s * 1000:.1f},"fit_ms":{trail.fit_s * 1000:.1f},'
+        f'"quota_ms":{trail.quota_s * 1000:.1f},"token_ms":{trail.token_s * 1000:.1f},'
+        f'"retry_ms":{trail.retry_s * 1000:.1f}'
     )
 
 

@@ -52,6 +52,10 @@ class Reports:
             call.ended_s - call.began_s,
             trail.trace_id if trail.trace is not None and _has_spans(call) else "",
         )
+        if trail.waited:
+            waits = ("place", trail.place_s), ("fit", trail.fit_s), ("token", trail.token_s)
+            for wait, seconds in (*waits, ("retry", trail.retry_s)):
+                self._counters.waited(wait, seconds)
         if ending.reason != "-" or ending is NOT_THERE:
             away = trail.kept_away
             self._counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)

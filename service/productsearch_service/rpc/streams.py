@@ -1,9 +1,10 @@
-"""Bounds the open bulk streams; a silent one gives way where places are short."""
+"""Bounds the open bulk streams; where places are short, a silent one gives way, or one of many."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ class Stream:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     call: asyncio.Task[Any] = field(default_factory=this_call)
+    opened_s: float = field(default_factory=time.monotonic)
     _begun: int = 0
     """Items that came, less those that were answered."""
     _is_answering: bool = False
@@ -77,7 +79,9 @@ class Streams:
 
     Where there is no place, the stream that was silent for longest gives way, if that was longer
     than ``silence_s``: one of all where all places are taken, one of its own where a caller has its
-    share.
+    share. A stream that says a word now and then is never silent. So a caller that has no stream
+    gets the place of another one if none was silent: of the caller that has the most for its share,
+    the oldest, if that is open for longer than ``silence_s``.
     """
 
     def __init__(self, *, streams_max: int, others_share: float, silence_s: float) -> None:
@@ -95,7 +99,8 @@ class Streams:
         if len(own) >= max(1, int(self._streams_max * (1 - self._others_share / caller.share))):
             self._make_room(own, "this caller has its share of this replica's streams open")
         elif len(self._open) >= self._streams_max:
-            self._make_room(self._open, "this replica has as many streams open as it may")
+            full = "this replica has as many streams open as it may"
+            self._make_room(self._open, full, is_first=not own)
         stream = Stream(caller)
         self._open.add(stream)
         stream.call.add_done_callback(lambda _: self._open.discard(stream))
@@ -111,15 +116,33 @@ class Streams:
         """Open streams."""
         return len(self._open)
 
-    def _make_room(self, among: Collection[Stream], full: str) -> None:
-        """End the one that was silent for longest; raise ServerOverloaded if none was for long."""
-        silent = max(among, key=lambda stream: stream.silent_s)
-        if silent.silent_s < self._silence_s:
-            raise overloaded(full)
-        self._open.discard(silent)
-        silent.end(
-            overloaded(
-                f"no message came or went for {self._silence_s:g} s, and others wait for the "
-                "place of this stream; open a new one for what is left"
+    def _make_room(self, among: Collection[Stream], full: str, *, is_first: bool = False) -> None:
+        """End one that has to give way; raise ServerOverloaded if there is none.
+
+        ``is_first``: the room is for a caller that has no stream.
+        """
+        chosen = max(among, key=lambda stream: stream.silent_s)
+        why = f"no message came or went for {self._silence_s:g} s, and others wait for the place"
+        if chosen.silent_s < self._silence_s:
+            one_of_many = self._oldest_of_most() if is_first else None
+            if one_of_many is None:
+                raise overloaded(full)
+            chosen, why = (
+                one_of_many,
+                "this caller has the most streams, and one that has none waits",
             )
-        )
+        self._open.discard(chosen)
+        chosen.end(overloaded(f"{why}; open a new stream for what is left"))
+
+    def _oldest_of_most(self) -> Stream | None:
+        """Return the oldest stream of the caller that has the most for its share, if it may end."""
+        counts = Counter(stream.caller.name for stream in self._open)
+        many = [stream for stream in self._open if counts[stream.caller.name] > 1]
+        if not many:
+            return None
+
+        def order(stream: Stream) -> tuple[float, float]:
+            return counts[stream.caller.name] / stream.caller.share, -stream.opened_s
+
+        oldest = max(many, key=order)
+        return oldest if time.monotonic() - oldest.opened_s >= self._silence_s else None

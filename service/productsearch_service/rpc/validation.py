@@ -140,6 +140,7 @@ def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Searc
     either_class = request.class_filter.operator == ClassFilter.OPERATOR_OR
     what = (library, image.url, classes.class_id1, classes.class_id2, either_class)
     found.add_all(engine_fields.wrong_in(request, "", engine=engine))
+    found.finish()  # what follows reads all of it, however long it is
     region, rerank = engine_fields.region_of(request), engine_fields.rerank_of(request)
     asked = (*what, request.min_score, *(("fit",) if image.fits else ()))
     # Left out where they are not set: tokens of a replica that knows neither stay good.
@@ -147,7 +148,7 @@ def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Searc
     asked += () if rerank is None else (("rerank", rerank),)
     fingerprint = page_token.fingerprint(asked, image.content)
     start = request.skip
-    if request.page_token and not found.violations:
+    if request.page_token:
         try:
             start += page_token.decode(request.page_token, fingerprint)
         except page_token.ForeignToken as wrong:
@@ -201,6 +202,8 @@ async def encode(image: Image, encoder: FormEncoder, context: CallContext) -> No
     except (Unreadable, SizeInvalid) as wrong:
         _refuse(image, wrong, found)
     finally:
+        if image.fits:
+            context.trail.fit_s += time.monotonic() - began_s
         if context.trail.trace is not None:
             context.trail.trace.part("fit and encode" if image.fits else "encode", began_s)
     found.finish()

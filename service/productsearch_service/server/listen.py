@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Final
 
-from productsearch_service.settings import host_and_port
+from productsearch_service.settings_values import host_and_port
 
 _TAKEN: Final = "is taken"
 

@@ -27,7 +27,7 @@ from productsearch_engine.limits import (
     JOB_BYTES_MAX,
 )
 from productsearch_engine.server.doctor.finding import Finding, judged
-from productsearch_engine.server.signing_key import KEY_BYTES_MIN
+from productsearch_engine.server.signing_key import KEY_BYTES_MIN, read_key
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
@@ -166,7 +166,7 @@ def _signing_key(chosen: Settings) -> Finding:
         told = f"{file} is made at the first start" if own else f"{file} does not exist"
         return judged(code, told, broken="" if own else "put the key there")
     try:
-        size, mode = len(file.read_bytes().strip()), stat.S_IMODE(file.stat().st_mode)
+        size, mode = len(read_key(file).strip()), stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
         told = f"{file}: {error.strerror}"
         return judged(code, told, broken="let this account read it")

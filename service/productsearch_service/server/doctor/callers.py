@@ -20,7 +20,8 @@ from productsearch_service.server.doctor.finding import (
     skipped,
     warning,
 )
-from productsearch_service.settings import Settings, host_and_port, is_loopback
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port, is_loopback
 
 if TYPE_CHECKING:
     from productsearch_service.identity.policy import Policy, PolicyFile

@@ -27,7 +27,8 @@ from productsearch_service.server.doctor.image import PNG
 from productsearch_service.server.doctor.replica import Beside, status_at
 from productsearch_service.server.listen import bind_error, why_not
 from productsearch_service.server.memory_bounds import search_caches_bytes, worst_mib
-from productsearch_service.settings import Settings, host_and_port
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port
 
 _MIB: Final = 1 << 20
 _AUDIT_MIB: Final = 1024

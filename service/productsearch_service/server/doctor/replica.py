@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from productsearch_service.settings import Settings, host_and_port
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port
 
 _TIMEOUT_S: Final = 0.6
 _OURS: Final = "productsearch"

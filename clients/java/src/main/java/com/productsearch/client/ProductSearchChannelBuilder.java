@@ -203,6 +203,7 @@ public final class ProductSearchChannelBuilder {
                         .keepAliveTimeout(keepAliveTimeout.toNanos(), TimeUnit.NANOSECONDS)
                         .keepAliveWithoutCalls(keepAliveWithoutCalls)
                         .idleTimeout(idleTimeout.toNanos(), TimeUnit.NANOSECONDS);
+        builder.intercept(new RefusalInterceptor());
         if (token != null) {
             builder.intercept(new TokenInterceptor(token));
         }

@@ -132,7 +132,10 @@ public final class ProductSearchClient implements AutoCloseable {
         return bulkAdd(settings, items.iterator());
     }
 
-    /** The generated stub; its calls throw StatusRuntimeException. A timeout runs from now on. */
+    /**
+     * The generated stub; its calls throw StatusRuntimeException, of which {@link
+     * ProductSearchException#from(Throwable)} reads the details. A timeout runs from now on.
+     */
     public ProductSearchBlockingStub stub() {
         return configured(ProductSearchGrpc.newBlockingStub(channel));
     }
@@ -157,6 +160,7 @@ public final class ProductSearchClient implements AutoCloseable {
     }
 
     private <T> T call(Message request, Function<ProductSearchBlockingStub, T> method) {
+        // The channel refuses too, if its builder made it; this needs no channel.
         Refusals.of(request)
                 .ifPresent(
                         refusal -> {

@@ -36,6 +36,9 @@ public class ProductSearchException extends RuntimeException {
     private static final Metadata.Key<byte[]> DETAILS =
             Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
+    /** What a google.protobuf.Duration may hold at most: 10,000 years. */
+    private static final long RETRY_DELAY_S_MAX = 315_576_000_000L;
+
     private final Status.Code code;
     private final com.google.rpc.Status status;
 
@@ -75,6 +78,13 @@ public class ProductSearchException extends RuntimeException {
     public static ProductSearchException from(com.google.rpc.Status error) {
         Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
         return new ProductSearchException(messageOf(code, error, null, null), code, error, null);
+    }
+
+    /** The trailers with which the service sends a status. */
+    static Metadata trailersOf(com.google.rpc.Status status) {
+        Metadata trailers = new Metadata();
+        trailers.put(DETAILS, status.toByteArray());
+        return trailers;
     }
 
     /** The gRPC code. */
@@ -122,7 +132,14 @@ public class ProductSearchException extends RuntimeException {
     private static Optional<Duration> retryDelayOf(com.google.rpc.Status status) {
         return detail(status, RetryInfo.getDefaultInstance())
                 .map(RetryInfo::getRetryDelay)
-                .map(delay -> Duration.ofSeconds(delay.getSeconds(), delay.getNanos()));
+                .map(ProductSearchException::within);
+    }
+
+    /** A delay as it can be waited for, whatever a proxy may have written. */
+    private static Duration within(com.google.protobuf.Duration delay) {
+        long seconds = Math.max(0, Math.min(delay.getSeconds(), RETRY_DELAY_S_MAX));
+        int nanos = delay.getSeconds() < 0 ? 0 : Math.max(0, delay.getNanos());
+        return Duration.ofSeconds(seconds, Math.min(nanos, 999_999_999));
     }
 
     /** What was wrong with which field and what would be right: field path to description. */

@@ -2,6 +2,7 @@ package com.productsearch.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.Any;
@@ -155,6 +156,36 @@ class ProductSearchExceptionTest {
             assertEquals(OptionalInt.empty(), error.upstreamCode(), number);
             assertEquals(OptionalLong.empty(), error.logId(), number);
         }
+    }
+
+    /** A delay that nobody can wait for becomes the nearest one that can be; nothing throws. */
+    @Test
+    void impossibleDelaysAreBounded() {
+        Map<Long, Long> toldAndRead =
+                Map.of(
+                        Long.MAX_VALUE, 315_576_000_000L,
+                        Long.MAX_VALUE / 1000, 315_576_000_000L,
+                        Long.MIN_VALUE, 0L,
+                        -1L, 0L,
+                        2L, 2L);
+        toldAndRead.forEach(
+                (told, read) -> {
+                    RetryInfo info =
+                            RetryInfo.newBuilder()
+                                    .setRetryDelay(
+                                            com.google.protobuf.Duration.newBuilder()
+                                                    .setSeconds(told)
+                                                    .setNanos(Integer.MAX_VALUE))
+                                    .build();
+                    com.google.rpc.Status status =
+                            com.google.rpc.Status.newBuilder()
+                                    .setCode(14)
+                                    .addDetails(Any.pack(info))
+                                    .build();
+                    var error = ProductSearchException.from(status);
+                    assertEquals(read, error.retryDelay().orElseThrow().getSeconds());
+                    assertTrue(error.isRetryable());
+                });
     }
 
     /** What is no gRPC failure is UNKNOWN and stays as the cause; ours is not wrapped again. */

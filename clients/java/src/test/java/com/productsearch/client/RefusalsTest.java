@@ -1,25 +1,34 @@
 package com.productsearch.client;
 
+import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.ByteString;
 import com.productsearch.v1.AddImageRequest;
+import com.productsearch.v1.BulkAddImagesRequest;
 import com.productsearch.v1.BulkAddImagesRequest.Item;
 import com.productsearch.v1.BulkAddImagesRequest.Settings;
+import com.productsearch.v1.BulkAddImagesResponse;
 import com.productsearch.v1.BulkAddImagesResponse.ItemResult;
 import com.productsearch.v1.BulkAddImagesResponse.Summary;
 import com.productsearch.v1.DeleteImageRequest;
 import com.productsearch.v1.ErrorReason;
 import com.productsearch.v1.ImageSource;
 import com.productsearch.v1.NewImage;
+import com.productsearch.v1.ProductSearchGrpc;
 import com.productsearch.v1.SearchImagesRequest;
 import io.grpc.Status.Code;
+import io.grpc.StatusRuntimeException;
+import io.grpc.stub.StreamObserver;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -64,6 +73,62 @@ class RefusalsTest {
                         assertFalse(error.isRetryable());
                     });
         }
+    }
+
+    /** The generated stubs say the same, blocking or not, and send nothing of it. */
+    @Test
+    void noStubSendsIt() throws InterruptedException {
+        SearchImagesRequest request = SearchImagesRequest.newBuilder().setImage(LARGE).build();
+        try (TestServer server = new TestServer(new BulkService());
+                ProductSearchClient client = ProductSearchClient.connect(server.address())) {
+            assertTold(
+                    "image.content",
+                    assertThrows(
+                            StatusRuntimeException.class,
+                            () -> client.stub().searchImages(request)));
+            var future = ProductSearchGrpc.newFutureStub(client.channel()).searchImages(request);
+            assertTold(
+                    "image.content",
+                    assertThrows(ExecutionException.class, () -> future.get(60, SECONDS)));
+        }
+    }
+
+    /** A stream of the generated stub ends with it, and later messages are not sent. */
+    @Test
+    void aStreamOfAStubEndsWithIt() throws InterruptedException {
+        BlockingQueue<Throwable> told = new LinkedBlockingQueue<>();
+        StreamObserver<BulkAddImagesResponse> observer =
+                new StreamObserver<>() {
+                    @Override
+                    public void onNext(BulkAddImagesResponse response) {}
+
+                    @Override
+                    public void onError(Throwable failure) {
+                        told.add(failure);
+                    }
+
+                    @Override
+                    public void onCompleted() {
+                        told.add(new AssertionError("the stream ended well"));
+                    }
+                };
+        try (TestServer server = new TestServer(new BulkService());
+                ProductSearchClient client = ProductSearchClient.connect(server.address())) {
+            StreamObserver<BulkAddImagesRequest> call =
+                    ProductSearchGrpc.newStub(client.channel()).bulkAddImages(observer);
+            call.onNext(BulkAddImagesRequest.newBuilder().setItem(item(1)).build());
+            call.onNext(BulkAddImagesRequest.newBuilder().setItem(item(0)).build());
+            call.onNext(BulkAddImagesRequest.newBuilder().setItem(item(2)).build());
+            call.onCompleted();
+            assertTold("item.new_image.image.content", told.poll(60, SECONDS));
+        }
+    }
+
+    private static void assertTold(String field, Throwable failure) {
+        var error = ProductSearchException.from(failure);
+        assertEquals(Code.INVALID_ARGUMENT, error.code());
+        assertEquals(Optional.of(ErrorReason.IMAGE_SIZE_INVALID), error.reason());
+        assertEquals(Map.of(field, TOLD), error.fieldViolations());
     }
 
     /** 20 MiB are the service's to judge. */
