@@ -32,9 +32,15 @@ from productsearch_engine.limits import DOCTOR_CHECK_S, DOCTOR_LIMITS_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
+from productsearch_engine.store.locks import InUseError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
+
+_REFUSALS = (
+    *(LibraryError, InUseError, DatasetError),
+    *(EmbeddedError, SchemaTooNewError, ClusterError),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"{error.filename}: {error.strerror}" if error.filename else error
         print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
-    except (LibraryError, DatasetError, EmbeddedError, SchemaTooNewError, ClusterError) as error:
+    except _REFUSALS as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except OtherDatabaseError as error:

@@ -348,6 +348,16 @@ images, the more of them lie as near as the last rank."""
 LARGE_LIBRARY = 300_000
 """A library of more images is large."""
 
+LOCK_WAIT_S = 1.0
+"""How long a change of a library's tables, or a migration, waits for who uses them; calls that
+begin meanwhile wait for it."""
+
+LOCK_PAUSE_S = 1.0
+"""How long calls go on before it tries again."""
+
+LOCK_PATIENCE_S = 30.0
+"""After so long a command gives up, and has changed nothing. A migration goes on."""
+
 OLD_INDEX_KEPT_S = 3_600.0
 """How long the index that engines of the version before use stays after this one has its own."""
 

@@ -9,7 +9,6 @@ Knows tables. Does not know files.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from pgvector import HalfVector
 from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, STATEMENT_S
+from productsearch_engine.limits import SIGN_ATTEMPTS_MAX
 from productsearch_engine.store import (
     adds,
     bucketed_bulk,
+    bulk_index,
     bulk_prefixes,
+    locks,
     room,
     signs,
     statements,
@@ -35,8 +36,15 @@ from productsearch_engine.store import (
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.long_statements import unbounded
 
 _READ_AT_ONCE = 500
+
+_ABOUT_IMAGES = (
+    *("reembeddings", "late_images", "changed_images"),
+    *("query_images", "deleted_images", "imports"),
+)
+"""Tables whose rows are of no use, or wrong, without the images that they speak of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,11 +98,12 @@ class BulkRows:
     def empty(self, library: Library) -> int:
         """Delete all images of a library, also where an undo would find them; return how many.
 
-        Its key pair, its settings, its people and its pinned searches stay. Raises
-        LibraryGoneError.
+        Its key pair, its settings, its people and its pinned searches stay. An import that ended
+        before its last row begins anew. Raises LibraryGoneError, InUseError.
         """
-        with self._connection() as connection, connection.transaction():
-            own = tables.images(library.id, library.generation)
+        own = tables.images(library.id, library.generation)
+
+        def change(connection: Connection[Any]) -> int:
             # The table first, then the row, as an add locks them: no deadlock.
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(own))
             others = [
@@ -104,15 +113,13 @@ class BulkRows:
             ]
             all_of_them = sql.SQL(", ").join([own, *map(sql.Identifier, others)])
             connection.execute(sql.SQL("truncate {}").format(all_of_them))
-            for table in (
-                *("reembeddings", "late_images", "changed_images"),
-                *("query_images", "deleted_images"),
-            ):
+            for table in _ABOUT_IMAGES:
                 connection.execute(
                     sql.SQL("delete from {} where library_id = %s").format(sql.Identifier(table)),
                     [library.id],
                 )
             tables.drop(connection, tables.reembedding(library.id))
+            bulk_index.restore_empty(connection, library)
             room.take_back(connection, library)
             row = connection.execute(
                 "with was as (select image_count from libraries where id = %(id)s for update)"
@@ -120,7 +127,13 @@ class BulkRows:
                 " returning was.image_count",
                 {"id": library.id},
             ).fetchone()
-        return int(row[0]) if row else 0
+            return int(row[0]) if row else 0
+
+        try:
+            built = tables.with_vectors(library.id, library.generation)
+            return locks.patiently(self._pool, change, ends_builds_on=built)
+        except errors.UndefinedTable:
+            raise LibraryGoneError from None
 
     @contextmanager
     def reading(self, library: Library) -> Iterator[Iterator[Row]]:
@@ -246,22 +259,6 @@ class BulkRows:
                 yield connection
         except errors.UndefinedTable:
             raise LibraryGoneError from None
-
-
-@contextmanager
-def unbounded(connection: Connection[Any]) -> Iterator[None]:
-    """Let statements take as long as they take; those of a killed process end in a second."""
-    limit_s = getattr(connection, "limit_s", math.inf)
-    connection.limit_s = math.inf  # type: ignore[attr-defined]
-    try:
-        connection.execute("set statement_timeout = 0")
-        connection.execute("set client_connection_check_interval = '1s'")
-        yield
-    finally:
-        connection.limit_s = limit_s  # type: ignore[attr-defined]
-        if not connection.closed:
-            connection.execute(f"set statement_timeout = '{STATEMENT_S}s'".encode())
-            connection.execute("reset client_connection_check_interval")
 
 
 def _copy(connection: Connection[Any], rows: Sequence[Row], turned: Turned | None) -> None:
