@@ -73,6 +73,18 @@ def test_a_library_comes_back_equal(pool: Pool, tmp_path: Path) -> None:
     assert 3 == len([*(tmp_path / "parts").iterdir()])
 
 
+def test_a_head_tells_of_the_moment_of_the_rows(pool: Pool, tmp_path: Path) -> None:
+    """Not of when the library was looked up: a file that tells of more images counts as cut."""
+    shop, made = library(pool), list(rows(30))
+    BulkRows(pool).load(shop, made)
+    known = Libraries(pool).named(shop.name)
+    assert 10 == Images(pool).delete(known, [row.sign for row in made[:10]])
+    assert 20 == export(BulkRows(pool), known, tmp_path / "a.ndjson")
+    head = Source.of(tmp_path / "a.ndjson").head
+    assert head is not None
+    assert 20 == head.images
+
+
 @pytest.mark.parametrize("ends_after", range(6))
 def test_an_import_that_ended_goes_on(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_after: int

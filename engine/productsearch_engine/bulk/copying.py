@@ -42,9 +42,9 @@ def copy(here: BulkRows, library: Library, there: BulkRows, to: Library) -> Prog
 
     Raises LibraryError if there is no room, LibraryGoneError.
     """
-    bar = Bar(f"copy of {library.name}", library.image_count)
     read = added = 0
     with here.reading(library) as rows:
+        bar = Bar(f"copy of {library.name}", rows.images)
         batch: list[Row] = []
         size = 0
         for row in rows:

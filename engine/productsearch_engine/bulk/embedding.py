@@ -37,16 +37,20 @@ class Describer:
 
     def content(self, incoming: Incoming) -> bytes:
         """Return a row's image file. Raises RowError."""
-        file = (self._folder / (incoming.image or "")).resolve()
-        if not file.is_relative_to(self._folder):
-            raise RowError(
-                incoming.number, "image", f"{incoming.image} is not below {self._folder}"
-            )
         try:
+            file = (self._folder / (incoming.image or "")).resolve()
+            if not file.is_relative_to(self._folder):
+                raise RowError(
+                    incoming.number, "image", f"{incoming.image} is not below {self._folder}"
+                )
+            if file.exists() and not file.is_file():
+                # A pipe would be waited for.
+                raise RowError(incoming.number, "image", f"no file: {file}")
             with file.open("rb") as stream:
                 content = stream.read(DOWNLOAD_BYTES_MAX + 1)
-        except OSError as error:
-            raise RowError(incoming.number, "image", f"{error.strerror}: {file}") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            told = error.strerror if isinstance(error, OSError) else "links in a circle"
+            raise RowError(incoming.number, "image", f"{told}: {incoming.image}") from None
         if len(content) > DOWNLOAD_BYTES_MAX:
             raise RowError(incoming.number, "image", f"over {DOWNLOAD_BYTES_MAX} bytes: {file}")
         given = incoming.row.digest

@@ -1,8 +1,6 @@
-"""The format of a library in a file: JSON, one line an image, and a line about all before them.
+"""The lines of a file of images: JSON, one line an image.
 
-The first line is ``{"format": "productsearch-library", "version": 1, "embedding": …}``. It may be
-missing from a file whose rows bring images instead of vectors. Knows the format. Does not know
-files or the database.
+``heads`` has the line before them. Knows the format. Does not know files or the database.
 """
 
 from __future__ import annotations
@@ -12,12 +10,13 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any, Final, NoReturn
 
 import numpy as np
 
+from productsearch_engine.bulk.heads import Head
 from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     CLASS_ID_MAX,
@@ -26,10 +25,8 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_rows import Row
-from productsearch_engine.store.libraries import Calibration, LibraryError
+from productsearch_engine.store.libraries import LibraryError
 
-FORMAT: Final = "productsearch-library"
-VERSION: Final = 1
 _FIELDS: Final = frozenset(
     (
         *("cont_sign", "digest", "brief", "class_id1", "class_id2", "vector"),
@@ -48,18 +45,6 @@ class RowError(LibraryError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
-    """What the first line says of the library."""
-
-    library: str
-    embedding: str
-    dimensions: int
-    images: int
-    keep_images: bool
-    calibration: Calibration | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Incoming:
     """A row of a file. Without a vector it has an ``image`` to make one of."""
 
@@ -67,11 +52,6 @@ class Incoming:
     row: Row
     image: str | None
     """The path of an image file, relative to the file of the rows."""
-
-
-def head_line(head: Head) -> str:
-    """Return the first line of a file."""
-    return json.dumps({"format": FORMAT, "version": VERSION, **asdict(head)}) + "\n"
 
 
 def line(row: Row) -> str:
@@ -93,38 +73,11 @@ def line(row: Row) -> str:
     return json.dumps(members, ensure_ascii=False) + "\n"
 
 
-def read_head(text: bytes) -> Head | None:
-    """Return what a first line says, None if it is a row. Raises LibraryError."""
-    try:
-        members = json.loads(text)
-    except ValueError:
-        return None  # it is read as a row, which says what is wrong with it
-    if not isinstance(members, dict) or "format" not in members:
-        return None
-    if members["format"] != FORMAT or members.get("version") != VERSION:
-        raise LibraryError(
-            f"line 1: field format: {members['format']!r}, version {members.get('version')!r};"
-            f" this engine reads {FORMAT!r}, version {VERSION}"
-        )
-    fitted = members.get("calibration")
-    try:
-        return Head(
-            library=str(members["library"]),
-            embedding=str(members["embedding"]),
-            dimensions=int(members["dimensions"]),
-            images=int(members["images"]),
-            keep_images=bool(members["keep_images"]),
-            calibration=fitted and Calibration(tuple(fitted["cosines"]), tuple(fitted["scores"])),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise LibraryError(f"line 1: it is no head of {FORMAT!r}: {error!r}") from None
-
-
 def read(text: bytes, number: int, head: Head | None) -> Incoming:
     """Return the row of a line. Raises RowError."""
     try:
         members = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RowError(number, "(all)", f"no JSON: {error}") from None
     if not isinstance(members, dict):
         raise RowError(number, "(all)", f"not an object: {_shown(members)}")
@@ -174,7 +127,7 @@ class _Reader:
             return None
         if self._members.get("vector") is not None:
             raise RowError(self._number, "image", "a row has a vector or an image, not both")
-        if not isinstance(image, str) or not image or "\0" in image:
+        if not isinstance(image, str) or not image or "\0" in image or _bytes(image) is None:
             self._wrong("image", "it is the path of a JPEG, PNG or BMP file")
         return image
 
@@ -194,7 +147,7 @@ class _Reader:
         text = self._members.get("cont_sign")
         if text is None:
             return signs.derive(digest, 0) if digest else 0
-        sign = signs.from_text(text.encode()) if isinstance(text, str) else None
+        sign = signs.from_text(_bytes(text) or b"") if isinstance(text, str) else None
         if sign is None:
             self._wrong("cont_sign", "it is two numbers up to 4294967295, joined with a comma")
         return sign
@@ -202,13 +155,8 @@ class _Reader:
     def _brief(self) -> bytes:
         text = self._members.get("brief")
         right = f"it is a text of at most {BRIEF_BYTES_MAX} bytes of UTF-8"
-        if not isinstance(text, str):
-            self._wrong("brief", right)
-        try:
-            brief = text.encode()
-        except UnicodeEncodeError:
-            self._wrong("brief", right)
-        if len(brief) > BRIEF_BYTES_MAX:
+        brief = _bytes(text) if isinstance(text, str) else None
+        if brief is None or len(brief) > BRIEF_BYTES_MAX:
             self._wrong("brief", right)
         return brief
 
@@ -257,7 +205,8 @@ class _Reader:
             found = datetime.fromisoformat(value)
         except (TypeError, ValueError):
             self._wrong(field, right)
-        if found.tzinfo is None:
+        # At either end of the calendar a time has no counterpart at another offset.
+        if found.tzinfo is None or not MINYEAR < found.year < MAXYEAR:
             self._wrong(field, right)
         return found
 
@@ -281,13 +230,24 @@ class _Reader:
         numbers = isinstance(value, list) and len(value) == 4
         if not numbers or not all(type(each) in (int, float) for each in value):
             self._wrong("region", right)
-        left, top, width, height = map(float, value)
+        try:
+            left, top, width, height = map(float, value)
+        except OverflowError:
+            self._wrong("region", right)
         inside = left + width <= 1 + 1e-9 and top + height <= 1 + 1e-9
         if not (all(math.isfinite(each) for each in value) and inside and min(left, top) >= 0):
             self._wrong("region", right)
         if min(width, height) <= 0:
             self._wrong("region", right)
         return left, top, width, height
+
+
+def _bytes(text: str) -> bytes | None:
+    """Return a text in UTF-8, None if it has halves of characters, which JSON lets it have."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _shown(value: object) -> str:

@@ -89,6 +89,18 @@ class Loaded:
     added: int
 
 
+class Reading(Iterator[Row]):
+    """The rows of a library at one moment; ``images`` is how many there are."""
+
+    def __init__(self, images: int, rows: Iterator[Row]):
+        self.images = images
+        self._rows = rows
+
+    def __next__(self) -> Row:
+        """Return the next row."""
+        return next(self._rows)
+
+
 class BulkRows:
     """The rows of one database's libraries."""
 
@@ -136,7 +148,7 @@ class BulkRows:
             raise LibraryGoneError from None
 
     @contextmanager
-    def reading(self, library: Library) -> Iterator[Iterator[Row]]:
+    def reading(self, library: Library) -> Iterator[Reading]:
         """Yield all rows of a library by sign, as they are at one moment.
 
         Raises LibraryGoneError.
@@ -148,9 +160,11 @@ class BulkRows:
             connection.transaction(),
             connection.cursor("export", binary=True) as cursor,
         ):
+            connection.execute("set transaction isolation level repeatable read, read only")
+            row = connection.execute(statements.composed(_IMAGES, library)).fetchone()
             cursor.itersize = _READ_AT_ONCE
             cursor.execute(statements.composed(text, library))
-            yield (_row(*columns) for columns in cursor)
+            yield Reading(row[0] if row else 0, (_row(*columns) for columns in cursor))
 
     def stored(self, library: Library, digests: Sequence[bytes]) -> set[bytes]:
         """Return those of the digests that the library has. Raises LibraryGoneError."""
@@ -345,6 +359,7 @@ def _row(*columns: Any) -> Row:
     )
 
 
+_IMAGES: LiteralString = "select count(*) from {images} where library_id = {library}"
 _READ: LiteralString = """
 select sign, digest, brief, class_id1, class_id2, halfvec_send(embedding), created_at, updated_at,
     null::bytea, null::float8[]
