@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database import migrate
+from productsearch_engine.database.other import OtherDatabaseError, blamed
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.databases import connected, dsn_of, one_postgresql
@@ -76,3 +77,17 @@ def test_a_newer_database_is_refused(dsn: str) -> None:
         connection.execute("insert into schema_migrations values (9000, 'future')")
         with pytest.raises(migrate.SchemaTooNewError, match="9000"):
             migrate.apply(connection)
+
+
+def test_a_newer_database_to_copy_to_is_named(engine: Engine, dsn: str) -> None:
+    """By the option, as all that keeps it from being used."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("insert into schema_migrations values (9000, 'future')")
+    there = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
+    with (
+        open_pool(settings.load({}, {"data": str(engine.data)}), 1) as here,
+        pytest.raises(OtherDatabaseError, match="--to: the database has migration 9000"),
+        blamed(dsn, "--to", here.watch),
+        open_pool(there, 1),
+    ):
+        pass
