@@ -15,7 +15,7 @@ from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import DEFAULT, load
 from productsearch_engine.store import search_statements, signs
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.gallery import Gallery, Selection, Stored, place_of
 from productsearch_engine.store.images import (
     DuplicateError,
@@ -31,6 +31,7 @@ from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.recall import RecallSample
+from productsearch_engine.store.rows import Progress
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.bulk_library import rows
 from tests.engine.test_store import image

@@ -27,9 +27,10 @@ from productsearch_engine.cli import main
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images, LibraryFullError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.rows import Progress
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
 from tests.engine.commands import ran

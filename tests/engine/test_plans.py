@@ -18,11 +18,12 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EXACT_IMAGES, WINDOW
 from productsearch_engine.store import search_statements, statements
-from productsearch_engine.store.bulk_rows import BulkRows, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders, Plan
+from productsearch_engine.store.rows import Row
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.databases import one_postgresql
 

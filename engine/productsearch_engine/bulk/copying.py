@@ -8,8 +8,9 @@ from __future__ import annotations
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
 from productsearch_engine.progress import Bar
-from productsearch_engine.store.bulk_rows import BulkRows, Progress, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.rows import Progress, Row
 
 
 def target(here: WatchedPool, there: WatchedPool, library: Library, name: str) -> Library:

@@ -18,8 +18,8 @@ from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
 from productsearch_engine.store import signs
-from productsearch_engine.store.bulk_rows import Row
 from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.rows import Row
 from productsearch_engine.workers.describe import Wanted
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 

@@ -14,8 +14,9 @@ from productsearch_engine.bulk.heads import Head, head_line
 from productsearch_engine.bulk.lines import line
 from productsearch_engine.limits import EXPORT_FILE_ROWS
 from productsearch_engine.progress import Bar
-from productsearch_engine.store.bulk_rows import BulkRows, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.rows import Row
 
 
 def head_of(library: Library, images: int) -> Head:

@@ -24,8 +24,8 @@ from productsearch_engine.limits import (
     COPY_BYTES_MAX,
 )
 from productsearch_engine.store import signs
-from productsearch_engine.store.bulk_rows import Row
 from productsearch_engine.store.libraries import LibraryError
+from productsearch_engine.store.rows import Row
 
 _FIELDS: Final = frozenset(
     (
