@@ -156,14 +156,20 @@ _ONE_OF_ALL: Final = (
     f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
 )
 _OTHERS_CALL: Final = f"count by (library) (sum by (library, caller) (rate({_SLOTS}[<5m>])) > 0)"
+_GIVEN: Final = f'sum by (instance, library) (rate({_SLOTS}{{outcome="given"}}[<5m>]))'
+_HAS_ROOM: Final = (
+    f"max by (library) ({_GIVEN} / on (instance, library) productsearch_pacer_rate) < 0.6"
+)
+"""No replica gives out most of its slots: what is refused wants an upstream that is quicker."""
 _GREEDY: Final = (
     f"({_ONE_OF_ALL} > 0.7) and on (library) ({_REFUSED} / {_ASKED} > 0.05)"
-    f" and on (library) ({_OTHERS_CALL} > 1)"
+    f" and on (library) ({_OTHERS_CALL} > 1) unless on (library) ({_HAS_ROOM})"
 )
 _KEY_SHARED: Final = (
     "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
     " / productsearch_quota_limit) < 0.85"
 )
+_OURS: Final = '{job=~"facade|engine"}'
 _FACADES: Final = '{envoy_cluster_name="facades"}'
 _CUT_OFF: Final = (
     f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
@@ -260,7 +266,7 @@ ALERTS: Final = (
     Alert(
         name="QuotaTooSmall",
         expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
-        f" unless on (library) ({_KEY_SHARED})",
+        f" unless on (library) ({_KEY_SHARED}) unless on (library) ({_HAS_ROOM})",
         lasts="<5m>",
         severity="ticket",
         says="callers of library {{ $labels.library }} want more than its calls per second",
@@ -278,7 +284,8 @@ ALERTS: Final = (
         expr=_KEY_SHARED,
         lasts="<5m>",
         severity="ticket",
-        says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }}",
+        says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }},"
+        " or its quota is less than quota_qps",
     ),
     Alert(
         name="TokenStale",
@@ -351,6 +358,22 @@ ALERTS: Final = (
         says="{{ $labels.instance }} does not answer Prometheus",
     ),
     Alert(
+        name="ComesAndGoes",
+        expr=f"changes(up{_OURS}[<30m>]) > 5"
+        f" or changes(process_start_time_seconds{_OURS}[<30m>]) > 2",
+        lasts="<0m>",
+        severity="page",
+        says="{{ $labels.instance }} ends or hangs again and again",
+    ),
+    Alert(
+        name="ReplicasDiffer",
+        expr="count by (job) (count by (job, settings, policy) (productsearch_settings_info)) > 1",
+        lasts="<1h>",
+        severity="ticket",
+        says="there are {{ $value }} different settings or policies among the replicas of job"
+        " {{ $labels.job }}",
+    ),
+    Alert(
         name="GatewayGone",
         expr='up{job="gateway"} == 0',
         lasts="<5m>",
@@ -370,6 +393,14 @@ ALERTS: Final = (
         lasts="<5m>",
         severity="ticket",
         says="a caller calls more often than the gateway {{ $labels.instance }} lets it",
+    ),
+    Alert(
+        name="CallersNotTrusted",
+        expr="sum by (instance) (increase(envoy_listener_ssl_fail_verify_error[<30m>])) > 10",
+        lasts="<0m>",
+        severity="ticket",
+        says="a caller of the gateway {{ $labels.instance }} shows a certificate that has ended or"
+        " is not of our CA",
     ),
     Alert(
         name="EngineGone",

@@ -19,7 +19,7 @@ import psycopg
 from productsearch_engine import database_commands, library_commands, logs, settings
 from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
-from productsearch_engine.database.cause import cause_of
+from productsearch_engine.database.cause import cause_of, place_of
 from productsearch_engine.database.cluster import ClusterError
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.other import OtherDatabaseError
@@ -36,11 +36,6 @@ from productsearch_engine.store.locks import InUseError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
-
-_REFUSALS = (
-    *(LibraryError, InUseError, DatasetError),
-    *(EmbeddedError, SchemaTooNewError, ClusterError),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"{error.filename}: {error.strerror}" if error.filename else error
         print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
-    except _REFUSALS as error:
+    except SchemaTooNewError as error:
+        place = place_of(chosen.database) if chosen.database else str(chosen.data)
+        print(f"productsearch-engine: database: {place}: {error}", file=sys.stderr)
+        return 1
+    except (LibraryError, InUseError, DatasetError, EmbeddedError, ClusterError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except OtherDatabaseError as error:

@@ -81,6 +81,10 @@ EMBEDDED_SIDE_PX_MIN = 256
 KEPT_SIDE_PX = 512
 """Longest side of the small copy of an image that a library keeps."""
 
+GLANCE_SIDE_PX = 192
+"""Longest side at which a second look compares images. At 256 it takes half as long again and finds
+as much."""
+
 LIBRARY_REMEMBERED_S = 0.9
 """How long an engine goes by what it knows of an app and its library: settings, key, quota."""
 
@@ -105,7 +109,7 @@ STATES_LIBRARIES_MAX = 100
 """Libraries that metrics name; with more, those that come last by name have none."""
 
 SECOND_LOOK_MAX = 50
-"""Ranks that a second look may change: to decode and compare so many copies takes about 125 ms."""
+"""Ranks that a second look may change: to compare so many glances takes about 35 ms."""
 
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
@@ -153,6 +157,10 @@ sizes of chunks, trailers."""
 
 ANSWER_FIELDS_MAX = 1000
 """Lines of the head of a host's answer."""
+
+LOCATION_CHARS_MAX = 8192
+"""Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost
+the square of their number."""
 
 DOWNLOAD_S = 10.0
 DOWNLOAD_REDIRECTS_MAX = 3
@@ -265,8 +273,12 @@ SESSIONS_S = 7 * 86_400
 RESENT_BYTES_MAX = 64 << 10
 """Longest form that is kept in its page while somebody signs in again."""
 
-RESENT_AT_ONCE = 8
-"""Forms of people who are not signed in that are read at the same time."""
+CLOCKS_APART_S = 60
+"""How far the clocks of two engines, or of one before and after it was set, may be apart."""
+
+RESENT_AT_ONCE = 64
+RESENT_OF_ADDRESS = 8
+"""Forms of people who are not signed in that are read at the same time, and of one address."""
 
 SIGN_IN_TRIES = 10
 SIGN_IN_NAME_TRIES = 50
@@ -288,6 +300,9 @@ CHANGES_KEPT = 1000
 
 CHANGES_PAGE = 100
 """Changes on a page."""
+
+CHANGES_TOLD = 20
+"""Images of a change that are looked at to tell in short what it did."""
 
 CHANGES_PEOPLE_MAX = 200
 """People to choose from in the list of changes."""

@@ -16,8 +16,9 @@ import string
 import threading
 import unicodedata
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 _USES_MAX: Final = 4096
@@ -42,6 +43,8 @@ _PARAMETER: Final = re.compile(
 
 _PIECE_CHARS: Final = 12
 """So many characters of a secret in a row are one too many."""
+_HALF_CHARS: Final = _PIECE_CHARS // 2
+_SORTED_CHARS: Final = 64
 _SEARCHED_CHARS: Final = 512
 """Of each secret: pieces of the rest are not looked for."""
 _LETTERS: Final = (string.ascii_letters + string.digits).encode()
@@ -112,51 +115,90 @@ def hides_secret(text: str) -> bool:
 
     Escaped several times, as HTML entities, percent-encoded, in base64, spaced, in full width.
     """
-    plain = text
-    for _ in range(_ESCAPED_MAX):
-        before = plain
-        try:
-            plain = unquote(html.unescape(before))
-        except ValueError:  # a number of thousands of digits
-            return True
-        plain = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), plain)
-        if plain == before:
-            break
-    letters = _letters(plain)
-    pieces = _pieces(_spellings)
-    ends = range(_PIECE_CHARS, len(letters) + 1)
-    return any(letters[end - _PIECE_CHARS : end] in pieces for end in ends)
+    try:
+        return _has_piece(_letters(_unescaped(text)))
+    except ValueError:  # a number of thousands of digits
+        return True
 
 
 def echoes_secret(text: str) -> bool:
-    """Whether a large part of a registered secret is in ``text``.
+    """Whether a piece of a registered secret is in ``text``, or it may be.
 
-    Spaced, in full width or in base64; where there are signs of escapes, in any way that
-    ``hides_secret`` knows. For long text: without those it takes microseconds for a kilobyte.
+    Text with signs of escapes that is longer than a brief is not read.
     """
-    letters, pieces = _letters(text), _pieces(_spellings)
-    # Side by side: a run of twice their length holds one of them.
-    for start in range(0, len(letters) - _PIECE_CHARS + 1, _PIECE_CHARS):
-        if letters[start : start + _PIECE_CHARS] in pieces:
-            return True
+    if _has_piece(_letters(text)):
+        return True
     if LIKE_ESCAPES.search(text) is None:
         return False
     return len(text) > _ESCAPED_CHARS_MAX or hides_secret(text)
 
 
+def echo_secrets(texts: Sequence[str]) -> bool:
+    """Whether ``echoes_secret`` may be true of one of these: False is sure.
+
+    For many of them: they are read in one go, which takes a part of the time.
+    """
+    if _has_piece(_letters("".join(texts))):
+        return True
+    escaped = [text for text in texts if LIKE_ESCAPES.search(text)]
+    return bool(escaped) and hides_secret("\n".join(escaped))
+
+
+def _unescaped(text: str) -> str:
+    """Return what a text spells; raise ValueError for a number of thousands of digits."""
+    for _ in range(_ESCAPED_MAX):
+        before = text
+        text = unquote(html.unescape(before))
+        text = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+        if text == before:
+            break
+    return text
+
+
 def _letters(text: str) -> bytes:
-    """Return the letters and digits of a text, without all that may stand between them."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+    """Return the letters and digits of a text, without all that may stand between them.
+
+    A letter in full width is the letter, one with an accent the letter without it.
+    """
+    if not unicodedata.is_normalized("NFKD", text):
+        # Accents that follow each other are sorted, at the cost of their square.
+        starts = range(0, len(text), _SORTED_CHARS)
+        parts = (text[start : start + _SORTED_CHARS] for start in starts)
+        text = "".join([unicodedata.normalize("NFKD", part) for part in parts])
     return text.encode("ascii", "ignore").translate(None, _NO_LETTERS)
 
 
+def _has_piece(letters: bytes) -> bool:
+    """Whether one of the pieces is in ``letters``.
+
+    Each piece holds a half that begins at a multiple of its length: only around such a one the
+    pieces are looked for.
+    """
+    known = _pieces(_spellings)
+    for at in range(0, len(letters) - _HALF_CHARS + 1, _HALF_CHARS):
+        if letters[at : at + _HALF_CHARS] in known.halves:
+            starts = range(max(0, at - _HALF_CHARS), at + 1)
+            if any(letters[start : start + _PIECE_CHARS] in known.whole for start in starts):
+                return True
+    return False
+
+
+class _Pieces(NamedTuple):
+    """Pieces of the known secrets, in letters and digits, and halves of pieces."""
+
+    whole: frozenset[bytes]
+    halves: frozenset[bytes]
+
+
 @lru_cache(maxsize=1)
-def _pieces(_: tuple[str, ...]) -> frozenset[bytes]:
-    """Return all pieces of the known secrets, in letters and digits; the argument is the key."""
+def _pieces(_: tuple[str, ...]) -> _Pieces:
+    """Return the pieces of all known secrets; the argument is the key."""
     with _lock:
         secrets = (*_in_use.values(), *_former)
-    return frozenset[bytes]().union(*map(_pieces_of, secrets))
+    whole = frozenset[bytes]().union(*map(_pieces_of, secrets))
+    starts = range(_PIECE_CHARS - _HALF_CHARS + 1)
+    halves = frozenset(piece[start : start + _HALF_CHARS] for piece in whole for start in starts)
+    return _Pieces(whole, halves)
 
 
 @lru_cache(maxsize=1024)

@@ -8,8 +8,6 @@ look at them.
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import shutil
 import sys
 import tempfile
@@ -17,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from demo import products
 from demo.processes import Engine
-from tests.console import mishaps
+from tests.console import lapses, mishaps
+from tests.console.shelves import drawings, fill
 from tests.console.views import MODES, SHOWN, Mode, opened
 from tests.engine.calling import Caller
 
 STORED = 90
-LONG = 84
 COLOURED = ("images", "search", "compare")
 LIBRARY, OTHER = "spring catalogue", "summer shop"
 VIEWS = 23
@@ -67,37 +64,19 @@ def main() -> int:
         for what, true in mishaps.seen(context.new_page(), engine.url):
             expect(tally, what, true)
         context.close()
+        context = wide(browser, state)
+        small = engine.create_library("small shop")
+        caller = Caller(engine.url, *small)
+        fill(caller, photos[:3])
+        caller.close()
+        for what, true in lapses.seen(context.new_page(), engine.url, small):
+            expect(tally, what, true)
+        context.close()
         state = beside(browser, engine, state, photos[:STORED])
         for mode in MODES if folder is None else SHOWN:
             look(browser, engine.url, state, mode, photos[0].content, tally, folder)
         browser.close()
     return told(tally) if folder is None else 0
-
-
-def drawings() -> list[products.Photo]:
-    """Return drawn products, some in several colours, in the order of their names."""
-    found = {photo for series in products.drawn() for photo in series.stored | {*series.queries}}
-    return sorted(found, key=lambda each: each.key)
-
-
-def fill(caller: Caller, photos: list[products.Photo]) -> None:
-    """Add products."""
-    for number, photo in enumerate(photos):
-        shape, colour, ground = photo.key.split("-")
-        brief = json.dumps({"name": f"{colour} {shape}", "sku": f"S-{number:04}", "on": ground})
-        numbers = str(photo.class_id), str(photo.group_id)
-        if number % 9 == 0:
-            brief = f"夏季新款 {shape} {number}"
-        if number == LONG:
-            brief, numbers = "Sommerschlussverkaufssonderangebot-" * 7, ("65535", "65534")
-        caller.call(
-            "add", image=photo.content, brief=brief, class_id1=numbers[0], class_id2=numbers[1]
-        )
-        if number in (40, 60, 80):
-            with Image.open(io.BytesIO(photo.content)) as image:
-                file = io.BytesIO()
-                image.resize((image.width * 5 // 4, image.height * 5 // 4)).save(file, "PNG")
-            caller.call("add", image=file.getvalue(), brief=f"{colour} {shape}, a second file")
 
 
 def wide(browser: Browser, state: Any = None) -> BrowserContext:
@@ -234,7 +213,7 @@ def folder_of_images(
         before = page.locator("[data-room]").inner_text()
         page.set_input_files("[data-folder]", folder.parent)
         page.locator(".primary").click()
-        page.locator(".outcomes li").nth(2).wait_for()
+        page.locator(".outcomes li:not(.queued)").nth(2).wait_for()
     added = page.locator(".outcomes .good").count()
     expect(tally, f"a folder is added: {added} of 2", added == 2)
     room = page.locator("[data-room]").inner_text()

@@ -145,7 +145,7 @@ def drops(page: Page, url: str) -> Iterator[Seen]:
     names = page.locator("[data-files]").evaluate(NAMES)
     yield f"drops add up: {names}", names == wanted
     page.locator(".primary").click()
-    page.locator(".outcomes").nth(len(wanted) - 1).wait_for()
+    page.locator(".outcomes .bad").nth(len(wanted) - 1).wait_for()
     told = page.locator(".outcomes .bad .title").all_inner_texts()
     yield f"each file has its line: {told}", sorted(told) == sorted(wanted)
 

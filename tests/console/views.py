@@ -115,6 +115,7 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     )
     page.locator(".primary").click()
     page.locator(".outcomes").nth(len(files) - 1).wait_for()
+    page.locator(".outcomes .queued").first.wait_for(state="detached")
     yield "outcomes"
     page.route("**/console/session", lambda route: route.fulfill(body="300"))
     page.clock.install()

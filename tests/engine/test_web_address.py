@@ -43,6 +43,21 @@ def test_no_address(url: str) -> None:
         web_address.parse(url)
 
 
+def test_a_long_location_is_not_read() -> None:
+    """A name of 64 KB of accents would keep every thread of the engine waiting for seconds."""
+    accents = "\u0300\u0316" * 8_000
+    for location in (accents, f"http://a{accents}.example/", f"//a{accents}.example/"):
+        with pytest.raises(UrlIllegalError):
+            web_address.parse(
+                web_address.redirected("http://a/", location.encode().decode("latin-1"))
+            )
+    with pytest.raises(UrlIllegalError):
+        web_address.parse(f"http://a{accents}.example/")
+    signed = f"http://a.example/1.jpg?signature={'x' * 8_000}"
+    assert signed == web_address.redirected("http://a/", signed)
+    assert "a.example" == web_address.parse(signed).host
+
+
 def test_an_address() -> None:
     """A URL has its parts; what a request line cannot hold is escaped."""
     read = web_address.parse("HTTPS://Bücher.example:8443/ä%20b?q=ü&x=%C3#part")

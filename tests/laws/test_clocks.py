@@ -16,6 +16,7 @@ ALLOWED = {
     "server/doctor/upstream.py": "the dates of certificates, and how far clocks differ",
     "server/key_pairs.py": "the dates of key pairs",
     "server/watched_files.py": "the dates of certificates",
+    "tallies.py": "when an exemplar was counted",
     "traces.py": "when an RPC began",
     "upstream/http/answer.py": "a Retry-After that is a date; at most 300 s are waited",
 }

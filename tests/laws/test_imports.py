@@ -36,6 +36,8 @@ LAYERS = [
     {
         "settings",
         "audit_chain",
+        "batching",
+        "tallies",
         "settings_places",
         "settings_reading",
         "limits",
@@ -50,6 +52,7 @@ LAYERS = [
 """From the top down. A folder or module may import what lies below it, and itself; beside itself
 only in the two lowest layers, whose modules are single files."""
 BESIDE = {
+    ("batching", "limits"),
     ("errors", "limits"),
     ("settings", "limits"),
     ("settings_reading", "settings"),

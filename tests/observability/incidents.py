@@ -79,6 +79,11 @@ def _all_shut_out(shown: Shown) -> bool:
     return refused > 0.3 and refused > 0.95 * shown.most("all")
 
 
+def _one_is_slower(shown: Shown) -> bool:
+    means = [value for _, value in shown.now["{{instance}}"] if value == value]
+    return len(means) > 1 and max(means) > max(0.5, 5 * min(means))
+
+
 def _line_ended(shown: Shown) -> bool:
     legend = "{{instance}}"
     before, now = (
@@ -118,7 +123,7 @@ ALL_REFUSED: Final = Sign(
     partial(_slots_refused, to_one=False),
 )
 SHUT_OUT: Final = Sign(
-    "Refused callers",
+    "Failed calls by caller",
     "`UNAUTHENTICATED` and `PERMISSION_DENIED` together are `all`",
     _all_shut_out,
 )
@@ -154,6 +159,19 @@ FILE_BROKEN: Final = Sign(
     "a `broken` file at 1",
     lambda shown: shown.most("broken {{what}}") >= 1,
 )
+IMAGE_HOST: Final = Sign(
+    "Answers by code",
+    "`282112` or `282113`",
+    lambda shown: max(shown.most("{{code}}", code=code) for code in ("282112", "282113")) > 0.1,
+)
+NOT_TRUSTED: Final = Sign(
+    "Handshakes with callers that fail",
+    "`not trusted` above 0",
+    lambda shown: shown.most("not trusted") > 0.1,
+)
+ONE_SLOWER: Final = Sign(
+    "Time of a call by replica, mean", "one line five times the lowest", _one_is_slower
+)
 NOT_READY: Final = Sign(
     "Ready, broken files",
     "a library at 0",
@@ -180,16 +198,19 @@ _LATE: Final = (SLOW, UPSTREAM_SLOW)
 INCIDENTS: Final = (
     Incident("upstream slow", (SLOW, UPSTREAM_SLOW), (*_BLAMES, ALL_REFUSED)),
     Incident("database slow", (SQL_SLOW,), (*_LATE, *_BLAMES, ALL_REFUSED)),
+    Incident("image host slow", (IMAGE_HOST,), (*_LATE, CALLER, UPSTREAM)),
+    Incident("replica slow", (ONE_SLOWER,), (*_LATE, GATEWAY_SEES_FEWER)),
     Incident("upstream down", (OPEN,), (UPSTREAM, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)),
     Incident(
         "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
     ),
     Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, ALL_REFUSED, *_LATE)),
-    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
+    Incident("greedy caller", (ONE_TAKES_MOST,), (QUOTA, CALLER, *_LATE)),
     Incident("quota too small", (QUOTA, ALL_REFUSED), (SLOW,)),
     Incident("bad input", (CALLER,)),
     Incident("callers shut out", (CALLER, SHUT_OUT)),
-    Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
+    Incident("flood", (GATEWAY_REFUSES,), (CALLER, QUOTA, ONE_TAKES_MOST, *_LATE)),
+    Incident("caller not trusted", (NOT_TRUSTED,)),
     Incident("changed file not in use", (FILE_BROKEN,), (TOKEN_REFUSED,)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),

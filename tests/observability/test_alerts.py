@@ -16,7 +16,8 @@ from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, WITHOUT, Alert,
 from productsearch import v1
 from productsearch_service import errors
 from tests.mesh.tools import need
-from tests.observability.alert_cases import CASES, STEPS, TOGETHER, Series
+from tests.observability.alert_cases import CASES, TOGETHER
+from tests.observability.alert_series import STEPS, Series
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,8 @@ from prometheus_client import CollectorRegistry
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.counters import CALL_DURATION, Batch, Counters
+from productsearch_service.batching import Batch
+from productsearch_service.counters import CALL_DURATION, Counters
 from productsearch_service.errors import RateLimited
 from productsearch_service.rpc import access_record
 from productsearch_service.settings import Settings
@@ -151,7 +153,7 @@ def test_callers_are_named_up_to_a_bound() -> None:
     """However many a policy lists; those after are one, and known ones keep their name."""
     counters = Counters()
     for number in range(3 * limits.CALLER_LABELS_MAX):
-        counters.rpcs.ended("SearchImages", "OK", "", f"caller-{number}", "default", seconds=0.1)
+        counters.rpcs.ended("SearchImages", "OK", "", f"caller-{number}", "default", 0.1)
         counters.library("default").paced(0.1, f"caller-{number}", refused=False)
     for family, name in (
         ("caller_rpcs", "caller_rpcs_total"),
@@ -194,23 +196,53 @@ def test_a_batch_is_bounded_and_nothing_in_it_is_lost(caplog: pytest.LogCaptureF
     """At its bound it is carried out at once; what fails is logged, and the rest is done."""
     done: list[int] = []
 
+    def work(numbers: list[int]) -> None:
+        done.extend(numbers)
+        if len(done) == limits.TOLD_TOGETHER_MAX:
+            raise ZeroDivisionError
+
     async def fill() -> None:
-        batch = Batch()
+        batch = Batch(work)
         for number in range(limits.TOLD_TOGETHER_MAX - 1):
-            batch.add(done.extend, number)
+            batch.add(number)
         assert not done
-        batch.add(lambda _: 1 // 0, 0)
-        assert limits.TOLD_TOGETHER_MAX - 1 == len(done)
-        batch.add(done.extend, -1)
+        batch.add(-1)
+        assert limits.TOLD_TOGETHER_MAX == len(done)
+        batch.add(-2)
         await asyncio.sleep(5 * limits.TOLD_WITHIN_S)
 
     asyncio.run(fill())
-    assert [*range(limits.TOLD_TOGETHER_MAX - 1), -1] == done
+    assert [*range(limits.TOLD_TOGETHER_MAX - 1), -1, -2] == done
     assert ["ZeroDivisionError"] == [
         record.exc_info[0].__name__
         for record in caplog.records
         if record.exc_info and record.exc_info[0]
     ]
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    """A scrape has a batch carried out while the event loop does so too."""
+    counted = 0
+
+    def work(numbers: list[int]) -> None:
+        nonlocal counted
+        before = counted
+        time.sleep(0.001)
+        counted = before + len(numbers)
+
+    batch = Batch(work)  # without a loop each item is done at once
+
+    def add() -> None:
+        for number in range(20):
+            batch.add(number)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batch.carry_out()
+    assert 80 == counted
 
 
 def test_calls_and_bytes_stand_beside_their_bounds(facade: Facade) -> None:

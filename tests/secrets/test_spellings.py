@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import string
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from productsearch_service import redaction
 from productsearch_service.redaction import (
+    echo_secrets,
     echoes_secret,
     hides_secret,
     redact,
@@ -179,3 +181,46 @@ def test_text_that_is_long_to_read_is_not_read(text: str, is_hidden: bool) -> No
 def test_a_long_row_of_backslashes_in_a_message_costs_its_length() -> None:
     """Read backwards from each one it would take minutes."""
     assert not hides_secret("\\" * 300_000)
+
+
+ACCENTS = "\u0300\u0316" * 64
+LIGATURE = "\ufdfa" * 85
+
+
+@pytest.mark.parametrize("brief", [ACCENTS, ACCENTS[:-6] + "%41", LIGATURE, LIGATURE[:-3] + "%41"])
+def test_a_page_of_accents_costs_its_length(brief: str) -> None:
+    """Any caller may store such briefs. Sorted all together they would take seconds of a search."""
+    rows = [{"cont_sign": "1,2", "score": 0.5, "brief": brief}] * 600
+    body = MaskedBytes(json.dumps({"log_id": 1, "result": rows}).encode())
+    began_s = time.process_time()
+    page = answers.page(answers.read(body))
+    assert time.process_time() - began_s < 1
+    assert {brief} == {hit.brief for hit in page.hits}
+
+
+@given(data=st.data())
+def test_any_twelve_characters_are_found(data: st.DataObject) -> None:
+    """Wherever the piece stands, and in whatever words."""
+    letters = "".join(c for c in SECRET if c.isalnum())
+    start = data.draw(st.integers(0, len(letters) - 12))
+    before, after = data.draw(st.tuples(st.text("xyz-", max_size=40), st.text("xyz-", max_size=40)))
+    text = f"{before}{letters[start : start + 12]}{after}"
+    assert hides_secret(text)
+    assert echoes_secret(text)
+    assert echo_secrets(["a brief", text, "another"])
+
+
+@given(
+    st.lists(st.text("\u0301\u0316&;%u\\14aA\uff21", max_size=12), max_size=6), st.integers(0, 6)
+)
+def test_what_one_echoes_all_together_echo(briefs: list[str], place: int) -> None:
+    """A page is read in one go; what is found brief by brief is not missed."""
+    briefs.insert(min(place, len(briefs)), SPELLINGS["percent twice"](SECRET[:20]))
+    assert echo_secrets(briefs)
+    briefs.pop(min(place, len(briefs) - 1))
+    assert echo_secrets(briefs) or not any(map(echoes_secret, briefs))
+
+
+def test_accents_between_letters_hide_nothing() -> None:
+    """A letter and an accent may be one character; it spells the letter all the same."""
+    assert hides_secret("\u0307".join(SECRET[3:35]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -175,3 +176,29 @@ def test_an_answer_of_too_many_parts_is_not_read(text: str, is_read: bool) -> No
         return
     with pytest.raises(UpstreamProtocol):
         answers.read(MaskedBytes(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "quotes",
+    [
+        b'"' + b'\\"' * 20_000,
+        b'"' + b'\\"' * 20_000 + b"\\",
+        b'"\\u' + b'\\"' * 20_000,
+        b'"' * 40_001,
+    ],
+    ids=["escaped", "and a backslash", "and letters", "plain"],
+)
+def test_a_string_without_an_end_costs_its_length(quotes: bytes) -> None:
+    """Begun anew at each quote, 60 KB of them would keep the event loop for seconds."""
+    began_s = time.process_time()
+    with pytest.raises(UpstreamProtocol):
+        answers.read(MaskedBytes(b'{"result":[' + b"," * 20_001 + quotes))
+    assert time.process_time() - began_s < 1
+
+
+def test_a_brief_that_nobody_can_have_stored_is_cut() -> None:
+    """Briefs have 256 bytes; what is longer is the upstream's own, and reading it costs time."""
+    brief = "m" * 256
+    rows = [{"cont_sign": "1,2", "score": 0.5, "brief": each} for each in (brief, "m" * 100_000)]
+    page = answers.page(_read({"log_id": 1, "result": rows}))
+    assert [brief, "m" * 1024] == [hit.brief for hit in page.hits]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from productsearch_engine.bulk.fields import Incoming, RowError
 from productsearch_engine.bulk.heads import Head, read_head
-from productsearch_engine.bulk.lines import Incoming, RowError, read
+from productsearch_engine.bulk.lines import read
 from productsearch_engine.limits import IMPORT_LINE_BYTES_MAX
 from productsearch_engine.progress import Bar
 from productsearch_engine.store.libraries import LibraryError

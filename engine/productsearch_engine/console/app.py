@@ -9,6 +9,7 @@ content.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -26,7 +27,9 @@ from productsearch_engine.console import (
     pages,
     refusal,
 )
+from productsearch_engine.console.access import Access
 from productsearch_engine.console.add import Add
+from productsearch_engine.console.attempts import Places, counted_as
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
 from productsearch_engine.console.compare import Compare
@@ -42,12 +45,20 @@ from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
-from productsearch_engine.console.visit import Visit, address, here, safe, to
+from productsearch_engine.console.visit import (
+    Visit,
+    address,
+    address_of,
+    here,
+    safe,
+    to,
+)
 from productsearch_engine.console.visitors import Visitors
 from productsearch_engine.limits import (
     CONSOLE_BODY_BYTES_MAX,
     RESENT_AT_ONCE,
     RESENT_BYTES_MAX,
+    RESENT_OF_ADDRESS,
 )
 from productsearch_engine.store.users import Role
 
@@ -63,9 +74,10 @@ class Console:
 
     def __init__(self, rooms: Rooms, key: bytes):
         self._rooms = rooms
-        self._resent = 0
+        self._resent = Places(RESENT_AT_ONCE, RESENT_OF_ADDRESS)
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
+        self._access = Access(rooms, self._sessions, self._sign_in)
         self._visitors = Visitors(rooms, self._sessions)
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
@@ -89,8 +101,8 @@ class Console:
             _route("/console/sign-in", self._open(self._sign_in.show)),
             _route("/console/sign-in", self._open(self._sign_in.enter), "POST"),
             _route("/console/session", self._open(self._left)),
-            _route("/console/stay", look(self._stay)),
-            _route("/console/sign-out", change(self._sign_out, "look"), "POST"),
+            _route("/console/stay", look(self._access.stay)),
+            _route("/console/sign-out", change(self._access.sign_out, "look"), "POST"),
             _route("/console/language/{code}", self._open(self._sign_in.choose_language)),
             _route("/console/static/{digest}/{name}", self._open(assets.answer)),
             _route("/console/images/{sign}", look(self._image.show)),
@@ -102,8 +114,8 @@ class Console:
             _route("/console/search", change(self._search.ask, "look"), "POST"),
             _route("/console/search/part", change(self._search.ask_part, "look"), "POST"),
             _route("/console/compare", look(self._compare.show)),
-            _route("/console/compare/library", change(self._beside, "look"), "POST"),
-            _route("/console/compare/leave", change(self._leave, "look"), "POST"),
+            _route("/console/compare/library", change(self._access.begin_beside, "look"), "POST"),
+            _route("/console/compare/leave", change(self._access.end_beside, "look"), "POST"),
             _route("/console/pins", look(self._pins.show)),
             _route("/console/pins", change(self._pins.add), "POST"),
             _route("/console/pins/remove", change(self._pins.remove), "POST"),
@@ -118,6 +130,7 @@ class Console:
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
+            _route("/console/changes/{change}", look(self._changes.one)),
             _route("/console/undo", change(self._changes.undo), "POST"),
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
             _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),
@@ -179,20 +192,6 @@ class Console:
 
         return self._open(answer)
 
-    async def _beside(self, visit: Visit, form: forms.Form) -> Response:
-        """Let somebody look at another library, too, by a name and a password of that one."""
-        known = await self._sign_in.known(visit.request, form)
-        response = to(safe(form.one("back"), "/console/compare"))
-        self._sessions.begin_beside(
-            visit.request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
-        )
-        return response
-
-    async def _leave(self, _visit: Visit, form: forms.Form) -> Response:
-        response = to(safe(form.one("back"), "/console/compare"))
-        self._sessions.end_beside(response)
-        return response
-
     async def _beside_thumbnail(self, visit: Visit) -> Response:
         other = await self._visitors.beside(visit.request)
         if other is None:
@@ -205,15 +204,6 @@ class Console:
         left_s = 0.0 if session is None else self._sessions.left_s(request, session)
         return Response(str(max(0, int(left_s))), media_type="text/plain")
 
-    async def _stay(self, visit: Visit) -> Response:
-        """Answer who opens this page, by which the session goes on."""
-        return pages.page(visit, "stay.html")
-
-    async def _sign_out(self, _visit: Visit, _form: forms.Form) -> Response:
-        response = to("/console/sign-in")
-        self._sessions.end(response)
-        return response
-
     async def _signed_out(self, request: Request) -> Response:
         """Answer a form of who is not signed in: with what it has, to be sent again after that.
 
@@ -221,14 +211,10 @@ class Console:
         that is long.
         """
         form = forms.Form(fields=())
-        if origin.comes_from_here(request) and self._resent < RESENT_AT_ONCE:
-            self._resent += 1
-            try:
-                form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
-            except Refusal:
-                form = forms.Form(fields=())
-            finally:
-                self._resent -= 1
+        with self._resent.take(counted_as(address_of(request))) as has_place:
+            if has_place and origin.comes_from_here(request):
+                with suppress(Refusal):
+                    form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
         values = {
             "action": address(request),
             "fields": form.fields,

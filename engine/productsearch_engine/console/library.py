@@ -119,7 +119,6 @@ class LibraryPage:
             searches=searches,
             total=lambda counted: sum(count for _, count in counted),
             chart=_chart,
-            sized=_sized,
             secret_key=secret_key,
             by_keys=visit.by_keys,
             grow_max=GROW_MAX,
@@ -159,13 +158,3 @@ def _by_day(counted: list[tuple[date, int]], today: date) -> list[tuple[date, in
 
 def _chart(counted: list[tuple[date, int]]) -> str:
     return json.dumps([[day.isoformat() for day, _ in counted], [count for _, count in counted]])
-
-
-def _sized(size: int) -> str:
-    """Return a number of bytes as people read it."""
-    value, unit = float(size), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"

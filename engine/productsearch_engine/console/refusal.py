@@ -131,6 +131,12 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
             return _("The library is full. Delete images, or let an operator grow it.")
         case "embedding":
             return _("This server does not have the library's embedding.")
+        case "briefs":
+            return _(
+                "%(n)s of the briefs would be longer than %(most)s bytes. Nothing was changed.",
+                most=BRIEF_BYTES_MAX,
+                **facts or {},
+            )
         case _:
             return _other(key, _)
 
@@ -151,6 +157,10 @@ def _other(key: str, _: Translate) -> str:
             return _("No image is selected.")
         case "choice":
             return _("Choose what to set or remove. A value beside “Leave” changes nothing.")
+        case "unchanged":
+            return _("No image changes by this: they are so already, or none is meant.")
+        case "key":
+            return _("Write the key, or choose a value of it under “In which images”.")
         case "bulk_conflict":
             return _(
                 "Somebody else has changed or deleted some of these images meanwhile. Below is how"

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from productsearch_engine.console import forms, language, origin, pages, passwords
-from productsearch_engine.console.attempts import Attempts
+from productsearch_engine.console.attempts import Attempts, counted_as
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.session import Sessions
@@ -26,6 +26,7 @@ from productsearch_engine.limits import (
     TOKEN_BODY_BYTES_MAX,
     TOKEN_CALLS_MAX,
 )
+from productsearch_engine.store import key_pairs
 from productsearch_engine.store.libraries import UnknownClientError, WrongSecretError
 
 
@@ -54,11 +55,13 @@ class SignIn:
 
     async def enter(self, request: Request) -> Response:
         """Begin a session for a name and a password that match."""
+        # Whose form comes slowly, or never, holds no place.
+        form = await forms.read(request, self._rooms.threads, TOKEN_BODY_BYTES_MAX)
         if self._in_flight >= TOKEN_CALLS_MAX:
-            return self._form(request, "/console/", refused="busy", status=429)
+            back, name = safe(form.one("back")), form.one("name").strip()[:PASSWORD_BYTES_MAX]
+            return self._form(request, back, name, "busy", 429)
         self._in_flight += 1
         try:
-            form = await forms.read(request, self._rooms.threads, TOKEN_BODY_BYTES_MAX)
             return await self._enter(request, form)
         finally:
             self._in_flight -= 1
@@ -83,7 +86,7 @@ class SignIn:
     async def known(self, request: Request, form: forms.Form) -> Known:
         """Return whose name and password a form has. Raises Refusal, also after many tries."""
         name = form.one("name").strip()[:PASSWORD_BYTES_MAX]
-        address = f"address {address_of(request)}"
+        address = f"address {counted_as(address_of(request))}"
         named = f"name {name.casefold()}"
         if not self._attempts.take(address, SIGN_IN_TRIES):
             raise Refusal(429, "tries")
@@ -110,9 +113,8 @@ class SignIn:
         with suppress(UnknownClientError, WrongSecretError):
             authenticate = self._rooms.stores.libraries.authenticate
             app_id, _ = await self._rooms.in_thread(authenticate, name, password)
-            find = self._rooms.stores.libraries.secret_digest
-            digest = await self._rooms.in_thread(find, app_id)
-            stamp = passwords.stamp_of_keys(digest or b"")
+            # Of the very key that was given: it may be the one before, which ends earlier.
+            stamp = passwords.stamp_of_keys(key_pairs.digest(password))
             return Known(app_id=app_id, name=name, stamp=stamp)
         return None
 

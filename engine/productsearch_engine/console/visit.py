@@ -36,7 +36,7 @@ class Visit:
     who: str
     role: Role
     by_keys: bool
-    """Whether they signed in with the library's key pair."""
+    """Whether they signed in with the library's key pair, the present one."""
     token: str
     """What a form of this session has to carry."""
     can_stay: bool = True

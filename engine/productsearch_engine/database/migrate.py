@@ -25,11 +25,12 @@ _LOCK = 7_201_190_002
 _PAUSE_S = 3
 """How long calls go on before a migration tries again."""
 
+_NUMBER_MAX = 9999
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
 class SchemaTooNewError(Exception):
-    """The database was migrated by a newer engine than this one."""
+    """The schema is none of this engine's: a newer engine's, or another program's."""
 
 
 def apply(connection: psycopg.Connection[Any]) -> list[str]:
@@ -63,7 +64,7 @@ def _pending(connection: psycopg.Connection[Any]) -> list[int]:
         rows = connection.execute("select version from schema_migrations").fetchall()
         applied = {int(row[0]) for row in rows}
     if applied - known.keys():
-        raise SchemaTooNewError(f"the database has migration {max(applied)}; upgrade the engine")
+        raise SchemaTooNewError(_too_new(max(applied), max(known)))
     return sorted(known.keys() - applied)
 
 
@@ -80,6 +81,18 @@ def _run(connection: psycopg.Connection[Any]) -> list[str]:
         connection.execute(sql.SQL(statements))
         connection.execute("insert into schema_migrations values (%s, %s)", [version, name])
     return [known[version][0] for version in pending]
+
+
+def _too_new(applied: int, known: int) -> str:
+    if applied > _NUMBER_MAX:
+        return (
+            f"its table schema_migrations is another program's (it has {applied}): give the engine"
+            " a database of its own"
+        )
+    return (
+        f"a newer engine has migrated it, to {applied}; this one knows migrations up to {known}:"
+        " upgrade it"
+    )
 
 
 def versions() -> set[int]:

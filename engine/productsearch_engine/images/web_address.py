@@ -16,6 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import idna
 
 from productsearch_engine.images.errors import UrlIllegalError
+from productsearch_engine.limits import LOCATION_CHARS_MAX
 
 _PORTS = {"http": 80, "https": 443}
 _NAME_MAX = 253
@@ -37,6 +38,10 @@ class WebAddress:
 
 def parse(url: str) -> WebAddress:
     """Return the parts of a URL. Raises UrlIllegalError."""
+    # Before anything else reads it: names are normalised, at the cost of the square of the accents
+    # that follow each other, and nobody else has the interpreter meanwhile.
+    if len(url) > LOCATION_CHARS_MAX:
+        raise UrlIllegalError
     if any(ord(letter) <= 0x20 or ord(letter) == 0x7F for letter in url):
         raise UrlIllegalError
     try:
@@ -64,6 +69,8 @@ def redirected(url: str, location: str) -> str:
     ``location`` is the header as Latin-1 text, as HTTP libraries give it. Many hosts write raw
     UTF-8 and blanks there, and browsers follow them. Raises UrlIllegalError.
     """
+    if len(location) > LOCATION_CHARS_MAX:
+        raise UrlIllegalError
     location = location.strip(" \t\r\n").replace("\\", "/")  # as browsers do
     with suppress(UnicodeError):  # else it is Latin-1
         location = location.encode("latin-1").decode()

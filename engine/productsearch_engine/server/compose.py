@@ -46,6 +46,8 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
+from productsearch_engine.store.details import Details
+from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -138,7 +140,9 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             images=stored,
             gallery=Gallery(pool),
             journal=Journal(pool),
+            details=Details(pool),
             users=Users(pool),
+            ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
             pins=Pins(pool),
             overviews=Overviews(pool),

@@ -28,38 +28,16 @@ _Done = tuple[int, int] | None
 """The number of a change, and of how many images; None: of none, and nothing is written."""
 
 
-def edit(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
-    """Change the images ``signs`` and write down how they were."""
-    with connection.transaction() as transaction:
-        together(connection)
-        change, now = _begin(connection, library, "edit", values)
-        take_turn(connection, library)
-        before: list[tuple[Any, ...]] = []
-        for bucket, some in by_bucket(values["signs"]):
-            there = {"signs": some, "bucket": bucket, "version": values["version"]}
-            found = connection.execute(composed(_LOCK, library), there).fetchall()
-            edited = values | there | {"signs": [row[0] for row in found], "now": now}
-            connection.execute(composed(_EDIT, library), edited)
-            if values["sets_class_id1"] or values["sets_class_id2"]:
-                connection.execute(composed(_EDIT_NEAREST, library), edited)
-            before += [(change, library.id, row[0], now, *row[1:]) for row in found]
-        if not before:
-            raise psycopg.Rollback(transaction)
-        connection.cursor().executemany(_SAVE_EDITED, before)
-        connection.execute(_END, {"change": change, "images": len(before)})
-    return (change, len(before)) if before else None
-
-
 def delete(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Delete the images ``signs`` and write down all of each."""
     with connection.transaction() as transaction:
         together(connection)
-        change, _ = _begin(connection, library, "delete", values)
+        change, _ = begin(connection, library, "delete", values)
         deleted = _take(connection, library, values | {"change": change})
         if not deleted:
             raise psycopg.Rollback(transaction)
         _count(connection, library, deleted)
-        connection.execute(_END, {"change": change, "images": deleted})
+        connection.execute(END, {"change": change, "images": deleted})
     return (change, deleted) if deleted else None
 
 
@@ -110,8 +88,9 @@ def undo_edit(connection: _Connection, library: Library, values: dict[str, Any])
     take_turn(connection, library)
     undone = 0
     for bucket, some in by_bucket(then):
-        there = {"signs": some, "bucket": bucket, "version": None}
-        for sign, *_, version in connection.execute(composed(_LOCK, library), there).fetchall():
+        there = {"signs": some, "bucket": bucket}
+        locked = connection.execute(composed(texts.LOCK, library), there).fetchall()
+        for sign, *_, version in locked:
             _, changed, before, brief, first, second = then[sign]
             if changed != version:
                 continue
@@ -158,7 +137,7 @@ def purge(connection: _Connection, library: Library, values: dict[str, Any]) -> 
     return len({row[0] for row in (*stored, *kept)})
 
 
-def _begin(
+def begin(
     connection: _Connection, library: Library, kind: str, values: dict[str, Any]
 ) -> tuple[int, Any]:
     """Write down that a change begins; return its number and the time by the coordinator."""
@@ -205,29 +184,7 @@ _BEGIN: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, %(kind)s, 0, %(who)s, %(address)s) returning id, clock_timestamp()
 """
-_END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
-_LOCK: LiteralString = (
-    "select sign, brief, class_id1, class_id2, updated_at from {images}"
-    " where library_id = {library} and sign = any(%(signs)s){at}VERSION order by sign for update"
-).replace("VERSION", texts.VERSION)
-_EDIT: LiteralString = """
-update {images} set brief = coalesce(%(brief)s::bytea, brief),
-    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
-    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end,
-    updated_at = %(now)s
-where library_id = {library} and sign = any(%(signs)s){at}
-"""
-_EDIT_NEAREST: LiteralString = """
-update {nearest} set
-    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
-    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end
-where library_id = {library} and sign = any(%(signs)s){at}
-"""
-_SAVE_EDITED: LiteralString = """
-insert into changed_images
-    (change_id, library_id, sign, updated_at, brief, class_id1, class_id2, updated_before)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
-"""
+END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
 _SIGNS: LiteralString = """
 select sign from {images}
 where library_id = {library} and (%(after)s::bigint is null or sign > %(after)s::bigint)
@@ -235,7 +192,8 @@ order by sign limit %(count)s
 """
 _DELETE_ALL: LiteralString = """
 delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
-returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at
+returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at, width,
+    height, byte_count
 """
 _COPIES: LiteralString = (
     "select sign, webp, region from kept_images"
@@ -243,8 +201,8 @@ _COPIES: LiteralString = (
 )
 _SAVE_DELETED: LiteralString = """
 insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1, class_id2,
-    digest, embedding, created_at, generation, webp, region)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    digest, embedding, created_at, width, height, byte_count, generation, webp, region)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _VERSIONS: LiteralString = (
     "select sign, updated_at from {images}"
@@ -278,9 +236,9 @@ order by sign limit %(count)s
 """
 _RESTORE: LiteralString = """
 insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
+    created_at, updated_at, width, height, byte_count)
 select {library}, BUCKET, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-    updated_at
+    updated_at, width, height, byte_count
 from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
 on conflict do nothing returning sign
 """.replace("BUCKET", signs.BUCKET)

@@ -15,7 +15,14 @@ from pgvector import HalfVector
 from psycopg import Connection
 
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX
-from productsearch_engine.store import adds, bucketed_bulk, bulk_prefixes, signs, statements
+from productsearch_engine.store import (
+    adds,
+    bucketed_bulk,
+    bulk_prefixes,
+    originals,
+    signs,
+    statements,
+)
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
@@ -82,6 +89,7 @@ def _copy(connection: Connection[Any], rows: Sequence[Row], turned: Turned | Non
                     *(HalfVector(np.frombuffer(row.vector, "<f2")), prefix),
                     *(row.created_at, row.updated_at, row.copy),
                     None if row.region is None else list(row.region),
+                    *originals.values(row.original).values(),
                 )
             )
 
@@ -136,12 +144,12 @@ _INCOMING: LiteralString = """
 create temporary table incoming (
     place int, sign bigint, digest bytea, brief bytea, class_id1 int, class_id2 int,
     embedding halfvec, prefix halfvec, created_at timestamptz, updated_at timestamptz,
-    webp bytea, region float8[]
+    webp bytea, region float8[], width int, height int, byte_count int
 ) on commit drop
 """
 _TYPES = (
     *("int4", "int8", "bytea", "bytea", "int4", "int4", "halfvec", "halfvec"),
-    *("timestamptz", "timestamptz", "bytea", "float8[]"),
+    *("timestamptz", "timestamptz", "bytea", "float8[]", "int4", "int4", "int4"),
 )
 
 # In the order of the digests, as another import would, so that two do not deadlock; of those that
@@ -158,9 +166,10 @@ with fresh as (
 fitting as (select * from fresh order by place limit greatest(%(room)s, 0)),
 added as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-        created_at, updated_at)
+        created_at, updated_at, width, height, byte_count)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding,
-        coalesce(created_at, now()), coalesce(updated_at, created_at, now())
+        coalesce(created_at, now()), coalesce(updated_at, created_at, now()), width, height,
+        byte_count
     from fitting order by digest
     on conflict do nothing returning sign, digest
 )KEPTNEAR

@@ -17,6 +17,7 @@ from productsearch_engine.store import (
     bulk_index,
     bulk_load,
     locks,
+    originals,
     room,
     statements,
     tables,
@@ -178,9 +179,8 @@ class BulkRows:
 
 
 def _row(*columns: Any) -> Row:
-    sign, digest, brief, class_id1, class_id2, vector, created_at, updated_at, webp, region = (
-        columns
-    )
+    sign, digest, brief, class_id1, class_id2, vector, created_at, updated_at, *beside = columns
+    webp, region, *original = beside
     # PostgreSQL sends two numbers of 16 bits, then the elements, all big endian.
     elements = np.frombuffer(vector, ">f2", offset=4)
     return Row(
@@ -194,18 +194,19 @@ def _row(*columns: Any) -> Row:
         updated_at=updated_at,
         copy=None if webp is None else bytes(webp),
         region=None if region is None else tuple(region),
+        original=originals.of_columns(*original),
     )
 
 
 _IMAGES: LiteralString = "select count(*) from {images} where library_id = {library}"
 _READ: LiteralString = """
 select sign, digest, brief, class_id1, class_id2, halfvec_send(embedding), created_at, updated_at,
-    null::bytea, null::float8[]
+    null::bytea, null::float8[], width, height, byte_count
 from {images} where library_id = {library} order by sign
 """
 _READ_KEPT: LiteralString = """
 select sign, i.digest, i.brief, i.class_id1, i.class_id2, halfvec_send(i.embedding),
-    i.created_at, i.updated_at, k.webp, k.region
+    i.created_at, i.updated_at, k.webp, k.region, i.width, i.height, i.byte_count
 from {images} i left join {kept} k using ({key}) where library_id = {library} order by sign
 """
 

@@ -6,9 +6,9 @@ journal: after a crash it is done or not begun. An undo restores what nobody has
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
-from productsearch_engine.store import bucketed_journal, room, statements
+from productsearch_engine.store import bucketed_journal, journal_edits, room, statements
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.journal_steps import BATCH, Step, in_batches, undone
@@ -53,6 +53,8 @@ class Values:
     brief: bytes | None = None
     class_id1: int | None = None
     class_id2: int | None = None
+    briefs: Mapping[int, bytes] = field(default_factory=dict)
+    """Those of some images by their signs; the others get ``brief``."""
     sets: frozenset[str] = frozenset()
     """``class_id1``, ``class_id2``: set to the value, or removed if that is None."""
 
@@ -98,20 +100,23 @@ class Journal:
         values: Values,
         author: Author,
         *,
-        version: int | None = None,
+        versions: Sequence[int] | None = None,
     ) -> tuple[int | None, int]:
         """Change those of the images that are stored; return the change's number and how many.
 
-        ``version``: only if that is still the image's. Raises LibraryGoneError.
+        ``versions``: of the images as they were seen; all are changed if all still have these,
+        and none otherwise. Raises LibraryGoneError.
         """
         return self._change(
             library,
-            Step(texts.EDIT, bucketed_journal.edit),
+            Step(journal_edits.EDIT, journal_edits.edit),
             author,
             {
                 "signs": signs,
-                "version": version,
+                "versions": None if versions is None else list(versions),
                 "brief": values.brief,
+                "brief_signs": [*values.briefs],
+                "briefs": [*values.briefs.values()],
                 "class_id1": values.class_id1,
                 "class_id2": values.class_id2,
                 "sets_class_id1": "class_id1" in values.sets,

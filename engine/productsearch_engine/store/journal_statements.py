@@ -11,54 +11,30 @@ from typing import LiteralString
 # The row is locked in the order of the signs, as other statements do.
 _FOUND: LiteralString = """
 with found as (
-    select COLUMNS from {images}
-    where library_id = {library} and sign = any(%(signs)s)CONDITION
+    select * from {images}
+    where library_id = {library} and sign = any(%(signs)s)
     order by sign for update
 ),
 change as (
     insert into changes (library_id, kind, image_count, who, address)
-    select {library}, 'KIND', count(*), %(who)s, %(address)s from found having count(*) > 0
+    select {library}, 'delete', count(*), %(who)s, %(address)s from found having count(*) > 0
     returning id
 ),"""
 
-VERSION: LiteralString = (
-    " and (%(version)s::bigint is null"
-    " or updated_at = '1970-01-01 00:00:00+00'::timestamptz"
-    " + %(version)s::bigint * interval '1 microsecond')"
+LOCK: LiteralString = (
+    "select sign, brief, class_id1, class_id2, updated_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){at} order by sign for update"
 )
-
-EDIT: LiteralString = """FOUND
-edited as (
-    update {images} i set
-        brief = coalesce(%(brief)s::bytea, i.brief),
-        class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else i.class_id1 end,
-        class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else i.class_id2 end,
-        updated_at = clock_timestamp()
-    from found f where i.library_id = {library} and i.sign = f.sign
-    returning i.sign, i.updated_at
-),
-saved as (
-    insert into changed_images
-        (change_id, library_id, sign, updated_at, updated_before, brief, class_id1, class_id2)
-    select c.id, {library}, f.sign, e.updated_at, f.updated_at, f.brief, f.class_id1,
-        f.class_id2
-    from change c, found f join edited e using (sign)
-)
-select (select id from change), (select count(*) from found)
-""".replace(
-    "FOUND",
-    _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2, updated_at")
-    .replace("CONDITION", VERSION)
-    .replace("KIND", "edit"),
-)
+"""Of one bucket."""
 
 # The entry has all of each image: an undo gives the same sign, vector and copy.
 _TAKEN: LiteralString = """
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
-        class_id2, digest, embedding, generation, created_at, webp, region)
+        class_id2, digest, embedding, generation, created_at, width, height, byte_count, webp,
+        region)
     select CHANGE, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
-        f.embedding, %(generation)s, f.created_at, (
+        f.embedding, %(generation)s, f.created_at, f.width, f.height, f.byte_count, (
             select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
         ), (
             select region from kept_images k where k.library_id = {library} and k.sign = f.sign
@@ -76,10 +52,7 @@ counted as (
     where id = {library} and exists (table deleted)
 )
 select (select id from change), (select count(*) from deleted)
-""".replace(
-    "FOUND",
-    _FOUND.replace("COLUMNS", "*").replace("CONDITION", "").replace("KIND", "delete"),
-).replace("TAKEN", _TAKEN.replace("CHANGE", "(select id from change)"))
+""".replace("FOUND", _FOUND).replace("TAKEN", _TAKEN.replace("CHANGE", "(select id from change)"))
 
 BEGIN_EMPTY: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
@@ -182,9 +155,9 @@ with found as (
 ),
 back as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-        created_at, updated_at)
+        created_at, updated_at, width, height, byte_count)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-        updated_at
+        updated_at, width, height, byte_count
     from found on conflict do nothing returning sign
 )KEPT
 select (select count(*) from back), (select max(sign) from found)

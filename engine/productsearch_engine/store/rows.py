@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from productsearch_engine.store.originals import Original
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -23,6 +25,8 @@ class Row:
     """None: now."""
     copy: bytes | None
     region: tuple[float, ...] | None
+    original: Original | None = None
+    """The image's file; None if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,7 @@ class Worker:
     async def ask(
         self, wanted: Wanted, content: bytes, copies: Sequence[bytes] = ()
     ) -> Described | bytes:
-        """Have an image described, or compared with small copies of others.
+        """Have an image described, or the glance of one compared with others.
 
         Raises ImageError, UnknownEmbeddingError, WorkerFault, WorkerDiedError. When it is
         cancelled, the process has to be killed: it would answer the next question with this image.

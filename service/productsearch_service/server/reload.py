@@ -47,6 +47,11 @@ class Reloadable(Generic[Content, Value]):
         self._told = ""
         self._warn(self.value)
 
+    @property
+    def content(self) -> Content:
+        """What the value in use was made from."""
+        return self._content
+
     def is_broken(self) -> bool:
         """Whether the files have changed into something that cannot be used."""
         return bool(self._told)

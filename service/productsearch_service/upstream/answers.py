@@ -15,7 +15,7 @@ from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.errors import UpstreamProtocol, UpstreamWords
-from productsearch_service.redaction import LIKE_ESCAPES, echoes_secret, hides_secret, redact
+from productsearch_service.redaction import echo_secrets, echoes_secret, hides_secret, redact
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 
 _LOG_ID_MAX: Final = 2**64 - 1
@@ -26,7 +26,11 @@ _SIGN: Final = re.compile(r"[0-9]{1,10},[0-9]{1,10}", re.ASCII)
 _MASK: Final = "***"
 _PARTS_MAX: Final = 20_000
 """Objects, lists and members of an answer; 1,000 results have less than half of that."""
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""One without an end goes to the end of the text, and nothing is tried twice: else a text of quotes
+and backslashes costs its square."""
+_BRIEF_CHARS_MAX: Final = 4 * limits.BRIEF_BYTES_MAX
+"""A longer one cannot have been stored, and is cut."""
 _TRUE_WORDS: Final = frozenset({"true", "1"})
 _DECODER: Final = json.JSONDecoder(object_hook=MaskedMembers)
 
@@ -152,8 +156,7 @@ def page(answer: Answer, count: int = limits.RESULT_WINDOW) -> Page:
     hits = [_hit(row, answer.words) for row in answer.members["result"]]
     hits.sort(key=lambda hit: -hit.score)
     del hits[count:]
-    told = "".join([hit.brief for hit in hits])
-    if LIKE_ESCAPES.search(told) or echoes_secret(told):
+    if echo_secrets([hit.brief for hit in hits]):
         hits = [replace(hit, brief=_MASK) if echoes_secret(hit.brief) else hit for hit in hits]
     more, subject = _has_more(answer.members.get("has_more")), answer.members.get("subject")
     return Page(tuple(hits), more, answer.words.log_id, _region(subject))
@@ -165,7 +168,8 @@ def _hit(row: object, words: UpstreamWords) -> Hit:
     cont_sign, score = _sign(row.get("cont_sign")), _number(row.get("score"))
     if cont_sign is None or not isinstance(row.get("brief", ""), str) or score is None:
         raise _unreadable("has a result without cont_sign, score or brief", words)
-    return Hit(cont_sign, min(max(score, 0.0), 1.0), _well_formed(MaskedText(row.get("brief", ""))))
+    brief = _well_formed(MaskedText(row.get("brief", "")[:_BRIEF_CHARS_MAX]))
+    return Hit(cont_sign, min(max(score, 0.0), 1.0), brief)
 
 
 def _region(value: object) -> Region | None:
