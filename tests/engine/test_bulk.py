@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,22 @@ def test_a_head_tells_of_the_moment_of_the_rows(pool: Pool, tmp_path: Path) -> N
     head = Source.of(tmp_path / "a.ndjson").head
     assert head is not None
     assert 20 == head.images
+
+
+def test_two_exports_do_not_write_one_file(pool: Pool, tmp_path: Path) -> None:
+    """The second is refused; what a killed one has left is written over."""
+    shop = library(pool)
+    BulkRows(pool).load(shop, list(rows(3)))
+    with (tmp_path / "a.ndjson.part").open("w") as other:
+        other.write("half a line")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LibraryError, match=r"another export is writing .*a\.ndjson"):
+            export(BulkRows(pool), shop, tmp_path / "a.ndjson")
+        assert "half a line" == (tmp_path / "a.ndjson.part").read_text()
+    assert 3 == export(BulkRows(pool), shop, tmp_path / "a.ndjson")
+    assert ["a.ndjson"] == [each.name for each in tmp_path.iterdir()]
+    assert 3 == len(list(Source.of(tmp_path / "a.ndjson").rows(0, 0)))
 
 
 @pytest.mark.parametrize("ends_after", range(6))

@@ -86,7 +86,7 @@ def test_a_newer_database_to_copy_to_is_named(engine: Engine, dsn: str) -> None:
     there = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {})
     with (
         open_pool(settings.load({}, {"data": str(engine.data)}), 1) as here,
-        pytest.raises(OtherDatabaseError, match="--to: .*has migrated it, to 9000"),
+        pytest.raises(OtherDatabaseError, match=r"--to: .*has migrated it, to 9000"),
         blamed(dsn, "--to", here.watch),
         open_pool(there, 1),
     ):

@@ -5,10 +5,12 @@ Knows files. Does not know SQL.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from productsearch_engine.bulk.heads import Head, head_line
 from productsearch_engine.bulk.lines import line
@@ -61,11 +63,16 @@ def export(rows: BulkRows, library: Library, to: Path, file_rows: int = EXPORT_F
 def _write(
     file: Path, head: Head, rows: Iterator[Row], bar: Bar, before: int, *, empty: bool
 ) -> int:
-    """Write one file under another name first; return its number of rows, 0 for no file."""
+    """Write one file under another name first; return its number of rows, 0 for no file.
+
+    Raises LibraryError if another export is writing it.
+    """
     count = 0
     new = file.with_name(f"{file.name}.part")
-    try:
-        with new.open("w", encoding="utf-8") as stream:
+    with new.open("a", encoding="utf-8") as stream:
+        _claim(stream, new, file)
+        try:
+            stream.truncate(0)
             stream.write(head_line(head))
             for row in rows:
                 stream.write(line(row))
@@ -74,8 +81,20 @@ def _write(
                     bar(before + count)
             stream.flush()
             os.fsync(stream.fileno())
-        if count or empty:
-            new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+            if count or empty:
+                new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
     return count
+
+
+def _claim(stream: IO[str], new: Path, file: Path) -> None:
+    """Lock a file that is being written, until it is closed. Raises LibraryError."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have got its own name, or have been removed, before it was locked.
+        is_it = os.path.samestat(os.fstat(stream.fileno()), new.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_it = False
+    if not is_it:
+        raise LibraryError(f"another export is writing {file}")
