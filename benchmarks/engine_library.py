@@ -21,9 +21,10 @@ from productsearch_engine.limits import IMPORT_BATCH_ROWS
 from productsearch_engine.settings import Settings
 from productsearch_engine.store import tables
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.bulk_rows import BulkRows, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.rows import Row
 
 WRITERS: Final = 8
 _BRIEF: Final = b'{"sku": "%012d", "title": "a product with a name of usual length"}'

@@ -32,6 +32,7 @@ from productsearch_engine.limits import DOCTOR_LIMITS_S, DOCTOR_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
+from productsearch_engine.store.locks import InUseError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = place_of(chosen.database) if chosen.database else str(chosen.data)
         print(f"productsearch-engine: database: {place}: {error}", file=sys.stderr)
         return 1
-    except (LibraryError, DatasetError, EmbeddedError, ClusterError) as error:
+    except (LibraryError, InUseError, DatasetError, EmbeddedError, ClusterError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
         return 1
     except OtherDatabaseError as error:

@@ -381,6 +381,16 @@ images, the more of them lie as near as the last rank."""
 LARGE_LIBRARY = 300_000
 """A library of more images is large."""
 
+LOCK_WAIT_S = 1.0
+"""How long a change of a library's tables, or a migration, waits for who uses them; calls that
+begin meanwhile wait for it."""
+
+LOCK_PAUSE_S = 1.0
+"""How long calls go on before it tries again."""
+
+LOCK_PATIENCE_S = 30.0
+"""After so long a command gives up, and has changed nothing. A migration goes on."""
+
 OLD_INDEX_KEPT_S = 3_600.0
 """How long the index that engines of the version before use stays after this one has its own."""
 
@@ -402,8 +412,20 @@ RECALL_LOOK_S = 5.0
 RECALL_TIME_SHARE = 0.05
 """The longest part of an engine's idle time that it takes."""
 
+CROWD = 64
+CROWD_WIDTH = 0.0005
+CROWD_WIDTH_LARGE = 1e-5
+"""So many candidates within such a part of the distances are a crowd: images that are equal or
+nearly so. An index of vectors, which looks at so many neighbours of each as it is built, then has
+links within the crowd alone. Of other images half as many lie so close at 100,000; in a large
+library they may be more, and there only those that are equal count."""
+
 EXACT_IMAGES = 20_000
 """A library of no more images is compared one by one: as quick as the index, and exact."""
+
+PREFIX_IMAGES = 50_000
+"""Of a library of no more images all prefixes are compared: as quick as the index for all ranks,
+and whatever images lie beside each other."""
 
 RARE_SHARE = 0.1
 """Images of classes that pass a filter are looked up one by one if they are no larger a part of the

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.bulk.lines import Head, head_line, line
+from productsearch_engine.bulk.heads import Head, head_line
+from productsearch_engine.bulk.lines import line
 from productsearch_engine.store import signs
-from productsearch_engine.store.bulk_rows import BulkRows, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.originals import Original
+from productsearch_engine.store.rows import Row
 
 DIMENSIONS = 16
 _SPREAD = 32

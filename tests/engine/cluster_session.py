@@ -13,9 +13,9 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import DEFAULT, load
-from productsearch_engine.store import signs, statements
+from productsearch_engine.store import search_statements, signs
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.details import Details
 from productsearch_engine.store.gallery import Gallery, Selection, Stored, place_of
 from productsearch_engine.store.images import (
@@ -33,6 +33,7 @@ from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.recall import RecallSample
+from productsearch_engine.store.rows import Progress
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.bulk_library import rows
 from tests.engine.test_store import image
@@ -100,7 +101,7 @@ def _searches(shop: _Shop) -> list[Any]:
     library = replace(shop.library, image_count=len(shop.made))
     asked = shop.made[5]
     told: list[Any] = []
-    for borders in (Borders(), Borders(exact_images=0, rare_share=0)):
+    for borders in (Borders(), Borders(exact_images=0, prefix_images=0, rare_share=0)):
         sample = RecallSample(shop.pool, share=1)
         images = Images(shop.pool, borders=borders, sample=sample)
         for classes in (EVERY, ONE, EITHER):
@@ -114,10 +115,10 @@ def _searches(shop: _Shop) -> list[Any]:
         told.append(compared and (compared.found, compared.wanted))
     vector = half(asked.embedding)
     values = {"embedding": vector, "digest": b"", "class_id1": 1, "class_id2": None}
-    values |= {"start": 0, "count": 5, "candidates": 700}
+    values |= {"start": 0, "count": 5, "candidates": 700, "stored": 5}
     with shop.pool.connection() as connection:
-        values |= statements.prefix_of(connection, library, vector)
-        text = statements.search(library, ONE, Plan.CLASS_INDEX)
+        values |= search_statements.prefix_of(connection, library, vector)
+        text = search_statements.search(library, ONE, Plan.CLASS_INDEX)
         told.append([row[0] for row in connection.execute(text, values, binary=True)])
     found = Queries(shop.pool).stored(library, signs.derive(asked.digest, 0))
     told.append(found and (found.digest, found.region, found.vector.tolist()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +28,10 @@ from productsearch_engine.cli import main
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_index import BulkIndex
-from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images, LibraryFullError, NewImage
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.rows import Progress
 from tests.engine.bulk_library import counted, library, rows, stored, write
 from tests.engine.calling import Caller, signs_of
 from tests.engine.commands import ran
@@ -71,6 +73,34 @@ def test_a_library_comes_back_equal(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     export(BulkRows(pool), other, tmp_path / "parts", file_rows=100)
     assert 3 == len([*(tmp_path / "parts").iterdir()])
+
+
+def test_a_head_tells_of_the_moment_of_the_rows(pool: Pool, tmp_path: Path) -> None:
+    """Not of when the library was looked up: a file that tells of more images counts as cut."""
+    shop, made = library(pool), list(rows(30))
+    BulkRows(pool).load(shop, made)
+    known = Libraries(pool).named(shop.name)
+    assert 10 == Images(pool).delete(known, [row.sign for row in made[:10]])
+    assert 20 == export(BulkRows(pool), known, tmp_path / "a.ndjson")
+    head = Source.of(tmp_path / "a.ndjson").head
+    assert head is not None
+    assert 20 == head.images
+
+
+def test_two_exports_do_not_write_one_file(pool: Pool, tmp_path: Path) -> None:
+    """The second is refused; what a killed one has left is written over."""
+    shop = library(pool)
+    BulkRows(pool).load(shop, list(rows(3)))
+    with (tmp_path / "a.ndjson.part").open("w") as other:
+        other.write("half a line")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LibraryError, match=r"another export is writing .*a\.ndjson"):
+            export(BulkRows(pool), shop, tmp_path / "a.ndjson")
+        assert "half a line" == (tmp_path / "a.ndjson.part").read_text()
+    assert 3 == export(BulkRows(pool), shop, tmp_path / "a.ndjson")
+    assert ["a.ndjson"] == [each.name for each in tmp_path.iterdir()]
+    assert 3 == len(list(Source.of(tmp_path / "a.ndjson").rows(0, 0)))
 
 
 @pytest.mark.parametrize("ends_after", range(6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from productsearch_engine.bulk.embedding import Describer
 from productsearch_engine.bulk.exporting import export
 from productsearch_engine.bulk.fields import Incoming, RowError
-from productsearch_engine.bulk.lines import line, read, read_head
+from productsearch_engine.bulk.heads import head_line, read_head
+from productsearch_engine.bulk.lines import line, read
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.store.libraries import LibraryError
 from tests.engine.bulk_library import DIMENSIONS, head, rows, write
@@ -67,6 +70,11 @@ _INFINITE = base64.b64encode(b"\x00\x7c" * DIMENSIONS).decode()
         ("original", [640, 480, 1 << 31], "and bytes"),
         ("original", [640.0, 480, 9], "and bytes"),
         ("image", "1.jpg", "not both"),
+        ("region", [10**400, 0, 1, 1], "0 to 1"),
+        ("created_at", "9999-12-31T23:59:59-23:59", "with its offset"),
+        ("updated_at", "0001-01-01T00:00:00+23:59", "with its offset"),
+        ("cont_sign", "\ud800", "two numbers"),
+        ("brief", "\ud800", "UTF-8"),
         ("breif", "x", "no such field"),
     ],
 )
@@ -104,6 +112,34 @@ def test_whatever_a_line_is_it_is_read_or_named(text: bytes) -> None:
     read_head(text)
 
 
+def test_a_line_may_be_nested_without_end() -> None:
+    """It is no row, and no head."""
+    for text in (b"[" * 200_000, b'{"brief": ' + b"[" * 200_000):
+        with pytest.raises(RowError, match=r"row 3: field \(all\): no JSON"):
+            read(text, 3, head())
+        assert read_head(text) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dimensions": -1},
+        {"dimensions": 1.5},
+        {"dimensions": float("inf")},
+        {"images": 10**30},
+        {"embedding": "a\0"},
+        {"calibration": {"cosines": "ab", "scores": [1, 2]}},
+        {"calibration": {"cosines": [0, 1], "scores": [1]}},
+        {"calibration": {"cosines": [10**400], "scores": [1]}},
+    ],
+)
+def test_a_head_that_no_engine_wrote(wrong: dict[str, object]) -> None:
+    """It is refused before a library is created after it."""
+    text = json.dumps(json.loads(head_line(head())) | wrong).encode()
+    with pytest.raises(LibraryError, match="line 1: it is no head"):
+        read_head(text)
+
+
 def test_heads(tmp_path: Path) -> None:
     """A file of another format or version is refused with its name; one without head is rows."""
     file = write(tmp_path / "a.ndjson", list(rows(2)))
@@ -136,11 +172,17 @@ def test_a_file_is_read_from_every_row_on(tmp_path: Path) -> None:
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
-    """Another name is the same file; another row, at either end, is not."""
+    """Another name is the same file; another row, wherever it is, is not."""
     one = Source.of(write(tmp_path / "a.ndjson", list(rows(3)))).identity
     assert one == Source.of(write(tmp_path / "b.ndjson", list(rows(3)))).identity
     assert one != Source.of(write(tmp_path / "c.ndjson", list(rows(3, seed=1)))).identity
     assert one != Source.of(write(tmp_path / "d.ndjson", list(rows(4)))).identity
+    long = write(tmp_path / "e.ndjson", list(rows(6_000, plain=True)))
+    before, content = Source.of(long).identity, long.read_bytes()
+    middle = content.index(b"\n", len(content) // 2) + len(b'\n{"cont_sign": "')
+    long.write_bytes(content[:middle] + b"0" + content[middle + 1 :])
+    assert len(content) == long.stat().st_size
+    assert before != Source.of(long).identity
 
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
@@ -155,3 +197,16 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(LibraryError, match=r"no \.ndjson file"):
         files_of(empty)
+
+
+def test_an_image_that_is_no_file(tmp_path: Path) -> None:
+    """It is named: a pipe is not waited for, nor a link that leads to itself followed."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    unused: Any = None
+    describer = Describer(unused, unused, tmp_path, unused)
+    for name in ("pipe.jpg", "circle.jpg", "folder.jpg", "none.jpg", "x" * 300):
+        row = read(json.dumps({"brief": "x", "image": name}).encode(), 5, None)
+        with pytest.raises(RowError, match="row 5: field image"):
+            describer.content(row)

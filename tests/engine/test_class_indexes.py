@@ -14,7 +14,7 @@ from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.limits import WINDOW
-from productsearch_engine.store import statements
+from productsearch_engine.store import search_statements
 from productsearch_engine.store.class_indexes import Bounds, ClassIndexes
 from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
@@ -67,7 +67,9 @@ class Shopper:
 
     def __init__(self, pool: ConnectionPool[Any], caplog: pytest.LogCaptureFixture):
         self.indexes = ClassIndexes(BOUNDS)
-        self.images = Images(pool, borders=Borders(exact_images=0), class_indexes=self.indexes)
+        self.images = Images(
+            pool, borders=Borders(exact_images=0, prefix_images=0), class_indexes=self.indexes
+        )
         self._builds = NearestBuilds(pool, class_indexes=self.indexes)
         self._caplog = caplog
         caplog.set_level(logging.DEBUG, "productsearch_engine.store")
@@ -191,8 +193,8 @@ def test_postgresql_uses_the_index_of_the_class(
         shopper.plan(library, vectors[0], 1, None)
     shopper.look()
     values = {"embedding": half(vectors[0]), "digest": b"", "start": 0, "count": 10}
-    values |= {"candidates": 700, "class_id1": 1}
-    text = b"explain " + statements.search(library, only(1), Plan.CLASS_INDEX)
+    values |= {"candidates": 700, "class_id1": 1, "stored": 10}
+    text = b"explain " + search_statements.search(library, only(1), Plan.CLASS_INDEX)
     with pool.connection() as connection:
         for _ in range(8):  # also once it is prepared
             lines = "\n".join(str(row[0]) for row in connection.execute(text, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from psycopg_pool import ConnectionPool
 from demo.processes import Engine
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.delete_lag import DeleteLag
-from productsearch_engine.store.images import Hit, Images
+from productsearch_engine.store.images import DuplicateError, Hit, Images
 from productsearch_engine.store.journal import Author, Journal
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.statements import ClassFilter
@@ -79,6 +80,24 @@ def test_an_image_that_is_added_again_is_found_once(pool: Pool) -> None:
             Images(pool).add(shop, image(seed))
     assert ranking == _signs(lag.search(shop, vector(5), EVERY, 0, 100)[0])
     _delete(pool, shop)
+    assert ranking == _signs(lag.search(shop, vector(5), EVERY, 0, 100)[0])
+
+
+def test_an_image_that_is_added_again_meanwhile_is_found_once(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what was deleted and the search of what is stored."""
+    shop, ranking, lag = _lagging(pool, "meanwhile")
+    _delete(pool, shop)
+    search = Images.search
+
+    def after_an_add(images: Images, *asked: Any) -> Any:
+        for seed in DELETED:
+            with suppress(DuplicateError):
+                images.add(shop, image(seed))
+        return search(images, *asked)
+
+    monkeypatch.setattr(Images, "search", after_an_add)
     assert ranking == _signs(lag.search(shop, vector(5), EVERY, 0, 100)[0])
 
 

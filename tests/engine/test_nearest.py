@@ -109,7 +109,7 @@ def old_indexes(pool: ConnectionPool[Any], shop: Library) -> int:
 def test_a_library_of_the_version_before_is_carried_over(pool: ConnectionPool[Any]) -> None:
     """It is searched all the time; its old index goes only after the time of a rolling upgrade."""
     shop, _ = before(pool, "carried-over")
-    images = Images(pool, borders=Borders(exact_images=0))
+    images = Images(pool, borders=Borders(exact_images=0, prefix_images=0))
     expected = images.search(shop, vector(3), EVERY, 0, 10)
     NearestBuilds(pool).look()
     carried = Libraries(pool).named("carried-over")
@@ -326,7 +326,7 @@ def test_candidates_are_ranked_by_the_whole_vector(
 ) -> None:
     """Pages agree across the border of the first ranks, cosines are exact, few are missed."""
     shop, vectors = turned
-    images = Images(pool, borders=Borders(exact_images=0, rare_share=0))
+    images = Images(pool, borders=Borders(exact_images=0, prefix_images=0, rare_share=0))
     with pool.connection() as connection:
         text = f"update images_{shop.id} set class_id2 = 7 where sign < 1100"
         connection.execute(text.encode())

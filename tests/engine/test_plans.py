@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EXACT_IMAGES, WINDOW
-from productsearch_engine.store import statements
-from productsearch_engine.store.bulk_rows import BulkRows, Row
+from productsearch_engine.store import search_statements, statements
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders, Plan
+from productsearch_engine.store.rows import Row
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.databases import one_postgresql
 
@@ -126,6 +127,7 @@ filters = some.builds(
 lowered = some.builds(
     Borders,
     exact_images=some.sampled_from([-1, 5, 30, EXACT_IMAGES]),
+    prefix_images=some.sampled_from([-1, 35]),
     rare_share=some.sampled_from([0.0, 0.1, 0.5, 1.0]),
 )
 
@@ -150,7 +152,8 @@ def test_answers_are_complete_and_exact(
             expected = exact[start : start + count]
             assert (len(expected), len(exact) > start + count) == (len(hits), more)
             # The index of the vectors has them in half precision of unit length.
-            if classes != EVERY or len(shop.vectors) <= borders.exact_images:
+            compared = max(borders.exact_images, borders.prefix_images)
+            if classes != EVERY or len(shop.vectors) <= compared:
                 assert expected == [hit.sign for hit in hits]
 
 
@@ -188,7 +191,9 @@ def test_windows_are_filled(
 ) -> None:
     """Whatever the plan, min(n, 1000) of n images that pass come, page by page as in one piece."""
     library, vectors, classes = large
-    images = Images(pool, borders=Borders(exact_images=exact_images, rare_share=share))
+    images = Images(
+        pool, borders=Borders(exact_images=exact_images, prefix_images=0, rare_share=share)
+    )
     query = vectors[3] + 0.1
     whole, more = images.search(library, query, chosen, 0, WINDOW)
     assert (min(passing, WINDOW), False) == (len(whole), more)
@@ -200,14 +205,16 @@ def test_windows_are_filled(
         assert len(exact) - 2 <= len({hit.sign for hit in whole} & set(exact))
 
 
-BORDERS = Borders(exact_images=10, rare_share=0.5)
+BORDERS = Borders(exact_images=10, prefix_images=12, rare_share=0.5)
 
 
 @pytest.mark.parametrize(
     ("chosen", "images", "plan"),
     [
         (EVERY, 10, Plan.LIBRARY),
-        (EVERY, 11, Plan.NEAREST),
+        (EVERY, 11, Plan.PREFIXES),
+        (EVERY, 12, Plan.PREFIXES),
+        (EVERY, 13, Plan.NEAREST),
         (only(1), 10, Plan.CLASSES),  # 5 of 10
         (only(1), 11, Plan.PREFIXES),  # 6 of 11
         (only(None, 2), 12, Plan.CLASSES),  # 2 of 12
@@ -230,7 +237,7 @@ def test_plan_on_both_sides_of_each_border(
     classes: Classes = [(1 if n % 2 == 0 else 3, 2 if n % 5 == 4 else None) for n in range(images)]
     with (
         filled(pool, vectors, classes) as library,
-        caplog.at_level(logging.DEBUG, "productsearch_engine.store.images"),
+        caplog.at_level(logging.DEBUG, "productsearch_engine.store.ranking"),
     ):
         Images(pool, borders=BORDERS).search(library, vectors[0], chosen, 0, 5)
     assert [plan.value] == [record.getMessage().rpartition(": ")[2] for record in caplog.records]
@@ -298,12 +305,13 @@ def test_postgresql_has_no_choice(
         "start": 0,
         "count": 10,
         "candidates": 700,
+        "stored": 1500,
     }
     values |= {"class_id1": chosen.class_id1, "class_id2": chosen.class_id2}
     with pool.connection() as connection, connection.transaction():
         attractive = "sort" if plan is Plan.NEAREST else "seqscan"
         connection.execute(f"set local enable_{attractive} = off")
-        statement = b"explain " + statements.search(library, chosen, plan)
+        statement = b"explain " + search_statements.search(library, chosen, plan)
         lines = [str(row[0]) for row in connection.execute(statement, values)]
     text = "\n".join(lines)
     assert used in text
@@ -314,7 +322,7 @@ def test_vectors_that_the_index_lacks(indexed_pool: ConnectionPool[Any]) -> None
     """The index has no vectors of zeros, and a search without a filter returns them too."""
     vectors = np.random.default_rng(3).normal(size=(8, DIMENSIONS)).astype(np.float32)
     vectors[::2] = 0
-    images = Images(indexed_pool, borders=Borders(exact_images=0))
+    images = Images(indexed_pool, borders=Borders(exact_images=0, prefix_images=0))
     with filled(indexed_pool, vectors, [(None, None)] * 8) as library:
         hits, more = images.search(library, vectors[1], EVERY, 0, 8)
         assert (8, False) == (len(hits), more)

@@ -17,7 +17,7 @@ from productsearch_engine.limits import RECALL_WAITING_MAX
 from productsearch_engine.metrics import PREFIX, Metrics
 from productsearch_engine.server.background import repeating
 from productsearch_engine.server.recall_checks import Names, RecallChecks
-from productsearch_engine.store.images import Images
+from productsearch_engine.store.images import Images, half
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.recall import RecallSample
@@ -25,7 +25,7 @@ from productsearch_engine.store.statements import ClassFilter
 from tests.engine.test_store import EVERY, image, library, vector
 from tests.lifecycle.asking import until
 
-LARGE = Borders(exact_images=0)
+LARGE = Borders(exact_images=0, prefix_images=0)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_what_the_index_has_lost_is_counted(pool: WatchedPool, shop: Library) ->
         lost = f"delete from nearest_{shop.id} where sign in (select sign from lost)"
         connection.execute(lost.encode())
         try:
-            searched(pool, shop, sample)
+            sample.offer(shop, half(vector(3)), 10)
             compared = sample.compare()
         finally:
             connection.execute(f"insert into nearest_{shop.id} select * from lost".encode())

@@ -144,7 +144,7 @@ def test_overlapping_batches_at_once(pool: ConnectionPool[Any]) -> None:
 def test_search_by_index(indexed_pool: ConnectionPool[Any]) -> None:
     """The index finds what exact search finds, page by page; a filter leaves it alone."""
     shop = replace(library(indexed_pool, "indexed"), image_count=3000)
-    images = Images(indexed_pool, borders=Borders(exact_images=0))
+    images = Images(indexed_pool, borders=Borders(exact_images=0, prefix_images=0))
     vectors = {sign: vector(sign) for sign in range(3000)}
     with indexed_pool.connection() as connection:
         connection.execute(

@@ -299,7 +299,7 @@ def test_the_second_embedding_is_searched_by_prefixes(pool: WatchedPool) -> None
         assert [hit.sign for hit in hits if hit.same] in ([hits[0].sign], [])
         return [(hit.sign, hit.cosine) for hit in hits]
 
-    large, small = Borders(exact_images=0), Borders()
+    large, small = Borders(exact_images=0, prefix_images=0), Borders()
     exact = found(small)
     assert (30, exact) == (len(exact), found(large))
     with pool.connection() as connection:

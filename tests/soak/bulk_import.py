@@ -18,7 +18,8 @@ import psutil
 
 from demo.processes import Engine
 from productsearch_engine import settings
-from productsearch_engine.bulk.lines import head_line, line
+from productsearch_engine.bulk.heads import head_line
+from productsearch_engine.bulk.lines import line
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.bulk_library import head, rows

@@ -15,9 +15,9 @@ from typing import TypeVar
 from productsearch_engine.bulk import copying, exporting
 from productsearch_engine.bulk.embedding import Describer, describer
 from productsearch_engine.bulk.fields import RowError
+from productsearch_engine.bulk.heads import Head
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.indexing import alone, indexing
-from productsearch_engine.bulk.lines import Head
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.database.dsn import has_password
 from productsearch_engine.database.other import blamed
@@ -25,10 +25,11 @@ from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.limits import CAPACITY_DEFAULT, COMMAND_PATIENCE_S
 from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
-from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.key_pairs import Credentials
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.rows import Progress
 
 _SHOWN = 20
 _T = TypeVar("_T")

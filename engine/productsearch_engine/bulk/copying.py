@@ -8,8 +8,9 @@ from __future__ import annotations
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
 from productsearch_engine.progress import Bar
-from productsearch_engine.store.bulk_rows import BulkRows, Progress, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.rows import Progress, Row
 
 
 def target(here: WatchedPool, there: WatchedPool, library: Library, name: str) -> Library:
@@ -42,9 +43,9 @@ def copy(here: BulkRows, library: Library, there: BulkRows, to: Library) -> Prog
 
     Raises LibraryError if there is no room, LibraryGoneError.
     """
-    bar = Bar(f"copy of {library.name}", library.image_count)
     read = added = 0
     with here.reading(library) as rows:
+        bar = Bar(f"copy of {library.name}", rows.images)
         batch: list[Row] = []
         size = 0
         for row in rows:

@@ -18,9 +18,9 @@ from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
 from productsearch_engine.store import signs
-from productsearch_engine.store.bulk_rows import Row
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.originals import Original
+from productsearch_engine.store.rows import Row
 from productsearch_engine.workers.describe import Wanted
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 
@@ -38,16 +38,20 @@ class Describer:
 
     def content(self, incoming: Incoming) -> bytes:
         """Return a row's image file. Raises RowError."""
-        file = (self._folder / (incoming.image or "")).resolve()
-        if not file.is_relative_to(self._folder):
-            raise RowError(
-                incoming.number, "image", f"{incoming.image} is not below {self._folder}"
-            )
         try:
+            file = (self._folder / (incoming.image or "")).resolve()
+            if not file.is_relative_to(self._folder):
+                raise RowError(
+                    incoming.number, "image", f"{incoming.image} is not below {self._folder}"
+                )
+            if file.exists() and not file.is_file():
+                # A pipe would be waited for.
+                raise RowError(incoming.number, "image", f"no file: {file}")
             with file.open("rb") as stream:
                 content = stream.read(DOWNLOAD_BYTES_MAX + 1)
-        except OSError as error:
-            raise RowError(incoming.number, "image", f"{error.strerror}: {file}") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            told = error.strerror if isinstance(error, OSError) else "links in a circle"
+            raise RowError(incoming.number, "image", f"{told}: {incoming.image}") from None
         if len(content) > DOWNLOAD_BYTES_MAX:
             raise RowError(incoming.number, "image", f"over {DOWNLOAD_BYTES_MAX} bytes: {file}")
         given = incoming.row.digest

@@ -10,7 +10,7 @@ import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -22,9 +22,9 @@ from productsearch_engine.limits import (
     COPY_BYTES_MAX,
 )
 from productsearch_engine.store import signs
-from productsearch_engine.store.bulk_rows import Row
 from productsearch_engine.store.libraries import LibraryError
 from productsearch_engine.store.originals import Original
+from productsearch_engine.store.rows import Row
 
 FIELDS: Final = frozenset(
     (
@@ -94,7 +94,7 @@ class Reader:
             return None
         if self._members.get("vector") is not None:
             raise RowError(self._number, "image", "a row has a vector or an image, not both")
-        if not isinstance(image, str) or not image or "\0" in image:
+        if not isinstance(image, str) or not image or "\0" in image or _bytes(image) is None:
             self._wrong("image", "it is the path of a JPEG, PNG or BMP file")
         return image
 
@@ -114,7 +114,7 @@ class Reader:
         text = self._members.get("cont_sign")
         if text is None:
             return signs.derive(digest, 0) if digest else 0
-        sign = signs.from_text(text.encode()) if isinstance(text, str) else None
+        sign = signs.from_text(_bytes(text) or b"") if isinstance(text, str) else None
         if sign is None:
             self._wrong("cont_sign", "it is two numbers up to 4294967295, joined with a comma")
         return sign
@@ -122,13 +122,8 @@ class Reader:
     def _brief(self) -> bytes:
         text = self._members.get("brief")
         right = f"it is a text of at most {BRIEF_BYTES_MAX} bytes of UTF-8"
-        if not isinstance(text, str):
-            self._wrong("brief", right)
-        try:
-            brief = text.encode()
-        except UnicodeEncodeError:
-            self._wrong("brief", right)
-        if len(brief) > BRIEF_BYTES_MAX:
+        brief = _bytes(text) if isinstance(text, str) else None
+        if brief is None or len(brief) > BRIEF_BYTES_MAX:
             self._wrong("brief", right)
         return brief
 
@@ -177,7 +172,8 @@ class Reader:
             found = datetime.fromisoformat(value)
         except (TypeError, ValueError):
             self._wrong(field, right)
-        if found.tzinfo is None:
+        # At either end of the calendar a time has no counterpart at another offset.
+        if found.tzinfo is None or not MINYEAR < found.year < MAXYEAR:
             self._wrong(field, right)
         return found
 
@@ -201,7 +197,10 @@ class Reader:
         numbers = isinstance(value, list) and len(value) == 4
         if not numbers or not all(type(each) in (int, float) for each in value):
             self._wrong("region", right)
-        left, top, width, height = map(float, value)
+        try:
+            left, top, width, height = map(float, value)
+        except OverflowError:
+            self._wrong("region", right)
         inside = left + width <= 1 + 1e-9 and top + height <= 1 + 1e-9
         if not (all(math.isfinite(each) for each in value) and inside and min(left, top) >= 0):
             self._wrong("region", right)
@@ -216,6 +215,14 @@ class Reader:
         if not isinstance(value, list) or len(value) != 3 or not all(map(_is_size, value)):
             self._wrong("original", "it is width and height in pixels, and bytes, of the file")
         return Original(*value)
+
+
+def _bytes(text: str) -> bytes | None:
+    """Return a text in UTF-8, None if it has halves of characters, which JSON lets it have."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _is_size(value: object) -> bool:

@@ -14,8 +14,9 @@ from productsearch_engine.bulk.embedding import Describer
 from productsearch_engine.bulk.fields import Incoming, RowError
 from productsearch_engine.bulk.source import Read, Source
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
-from productsearch_engine.store.bulk_rows import BulkRows, Progress, Row
+from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.rows import Progress, Row
 
 _IMAGES_AT_ONCE = 64
 """Rows of a batch if they bring images: their files are in memory together."""

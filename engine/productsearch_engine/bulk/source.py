@@ -9,14 +9,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from productsearch_engine.bulk.fields import Incoming, RowError
-from productsearch_engine.bulk.lines import Head, read, read_head
+from productsearch_engine.bulk.heads import Head, read_head
+from productsearch_engine.bulk.lines import read
 from productsearch_engine.limits import IMPORT_LINE_BYTES_MAX
+from productsearch_engine.progress import Bar
 from productsearch_engine.store.libraries import LibraryError
 
-_EDGE = 1 << 20
+_BLOCK = 1 << 20
+_TOLD_BYTES = 1 << 30
+"""A file that takes longer than a moment to read."""
 
 
 class Read(NamedTuple):
@@ -33,7 +37,7 @@ class Source:
 
     file: Path
     identity: str
-    """The same for the same content: of its size, its beginning and its end."""
+    """The same for the same content, whatever its name."""
     size: int
     head: Head | None
     first: int
@@ -43,17 +47,13 @@ class Source:
     def of(cls, file: Path) -> Source:
         """Look at a file. Raises LibraryError, OSError."""
         with file.open("rb") as stream:
-            beginning = stream.read(_EDGE)
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - _EDGE))
-            digest = hashlib.sha256(beginning + stream.read(_EDGE)).hexdigest()
-            stream.seek(0)
             first = stream.readline(IMPORT_LINE_BYTES_MAX)
+            identity, size = _identity(file, stream)
         try:
             head = read_head(first)
         except LibraryError as error:
             raise LibraryError(f"{file}: {error}") from None
-        return cls(file, f"{size}-{digest}", size, head, len(first) if head else 0)
+        return cls(file, identity, size, head, len(first) if head else 0)
 
     def rows(self, position: int, number: int) -> Iterator[Read]:
         """Yield the rows from a position on; ``number``: of the rows before it."""
@@ -73,6 +73,21 @@ class Source:
             return read(text, number, self.head)
         except RowError as error:
             return error
+
+
+def _identity(file: Path, stream: BinaryIO) -> tuple[str, int]:
+    """Return the digest and the size of an open file; tell how far it is."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    bar = Bar(f"look at {file.name}", size) if size > _TOLD_BYTES else None
+    # The quickest of those that there are: all of a file is read once more for it.
+    digest, done = hashlib.blake2b(digest_size=32), 0
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+        done += len(block)
+        if bar:
+            bar(done)
+    return f"{done}-{digest.hexdigest()}", done
 
 
 def files_of(path: Path) -> list[Path]:

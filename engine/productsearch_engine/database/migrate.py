@@ -7,6 +7,7 @@ schema itself is in the files, in the folder ``migrations``.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from importlib.resources import files
@@ -15,10 +16,15 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
+from productsearch_engine.limits import LOCK_WAIT_S
+
+_log = logging.getLogger(__name__)
+
 # Any number, the same in every replica, that nothing else in the database uses as a lock.
 _LOCK = 7_201_190_002
-_LOCK_WAIT_S = 2
-_PAUSE_S = 1.0
+_PAUSE_S = 3
+"""How long calls go on before a migration tries again."""
+
 _NUMBER_MAX = 9999
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -28,34 +34,52 @@ class SchemaTooNewError(Exception):
 
 
 def apply(connection: psycopg.Connection[Any]) -> list[str]:
-    """Run the pending files and return their names. Raises SchemaTooNewError."""
+    """Run the pending files and return their names. Raises SchemaTooNewError.
+
+    A database that has all of them is only read, so it may be one that takes no changes. A table
+    that is read by somebody for long, such as a backup, is waited for in short turns: others would
+    stand behind a migration that waits for it. ``connection`` commits by itself.
+    """
     while True:
+        if not _pending(connection):
+            return []
         try:
-            return _apply(connection)
+            with connection.transaction():
+                return _run(connection)
         except errors.LockNotAvailable:
-            # Whoever comes to a table meanwhile waits behind the lock that is waited for: an
-            # export by the version before would stop all calls for as long as it takes.
-            time.sleep(_PAUSE_S)
+            _log.warning(
+                "the database is not migrated yet: another session, such as a backup, uses its"
+                " tables; the next try is in %d s",
+                _PAUSE_S,
+            )
+        time.sleep(_PAUSE_S)
 
 
-def _apply(connection: psycopg.Connection[Any]) -> list[str]:
+def _pending(connection: psycopg.Connection[Any]) -> list[int]:
+    """Return the numbers of the files that have not run yet. Raises SchemaTooNewError."""
     known = _files()
-    with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-        connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
-        connection.execute(
-            "create table if not exists schema_migrations (version int primary key,"
-            " name text not null, applied_at timestamptz not null default now())"
-        )
+    applied: set[int] = set()
+    there = connection.execute("select to_regclass('schema_migrations')").fetchone()
+    if there != (None,):
         rows = connection.execute("select version from schema_migrations").fetchall()
         applied = {int(row[0]) for row in rows}
-        if applied - known.keys():
-            raise SchemaTooNewError(_too_new(max(applied), max(known)))
-        pending = sorted(known.keys() - applied)
-        for version in pending:
-            name, statements = known[version]
-            connection.execute(sql.SQL(statements))
-            connection.execute("insert into schema_migrations values (%s, %s)", [version, name])
+    if applied - known.keys():
+        raise SchemaTooNewError(_too_new(max(applied), max(known)))
+    return sorted(known.keys() - applied)
+
+
+def _run(connection: psycopg.Connection[Any]) -> list[str]:
+    connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+    connection.execute(sql.SQL("set local lock_timeout = {}").format(int(LOCK_WAIT_S * 1000)))
+    connection.execute(
+        "create table if not exists schema_migrations (version int primary key,"
+        " name text not null, applied_at timestamptz not null default now())"
+    )
+    known, pending = _files(), _pending(connection)
+    for version in pending:
+        name, statements = known[version]
+        connection.execute(sql.SQL(statements))
+        connection.execute("insert into schema_migrations values (%s, %s)", [version, name])
     return [known[version][0] for version in pending]
 
 

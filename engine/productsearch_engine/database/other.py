@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import psycopg
 
 from productsearch_engine.database.cause import cause_of
+from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.watch import Watch
 
 
@@ -20,7 +21,8 @@ class OtherDatabaseError(Exception):
 
 @contextmanager
 def blamed(dsn: str, named_by: str, own: Watch) -> Iterator[None]:
-    """Raise OtherDatabaseError for psycopg.Error, unless the engine's ``own`` database is down.
+    """Raise OtherDatabaseError for psycopg.Error, unless the engine's ``own`` database is down, and
+    for SchemaTooNewError.
 
     named_by: the option that ``dsn`` was given by.
     """
@@ -30,3 +32,5 @@ def blamed(dsn: str, named_by: str, own: Watch) -> Iterator[None]:
         if own.is_down:
             raise
         raise OtherDatabaseError(cause_of(error, dsn, named_by)) from None
+    except SchemaTooNewError as error:
+        raise OtherDatabaseError(f"{named_by}: {error}") from None

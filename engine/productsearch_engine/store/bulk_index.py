@@ -14,12 +14,18 @@ from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import INDEX_LINKS_BYTES
-from productsearch_engine.store import tables
-from productsearch_engine.store.bulk_rows import unbounded
-from productsearch_engine.store.libraries import Library
+from productsearch_engine.store import locks, tables
+from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.long_statements import unbounded
 
 _SHARED_BYTES = 16 << 20
 """What the processes that build an index share beside the graph."""
+
+
+_GIVEN_UP = (
+    "the index of {!r} was given up: the library was emptied or deleted meanwhile, or somebody"
+    " cancelled it; the next import builds it"
+)
 
 
 class BulkIndex:
@@ -29,8 +35,12 @@ class BulkIndex:
         self._pool = pool
 
     def drop(self, library: Library) -> None:
-        """Drop the index until ``build``: searches without a filter read the library meanwhile."""
-        with self._pool.connection() as connection, connection.transaction():
+        """Drop the index until ``build``: searches without a filter read the library meanwhile.
+
+        Raises InUseError.
+        """
+
+        def change(connection: Connection[Any]) -> None:
             for name, definition, valid in _indexes(connection, library):
                 if valid:
                     connection.execute(
@@ -38,6 +48,8 @@ class BulkIndex:
                         [library.id, definition],
                     )
                 connection.execute(f"drop index {name}".encode())
+
+        locks.patiently(self._pool, change)
 
     def is_dropped(self, library: Library) -> bool:
         """Return whether an index waits to be built again."""
@@ -61,7 +73,8 @@ class BulkIndex:
         """Build what was dropped, while the library is used.
 
         helpers: processes beside one. memory_bytes: what all of them may take together; None: as
-        PostgreSQL is set. An index that needs more is built much slower.
+        PostgreSQL is set. An index that needs more is built much slower. Raises LibraryError if it
+        was given up.
         """
         with self._pool.connection() as connection, unbounded(connection):
             connection.execute(
@@ -78,9 +91,12 @@ class BulkIndex:
                     if not valid and found == definition:
                         connection.execute(f"drop index concurrently if exists {name}".encode())
                 text = definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
-                # The library has another table by now, or the index is there.
-                with suppress(errors.UndefinedTable, errors.DuplicateTable):
+                try:
                     connection.execute(text.encode())
+                except errors.QueryCanceled:
+                    raise LibraryError(_GIVEN_UP.format(library.name)) from None
+                except (errors.UndefinedTable, errors.DuplicateTable):
+                    pass  # the library has another table by now, or the index is there
                 connection.execute(
                     "delete from dropped_indexes where library_id = %s and definition = %s",
                     [library.id, definition],
@@ -104,6 +120,20 @@ class BulkIndex:
                 _names(library),
             ).fetchone()
         return int(row[0]) if row else 0
+
+
+def restore_empty(connection: Connection[Any], library: Library) -> None:
+    """Make what was dropped, or left half made, anew at once, in a library that was emptied.
+
+    In the transaction that emptied it: whoever was to build it is gone, or finds it there.
+    """
+    for name, _, valid in _indexes(connection, library):
+        if not valid:
+            connection.execute(f"drop index {name}".encode())
+    for definition in _dropped(connection, library):
+        with suppress(errors.UndefinedTable, errors.DuplicateTable), connection.transaction():
+            connection.execute(definition.encode())
+    connection.execute("delete from dropped_indexes where library_id = %s", [library.id])
 
 
 def _names(library: Library) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class DeleteLag:
         if not gone:
             return search(library, embedding, classes, start, count, digest)
         hits, more = search(library, embedding, classes, 0, end, digest)
+        # One that was added again between the two is found once.
+        found = {hit.sign for hit in hits}
+        gone = [hit for hit in gone if hit.sign not in found]
         # In the order of both, whatever the page, so that pages agree.
         merged = [*heapq.merge(hits, gone, key=lambda hit: (-hit.cosine, hit.sign))]
         return merged[start:end], (more or len(merged) > end) and end < WINDOW

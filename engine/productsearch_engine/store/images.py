@@ -7,7 +7,6 @@ own partition, so a dropped library is an error of the database, never an empty 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +20,23 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
-from productsearch_engine.store import adds, bucketed, originals, room, signs, statements
+from productsearch_engine.store import (
+    adds,
+    bucketed,
+    originals,
+    room,
+    search_statements,
+    signs,
+    statements,
+)
 from productsearch_engine.store.adds import Tried
-from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.originals import Original
-from productsearch_engine.store.plans import Borders, Plan
+from productsearch_engine.store.plans import Borders
+from productsearch_engine.store.ranking import Ranking
 from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.statements import ClassFilter, Key
-
-_log = logging.getLogger(__name__)
 
 
 class LibraryGoneError(Exception):
@@ -103,10 +108,7 @@ class Images:
     ):
         self._pool = pool
         self._derive = derive
-        self._borders = borders or Borders()
-        self._counts = ClassCounts()
-        self._sample = sample
-        self._class_indexes = class_indexes or ClassIndexes()
+        self._ranking = Ranking(borders, sample, class_indexes)
 
     def find(self, library: Library, digest: bytes) -> Known | None:
         """Return a stored image, or None. Raises LibraryGoneError."""
@@ -204,45 +206,16 @@ class Images:
             "class_id2": classes.class_id2,
             "start": start,
             "count": rows_wanted,
-            "candidates": statements.candidates_of(library, start, rows_wanted),
+            "candidates": search_statements.candidates_of(library, start, rows_wanted),
         }
         with self._connection() as connection:
-            rows = self._ranked(connection, library, classes, values)
+            rows = self._ranking.rows(connection, library, classes, values)
         # A distance that is not a number, of a vector of zeros, becomes cosine -1.
         hits = [
             Hit(sign=sign, cosine=min(1.0, max(-1.0, 1.0 - distance)), brief=brief, same=same)
             for sign, distance, brief, same in rows[: last - start]
         ]
         return hits, len(rows) > last - start and last < WINDOW
-
-    def _ranked(
-        self,
-        connection: psycopg.Connection[Any],
-        library: Library,
-        classes: ClassFilter,
-        values: dict[str, Any],
-    ) -> list[tuple[Any, ...]]:
-        """Return the rows of a page, found by the plan for this library and filter."""
-        stored = library.image_count
-        enough = max(self._borders.rare_max(stored) + 1, self._class_indexes.bounds.large)
-        passing = self._counts.passing(connection, library, classes, enough)
-        has_index = passing is not None and self._class_indexes.serves(
-            connection, library, classes, passing
-        )
-        plan = self._borders.plan(stored, passing, has_index=has_index)
-        _log.debug("library %d: %s of %d images pass: %s", library.id, passing, stored, plan.value)
-        values = values | statements.prefix_of(connection, library, values["embedding"])
-        rows = connection.execute(
-            statements.search(library, classes, plan), values, binary=True
-        ).fetchall()
-        if plan is Plan.NEAREST and self._sample is not None:
-            self._sample.offer(library, values["embedding"], values["start"] + values["count"] - 1)
-        wanted = min(values["count"], WINDOW + 1 - values["start"])
-        if plan not in (Plan.NEAREST, Plan.CLASS_INDEX) or len(rows) >= wanted:
-            return rows
-        # An index does not have vectors of zeros, and finds no more than the candidates.
-        statement = statements.search(library, classes, Plan.LIBRARY)
-        return connection.execute(statement, values, binary=True).fetchall()
 
     def update(
         self,

@@ -16,7 +16,7 @@ from psycopg import Connection, errors, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.store import key_pairs, tables
+from productsearch_engine.store import key_pairs, locks, tables
 from productsearch_engine.store.key_pairs import Credentials
 
 _NAMES_SHOWN = 10
@@ -122,10 +122,11 @@ class Libraries:
     ) -> Credentials:
         """Create a library and its app, or a library for the existing app of ``api_key``.
 
-        Raises LibraryError.
+        Raises LibraryError, InUseError.
         """
         check_name(name)
-        with self._pool.connection() as connection, connection.transaction():
+
+        def made(connection: Connection[Any]) -> Credentials:
             if api_key is None:
                 app_id, credentials = key_pairs.new_app(connection)
             else:
@@ -147,7 +148,9 @@ class Libraries:
             tables.create_images(connection, int(row[0]), embedding, dimensions)
             if keep_images:
                 tables.create_kept(connection, int(row[0]))
-        return credentials
+            return credentials
+
+        return locks.patiently(self._pool, made)
 
     def grow(self, name: str, by: int) -> Library:
         """Raise the capacity by ``by`` images. Raises LibraryError."""
@@ -233,9 +236,10 @@ class Libraries:
 
     def keep_images(self, name: str, keep: bool) -> None:
         """Keep a small copy of each image that is added from now on, or of none, dropping those
-        that are kept. Raises LibraryError."""
+        that are kept. Raises LibraryError, InUseError."""
         library = self.named(name)
-        with self._pool.connection() as connection, connection.transaction():
+
+        def change(connection: Connection[Any]) -> None:
             if keep:
                 tables.create_kept(connection, library.id)
             else:
@@ -243,6 +247,8 @@ class Libraries:
             connection.execute(
                 "update libraries set keep_images = %s where id = %s", [keep, library.id]
             )
+
+        locks.patiently(self._pool, change)
 
     def lag_deletes(self, name: str, seconds: int) -> None:
         """Let searches of calls find what is deleted from now on for so long; 0 ends it at once.
@@ -279,20 +285,25 @@ class Libraries:
             )
 
     def delete(self, name: str) -> None:
-        """Drop a library with its images; its key pair stays. Raises LibraryError."""
-        with self._pool.connection() as connection, connection.transaction():
+        """Drop a library with its images; its key pair stays. Raises LibraryError, InUseError."""
+        own = self.named(name)
+
+        def change(connection: Connection[Any]) -> None:
             row = connection.execute(
-                "select id, generation from libraries where name = %s", [name]
+                "select id, generation from libraries where id = %s", [own.id]
             ).fetchone()
             if row is None:
                 raise unknown(connection, name)
             # The table first, then the row, as an add locks them: no deadlock.
             table = tables.images(*row)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
-            others = (tables.kept(row[0]), tables.reembedding(row[0]))
+            others = (tables.kept(own.id), tables.reembedding(own.id))
             tables.drop(connection, *others)
-            connection.execute("delete from libraries where id = %s", [row[0]])
+            connection.execute("delete from libraries where id = %s", [own.id])
             tables.drop(connection, table)
+
+        built = tables.with_vectors(own.id, own.generation)
+        locks.patiently(self._pool, change, ends_builds_on=built)
 
     def named(self, name: str) -> Library:
         """Return the library of this name. Raises LibraryError."""

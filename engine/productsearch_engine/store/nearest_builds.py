@@ -18,9 +18,9 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
 from productsearch_engine.store import tables
-from productsearch_engine.store.bulk_rows import unbounded
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.long_statements import unbounded
 
 _log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 PostgreSQL's planner is not asked. It does not know that the index of the vectors finds fewer of an
 image's neighbours, and takes longer, the fewer images pass a filter. So only a search without a
-filter uses that index, in a library that is not small; all others compare every image that passes:
-few of them by their whole vectors, many by prefixes first. A large class can have an index of the
-vectors of its own.
+filter uses that index, in a library that is large enough; all others compare every image that
+passes: few of them by their whole vectors, many by prefixes first. A large class can have an index
+of the vectors of its own.
 
 Knows numbers. Does not know SQL: ``store.statements`` does.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from productsearch_engine.limits import EXACT_IMAGES, RARE_SHARE
+from productsearch_engine.limits import EXACT_IMAGES, PREFIX_IMAGES, RARE_SHARE
 
 
 class Plan(enum.Enum):
@@ -32,6 +32,7 @@ class Borders:
     """Where one plan ends and another begins; see ``limits``."""
 
     exact_images: int = EXACT_IMAGES
+    prefix_images: int = PREFIX_IMAGES
     rare_share: float = RARE_SHARE
 
     def rare_max(self, stored: int) -> int:
@@ -45,7 +46,9 @@ class Borders:
         that has an index of its vectors.
         """
         if passing is None:
-            return Plan.LIBRARY if stored <= self.exact_images else Plan.NEAREST
+            if stored <= self.exact_images:
+                return Plan.LIBRARY
+            return Plan.PREFIXES if stored <= self.prefix_images else Plan.NEAREST
         if has_index:
             return Plan.CLASS_INDEX
         if passing <= self.rare_max(stored):

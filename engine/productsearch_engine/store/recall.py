@@ -17,7 +17,7 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import RECALL_SHARE, RECALL_WAITING_MAX
-from productsearch_engine.store import statements
+from productsearch_engine.store import search_statements
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
 from productsearch_engine.store.statements import ClassFilter
@@ -62,7 +62,8 @@ class RecallSample:
             "digest": b"",
             "start": 0,
             "count": count,
-            "candidates": statements.candidates_of(library, 0, count),
+            "stored": library.image_count,
+            "candidates": search_statements.candidates_of(library, 0, count),
         }
         try:
             by_index, exact = self._both(library, values)
@@ -80,12 +81,13 @@ class RecallSample:
         try:
             with connection.transaction():
                 connection.execute("set transaction isolation level repeatable read, read only")
-                values |= statements.prefix_of(connection, library, values["embedding"])
-                return [
+                values |= search_statements.prefix_of(connection, library, values["embedding"])
+                found = [
                     connection.execute(
-                        statements.search(library, _EVERY, plan), values, binary=True
+                        search_statements.search(library, _EVERY, plan), values, binary=True
                     ).fetchall()
                     for plan in (Plan.NEAREST, Plan.LIBRARY)
                 ]
+                return [search_statements.read(rows)[0] for rows in found]
         finally:
             self._pool.putconn(connection)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -26,6 +26,7 @@ from productsearch_engine.embedding.interface import Box, Vector, Vectors
 from productsearch_engine.limits import REEMBEDDING_KEPT_S
 from productsearch_engine.store import (
     embedding_switch,
+    locks,
     nearest_builds,
     reembedding_statements,
     tables,
@@ -143,14 +144,16 @@ class Reembeddings:
             raise BusyError from None
 
     def discard(self, library: Library) -> None:
-        """Drop the second table."""
-        with self._pool.connection() as connection, connection.transaction():
-            _drop(connection, library.id)
+        """Drop the second table. Raises InUseError."""
+        second = tables.with_vectors(library.id, library.generation)[2:]
+        locks.patiently(
+            self._pool, lambda connection: _drop(connection, library.id), ends_builds_on=second
+        )
 
     def drop_old(self) -> None:
         """Drop the second tables that served a library more than a day ago.
 
-        One that is being changed at the moment is left for the next time.
+        One that is being changed or read at the moment is left for the next time.
         """
         with self._pool.connection() as connection, connection.transaction():
             old = connection.execute(
@@ -163,7 +166,9 @@ class Reembeddings:
                     "select pg_try_advisory_xact_lock(%s, %s)", _key(library_id)
                 ).fetchone()
                 if free and free[0]:
-                    _drop(connection, library_id)
+                    with suppress(errors.LockNotAvailable), connection.transaction():
+                        locks.bound(connection)
+                        _drop(connection, library_id)
 
     def left(self, library: Library) -> Left:
         """Return how many images have no new vector yet."""

@@ -1,6 +1,7 @@
 """The SQL of images: one text for each operation, composed for a library's own partition.
 
-Knows tables and query plans. Runs nothing but ``prefix_of``: ``store.images`` does.
+``store.search_statements`` has those of searches. Knows tables. Runs nothing: ``store.images``
+does.
 """
 
 from __future__ import annotations
@@ -8,22 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, LiteralString, TypeAlias
+from typing import Literal, LiteralString, TypeAlias
 
-from pgvector import HalfVector
-from psycopg import Connection, sql
+from psycopg import sql
 
-from productsearch_engine.limits import (
-    CANDIDATES,
-    FIRST_CANDIDATES,
-    FIRST_CANDIDATES_LARGE,
-    FIRST_RANKS,
-    LARGE_LIBRARY,
-    WINDOW,
-)
+from productsearch_engine.limits import WINDOW
 from productsearch_engine.store import signs, tables
 from productsearch_engine.store.libraries import Library
-from productsearch_engine.store.plans import Plan
 
 Key: TypeAlias = bytes | list[int]
 """The images meant: one by its digest, or some by their signs."""
@@ -71,43 +63,6 @@ def delete(library: Library, key: Key) -> bytes:
     return _composed(_keyed(_DELETE, key), library)
 
 
-def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
-    """Return a select of one page, nearest first.
-
-    Its columns: sign, cosine distance, brief, and whether it is the very image searched with.
-    ``candidates_of`` and ``prefix_of`` say what it takes beside the page.
-    """
-    if library.nearest and plan in _FOUND:
-        text, addend = _ranked(plan, bucketed=library.bucketed), _PLAIN
-    else:
-        text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
-        addend = _PLAIN if plan is Plan.CLASSES else _NO_INDEX
-    return _composed(text.replace("FILTER", _condition(classes, addend)), library)
-
-
-def candidates_of(library: Library, start: int, count: int) -> int:
-    """Return how many candidates a page needs."""
-    return _first_candidates(library) if start + count <= FIRST_RANKS else CANDIDATES
-
-
-def prefix_of(
-    connection: Connection[Any], library: Library, embedding: HalfVector
-) -> dict[str, Any]:
-    """Return the parameter ``prefix`` of a search by prefixes, or none if the statement makes it.
-
-    On a cluster each shard would make it anew for each row.
-    """
-    if not library.bucketed:
-        return {}
-    values = {"embedding": embedding}
-    row = connection.execute(_composed(_PREFIX, library), values, binary=True).fetchone()
-    return {"prefix": None if row is None else row[0]}
-
-
-def _first_candidates(library: Library) -> int:
-    return FIRST_CANDIDATES if library.image_count <= LARGE_LIBRARY else FIRST_CANDIDATES_LARGE
-
-
 def count(library: Library, column: ClassColumn) -> bytes:
     """Return a select of the number of images of a class, counted no further than asked."""
     return _composed((_COUNT_ALL if library.bucketed else _COUNT)[column], library)
@@ -148,35 +103,13 @@ def _keyed(statement: LiteralString, key: Key) -> LiteralString:
     return statement.replace("KEY", "digest = %(key)s" if by_digest else "sign = any(%(key)s)")
 
 
-def _ranked(plan: Plan, *, bucketed: bool) -> LiteralString:
-    before, candidates, found = (
-        (_BEFORE_BUCKETED, _CANDIDATES_BUCKETED, _FOUND_BUCKETED[plan])
-        if bucketed
-        else ("", _CANDIDATES, _FOUND[plan])
-    )
-    text = _RANKED.replace("BEFORE", before).replace("CANDIDATES", candidates)
-    return text.replace("FOUND", found)
-
-
-def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
-    first: LiteralString = f"class_id1{addend} = %(class_id1)s"
-    second: LiteralString = f"class_id2{addend} = %(class_id2)s"
-    if classes.class_id1 is not None and classes.class_id2 is not None:
-        return f"({first} or {second})" if classes.any_class else f"{first} and {second}"
-    if classes.class_id1 is not None:
-        return first
-    return second if classes.class_id2 is not None else "true"
-
-
 def _composed(text: LiteralString, library: Library) -> bytes:
-    first = _first_candidates(library)
     return _of_tables(
         text,
         library.id,
         library.generation,
         library.dimensions,
         library.axes,
-        first,
         library.bucketed,
     )
 
@@ -188,7 +121,6 @@ def _of_tables(
     generation: int,
     dimensions: int,
     axes: str | None,
-    first_candidates: int,
     bucketed: bool,
 ) -> bytes:
     """Insert the library's tables; psycopg prepares an equal text once a connection."""
@@ -197,9 +129,6 @@ def _of_tables(
         nearest=tables.nearest(library_id),
         kept=tables.kept(library_id),
         axes=sql.Literal(axes),
-        candidates=sql.Literal(CANDIDATES),
-        first_candidates=sql.Literal(first_candidates),
-        first_ranks=sql.Literal(FIRST_RANKS),
         library=sql.Literal(library_id),
         dimensions=sql.Literal(dimensions),
         window=sql.Literal(WINDOW + 1),
@@ -310,93 +239,3 @@ _COUNT_ALL: dict[ClassColumn, LiteralString] = {
     "class_id1": "select count(*) from {images} where class_id1 = %(class_id)s",
     "class_id2": "select count(*) from {images} where class_id2 = %(class_id)s",
 }
-
-# No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
-_NO_INDEX: LiteralString = " + 0"
-_PLAIN: LiteralString = ""
-
-# The very expression of the index that a library has until its table of prefixes is complete.
-_INDEXED: LiteralString = "embedding::halfvec({dimensions}) <=> %(embedding)b"
-# The same number; the sum keeps the index out.
-_EXACT: LiteralString = "(embedding <=> %(embedding)b) + 0"
-
-# All pages of a query have one plan and one ranking: the window's limit and hnsw.ef_search
-# are always the same, MATERIALIZED keeps the page's own limit from the planner, and the sign
-# orders equal distances. A page still reads no further than its end.
-_SEARCH: LiteralString = """
-with ranked as materialized (
-    select sign, brief, digest, DISTANCE as distance
-    from {images} where FILTER
-    order by distance, sign limit {window}
-)
-select sign, distance, brief, digest = %(digest)s from ranked order by distance, sign
-limit %(count)s offset %(start)s
-"""
-
-# The sum keeps the index out: all that pass the filter are compared.
-_FOUND: dict[Plan, LiteralString] = {
-    Plan.NEAREST: """
-            select sign from {nearest}
-            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
-""",
-    # The filter is the predicate of the class's index; PostgreSQL plans for the number given.
-    Plan.CLASS_INDEX: """
-            select sign from {nearest} where FILTER
-            order by prefix <=> (select nearest_prefix({axes}, %(embedding)b)) limit {candidates}
-""",
-    Plan.PREFIXES: """
-            select sign from {nearest} where FILTER
-            order by (prefix <=> (select nearest_prefix({axes}, %(embedding)b))) + 0, sign
-            limit {candidates}
-""",
-}
-
-_CANDIDATES: LiteralString = """(
-        select sign, row_number() over () as place from (FOUND        ) as by_prefix
-    ) as c using (sign)"""
-
-# Candidates by their prefixes, ranked by their whole vectors. Of the same candidates, so that the
-# pages agree, come the first ranks from the first of them and the later ranks from all. Images are
-# named before their prefixes: locks are taken in this order everywhere.
-_RANKED: LiteralString = """
-with BEFOREnear as materialized (
-    select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place
-    from {images} i join CANDIDATES
-    where i.library_id = {library} and c.place <= %(candidates)s
-),
-first as (
-    select sign from near where place <= {first_candidates}
-    order by distance, sign limit {first_ranks}
-),
-ranked as (
-    select near.*, sign in (table first) as is_first from near
-    order by is_first desc, distance, sign limit {window}
-)
-select sign, distance, brief, digest = %(digest)s from ranked
-order by is_first desc, distance, sign limit %(count)s offset %(start)s
-"""
-
-_PREFIX: LiteralString = "select nearest_prefix({axes}, %(embedding)b)"
-
-# Each shard finds as many as are asked for, and the coordinator takes the nearest of them.
-_FOUND_BUCKETED: dict[Plan, LiteralString] = {
-    Plan.NEAREST: """
-    select bucket, sign, prefix <=> %(prefix)b as distance from {nearest}
-    order by distance limit {candidates}
-""",
-    Plan.CLASS_INDEX: """
-    select bucket, sign, prefix <=> %(prefix)b as distance from {nearest} where FILTER
-    order by distance limit {candidates}
-""",
-    Plan.PREFIXES: """
-    select bucket, sign, (prefix <=> %(prefix)b) + 0 as distance from {nearest} where FILTER
-    order by distance, sign limit {candidates}
-""",
-}
-
-_CANDIDATES_BUCKETED: LiteralString = "placed c using (bucket, sign)"
-_BEFORE_BUCKETED: LiteralString = """found as materialized (FOUND),
-placed as materialized (
-    select bucket, sign, row_number() over (order by distance, sign) as place from found
-),
-"""

@@ -45,6 +45,14 @@ def reembedding_nearest(library_id: int) -> sql.Identifier:
     return sql.Identifier(f"reembedding_{library_id}_nearest")
 
 
+def with_vectors(library_id: int, generation: int) -> list[sql.Identifier]:
+    """Return the names of a library's tables that may have indexes of vectors."""
+    return [
+        *(images(library_id, generation), nearest(library_id)),
+        *(reembedding(library_id), reembedding_nearest(library_id)),
+    ]
+
+
 def create_images(
     connection: Connection[Any], library_id: int, embedding: str, dimensions: int
 ) -> None:
