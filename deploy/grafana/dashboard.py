@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.grafana.panels import ROWS, Panel
+from deploy.grafana.panel import Panel
+from deploy.grafana.panels import ROWS
 
 FILE: Final = Path(__file__).parent / "dashboards" / "productsearch.json"
 _WIDTH: Final = 24

@@ -81,6 +81,10 @@ EMBEDDED_SIDE_PX_MIN = 256
 KEPT_SIDE_PX = 512
 """Longest side of the small copy of an image that a library keeps."""
 
+GLANCE_SIDE_PX = 192
+"""Longest side at which a second look compares images. At 256 it takes half as long again and finds
+as much."""
+
 LIBRARY_REMEMBERED_S = 0.9
 """How long an engine goes by what it knows of an app and its library: settings, key, quota."""
 
@@ -93,8 +97,8 @@ REEMBEDDING_KEPT_S = 86_400
 REEMBEDDING_LOOK_S = 600.0
 """How often a running engine looks for such vectors."""
 
-DOCTOR_CHECK_S = 1.8
-"""Longest time of one of the doctor's checks: whatever hangs, it ends within three seconds."""
+DOCTOR_S = 2.5
+"""Longest time of the doctor, with the start of its process: it ends within three seconds."""
 DOCTOR_LIMITS_S = (0.1, 300.0)
 """What can be set in its place."""
 
@@ -105,7 +109,7 @@ STATES_LIBRARIES_MAX = 100
 """Libraries that metrics name; with more, those that come last by name have none."""
 
 SECOND_LOOK_MAX = 50
-"""Ranks that a second look may change: to decode and compare so many copies takes about 125 ms."""
+"""Ranks that a second look may change: to compare so many glances takes about 35 ms."""
 
 JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
@@ -277,13 +281,21 @@ SESSIONS_S = 7 * 86_400
 RESENT_BYTES_MAX = 64 << 10
 """Longest form that is kept in its page while somebody signs in again."""
 
-RESENT_AT_ONCE = 8
-"""Forms of people who are not signed in that are read at the same time."""
+CLOCKS_APART_S = 60
+"""How far the clocks of two engines, or of one before and after it was set, may be apart."""
+
+RESENT_AT_ONCE = 64
+RESENT_OF_ADDRESS = 8
+"""Forms of people who are not signed in that are read at the same time, and of one address."""
 
 SIGN_IN_TRIES = 10
 SIGN_IN_NAME_TRIES = 50
 SIGN_IN_TRIES_S = 300.0
 """So many failed sign-ins of one address, and for one name, in so many seconds; then none."""
+
+BROWSER_KNOWN_S = 180 * 86_400
+"""For so long after a sign-in a browser's failed ones for the same name are counted by themselves:
+what strangers try locks nobody out who has been here before."""
 
 SIGN_IN_KEYS_MAX = 4096
 """Addresses and names whose failed sign-ins are counted."""
@@ -295,11 +307,17 @@ PASSWORD_BYTES_MAX = 1024
 UNDO_S = 86_400
 """How long a change can be undone."""
 
+JOURNAL_LOOK_S = 600.0
+"""How often a running engine looks for changes that can be undone no more."""
+
 CHANGES_KEPT = 1000
 """Changes of a library that are told after a day; all of the last day are."""
 
 CHANGES_PAGE = 100
 """Changes on a page."""
+
+CHANGES_TOLD = 20
+"""Images of a change that are looked at to tell in short what it did."""
 
 CHANGES_PEOPLE_MAX = 200
 """People to choose from in the list of changes."""
@@ -312,6 +330,9 @@ DOUBLES_LOOKED_AT = 60
 
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
+
+DOUBLES_PAIRS = 40
+"""Pairs of a page: with as many, or a few more, the next one goes on where it ends."""
 
 MARKS_KNOWN_MAX = 8192
 """Stored images of which the console remembers the mark, 768 bytes each."""

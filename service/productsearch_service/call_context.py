@@ -97,6 +97,8 @@ class Trail:
     """
 
     place_s: float = 0.0
+    fit_s: float = 0.0
+    """Bringing images inside the upstream's limits, waits for a process included."""
     quota_s: float = 0.0
     in_queue: bool = False
     """It waits for its slot in this moment."""
@@ -117,6 +119,11 @@ class Trail:
     """None: the RPC is not recorded."""
     trace_id: str = ""
     """The trace that it belongs to, recorded or not; empty: there are no traces."""
+
+    @property
+    def waited(self) -> bool:
+        """Whether it had one of the waits that calls in normal operation do not have."""
+        return bool(self.place_s or self.fit_s or self.token_s or self.retry_s)
 
     @property
     def kept_away(self) -> bool:

@@ -7,21 +7,17 @@ libraries, and the callers that the policy lists.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from productsearch_service import limits
+from productsearch_service.batching import Batches
 from productsearch_service.errors import RateLimited
-
-Item = TypeVar("Item")
+from productsearch_service.tallies import DurationTally, Labels, Tally
 
 PREFIX: Final = "productsearch_"
 OTHER: Final = "other"
@@ -38,8 +34,6 @@ _CALL_BUCKETS_S: Final = (
 """OpenTelemetry's, and the longest call to the upstream."""
 _RPC_SERVICE: Final = "productsearch.v1.ProductSearch/"
 
-_log = logging.getLogger(__name__)
-
 disable_created_metrics()  # type: ignore[no-untyped-call] # one time series less for each counter
 
 
@@ -50,6 +44,13 @@ def _counter(
     return cache(Counter(PREFIX + name, says, labels, registry=registry).labels)
 
 
+def _tally(
+    registry: CollectorRegistry, name: str, says: str, *labels: str
+) -> defaultdict[Labels, float]:
+    """Return what a new tally counts, by the values of its labels."""
+    return Tally(registry, PREFIX + name, says, labels).of
+
+
 def _durations(
     registry: CollectorRegistry, name: str, says: str, label: str
 ) -> Callable[..., Histogram]:
@@ -58,78 +59,36 @@ def _durations(
     return cache(Histogram(PREFIX + name, says, [label], registry=registry, buckets=buckets).labels)
 
 
-class Batch(Collector):
-    """What is to be counted and logged, of many calls together and a moment later.
+class RpcCounters:
+    """RPCs that ended. ``old_names``: also by the names of the release before.
 
-    Done for each call by itself it takes eight times as long: its code and data have left the
-    processor's caches since the last one. Registered as the first collector, it leaves nothing
-    uncounted when Prometheus asks. Thread-safe.
+    One thread at a time counts: they are told of in a batch of ``batches``.
     """
 
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[[list[Any]], object], object]] = deque()
-
-    def add(self, work: Callable[[list[Item]], object], item: Item) -> None:
-        """Do ``work`` with this item and others soon; at once where no event loop runs."""
-        self._waiting.append((work, item))
-        count = len(self._waiting)
-        if count == 1:
-            try:
-                asyncio.get_running_loop().call_later(limits.TOLD_WITHIN_S, self.carry_out)
-            except RuntimeError:
-                self.carry_out()
-        elif count >= limits.TOLD_TOGETHER_MAX:
-            self.carry_out()
-
-    def carry_out(self) -> None:
-        """Do all that waits."""
-        items_of: defaultdict[Callable[[list[Any]], object], list[object]] = defaultdict(list)
-        while True:
-            try:
-                work, item = self._waiting.popleft()
-            except IndexError:
-                break
-            items_of[work].append(item)
-        for work, items in items_of.items():
-            try:
-                work(items)
-            except Exception:  # noqa: BLE001 - logged; the rest is done all the same
-                _log.exception("counting or logging calls failed in an unforeseen way")
-
-    def collect(self) -> Iterable[Metric]:
-        """Return no metrics, and have those of the counters complete."""
-        self.carry_out()
-        return ()
-
-
-class RpcCounters:
-    """RPCs that ended. ``old_names``: also by the names of the release before."""
-
     def __init__(
-        self, registry: CollectorRegistry, batch: Batch, *, old_names: bool = False
+        self, registry: CollectorRegistry, batches: Batches, *, old_names: bool = False
     ) -> None:
-        self.batch = batch
-        calls = Histogram(
+        self.batches = batches
+        self._calls = DurationTally(
+            registry,
             CALL_DURATION,
             "From request to end.",
-            ["rpc_method", "rpc_status_code"],
-            registry=registry,
-            buckets=_CALL_BUCKETS_S,
+            ("rpc_method", "rpc_status_code"),
+            _CALL_BUCKETS_S,
         )
         labels = ("method", "library", "reason", "blame", "sent")
         told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
-        self._errors = _counter(registry, "errors", told, *labels)
+        self._errors = _tally(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
         item_labels = ("method", "caller", "library", "outcome", "reason")
-        self._items = _counter(registry, "items", told, *item_labels)
+        self._items = _tally(registry, "items", told, *item_labels)
         says = "RPCs that ended."
-        by_caller = _counter(registry, "caller_rpcs", says, "caller", "library", "code")
+        self._by_caller = _tally(registry, "caller_rpcs", says, "caller", "library", "code")
+        told = "Waits of RPCs that ended: for a place, a token, another attempt; and fit."
+        self._waits = _tally(registry, "call_waits_seconds", told, "wait")
         self._callers = Callers()
-        self._of_call = cache(
-            lambda method, code, caller, library: (
-                calls.labels(_RPC_SERVICE + method, code).observe,
-                by_caller(caller, library, code).inc,
-            )
+        self._durations = cache(
+            lambda method, code: self._calls.of(_RPC_SERVICE + method, code).add
         )
         self._old = OldRpcCounters(registry) if old_names else None
 
@@ -140,7 +99,6 @@ class RpcCounters:
         reason: str,
         caller: str,
         library: str,
-        *,
         seconds: float,
         trace_id: str = "",
     ) -> None:
@@ -148,23 +106,26 @@ class RpcCounters:
 
         ``trace_id``: of its spans, if there are any; the exemplar of its bucket.
         """
-        observe, count = self._of_call(method, code, self._callers.label(caller), library)
-        observe(seconds, {"trace_id": trace_id} if trace_id else None)
-        count()
+        self._durations(method, code)(seconds, trace_id)
+        self._by_caller[self._callers.label(caller), library, code] += 1
         if self._old is not None:
             self._old.ended(method, code, "" if reason == "-" else reason, seconds)
+
+    def waited(self, wait: str, seconds: float) -> None:
+        """Count what an RPC spent in a wait that most do not have."""
+        self._waits[(wait,)] += seconds
 
     def failed(
         self, method: str, library: str, reason: str, blame: str, *, kept_away: bool
     ) -> None:
         """Count an RPC that failed, or all of whose items did."""
-        self._errors(method, library, reason, blame, "no" if kept_away else "yes").inc()
+        self._errors[method, library, reason, blame, "no" if kept_away else "yes"] += 1
 
     def items(
         self, method: str, caller: str, library: str, outcome: str, reason: str, *, count: int
     ) -> None:
         """Count items of a stream, or results of a batch, that ended alike."""
-        self._items(method, self._callers.label(caller), library, outcome, reason).inc(count)
+        self._items[method, self._callers.label(caller), library, outcome, reason] += count
 
 
 class OldRpcCounters:
@@ -199,45 +160,33 @@ class Callers:
         return name
 
 
-class _Post(NamedTuple):
-    method: str
-    outcome: str
-    caller: str
-    seconds: float
-
-
 class LibraryCounters:
-    """What one library's upstream was asked, and how that went."""
+    """What one library's upstream was asked, and how that went; for the event loop's thread."""
 
     def __init__(self, families: Counters, library: str) -> None:
-        self._families = families
         self._library = library
         self.name = library
+        self._posts, self._seconds = families.posts, families.seconds
+        self._slots, self._callers = families.slots, families.callers
+        self._kept_away, self._tokens = families.kept_away, families.tokens
         self._retries = families.retries(library)
-        self._waits = families.waits(library)
         self._refusals = families.refusals(library)
+        self._waits = families.waits.of(library)
 
     def post(self, method: str, outcome: str, seconds: float, caller: str = "") -> None:
         """Count one request to the upstream: what it came to, and how long it took.
 
         ``caller``: where no quota is set here, the upstream itself gives slots and refuses them.
         """
-        self._families.batch.add(self._posted, _Post(method, outcome, caller, seconds))
+        labels = (self._library, method, outcome)
+        self._posts[labels] += 1
+        self._seconds[labels] += seconds
+        if caller:
+            self._slot(caller, refused=outcome == RateLimited.reason)
 
-    def _posted(self, posts: list[_Post]) -> None:
-        alike: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
-        for method, outcome, caller, seconds in posts:
-            alike[method, outcome, caller].append(seconds)
-        for (method, outcome, caller), seconds_each in alike.items():
-            count = len(seconds_each)
-            self._families.posts(self._library, method, outcome).inc(count)
-            self._families.seconds(self._library, method, outcome).inc(sum(seconds_each))
-            if caller:
-                self._slot(caller, count, refused=outcome == RateLimited.reason)
-
-    def _slot(self, caller: str, count: int, *, refused: bool) -> None:
-        label = self._families.callers.label(caller)
-        self._families.slots(self._library, label, "refused" if refused else "given").inc(count)
+    def _slot(self, caller: str, *, refused: bool) -> None:
+        label = self._callers.label(caller)
+        self._slots[self._library, label, "refused" if refused else "given"] += 1
 
     def retry(self) -> None:
         """Count an attempt that was not its call's first."""
@@ -245,22 +194,18 @@ class LibraryCounters:
 
     def breaker_refused(self, gate: str) -> None:
         """Count a call that was refused unsent: by the breaker of failures, or of the quota."""
-        self._families.kept_away(self._library, gate).inc()
+        self._kept_away(self._library, gate).inc()
 
     def token(self, outcome: str) -> None:
         """Count a request for a token by its outcome: ``ok``, or the reason of its error."""
-        self._families.tokens(self._library, outcome).inc()
+        self._tokens(self._library, outcome).inc()
 
     def paced(self, waited_s: float, caller: str, *, refused: bool) -> None:
         """Count a wait for a slot of the quota, and whether it ended without one."""
-        self._families.batch.add(self._paced, (waited_s, caller, refused))
-
-    def _paced(self, waits: list[tuple[float, str, bool]]) -> None:
-        for waited_s, caller, refused in waits:
-            self._waits.observe(waited_s)
-            self._slot(caller, 1, refused=refused)
-            if refused:
-                self._refusals.inc()
+        self._waits.add(waited_s)
+        self._slot(caller, refused=refused)
+        if refused:
+            self._refusals.inc()
 
 
 class Counters:
@@ -270,21 +215,29 @@ class Counters:
         def counter(name: str, says: str, *labels: str) -> Callable[..., Counter]:
             return _counter(self.registry, name, says, "library", *labels)
 
+        def tally(name: str, says: str, *labels: str) -> defaultdict[Labels, float]:
+            return _tally(self.registry, name, says, "library", *labels)
+
         self.registry = CollectorRegistry()
-        self.batch = Batch()
-        self.registry.register(self.batch)
-        self.rpcs = RpcCounters(self.registry, self.batch, old_names=old_names)
+        self.batches = Batches()
+        self.registry.register(self.batches)
+        self.rpcs = RpcCounters(self.registry, self.batches, old_names=old_names)
         self.callers = Callers()
-        self.posts = counter("upstream_calls", "Attempts made.", "method", "outcome")
-        self.seconds = counter("upstream_seconds", "Their time.", "method", "outcome")
+        self.posts = tally("upstream_calls", "Attempts made.", "method", "outcome")
+        self.seconds = tally("upstream_seconds", "Their time.", "method", "outcome")
         self.retries = counter("upstream_retries", "Attempts that were not a call's first.")
         self.kept_away = counter("breaker_refusals", "Calls refused unsent.", "gate")
         self.tokens = counter("token_refreshes", "Requests for a token.", "outcome")
         self.refusals = counter("pacer_refusals", "Calls whose slot came too late.")
         told = "Slots of the quota by who asked: given, or refused as too late, or by the upstream."
-        self.slots = counter("caller_slots", told, "caller", "outcome")
-        says = "From asking to slot or refusal."
-        self.waits = _durations(self.registry, "pacer_wait_seconds", says, "library")
+        self.slots = tally("caller_slots", told, "caller", "outcome")
+        self.waits = DurationTally(
+            self.registry,
+            f"{PREFIX}pacer_wait_seconds",
+            "From asking to slot or refusal.",
+            ("library",),
+            DURATION_BUCKETS_S,
+        )
 
     def library(self, name: str) -> LibraryCounters:
         """Return the counters of one configured library."""

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from productsearch_service import limits
 
@@ -24,14 +24,14 @@ _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of an RPC: seconds of the monotonic clock; ``outcome`` of a request, else empty."""
 
     name: str
     began_s: float
     ended_s: float
     span_id: int
+    """0: nobody was told, so any will do."""
     outcome: str = ""
 
 
@@ -71,7 +71,7 @@ class Trace:
         if len(self.parts) >= limits.TRACE_PARTS_MAX:
             self.left_out += 1
             return
-        self.parts.append(Part(name, began_s, time.monotonic(), span_id or new_span(), outcome))
+        self.parts.append(Part(name, began_s, time.monotonic(), span_id, outcome))
 
     def end(
         self, method: str, code: str, attributes: Mapping[str, str | int], ended_s: float

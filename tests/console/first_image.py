@@ -22,8 +22,9 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.processes import Engine
-from tests.console.browser import drawings, fill, wide
+from tests.console.browser import wide
 from tests.console.pages_at_scale import processor_ns
+from tests.console.shelves import drawings, fill
 from tests.engine.calling import Caller
 from tests.engine.databases import postmaster
 

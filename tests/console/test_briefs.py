@@ -15,9 +15,12 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.console.add import filled
 from productsearch_engine.console.card import readable
+from productsearch_engine.store import signs
 from productsearch_engine.store.libraries import Libraries
+from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import full_width, signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
@@ -64,8 +67,8 @@ FOUND = [
 
 def test_the_filter_finds_what_is_read(shop: Shop) -> None:
     """Letters that JSON has escaped, of either case, composed or not, wide ones."""
-    signs = [shop.add(jpeg(n), brief) for n, (brief, _) in enumerate(FOUND)]
-    for sign, (brief, texts) in zip(signs, FOUND, strict=True):
+    added = [shop.add(jpeg(n), brief) for n, (brief, _) in enumerate(FOUND)]
+    for sign, (brief, texts) in zip(added, FOUND, strict=True):
         for text in texts:
             page = shop.looker.session.get(
                 shop.looker.url + "/console/", params={"text": text}, timeout=60
@@ -76,6 +79,24 @@ def test_the_filter_finds_what_is_read(shop: Shop) -> None:
             shop.looker.url + "/console/", params={"text": text}, timeout=60
         )
         assert [] == signs_of(page), text
+
+
+@one_postgresql
+@pytest.mark.parametrize("number", ["1e131000", "1E+99999", "1e-16000"])
+def test_numbers_of_many_digits(shop: Shop, pool: ConnectionPool[Any], number: str) -> None:
+    """Eight letters may stand for a hundred thousand digits: a filter never writes them out."""
+    numbers = ",".join([number] * 22)
+    sign = shop.add(jpeg(1), f'{{"\\u7ea2":[{numbers}]}}')
+    with pool.connection() as connection:
+        many.multiply(connection, shop.name, 150)
+        connection.execute(
+            "update images i set brief = o.brief from images o join libraries l on l.id ="
+            " o.library_id where l.name = %s and o.sign = %s and i.library_id = o.library_id",
+            [shop.name, signs.from_text(sign.encode())],
+        )
+    shop.add(jpeg(2), '{"name": "\\u7ea2 7e2"}')
+    page = shop.looker.session.get(shop.looker.url + "/console/?text=红 7e", timeout=60)
+    assert (200, 1) == (page.status_code, len(signs_of(page)))
 
 
 def test_escaped_letters_are_edited_as_letters(shop: Shop, pool: ConnectionPool[Any]) -> None:

@@ -60,6 +60,7 @@ def test_a_change_of_one_image_leads_to_it(shop: Shop) -> None:
     brief = [("brief_do", "set"), ("brief", "one brief")]
     shop.editor.send("/console/edit/apply", [("sign", known[0]), *brief])
     assert link in shop.editor.get("/console/changes").text
+    brief = [("brief_do", "set"), ("brief", "another brief")]
     shop.editor.send("/console/edit/apply", [*(("sign", each) for each in known), *brief])
     shop.editor.send("/console/delete", {"sign": known[1]})
     assert 1 == shop.editor.get("/console/changes").text.count('<a href="/console/images/')

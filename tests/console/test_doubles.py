@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -72,6 +73,31 @@ def test_merging_keeps_what_only_one_has(shop: Shop, pool: ConnectionPool[Any]) 
     assert {kept} == {*signs_of(shop.editor.get("/console/?class_id1=3&class_id2=5"))}
     assert 404 == shop.editor.send("/console/doubles", pair).status_code
     assert 404 == shop.editor.send("/console/doubles", pair | {"drop": kept}).status_code
+    shop.editor.send("/console/undo", {"change": change_of(merged)})
+    assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
+    assert kept not in signs_of(shop.editor.get("/console/?class_id2=5")), "all of it is undone"
+    page = shop.editor.get("/console/changes").text
+    assert 1 == page.count("Two images were merged into one.")
+    assert "image changed" not in page
+
+
+def test_a_merge_minds_others(shop: Shop) -> None:
+    """Nothing is merged if somebody has changed one of the pair since it was shown."""
+    image = jpeg(1, (800, 640))
+    kept, dropped = shop.add(image, ""), shop.add(files_of(image)[0], "brief")
+    page = shop.editor.get("/console/doubles").text
+    pair = dict(re.findall(r'name="((?:keep|drop)(?:_version)?)" value="([^"]*)"', page))
+    assert {"keep", "drop", "keep_version", "drop_version"} == {*pair}
+    pair["back"] = "/console/doubles"
+    for sign in (kept, dropped):
+        shop.caller.call("update", cont_sign=sign, brief=f"theirs {sign}")
+        told = shop.editor.get(shop.editor.send("/console/doubles", pair).headers["location"])
+        assert "Nothing was merged" in told.text
+        assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
+        page = told.text
+        pair |= dict(re.findall(r'name="((?:keep|drop)(?:_version)?)" value="([^"]*)"', page))
+    merged = shop.editor.send("/console/doubles", pair)
+    assert 1 == len(signs_of(shop.editor.get("/console/")))
     shop.editor.send("/console/undo", {"change": change_of(merged)})
     assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
 

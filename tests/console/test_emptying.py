@@ -10,8 +10,9 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import EMPTIED_MAX
 from productsearch_engine.store import journal_steps
-from productsearch_engine.store.journal import Author, ChangedSinceError, Journal
+from productsearch_engine.store.journal import Author, Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.undo_errors import OtherEmbeddingError
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import change_of, signs_of
@@ -131,7 +132,7 @@ def test_a_batch_that_fails_undoes_all(shop: Shop, pool: ConnectionPool[Any]) ->
         connection.execute(
             "update changed_images set generation = -1 where change_id = %s", [change]
         )
-    with pytest.raises(ChangedSinceError):
+    with pytest.raises(OtherEmbeddingError):
         changes.undo(library, change, SOMEBODY)
 
 

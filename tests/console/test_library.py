@@ -55,6 +55,11 @@ def test_the_library_grows(shop: Shop) -> None:
         refused = shop.editor.send("/console/library/grow", {"by": by})
         assert 400 == refused.status_code
         assert "from 1 to 10000000" in refused.text
+    page = shop.looker.get("/console/changes?kind=grow").text
+    assert 1 == page.count("Room for 250 further images.")
+    assert f"edit-{shop.name.removeprefix('shop-')}</td>" in page
+    assert "erased" not in page
+    assert "/console/undo" not in shop.editor.get("/console/changes").text
 
 
 @one_postgresql
@@ -149,6 +154,7 @@ def test_another_secret_key(engine: Engine, shop: Shop) -> None:
     assert "no-store" == page.headers["cache-control"]
     for person in (owner, other):
         assert 303 == person.get("/console/").status_code
+    assert 1 == shop.editor.get("/console/changes?kind=rotate").text.count("A new secret key was")
     assert 401 == Person(engine.url).sign_in(*shop.keys).status_code
     assert 303 == owner.sign_in(shop.keys[0], secret).status_code
     assert secret not in owner.get("/console/library").text

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
 from productsearch_engine.limits import PINS_MAX
+from productsearch_engine.store.pins import Pins
 from tests.console.conftest import Shop
 from tests.console.person import signs_of
 from tests.engine.image_files import jpeg
@@ -117,12 +118,46 @@ def test_pins(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert "found first" in ran
     number = re.findall(r"/console/pins/([0-9]+)\.webp", ran)
     assert b"RIFF" == shop.looker.get(f"/console/pins/{number[0]}.webp").content[:4]
+    for nobody in ("9" * 30, "9" * 5000, "x"):
+        assert 404 == shop.looker.get(f"/console/pins/{nobody}.webp").status_code
     shop.editor.send("/console/delete", {"sign": signs[0]})
     shop.editor.send("/console/pins/run")
     assert "Not in the library any more" in shop.looker.get("/console/pins").text
     for each in number:
         assert 303 == shop.editor.send("/console/pins/remove", {"pin": each}).status_code
     assert "No search is pinned yet" in shop.looker.get("/console/pins").text
+
+
+def test_a_pin_is_brought_back(new_shop: Callable[..., Shop], pool: ConnectionPool[Any]) -> None:
+    """A removal can be undone once and for a day, by editors of its library."""
+    one, other = new_shop(), new_shop()
+    sign = one.add(jpeg(1))
+    pin = {"like": sign, "hit": sign}
+    one.editor.send("/console/pins", pin)
+    one.editor.send("/console/pins/run")
+    number = re.findall(r"/console/pins/([0-9]+)\.webp", one.editor.get("/console/pins").text)[0]
+    for undo in ({"pin": number}, None):
+        removed = one.editor.send("/console/pins/remove", {"pin": number}).headers["location"]
+        page = one.editor.get(removed).text
+        assert "The pin was removed." in page
+        assert f'name="pin" value="{number}" data-key="u"' in page
+        assert 404 == one.editor.get(f"/console/pins/{number}.webp").status_code
+        assert 409 == other.editor.send("/console/pins/undo", {"pin": number}).status_code
+        # The same search, pinned again, is the same pin, with its last run.
+        back = one.editor.send(*(("/console/pins/undo", undo) if undo else ("/console/pins", pin)))
+        assert 303 == back.status_code
+        assert "found first" in one.editor.get("/console/pins").text
+        assert 409 == one.editor.send("/console/pins/undo", {"pin": number}).status_code
+    one.editor.send("/console/pins/remove", {"pin": number})
+    with pool.connection() as connection:
+        connection.execute(
+            "update pins set removed_at = now() - interval '25 hours' where id = %s", [number]
+        )
+    assert 409 == one.editor.send("/console/pins/undo", {"pin": number}).status_code
+    Pins(pool).forget_old()
+    with pool.connection() as connection:
+        row = connection.execute("select from pins where id = %s", [number]).fetchone()
+    assert row is None
 
 
 def test_a_pin_outlives_a_change_of_embedding(shop: Shop, pool: ConnectionPool[Any]) -> None:

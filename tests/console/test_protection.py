@@ -13,7 +13,7 @@ import requests
 
 from demo.processes import Engine
 from tests.console.conftest import PASSWORD, Shop
-from tests.console.person import Person, signs_of
+from tests.console.person import Person, change_of, signs_of
 from tests.engine.image_files import jpeg
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "engine/productsearch_engine/console/templates"
@@ -23,7 +23,7 @@ PAGES = (
 )
 EDITS = (
     *("/console/delete", "/console/edit", "/console/edit/apply", "/console/undo", "/console/add"),
-    *("/console/pins", "/console/pins/remove", "/console/doubles"),
+    *("/console/pins", "/console/pins/remove", "/console/pins/undo", "/console/doubles"),
     *("/console/library/grow", "/console/library/rotate"),
 )
 TAGS = {
@@ -47,6 +47,7 @@ TAGS = {
         "pre",
     ),
     *("form", "label", "input", "button", "textarea", "select", "option", "output", "datalist"),
+    *("optgroup", "del", "ins", "text"),
     *("fieldset", "legend", "progress", "meter", "details", "summary", "section", "figure"),
     *(
         "ol",
@@ -198,6 +199,9 @@ def test_hostile_texts_are_only_texts(shared_shop: Shop, text: str) -> None:
     sign = shop.add(jpeg(100 + HOSTILE.index(text)), text)
     beside = {"name": shop.looker_name, "password": PASSWORD}
     assert 303 == shop.editor.send("/console/compare/library", beside).status_code
+    preview = {"sign": sign, "brief_do": "member", "key": text, "value": text, "preview": "1"}
+    written = {"sign": sign, "brief_do": "set", "brief": f"{text} "}
+    edited = shop.editor.send("/console/edit/apply", written)
     compared = {"like": sign, "with": text, "url": text, "least": text}
     pages = [
         shop.editor.get("/console/compare", params=compared),
@@ -206,6 +210,10 @@ def test_hostile_texts_are_only_texts(shared_shop: Shop, text: str) -> None:
         shop.editor.get(f"/console/images/{sign}"),
         shop.editor.get(f"/console/search?like={sign}"),
         shop.editor.send("/console/edit", {"sign": sign}),
+        shop.editor.send("/console/edit", preview),
+        shop.editor.send("/console/edit", preview | {"brief_do": "set", "brief": text * 2}),
+        shop.editor.get("/console/changes"),
+        shop.editor.get(f"/console/changes/{change_of(edited)}"),
         shop.editor.get("/console/", params={"text": text, "since": text, "sort": text}),
         shop.editor.get("/console/search", params={"class_id1": text, "least": text}),
         shop.editor.get("/console/" + requests.utils.quote(text)),

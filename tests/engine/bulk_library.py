@@ -16,6 +16,7 @@ from productsearch_engine.bulk.lines import Head, head_line, line
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_rows import BulkRows, Row
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.originals import Original
 
 DIMENSIONS = 16
 _SPREAD = 32
@@ -47,6 +48,7 @@ def rows(
             updated_at=began + timedelta(days=1, seconds=number),
             copy=b"RIFF\0\0\0\0WEBP" + chance.bytes(200) if marked else None,
             region=(0.1, 0.2, 0.5, number / (count + 1) / 2 + 0.1) if marked else None,
+            original=Original(640 + number, 480, 90_000 + number) if number % 4 else None,
         )
 
 

@@ -16,6 +16,7 @@ from productsearch_engine.embedding.load import DEFAULT, load
 from productsearch_engine.store import signs, statements
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows, Progress
+from productsearch_engine.store.details import Details
 from productsearch_engine.store.gallery import Gallery, Selection, Stored, place_of
 from productsearch_engine.store.images import (
     DuplicateError,
@@ -26,6 +27,7 @@ from productsearch_engine.store.images import (
 )
 from productsearch_engine.store.journal import Author, Chosen, Journal, Values
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.originals import Original
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.plans import Borders, Plan
@@ -174,8 +176,19 @@ def _journal(shop: _Shop) -> list[Any]:
     told.append(count)
     shop.images.update(library, [own[4]], brief=b"since", class_id1=None, class_id2=None)
     undone(change)
-    told.append(journal.edit(library, own[:1], brief, ME, version=1))
+    told.append(journal.edit(library, own[:1], brief, ME, versions=[1]))
     told.append(journal.edit(library, [own[0] ^ 1], brief, ME))
+    seen = Gallery(shop.pool).find(library, own[5:9])
+    each = {image.sign: b"own %d" % place for place, image in enumerate(seen[1:])}
+    several = Values(brief=b"first", briefs=each, class_id1=8, sets=frozenset({"class_id1"}))
+    signs_of, versions = [image.sign for image in seen], [image.version for image in seen]
+    told.append(journal.edit(library, signs_of, several, ME, versions=[*versions[:3], 7]))
+    told.append(
+        journal.edit(library, [*signs_of, own[5] ^ 1], several, ME, versions=[*versions, 7])
+    )
+    change, count = journal.edit(library, signs_of, several, ME, versions=versions)
+    told += [count, Details(shop.pool).some(library, [change or 0], 3)[change or 0]]
+    undone(change)
     change, count = journal.delete(library, own[6:20], ME)
     told.append(count)
     shop.images.add(library, shop.made[7])
@@ -183,6 +196,17 @@ def _journal(shop: _Shop) -> list[Any]:
     extra = shop.images.add(library, _drawn(77))
     undone(journal.note_add(library, extra, ME))
     told.append(journal.note_add(library, extra, ME))
+    pair = own[21], own[22]
+
+    def versions() -> dict[int, int]:
+        return {each.sign: each.version for each in Gallery(shop.pool).find(library, [*pair])}
+
+    stale = versions() | {pair[0]: 1}
+    told.append(journal.merge(library, stale, pair[1], classes, ME))
+    for values in (classes, None):
+        told.append(shop.now())
+        undone(journal.merge(library, versions(), pair[1], values, ME))
+        told.append(shop.now())
     change, count = journal.empty(library, ME, 25)
     told.append(count)
     undone(change)
@@ -280,8 +304,16 @@ def _drawn(seed: int) -> NewImage:
         embedding=(vector / np.linalg.norm(vector)).astype(np.float32),
         kept=b"copy %d" % seed if seed % 2 else None,
         region=Box(0.1, 0.2, 0.3, 0.4) if seed % 4 == 1 else None,
+        original=Original(600 + seed, 400, 70_000 + seed) if seed % 3 else None,
     )
 
 
 def _told(image: Stored) -> tuple[Any, ...]:
-    return (image.sign, image.brief, image.class_id1, image.class_id2, image.has_copy)
+    return (
+        image.sign,
+        image.brief,
+        image.class_id1,
+        image.class_id2,
+        image.has_copy,
+        image.original,
+    )

@@ -20,8 +20,8 @@ from productsearch_engine import settings
 from productsearch_engine.bulk import indexing
 from productsearch_engine.bulk.embedding import Describer
 from productsearch_engine.bulk.exporting import export
+from productsearch_engine.bulk.fields import RowError
 from productsearch_engine.bulk.importing import Importer
-from productsearch_engine.bulk.lines import RowError
 from productsearch_engine.bulk.source import Source
 from productsearch_engine.cli import main
 from productsearch_engine.database.pool import open_pool

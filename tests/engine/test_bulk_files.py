@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from productsearch_engine.bulk.exporting import export
-from productsearch_engine.bulk.lines import Incoming, RowError, line, read, read_head
+from productsearch_engine.bulk.fields import Incoming, RowError
+from productsearch_engine.bulk.lines import line, read, read_head
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.store.libraries import LibraryError
 from tests.engine.bulk_library import DIMENSIONS, head, rows, write
@@ -61,6 +62,10 @@ _INFINITE = base64.b64encode(b"\x00\x7c" * DIMENSIONS).decode()
         ("region", [0.5, 0, 0.6, 1], "0 to 1"),
         ("region", [0, 0, 0, 1], "0 to 1"),
         ("region", [0, 0, float("nan"), 1], "0 to 1"),
+        ("original", [1, 2], "and bytes"),
+        ("original", [640, 480, 0], "and bytes"),
+        ("original", [640, 480, 1 << 31], "and bytes"),
+        ("original", [640.0, 480, 9], "and bytes"),
         ("image", "1.jpg", "not both"),
         ("breif", "x", "no such field"),
     ],

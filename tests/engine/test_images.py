@@ -104,7 +104,9 @@ def test_upright(orientation: int) -> None:
     stored = draw(1) if turn is None else draw(1).transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert close(draw(1), ImageFile.checked(encoded(stored, "JPEG", exif=exif)).pixels())
+    file = ImageFile.checked(encoded(stored, "JPEG", exif=exif))
+    assert close(draw(1), file.pixels())
+    assert (orientation in (5, 6, 7, 8)) == file.is_turned()
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")

@@ -142,18 +142,22 @@ def test_unknown_app(engine: Engine, caller: Caller) -> None:
 
 
 @one_postgresql
-def test_another_embedding(engine: Engine, caller: Caller) -> None:
-    """A library of another embedding is refused with 990002, and the log says so at start."""
-    name = listed(engine, caller)["name"]
+def test_another_embedding(
+    engine: Engine, caller: Caller, new_caller: Callable[..., Caller]
+) -> None:
+    """Libraries of another embedding are refused with 990002, and the log names each at start."""
+    names = [listed(engine, each)["name"] for each in (caller, new_caller())]
     with connected(engine) as connection:
-        connection.execute("update libraries set embedding = 'other-9' where name = %s", [name])
+        for name in names:
+            connection.execute("update libraries set embedding = 'other-9' where name = %s", [name])
     answer = caller.call("search", image=jpeg(1))
     assert 990002 == answer["error_code"]
     assert "log_id" in answer
     second = Engine(engine.data)
     second.start()
     second.stop()
-    assert f"library '{name}' was built with embedding other-9" in second.log()
+    for name in names:
+        assert f"library '{name}' was built with embedding other-9" in second.log()
     assert 200 == requests.get(engine.url + "/healthz", timeout=30).status_code
 
 

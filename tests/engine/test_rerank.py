@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,10 +14,16 @@ from PIL import Image
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.api import second_look
+from productsearch_engine.embedding.glance import brightness, encoded
+from productsearch_engine.embedding.interface import Box
+from productsearch_engine.embedding.load import load
 from productsearch_engine.embedding.local_features import AGREEING_MIN, Corners
-from productsearch_engine.images.small_copy import kept_image
+from productsearch_engine.images.glance_chunk import glance_or_copy
+from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.images.small_copy import kept_image, read_copy
 from productsearch_engine.limits import SECOND_LOOK_MAX
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.workers.describe import Described, describe
 from productsearch_engine.workers.second_look import agreeing
 from tests.engine.calling import Caller, code_of
 
@@ -48,24 +55,81 @@ def turned(seed: int) -> bytes:
     return jpeg(scene(seed).rotate(8).crop((40, 40, 360, 360)), 60)
 
 
+def glance(file: bytes) -> bytes:
+    """Return the glance that a worker makes of an image that is searched with."""
+    pixels = ImageFile.checked(file).pixels()
+    return encoded(pixels)
+
+
+@pytest.mark.parametrize("has_glance", [True, False])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_same_things_agree(seed: int) -> None:
+def test_the_same_things_agree(seed: int, has_glance: bool) -> None:
     """A turned and cut image shares many corners with itself, next to none with others, and none
-    with what is no small copy."""
+    with what is neither a glance nor a small copy. Copies of engines before have no glance."""
     copies = [kept_image(np.asarray(scene(other))) for other in (seed, 100 + seed)]
-    broken = [b"", copies[0][:40], jpeg(scene(seed))]
-    same, other, *none = np.frombuffer(agreeing(turned(seed), None, [*copies, *broken]), "<u2")
+    stored = [glance_or_copy(copy) if has_glance else plain(copy) for copy in copies]
+    broken = [b"", stored[0][:40], jpeg(scene(seed)), b"\xff\xd8\xff\xd9", b"RIFF1234WEBP"]
+    counts = np.frombuffer(agreeing(glance(turned(seed)), [*stored, *broken]), "<u2")
+    same, other, *none = counts.tolist()
     assert same >= 2 * AGREEING_MIN
     assert other < same / 2
-    assert [0, 0, 0] == none
+    assert [0] * len(broken) == none
+
+
+def plain(copy: bytes) -> bytes:
+    """Return a small copy as engines before made it: the image alone."""
+    image = io.BytesIO()
+    Image.open(io.BytesIO(copy)).save(image, "WEBP", quality=80)
+    return image.getvalue()
+
+
+def test_a_glance_travels_in_the_copy() -> None:
+    """The copy is a WebP of the same pixels for every decoder, its glance is small, and what has
+    none is left as it is."""
+    pixels = np.asarray(scene(3))
+    copy, alone = kept_image(pixels), plain(kept_image(pixels))
+    found = glance_or_copy(copy)
+    at = copy.index(found)
+    image = copy[:4] + (at - 16).to_bytes(4, "little") + copy[8 : at - 8]
+    assert read_copy(copy).tolist() == read_copy(image).tolist()
+    assert pixels.shape == np.asarray(cv2.imdecode(np.frombuffer(copy, np.uint8), 1)).shape
+    assert len(copy) == 8 + int.from_bytes(copy[4:8], "little")
+    assert found.startswith(b"\xff\xd8\xff")
+    assert len(found) <= 8000
+    for other in (alone, b"", b"RIFF", copy[:20], jpeg(scene(3))):
+        assert other == glance_or_copy(other)
+
+
+@pytest.mark.parametrize(
+    ("region", "shape"), [(None, (192, 192)), (Box(0.5, 0, 0.5, 1), (192, 96))]
+)
+def test_what_is_searched_with_is_looked_at_once(
+    region: Box | None, shape: tuple[int, int]
+) -> None:
+    """A description has the glance of the image, or of the region that is searched with, and it
+    passes from the worker process; without being wanted it has none."""
+    described = describe(jpeg(scene(2)), load("classic"), glance=True, region=region)
+    assert described.glance == Described.of_parts(described.parts()).glance
+    assert described.glance is not None
+    assert shape == cv2.imdecode(np.frombuffer(described.glance, np.uint8), 0).shape
+    assert describe(jpeg(scene(2)), load("classic")).glance is None
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_may_have_been_imported(rest: bytes) -> None:
+    """Whatever a copy is, a glance or the copy itself comes out, and comparing it does not fail."""
+    copy = b"RIFF\0\0\0\0WEBP" + rest
+    found = glance_or_copy(copy)
+    assert found in copy
+    assert [0, 0] == np.frombuffer(agreeing(found, [found, copy]), "<u2").tolist()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 400), (400, 2), (30, 30), (5, 4096)])
 def test_images_without_corners(shape: tuple[int, int]) -> None:
     """A plain image, however small, agrees with nothing, and does not fail."""
-    plain = Corners(np.full((*shape, 3), 90, np.uint8))
-    busy = Corners(np.asarray(scene(1)))
-    assert (0, 0) == (plain.agreeing(busy), busy.agreeing(plain))
+    none = Corners(brightness(np.full((*shape, 3), 90, np.uint8)))
+    busy = Corners(brightness(np.asarray(scene(1))))
+    assert (0, 0) == (none.agreeing(busy), busy.agreeing(none))
 
 
 @given(scores)

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,36 +14,7 @@ from productsearch_engine import cli
 from productsearch_engine.evaluation import calibrate, labels, measure
 from productsearch_engine.evaluation.dataset import DatasetError, read
 from productsearch_engine.evaluation.protocols import offered
-from tests.pictures import draw
-
-Command = Callable[..., int]
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """Four products in two colours from two sides; the colour of a product is a tint of it."""
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    for product in range(4):
-        for tint, colour in enumerate(("blue", "red")):
-            image = draw(product, 160, 120)  # below what a library takes
-            image.point([min(255, value + 12 * tint) for value in range(256)] * 3).save(
-                folder / f"style{product}-{colour}-main.jpg"
-            )
-            image.transpose(0).save(folder / f"style{product}-{colour}-back.jpg")
-    return folder
-
-
-@pytest.fixture
-def evaluate(tmp_path: Path) -> Command:
-    """Runs the command with the cheapest embeddings."""
-
-    def run(source: Path, *arguments: str) -> int:
-        usual = ["--embedding", "hsv", "--embedding", "phash", "--out", str(tmp_path / "out")]
-        data = ["--data", str(tmp_path / "data")]
-        return cli.main(["evaluate", str(source), *usual, *data, *arguments])
-
-    return run
+from tests.evaluation.conftest import Command
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_every_protocol_counts_alike() -> None:
     fitted = calibrate.fit(items(2000), results)
     assert pytest.approx(0.5, abs=0.06) == float(np.interp(0.5, fitted.cosines, fitted.scores))
     assert ["few", "many"] == [*fitted.errors]
-    assert all(error == pytest.approx(0.4, abs=0.06) for error in fitted.errors.values())
+    assert all(error.found == pytest.approx(0.4, abs=0.06) for error in fitted.errors.values())
 
 
 def test_protocols_at_different_cosines_are_both_right() -> None:
@@ -53,7 +53,7 @@ def test_protocols_at_different_cosines_are_both_right() -> None:
     fitted = calibrate.fit(items(400), results)
     scores = np.interp([0.4, 0.8], fitted.cosines, fitted.scores)
     assert pytest.approx([0.2, 0.9], abs=0.06) == scores.tolist()
-    assert max(fitted.errors.values()) <= 0.1
+    assert max(error.found for error in fitted.errors.values()) <= 0.1
 
 
 def test_few_searches_are_refused() -> None:

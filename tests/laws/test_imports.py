@@ -36,8 +36,11 @@ LAYERS = [
     {
         "settings",
         "audit_chain",
+        "batching",
+        "tallies",
         "settings_places",
         "settings_reading",
+        "settings_values",
         "limits",
         "errors",
         "time_limit",
@@ -50,8 +53,11 @@ LAYERS = [
 """From the top down. A folder or module may import what lies below it, and itself; beside itself
 only in the two lowest layers, whose modules are single files."""
 BESIDE = {
+    ("batching", "limits"),
     ("errors", "limits"),
     ("settings", "limits"),
+    ("settings", "settings_values"),
+    ("settings_values", "limits"),
     ("settings_reading", "settings"),
     ("settings_reading", "settings_places"),
     ("settings_reading", "settings_words"),

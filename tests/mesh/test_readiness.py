@@ -91,18 +91,23 @@ def test_callers_hear_from_the_facades_that_the_upstream_is_down(mesh: Mesh) -> 
 
 
 def test_a_flood_from_one_caller_is_refused_at_the_gateway(calm_mesh: Mesh) -> None:
-    """Each caller has a bucket of its own: one that floods gets RESOURCE_EXHAUSTED, another not."""
+    """Each caller has a bucket of its own: one floods, and another still has all of its 500."""
     with (
         calm_mesh.gateway.channel("shop", NO_RETRIES) as flood,
         calm_mesh.gateway.channel("catalogue", NO_RETRIES) as other,
     ):
-        stub = v1.ProductSearchStub(flood)
-        # Refused by the facade without a call to the upstream: cheap enough to flood with.
-        calls = [stub.DeleteImage.future(v1.DeleteImageRequest()) for _ in range(1200)]
-        codes = {call.code() for call in calls}
-        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
-        assert "local_rate_limited" in {call.details() for call in calls}
         assert _search(v1.ProductSearchStub(other)) is None
+        flooded = _told(v1.ProductSearchStub(flood), 1200)
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in flooded
+        assert "local_rate_limited" in flooded.values()
+        told = _told(v1.ProductSearchStub(other), 450)
+        assert [grpc.StatusCode.INVALID_ARGUMENT] == [*told]
+
+
+def _told(stub: v1.ProductSearchStub, calls: int) -> dict[grpc.StatusCode, str]:
+    """Return what calls at once came to; the facade refuses each, so a flood of them is cheap."""
+    begun = [stub.DeleteImage.future(v1.DeleteImageRequest()) for _ in range(calls)]
+    return {call.code(): call.details() for call in begun}
 
 
 @pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", "/productsearch.v2.Other/Do"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from demo.processes import Engine
 from tests.engine.databases import connected
+from tests.observability import evening_second
 from tests.observability.evening_callers import Load
 from tests.observability.evening_stage import Stage
 
@@ -139,9 +141,26 @@ def _lock_images(engine: Engine) -> None:
         time.sleep(_LOCKED_S)
 
 
-def _certificate(stage: Stage, load: Load) -> Iterator[None]:
-    with load.second_facade_with_a_certificate(stage.folder, stage.prometheus):
+def _certificate(stage: Stage, _: Load) -> Iterator[None]:
+    with evening_second.with_a_certificate(stage.folder, stage.prometheus):
         yield
+
+
+def _replica_slow(stage: Stage, _: Load) -> Iterator[None]:
+    with evening_second.with_a_slow_way(stage):
+        yield
+
+
+def _not_trusted(_: Stage, load: Load) -> Iterator[None]:
+    with load.not_trusted():
+        yield
+
+
+def _image_host(_: Stage, load: Load) -> Iterator[None]:
+    silent = socket.create_server(("127.0.0.1", 0), backlog=64)
+    with load.images_at(f"127.0.0.1:{silent.getsockname()[1]}"):
+        yield
+        silent.close()  # what still waits for it is refused
 
 
 def _causes(*names: str) -> frozenset[str]:
@@ -171,6 +190,14 @@ ACTS = (
     Act("broken policy", _broken_policy, _causes("FileBroken"), "changed file not in use"),
     Act("flood", _flood, _causes("GatewayRefuses"), "flood", "caller", flags="RL"),
     Act("database slow", _database_slow, _causes("EngineDatabaseSlow"), "database slow"),
+    Act("image host slow", _image_host, _causes(), "image host slow"),
+    Act("replica slow", _replica_slow, _causes(), "replica slow"),
+    Act(
+        "caller not trusted",
+        _not_trusted,
+        _causes("CallersNotTrusted"),
+        "caller not trusted",
+    ),
     Act("certificate near its end", _certificate, _causes("CertificateEnds"), "certificate ends"),
     Act("drain", _drain, _causes(), ""),
     Act(

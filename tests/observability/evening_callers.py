@@ -13,11 +13,9 @@ from typing import Self
 
 import grpc
 
-from demo.facade import Facade
 from productsearch import v1
-from tests.identity.authority import Authority, Issued, ServerFiles
+from tests.identity.authority import Authority, Issued
 from tests.mesh.gateway import Certificates
-from tests.observability.evening_prometheus import Prometheus
 from tests.pictures import jpeg
 
 _NAMES = ("catalogue", "shop", "greedy", "stranger")
@@ -45,6 +43,8 @@ def write_certificates(folder: Path) -> Certificates:
     """Write the gateway's certificate and those of the callers, of one authority."""
     folder.mkdir()
     authority = Authority()
+    ended = authority.issue(uris=[identity("catalogue")], hours_ago=1)
+    _write(folder, "ended", ended)
     _write(folder, "tls", authority.issue(dns=["localhost"], ips=["127.0.0.1"]))
     for name in _NAMES:
         _write(folder, name, authority.issue(uris=[identity(name)]))
@@ -109,6 +109,24 @@ class Load:
             yield
 
     @contextmanager
+    def not_trusted(self) -> Iterator[None]:
+        """One caller shows a certificate that has ended."""
+        with self._during(lambda over: self._repeat("ended", over, self._search, 5.0, 0.5)):
+            yield
+
+    @contextmanager
+    def images_at(self, host: str) -> Iterator[None]:
+        """One caller searches by addresses of a host."""
+
+        def work(stub: v1.ProductSearchStub, _: int, patience_s: float) -> None:
+            # Equal searches at the same time would share one answer.
+            image = v1.ImageSource(url=f"http://{host}/{random.random()}.jpg")
+            stub.SearchImages(v1.SearchImagesRequest(image=image), timeout=patience_s)
+
+        with self._during(*[lambda over: self._repeat("greedy", over, work, 30.0, 0.1)] * 4):
+            yield
+
+    @contextmanager
     def flood(self) -> Iterator[None]:
         """One caller asks more often than the gateway lets anybody, and for nothing that exists."""
         with self._during(
@@ -126,21 +144,6 @@ class Load:
 
         with self._during(run):
             yield
-
-    @contextmanager
-    def second_facade_with_a_certificate(
-        self, folder: Path, prometheus: Prometheus
-    ) -> Iterator[None]:
-        """Run another facade whose certificate ends in an hour."""
-        files = ServerFiles(folder / "tls", Authority()).settings(mutual=False)
-        environment = {f"PRODUCTSEARCH_{name.upper()}": str(path) for name, path in files.items()}
-        keys = {"default": ("a", "b")}
-        second = Facade(folder / "second", "http://127.0.0.1:9", keys, environment=environment)
-        with second:
-            prometheus.add_target("facade", second.metrics)
-            yield
-            prometheus.remove_target("facade", second.metrics)
-            time.sleep(3)
 
     @contextmanager
     def _during(self, *works: Callable[[threading.Event], None]) -> Iterator[None]:

@@ -95,7 +95,8 @@ def set_up() -> Iterator[tuple[Stage, Load]]:
     """Start all of it, and its callers."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evening-")))
-        engine = stack.enter_context(Engine())
+        private = {"PRODUCTSEARCH_ENGINE_ALLOW_PRIVATE_URLS": "true"}
+        engine = stack.enter_context(Engine(environment=private))
         proxy = stack.enter_context(Proxy(engine.url))
         facade = Facade(
             folder / "facade",
@@ -110,6 +111,7 @@ def set_up() -> Iterator[tuple[Stage, Load]]:
                 "PRODUCTSEARCH_SIDECARS": '["127.0.0.1/32"]',
                 "PRODUCTSEARCH_DRAIN_DELAY_S": "0",
                 "PRODUCTSEARCH_LOG_FORMAT": "json",
+                "PRODUCTSEARCH_AUDIT_FILE": str(folder / "audit.jsonl"),
             },
         )
         stack.enter_context(facade)

@@ -57,12 +57,18 @@ def _blames(who: str) -> Sign:
 
 
 def _slots_refused(shown: Shown, *, to_one: bool) -> bool:
-    """Whether slots are refused and one caller asks for most of them, or none does."""
-    asked: dict[str, float] = {}
-    for labels, value in shown.now["{{caller}} {{outcome}}"]:
-        asked[labels["caller"]] = asked.get(labels["caller"], 0.0) + value
-    refused = shown.most("{{caller}} {{outcome}}", outcome="refused")
-    return refused > 0.3 and to_one == (max(asked.values()) > 0.7 * sum(asked.values()))
+    """Whether slots of a library are refused and one caller asks for most, or none does."""
+    asked: dict[str, dict[str, float]] = {}
+    refusing: set[str] = set()
+    for labels, value in shown.now["{{caller}} {{library}} {{outcome}}"]:
+        library, caller = labels["library"], labels["caller"]
+        of_library = asked.setdefault(library, {})
+        of_library[caller] = of_library.get(caller, 0.0) + value
+        if labels["outcome"] == "refused" and value > 0.3:
+            refusing.add(library)
+    return any(
+        to_one == (max(asked[each].values()) > 0.7 * sum(asked[each].values())) for each in refusing
+    )
 
 
 def _token_refused(shown: Shown) -> bool:
@@ -77,6 +83,11 @@ def _all_shut_out(shown: Shown) -> bool:
         if labels["code"] in ("UNAUTHENTICATED", "PERMISSION_DENIED")
     )
     return refused > 0.3 and refused > 0.95 * shown.most("all")
+
+
+def _one_is_slower(shown: Shown) -> bool:
+    means = [value for _, value in shown.now["{{instance}}"] if value == value]
+    return len(means) > 1 and max(means) > max(0.3, 5 * min(means))
 
 
 def _line_ended(shown: Shown) -> bool:
@@ -109,16 +120,16 @@ RATE_LOW: Final = Sign(
 )
 ONE_TAKES_MOST: Final = Sign(
     "Slots by caller",
-    "one caller has most, and some are `refused`",
+    "one caller has most of a library's, and some are `refused`",
     partial(_slots_refused, to_one=True),
 )
 ALL_REFUSED: Final = Sign(
     "Slots by caller",
-    "no caller has most, and some are `refused`",
+    "no caller has most of a library's, and some are `refused`",
     partial(_slots_refused, to_one=False),
 )
 SHUT_OUT: Final = Sign(
-    "Refused callers",
+    "Failed calls by caller",
     "`UNAUTHENTICATED` and `PERMISSION_DENIED` together are `all`",
     _all_shut_out,
 )
@@ -154,6 +165,21 @@ FILE_BROKEN: Final = Sign(
     "a `broken` file at 1",
     lambda shown: shown.most("broken {{what}}") >= 1,
 )
+IMAGE_HOST: Final = Sign(
+    "Answers by code",
+    "`282112` or `282113`",
+    lambda shown: max(shown.most("{{code}}", code=code) for code in ("282112", "282113")) > 0.1,
+)
+NOT_TRUSTED: Final = Sign(
+    "Handshakes with callers that fail",
+    "`not trusted` above 0",
+    lambda shown: shown.most("not trusted") > 0.1,
+)
+ONE_SLOWER: Final = Sign(
+    "Time of a call by replica, mean",
+    "one line above 0.3 s and five times the lowest",
+    _one_is_slower,
+)
 NOT_READY: Final = Sign(
     "Ready, broken files",
     "a library at 0",
@@ -180,16 +206,19 @@ _LATE: Final = (SLOW, UPSTREAM_SLOW)
 INCIDENTS: Final = (
     Incident("upstream slow", (SLOW, UPSTREAM_SLOW), (*_BLAMES, ALL_REFUSED)),
     Incident("database slow", (SQL_SLOW,), (*_LATE, *_BLAMES, ALL_REFUSED)),
+    Incident("image host slow", (IMAGE_HOST,), (*_LATE, CALLER, UPSTREAM)),
+    Incident("replica slow", (ONE_SLOWER,), (*_LATE, GATEWAY_SEES_FEWER)),
     Incident("upstream down", (OPEN,), (UPSTREAM, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)),
     Incident(
         "key pair rejected", (TOKEN_REFUSED,), (FACADE, NOT_READY, GATEWAY_SEES_FEWER, *_LATE)
     ),
     Incident("key used elsewhere", (RATE_LOW,), (QUOTA, CALLER, ALL_REFUSED, *_LATE)),
-    Incident("greedy caller", (QUOTA, ONE_TAKES_MOST), _LATE),
+    Incident("greedy caller", (ONE_TAKES_MOST,), (QUOTA, CALLER, *_LATE)),
     Incident("quota too small", (QUOTA, ALL_REFUSED), (SLOW,)),
     Incident("bad input", (CALLER,)),
     Incident("callers shut out", (CALLER, SHUT_OUT)),
-    Incident("flood", (GATEWAY_REFUSES,), (CALLER, *_LATE)),
+    Incident("flood", (GATEWAY_REFUSES,), (CALLER, QUOTA, ONE_TAKES_MOST, *_LATE)),
+    Incident("caller not trusted", (NOT_TRUSTED,)),
     Incident("changed file not in use", (FILE_BROKEN,), (TOKEN_REFUSED,)),
     Incident("certificate ends", (DAYS_FEW,), (NOT_READY,)),
     Incident("replica gone", (REPLICA_ENDED,), (GATEWAY_SEES_FEWER,)),

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from typing import Any
 
-import pytest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from demo.processes import Engine
 from productsearch import v1
 from productsearch_service.counters import CALL_DURATION
-from productsearch_service.observability.traces import Spans
-from productsearch_service.traces import Tracer
 from tests.conftest import library_of
 from tests.observability.collector import Collector
 from tests.observability.test_metrics import SEARCH, Facade, facade  # noqa: F401 - a fixture
@@ -71,33 +64,3 @@ def test_traces_that_are_recorded_are_exemplars_of_both(
             text, kind = scraped(url, "text/plain")
             assert kind.startswith("text/plain")
             assert not re.search("trace_id|# {", text)
-
-
-class _Encodes(SpanExporter):
-    """Encodes spans, as the exporter that sends them does."""
-
-    def __init__(self) -> None:
-        self.encoded: list[bytes] = []
-
-    def export(self, spans: Any) -> SpanExportResult:
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-        assert all(isinstance(each, ReadableSpan) for each in spans)
-        self.encoded.append(encode_spans(spans).SerializeToString())
-        return SpanExportResult.SUCCESS
-
-
-def test_a_span_does_not_write_its_resource_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenTelemetry's resource does, to be hashed: a sixth of what a span costs."""
-    written: list[Resource] = []
-    monkeypatch.setattr(Resource, "__hash__", lambda it: written.append(it) or id(it))
-    exporter = _Encodes()
-    spans = Spans(exporter)
-    for _ in range(3):
-        _, trace = Tracer(1.0, spans.export).begin(())
-        assert trace is not None
-        trace.end("SearchImages", "OK", {}, trace.began_s)
-    spans.close()
-    assert 3 == spans.counts["sent"]
-    assert b"productsearch-service" in exporter.encoded[0]
-    assert not written

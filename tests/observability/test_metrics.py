@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,8 @@ from prometheus_client import CollectorRegistry
 
 from productsearch import v1
 from productsearch_service import limits
-from productsearch_service.counters import CALL_DURATION, Batch, Counters
+from productsearch_service.batching import Batch
+from productsearch_service.counters import CALL_DURATION, Counters
 from productsearch_service.errors import RateLimited
 from productsearch_service.rpc import access_record
 from productsearch_service.settings import Settings
@@ -34,6 +36,7 @@ from tests.pictures import jpeg
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
 SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
+OTHER_SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(2)))
 METHOD = "productsearch.v1.ProductSearch/SearchImages"
 
 Facade = Callable[..., Server]
@@ -107,6 +110,43 @@ def test_quota_limit_use_and_throttle(facade: Facade) -> None:
     assert 20 < headroom <= 30
 
 
+def test_a_caller_that_leaves_the_queue_is_not_refused(facade: Facade) -> None:
+    """Its calls would else make the quota look too small."""
+    server = facade({"quota_qps": 0.1})
+    _ask(server)
+    caller = {"library": "default", "caller": "other"}
+    with v1.connect(f"127.0.0.1:{server.port}") as channel:
+        left = v1.ProductSearchStub(channel).SearchImages.future(OTHER_SEARCH, timeout=30)
+        until(
+            lambda: _value(server, "productsearch_pacer_waiting", library="default") == 1,
+            "the call in the queue",
+        )
+        left.cancel()
+        until(
+            lambda: _value(server, "productsearch_pacer_waiting", library="default") == 0,
+            "the call out of the queue",
+        )
+    slots = "productsearch_caller_slots_total"
+    assert not _value(server, slots, **caller, outcome="refused")
+    assert 1 == _value(server, slots, **caller, outcome="given")
+    assert not _value(server, "productsearch_pacer_refusals_total", library="default")
+
+
+def test_a_deadline_that_no_slot_could_meet_is_not_the_quotas(
+    facade: Facade, upstream: FakeUpstream
+) -> None:
+    """The upstream usually takes longer than the caller waits; the queue is empty."""
+    server = facade({"quota_qps": 100})
+    upstream.always("search", Fault(seconds=0.6, body=b'{"log_id":1,"result_num":0,"result":[]}'))
+    for _ in range(3):
+        _ask(server)
+    with pytest.raises(grpc.RpcError) as caught:
+        _ask(server, 0.3)
+    assert "DEADLINE_TOO_SHORT" in str(caught.value.trailing_metadata())
+    caller = {"library": "default", "caller": "other"}
+    assert not _value(server, "productsearch_caller_slots_total", **caller, outcome="refused")
+
+
 def test_a_caller_that_is_refused_has_no_headroom(facade: Facade, upstream: FakeUpstream) -> None:
     """One slot in ten seconds, and it was just given: a call of a second comes too early."""
     server = facade({"quota_qps": 0.1})
@@ -151,7 +191,7 @@ def test_callers_are_named_up_to_a_bound() -> None:
     """However many a policy lists; those after are one, and known ones keep their name."""
     counters = Counters()
     for number in range(3 * limits.CALLER_LABELS_MAX):
-        counters.rpcs.ended("SearchImages", "OK", "", f"caller-{number}", "default", seconds=0.1)
+        counters.rpcs.ended("SearchImages", "OK", "", f"caller-{number}", "default", 0.1)
         counters.library("default").paced(0.1, f"caller-{number}", refused=False)
     for family, name in (
         ("caller_rpcs", "caller_rpcs_total"),
@@ -194,23 +234,53 @@ def test_a_batch_is_bounded_and_nothing_in_it_is_lost(caplog: pytest.LogCaptureF
     """At its bound it is carried out at once; what fails is logged, and the rest is done."""
     done: list[int] = []
 
+    def work(numbers: list[int]) -> None:
+        done.extend(numbers)
+        if len(done) == limits.TOLD_TOGETHER_MAX:
+            raise ZeroDivisionError
+
     async def fill() -> None:
-        batch = Batch()
+        batch = Batch(work)
         for number in range(limits.TOLD_TOGETHER_MAX - 1):
-            batch.add(done.extend, number)
+            batch.add(number)
         assert not done
-        batch.add(lambda _: 1 // 0, 0)
-        assert limits.TOLD_TOGETHER_MAX - 1 == len(done)
-        batch.add(done.extend, -1)
+        batch.add(-1)
+        assert limits.TOLD_TOGETHER_MAX == len(done)
+        batch.add(-2)
         await asyncio.sleep(5 * limits.TOLD_WITHIN_S)
 
     asyncio.run(fill())
-    assert [*range(limits.TOLD_TOGETHER_MAX - 1), -1] == done
+    assert [*range(limits.TOLD_TOGETHER_MAX - 1), -1, -2] == done
     assert ["ZeroDivisionError"] == [
         record.exc_info[0].__name__
         for record in caplog.records
         if record.exc_info and record.exc_info[0]
     ]
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    """A scrape has a batch carried out while the event loop does so too."""
+    counted = 0
+
+    def work(numbers: list[int]) -> None:
+        nonlocal counted
+        before = counted
+        time.sleep(0.001)
+        counted = before + len(numbers)
+
+    batch = Batch(work)  # without a loop each item is done at once
+
+    def add() -> None:
+        for number in range(20):
+            batch.add(number)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batch.carry_out()
+    assert 80 == counted
 
 
 def test_calls_and_bytes_stand_beside_their_bounds(facade: Facade) -> None:

@@ -17,7 +17,7 @@ from tests.observability.test_lines import SEARCH
 
 
 def _slots(server: Server, outcome: str) -> float:
-    server.service._counters.batch.carry_out()
+    server.service._counters.batches.carry_out()
     labels = {"library": "default", "caller": "other", "outcome": outcome}
     registry = server.service._counters.registry
     return registry.get_sample_value("productsearch_caller_slots_total", labels) or 0.0

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from productsearch import v1
 from productsearch_engine.metrics import Metrics
@@ -292,27 +290,30 @@ def test_a_collector_that_refuses_has_a_line(
     assert {"sent": 0, "lost": 2, "dropped": 0} == spans.counts
 
 
-class _Stands(SpanExporter):
-    """An exporter that sends nothing until it may."""
+class _Stands:
+    """A collector that answers nothing until it may."""
 
-    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
+    def __init__(self, why_not: str = "") -> None:
         self.may = threading.Event()
-        self._result = result
+        self._why_not = why_not
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def post(self, _: bytes) -> str:
         self.may.wait(60)
-        return self._result
+        return self._why_not
+
+    def close(self) -> None:
+        pass
 
 
 def test_a_stopped_service_writes_no_line_of_its_spans(caplog: pytest.LogCaptureFixture) -> None:
     """A stop does not wait for a collector that hangs, and its thread says nothing afterwards."""
-    exporter = _Stands(SpanExportResult.FAILURE)
-    spans = Spans(exporter)
+    collector = _Stands("it refuses")
+    spans = Spans(collector)
     _, trace = Tracer(1.0, spans.export).begin(())
     assert trace is not None
     trace.end("SearchImages", "OK", {}, trace.began_s)
     spans.close()
-    exporter.may.set()
+    collector.may.set()
     until(lambda: spans.counts["lost"] == 1, "the failure")
     time.sleep(0.05)
     assert [] == [each for each in caplog.messages if "traces_endpoint" in each]
@@ -321,15 +322,15 @@ def test_a_stopped_service_writes_no_line_of_its_spans(caplog: pytest.LogCapture
 def test_spans_over_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A collector that takes nothing has so many RPCs wait; the rest is dropped, not forgotten."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
-    exporter = _Stands()
-    spans = Spans(exporter)
+    collector = _Stands()
+    spans = Spans(collector)
     over, rpcs = 50, limits.TRACES_WAITING_MAX + limits.TRACES_SENT_TOGETHER
     for _ in range(rpcs + over):
         _, trace = Tracer(1.0, spans.export).begin(())
         assert trace is not None
         trace.part("encode", trace.began_s)
         trace.end("SearchImages", "OK", {}, trace.began_s)
-    exporter.may.set()
+    collector.may.set()
     spans.close()
     # Those that are on their way when it stands still wait no more.
     assert 2 * over <= spans.counts["dropped"] <= 2 * (over + limits.TRACES_SENT_TOGETHER)

@@ -78,13 +78,21 @@ def test_a_killed_change_goes_on_while_the_library_is_used(own_engine: Engine) -
         assert stored == rows(own_engine, f"select count(*) from kept_{number}")[0][0]
 
 
+_ORIGINALS = (
+    "select sign, width, height, byte_count from images where byte_count is not null order by sign"
+)
+
+
 @pytest.mark.slow
 def test_there_and_back(own_engine: Engine) -> None:
     """The switch changes embedding and scores at once, for a day there is a way back, and images
     added meanwhile are found on both sides."""
     with library(own_engine, "there") as caller:
         signs = fill(caller, 6)
+        originals = rows(own_engine, _ORIGINALS)
+        assert 6 == len(originals)
         said = own_engine.command("reembed", "there", "--embedding", TO)
+        assert originals == rows(own_engine, _ORIGINALS), "the size of the file stays known"
         assert f"served with {TO}" in said
         assert said.endswith(
             f"-m productsearch_engine reembed there --embedding {FROM} --data {own_engine.data}\n"

@@ -23,6 +23,7 @@ from productsearch_engine.database.watch import Watch
 from productsearch_engine.embedding.calibration import calibrated
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.load import UnknownEmbeddingError
+from productsearch_engine.images.glance_chunk import glance_or_copy
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import SECOND_LOOK_MAX
 from productsearch_engine.store import signs
@@ -36,6 +37,7 @@ from productsearch_engine.store.images import (
     NewImage,
 )
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.originals import Original
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.statements import Key
 from productsearch_engine.workers.describe import Described, Wanted
@@ -140,14 +142,16 @@ class Calls:
                 return await self._add(app_id, request, download, is_gone)
             case Search():
                 library, image = await self._in_thread(self._any, app_id, request.source, download)
-                described = await self._described(app_id, library, image, request.region)
                 again = self._rerank if request.rerank is None else request.rerank
                 reach = SECOND_LOOK_MAX if again and library.keep_images else 0
+                described = await self._described(
+                    app_id, library, image, request.region, glance=reach > 0
+                )
                 found = await self._in_thread(
                     self._ranked, library, request, image.digest, described, reach
                 )
                 if reach:
-                    found = await self._looked_again(app_id, library, image, request, found)
+                    found = await self._looked_again(app_id, library, described, found)
                 self._searches.count(library.id)
                 return _found(found, request, described)
             case Update():
@@ -184,6 +188,7 @@ class Calls:
             embedding=described.vector,
             kept=described.kept,
             region=request.region,
+            original=Original(*described.upright_sides, len(image.content)),
         )
         sign = await self._in_thread(self._stored.add, library, new)
         return {"cont_sign": signs.to_text(sign)} | _subject(described)
@@ -196,8 +201,9 @@ class Calls:
         region: Box | None,
         *,
         copy: bool = False,
+        glance: bool = False,
     ) -> Described:
-        wanted = Wanted(embedding=library.embedding, copy=copy, region=region)
+        wanted = Wanted(embedding=library.embedding, copy=copy, glance=glance, region=region)
         try:
             return await self._workers.describe(
                 wanted, image.needed, caller=app_id, large=image.structure.large
@@ -243,27 +249,21 @@ class Calls:
         return Ranked(start, scored, more)
 
     async def _looked_again(
-        self,
-        app_id: int,
-        library: Library,
-        image: ImageFile,
-        request: Search,
-        found: Ranked,
+        self, app_id: int, library: Library, described: Described, found: Ranked
     ) -> Ranked:
-        """Compare the image with the copies of the leaders, if these leave doubt."""
+        """Compare the image with the leaders, if these leave doubt."""
         hits = found.hits
         of_hits = [score for score, _ in hits]
         doubted = second_look.in_doubt(of_hits, same=bool(hits) and hits[0][1].same)
-        if found.start or not doubted:
+        if found.start or not doubted or described.glance is None:
             return found
         leaders = [hit for _, hit in hits[:doubted]]
         copies = await self._in_thread(self._stored.copies, library, [hit.sign for hit in leaders])
         agreeing = await self._workers.agreeing(
-            Wanted(embedding=library.embedding, region=request.region),
-            image.needed,
-            copies,
+            Wanted(embedding=library.embedding),
+            described.glance,
+            [glance_or_copy(copy) for copy in copies],
             caller=app_id,
-            large=image.structure.large,
         )
         raised = second_look.raised(of_hits[:doubted], agreeing)
         again = sorted(zip(raised, leaders, strict=True), key=lambda it: -it[0])

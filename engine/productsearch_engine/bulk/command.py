@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from productsearch_engine.bulk import copying, exporting
 from productsearch_engine.bulk.embedding import Describer, describer
+from productsearch_engine.bulk.fields import RowError
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.indexing import alone, indexing
-from productsearch_engine.bulk.lines import Head, RowError
+from productsearch_engine.bulk.lines import Head
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.database.dsn import has_password
 from productsearch_engine.database.other import blamed

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from productsearch_engine.bulk.lines import Incoming, RowError
+from productsearch_engine.bulk.fields import Incoming, RowError
 from productsearch_engine.embedding.interface import Box
 from productsearch_engine.images.errors import ImageError, ImageSizeError
 from productsearch_engine.images.image_file import ImageFile
@@ -20,6 +20,7 @@ from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_rows import Row
 from productsearch_engine.store.libraries import Library, LibraryError
+from productsearch_engine.store.originals import Original
 from productsearch_engine.workers.describe import Wanted
 from productsearch_engine.workers.pool import Workers, WorkersUnavailableError, started
 
@@ -91,6 +92,7 @@ class Describer:
             sign=row.sign or signs.derive(digest, 0),
             vector=described.vector.astype("<f2").tobytes(),
             copy=row.copy or described.kept,
+            original=Original(*described.upright_sides, len(content)),
         )
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from productsearch_engine.bulk.embedding import Describer
-from productsearch_engine.bulk.lines import Incoming, RowError
+from productsearch_engine.bulk.fields import Incoming, RowError
 from productsearch_engine.bulk.source import Read, Source
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
 from productsearch_engine.store.bulk_rows import BulkRows, Progress, Row

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from productsearch_engine.bulk.lines import Head, Incoming, RowError, read, read_head
+from productsearch_engine.bulk.fields import Incoming, RowError
+from productsearch_engine.bulk.lines import Head, read, read_head
 from productsearch_engine.limits import IMPORT_LINE_BYTES_MAX
 from productsearch_engine.store.libraries import LibraryError
 

@@ -5,6 +5,7 @@ Each file goes through the very add of the REST contract. Knows files and outcom
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import unicodedata
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from productsearch_engine.api import parameters
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.console import notice, pages, refusal
+from productsearch_engine.console.card import is_broken_json
 from productsearch_engine.console.fitting import fitted
 from productsearch_engine.console.forms import File, Form
 from productsearch_engine.console.refusal import Refusal
@@ -39,6 +41,8 @@ class Outcome:
     """What was wrong with it, for the sentence."""
     is_scaled: bool = False
     """Whether it was brought inside the limits."""
+    is_noted: bool = True
+    """Whether the journal knows of it: else no undo does."""
 
 
 class Add:
@@ -63,10 +67,18 @@ class Add:
         for file in form.files:
             outcome = await self._add(visit, file, form.one("brief"), *numbers)
             if outcome.refused is None:
-                change = await self._noted(visit, outcome, change)
+                try:
+                    change = await self._noted(visit, outcome, change)
+                except Exception as error:  # noqa: BLE001 - the image is stored all the same
+                    refusal.of(error)
+                    outcome = replace(outcome, is_noted=False)
             outcomes.append(outcome)
-        done = await notice.of_change(visit, self._rooms, change)
-        return _page(replace(await self._counted(visit), notice=done), form, outcomes)
+        try:
+            done = await notice.of_change(visit, self._rooms, change)
+            visit = replace(await self._counted(visit), notice=done)
+        except Exception as error:  # noqa: BLE001 - what was added is told all the same
+            refusal.of(error)
+        return _page(visit, form, outcomes)
 
     async def _noted(self, visit: Visit, outcome: Outcome, change: int | None) -> int | None:
         """Write an add down in the journal, as a part of the change that its files have made."""
@@ -117,6 +129,10 @@ def filled(template: str, name: str) -> str:
     """Return a brief: ``{name}`` stands for the file's name without its ending."""
     # Names from a Mac have letters and accents apart; nobody types them so.
     stem = unicodedata.normalize("NFC", name.rpartition(".")[0] or name)
+    rest = template.replace("{name}", "")
+    if rest.lstrip().startswith(("{", "[")) and not is_broken_json(rest):
+        # Within a text of JSON a quote is written as two letters.
+        stem = json.dumps(stem, ensure_ascii=False)[1:-1]
     return template.replace("\r\n", "\n").replace("{name}", stem)
 
 

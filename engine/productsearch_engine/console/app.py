@@ -9,6 +9,7 @@ content.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -26,7 +27,9 @@ from productsearch_engine.console import (
     pages,
     refusal,
 )
+from productsearch_engine.console.access import Access
 from productsearch_engine.console.add import Add
+from productsearch_engine.console.attempts import Places, counted_as
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
 from productsearch_engine.console.compare import Compare
@@ -42,12 +45,20 @@ from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
-from productsearch_engine.console.visit import Visit, address, here, safe, to
+from productsearch_engine.console.visit import (
+    Visit,
+    address,
+    address_of,
+    here,
+    safe,
+    to,
+)
 from productsearch_engine.console.visitors import Visitors
 from productsearch_engine.limits import (
     CONSOLE_BODY_BYTES_MAX,
     RESENT_AT_ONCE,
     RESENT_BYTES_MAX,
+    RESENT_OF_ADDRESS,
 )
 from productsearch_engine.store.users import Role
 
@@ -55,6 +66,8 @@ Page = Callable[[Visit], Awaitable[Response]]
 Answered = Response | Callable[[], Awaitable[Response]]
 """What a form's page returns: an answer, or what to do once the body's memory is given back."""
 FormPage = Callable[[Visit, forms.Form], Awaitable[Answered]]
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What no page is for gets a page about that, too, with the headers of all answers."""
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,9 +76,10 @@ class Console:
 
     def __init__(self, rooms: Rooms, key: bytes):
         self._rooms = rooms
-        self._resent = 0
+        self._resent = Places(RESENT_AT_ONCE, RESENT_OF_ADDRESS)
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
+        self._access = Access(rooms, self._sessions, self._sign_in)
         self._visitors = Visitors(rooms, self._sessions)
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
@@ -89,8 +103,8 @@ class Console:
             _route("/console/sign-in", self._open(self._sign_in.show)),
             _route("/console/sign-in", self._open(self._sign_in.enter), "POST"),
             _route("/console/session", self._open(self._left)),
-            _route("/console/stay", look(self._stay)),
-            _route("/console/sign-out", change(self._sign_out, "look"), "POST"),
+            _route("/console/stay", look(self._access.stay)),
+            _route("/console/sign-out", change(self._access.sign_out, "look"), "POST"),
             _route("/console/language/{code}", self._open(self._sign_in.choose_language)),
             _route("/console/static/{digest}/{name}", self._open(assets.answer)),
             _route("/console/images/{sign}", look(self._image.show)),
@@ -102,11 +116,12 @@ class Console:
             _route("/console/search", change(self._search.ask, "look"), "POST"),
             _route("/console/search/part", change(self._search.ask_part, "look"), "POST"),
             _route("/console/compare", look(self._compare.show)),
-            _route("/console/compare/library", change(self._beside, "look"), "POST"),
-            _route("/console/compare/leave", change(self._leave, "look"), "POST"),
+            _route("/console/compare/library", change(self._access.begin_beside, "look"), "POST"),
+            _route("/console/compare/leave", change(self._access.end_beside, "look"), "POST"),
             _route("/console/pins", look(self._pins.show)),
             _route("/console/pins", change(self._pins.add), "POST"),
             _route("/console/pins/remove", change(self._pins.remove), "POST"),
+            _route("/console/pins/undo", change(self._pins.bring_back), "POST"),
             _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
             _route("/console/doubles", look(self._doubles.show)),
             _route("/console/doubles", change(self._doubles.merge), "POST"),
@@ -118,15 +133,16 @@ class Console:
             _route("/console/add", look(self._add.show, "edit")),
             _route("/console/add", change(self._add.send), "POST"),
             _route("/console/changes", look(self._changes.show)),
+            _route("/console/changes/{change}", look(self._changes.one)),
             _route("/console/undo", change(self._changes.undo), "POST"),
             _route("/console/thumbnails/{sign}.webp", look(self._media.thumbnail)),
             _route("/console/beside/{sign}.webp", look(self._beside_thumbnail)),
             _route("/console/copies/{sign}.webp", look(self._media.copy)),
             _route("/console/queries/{digest}.webp", look(self._media.query)),
-            _route("/console/pins/{pin:int}.webp", look(self._media.pin)),
+            _route("/console/pins/{pin}.webp", look(self._media.pin)),
             _route("/console/subjects/{sign}.svg", look(self._parts.of_image)),
             _route("/console/frames/{box}.svg", look(self._parts.frame)),
-            Route("/console/{rest:path}", self._open(self._no_page)),
+            Route("/console/{rest:path}", self._open(self._no_page), methods=_METHODS),
         ]
 
     def _open(self, answer: _Endpoint) -> _Endpoint:
@@ -172,26 +188,12 @@ class Console:
                     return await self._signed_out(request)
                 form = await forms.read(request, self._rooms.threads)
                 if not self._sessions.is_token(session.person, form.one("token")):
-                    raise Refusal(403, "origin")
+                    raise Refusal(403, "person", wrote=form.one("brief"))
                 _require(visit, role)
                 answered = await page(visit, form)
             return answered if isinstance(answered, Response) else await answered()
 
         return self._open(answer)
-
-    async def _beside(self, visit: Visit, form: forms.Form) -> Response:
-        """Let somebody look at another library, too, by a name and a password of that one."""
-        known = await self._sign_in.known(visit.request, form)
-        response = to(safe(form.one("back"), "/console/compare"))
-        self._sessions.begin_beside(
-            visit.request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
-        )
-        return response
-
-    async def _leave(self, _visit: Visit, form: forms.Form) -> Response:
-        response = to(safe(form.one("back"), "/console/compare"))
-        self._sessions.end_beside(response)
-        return response
 
     async def _beside_thumbnail(self, visit: Visit) -> Response:
         other = await self._visitors.beside(visit.request)
@@ -205,15 +207,6 @@ class Console:
         left_s = 0.0 if session is None else self._sessions.left_s(request, session)
         return Response(str(max(0, int(left_s))), media_type="text/plain")
 
-    async def _stay(self, visit: Visit) -> Response:
-        """Answer who opens this page, by which the session goes on."""
-        return pages.page(visit, "stay.html")
-
-    async def _sign_out(self, _visit: Visit, _form: forms.Form) -> Response:
-        response = to("/console/sign-in")
-        self._sessions.end(response)
-        return response
-
     async def _signed_out(self, request: Request) -> Response:
         """Answer a form of who is not signed in: with what it has, to be sent again after that.
 
@@ -221,14 +214,10 @@ class Console:
         that is long.
         """
         form = forms.Form(fields=())
-        if origin.comes_from_here(request) and self._resent < RESENT_AT_ONCE:
-            self._resent += 1
-            try:
-                form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
-            except Refusal:
-                form = forms.Form(fields=())
-            finally:
-                self._resent -= 1
+        with self._resent.take(counted_as(address_of(request))) as has_place:
+            if has_place and origin.comes_from_here(request):
+                with suppress(Refusal):
+                    form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
         values = {
             "action": address(request),
             "fields": form.fields,
@@ -250,7 +239,7 @@ class Console:
         if session is not None:
             async with self._rooms.api.admitted(session.app_id, 0):
                 await self._visit(request, session)
-        raise Refusal(404, "page")
+        raise Refusal(404 if request.method in ("GET", "HEAD") else 405, "page")
 
     async def _bounded(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Turn every exception into a page, and protect the answer."""
@@ -289,7 +278,8 @@ async def _home(_request: Request) -> Response:
 def _refused(request: Request, refused: Refusal) -> Response:
     """Answer with what was refused; who is known to have signed in stays so."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    values = {"key": refused.key, "code": refused.status}
+    wrote = refused.facts.get("wrote", "")
+    values = {"key": refused.key, "code": refused.status, "wrote": wrote}
     if visit is not None:
         return pages.page(visit, "error.html", refused.status, **values)
     spoken = language.of_request(request)

@@ -1,28 +1,42 @@
-"""Changes of several images at once: delete, and edit of class ids and brief.
+"""Changes of several images at once: delete, and edit of class ids and briefs.
 
-Each is one change of the journal, so one undo takes it back.
+Each is one change of the journal, so one undo takes it back. Before it is made, the page tells how
+many images it would change, and how.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
 
-from productsearch_engine.console import notice, pages
-from productsearch_engine.console.card import card
+from productsearch_engine.console import bulk_form, notice, pages
+from productsearch_engine.console.briefs import LongBriefsError, counted, edited
+from productsearch_engine.console.bulk_form import Asked
+from productsearch_engine.console.card import card, readable
+from productsearch_engine.console.difference import Difference, differences, short, summed
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.view import brief, class_id
 from productsearch_engine.console.visit import Visit, safe, to
-from productsearch_engine.limits import SELECTION_MAX
 from productsearch_engine.store import signs
+from productsearch_engine.store.details import Written
 from productsearch_engine.store.gallery import Stored
 from productsearch_engine.store.journal import Values
 
 _SHOWN_MAX = 12
 _VALUES_MAX = 8
+_DIFFERENCES_MAX = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """What an edit would do: the images that it changes, and to what."""
+
+    images: list[Stored]
+    after: list[Written]
 
 
 class Bulk:
@@ -34,7 +48,7 @@ class Bulk:
     async def delete(self, visit: Visit, form: Form) -> Response:
         """Delete the selected images."""
         journal = self._rooms.stores.journal
-        chosen = _selected(form)
+        chosen = bulk_form.selected(form)
         done, count = await self._rooms.in_thread(
             journal.delete, visit.library, chosen, visit.author
         )
@@ -43,43 +57,69 @@ class Bulk:
         return to(notice.with_fields(safe(form.one("back")), done=done))
 
     async def show(self, visit: Visit, form: Form) -> Response:
-        """Answer with the form to edit the selected images."""
-        return await self._page(visit, form)
+        """Answer with the form to edit the selected images; with what it would change, if asked."""
+        images = await self._images(visit, form)
+        if not form.one("preview"):
+            return await self._page(visit, form, images)
+        try:
+            planned = await self._planned(images, bulk_form.asked(form))
+        except Refusal as refused:
+            return await self._page(visit, form, images, refused, 400)
+        return await self._page(visit, form, images, planned=planned)
 
     async def apply(self, visit: Visit, form: Form) -> Response:
-        """Edit the selected images."""
-        chosen = _selected(form)
+        """Edit the selected images: those that are not so already."""
+        images = await self._images(visit, form)
         try:
-            values = _values(form)
+            asked = bulk_form.asked(form)
+            planned = await self._planned(images, asked, changes=True)
         except Refusal as refused:
-            return await self._page(visit, form, refused.key, 400)
-        if await self._has_changed(visit, form):
-            return await self._page(visit, form, "bulk_conflict", 409)
+            return await self._page(visit, form, images, refused, 400)
+        if _has_changed(form, images):
+            return await self._page(visit, form, images, Refusal(409, "bulk_conflict"), 409)
         done, count = await self._rooms.in_thread(
-            self._rooms.stores.journal.edit, visit.library, chosen, values, visit.author
+            self._rooms.stores.journal.edit,
+            visit.library,
+            [image.sign for image in planned.images],
+            _values(asked, planned),
+            visit.author,
+            versions=[image.version for image in planned.images],
         )
         if not count:
-            raise Refusal(404, "gone")
+            images = await self._images(visit, form)
+            return await self._page(visit, form, images, Refusal(409, "bulk_conflict"), 409)
         return to(notice.with_fields(safe(form.one("back")), done=done))
 
-    async def _has_changed(self, visit: Visit, form: Form) -> bool:
-        """Return whether somebody has changed or deleted one of the images since the form was made.
-
-        A form without versions, of no page of ours, is not asked.
-        """
-        seen = dict(zip(form.values("sign"), form.values("version"), strict=False))
+    async def _images(self, visit: Visit, form: Form) -> list[Stored]:
         find = self._rooms.stores.gallery.find
-        images = await self._rooms.in_thread(find, visit.library, _selected(form))
-        now = {signs.to_text(image.sign): str(image.version) for image in images}
-        return any(now.get(sign) != version for sign, version in seen.items())
-
-    async def _page(
-        self, visit: Visit, form: Form, refused: str | None = None, status: int = 200
-    ) -> Response:
-        find = self._rooms.stores.gallery.find
-        images = await self._rooms.in_thread(find, visit.library, _selected(form))
+        images = await self._rooms.in_thread(find, visit.library, bulk_form.selected(form))
         if not images:
             raise Refusal(404, "gone")
+        return images
+
+    async def _planned(
+        self, images: list[Stored], asked: Asked, *, changes: bool = False
+    ) -> _Planned:
+        """Return what an edit would do. Raises Refusal, if it ``changes`` also for nothing."""
+        try:
+            planned = await self._rooms.in_thread(_planned, images, asked)
+        except LongBriefsError as error:
+            raise Refusal(400, "briefs", n=error.count) from None
+        if changes and not planned.images:
+            raise Refusal(400, "unchanged")
+        return planned
+
+    async def _page(
+        self,
+        visit: Visit,
+        form: Form,
+        images: list[Stored],
+        refused: Refusal | None = None,
+        status: int = 200,
+        *,
+        planned: _Planned | None = None,
+    ) -> Response:
+        count = partial(counted, [image.brief for image in images])
         return pages.page(
             visit,
             "bulk.html",
@@ -88,51 +128,71 @@ class Bulk:
             cards=[card(image) for image in images],
             shown=_SHOWN_MAX,
             counts={name: _counts(images, name) for name in ("class_id1", "class_id2")},
-            briefs=len({image.brief for image in images}),
+            briefs=await self._rooms.in_thread(count),
+            brief_values_shown=_VALUES_MAX,
+            choice=bulk_form.choice,
+            readable=readable,
+            short=short,
             back=safe(form.one("back")),
-            entered={name: form.one(name) for name in ("brief", "class_id1", "class_id2")},
-            doing={name: form.one(f"{name}_do", "keep") for name in _FIELDS},
+            entered={name: form.one(name) for name in bulk_form.TEXTS},
+            doing={name: form.one(f"{name}_do", "keep") for name in bulk_form.FIELDS},
             refused=refused,
+            planned=None if planned is None else await self._rooms.in_thread(_told, planned),
         )
 
 
-_FIELDS = ("brief", "class_id1", "class_id2")
+def _planned(images: list[Stored], asked: Asked) -> _Planned:
+    briefs = edited([image.brief for image in images], asked.brief)
+    found = _Planned(images=[], after=[])
+    for image, brief in zip(images, briefs, strict=True):
+        first, second = (
+            asked.numbers.get(name, now)
+            for name, now in (("class_id1", image.class_id1), ("class_id2", image.class_id2))
+        )
+        after = Written(image.brief if brief is None else brief, first, second)
+        if after != _written(image):
+            found.images.append(image)
+            found.after.append(after)
+    return found
+
+
+def _values(asked: Asked, planned: _Planned) -> Values:
+    briefs = {
+        image.sign: after.brief
+        for image, after in zip(planned.images, planned.after, strict=True)
+        if after.brief != image.brief
+    }
+    return Values(
+        briefs=briefs,
+        class_id1=asked.numbers.get("class_id1"),
+        class_id2=asked.numbers.get("class_id2"),
+        sets=frozenset(asked.numbers),
+    )
+
+
+def _told(planned: _Planned) -> tuple[int, list[tuple[Difference, int]], int]:
+    """Return how many images change, the most frequent differences, and how many others."""
+    each = (
+        differences(_written(image), after)
+        for image, after in zip(planned.images, planned.after, strict=True)
+    )
+    return len(planned.images), *summed(each, _DIFFERENCES_MAX)
+
+
+def _written(image: Stored) -> Written:
+    return Written(image.brief, image.class_id1, image.class_id2)
+
+
+def _has_changed(form: Form, images: list[Stored]) -> bool:
+    """Return whether somebody has changed or deleted one of the images since the form was made.
+
+    A form without versions, of no page of ours, is not asked.
+    """
+    seen = dict(zip(form.values("sign"), form.values("version"), strict=False))
+    now = {signs.to_text(image.sign): str(image.version) for image in images}
+    return any(now.get(sign) != version for sign, version in seen.items())
 
 
 def _counts(images: list[Stored], name: str) -> list[tuple[int | None, int]]:
-    counted = Counter(getattr(image, name) for image in images)
-    return counted.most_common(_VALUES_MAX)
-
-
-def _selected(form: Form) -> list[int]:
-    chosen = [signs.from_text(text.encode()) for text in form.values("sign")]
-    known = sorted({sign for sign in chosen if sign is not None})
-    if not known:
-        raise Refusal(400, "nothing_selected")
-    if len(known) > SELECTION_MAX:
-        raise Refusal(400, "selection")
-    return known
-
-
-def _values(form: Form) -> Values:
-    doing = {name: form.one(f"{name}_do") for name in _FIELDS}
-    beside = any(form.one(name).strip() and doing[name] not in ("set", "remove") for name in doing)
-    if beside or not {*doing.values()} & {"set", "remove"}:
-        raise Refusal(400, "choice")
-    text = brief(form.one("brief")) if form.one("brief_do") == "set" else None
-    numbers: dict[str, int | None] = {}
-    for name in ("class_id1", "class_id2"):
-        match form.one(f"{name}_do"):
-            case "set":
-                number = class_id(form.one(name))
-                if number is None:
-                    raise Refusal(400, "class_id")
-                numbers[name] = number
-            case "remove":
-                numbers[name] = None
-    return Values(
-        brief=text,
-        class_id1=numbers.get("class_id1"),
-        class_id2=numbers.get("class_id2"),
-        sets=frozenset(numbers),
-    )
+    counts = Counter(getattr(image, name) for image in images)
+    return counts.most_common(_VALUES_MAX)

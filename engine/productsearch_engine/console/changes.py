@@ -1,4 +1,4 @@
-"""The pages of a library's last changes, and the undo.
+"""The pages of a library's last changes, of one of them with all its images, and the undo.
 
 Each page has its address: which changes, and before which one. Bad values in it are left out.
 Knows the journal.
@@ -12,20 +12,26 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from productsearch_engine.console import notice, pages
+from productsearch_engine.console.card import card
+from productsearch_engine.console.difference import Difference, differences, short, summed
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, safe, to
-from productsearch_engine.limits import CHANGES_PAGE
+from productsearch_engine.limits import CHANGES_PAGE, CHANGES_TOLD, SELECTION_MAX
 from productsearch_engine.store import signs
+from productsearch_engine.store.details import Changed, Written
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import (
+from productsearch_engine.store.journal import Change, Chosen, Kind
+from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
-    Chosen,
     ErasedError,
-    Kind,
     NothingToUndoError,
+    OtherEmbeddingError,
 )
+
+_TOLD_SHORT = 3
+_SUMMED_MAX = 12
 
 
 class Changes:
@@ -57,11 +63,66 @@ class Changes:
             "changes.html",
             section="changes",
             changes=changes,
+            details=await self._rooms.in_thread(self._details, visit, changes),
+            short=short,
             images={each.id: signs.to_text(each.sign) for each in changes if each.sign is not None},
             chosen=chosen,
             people=await self._rooms.in_thread(journal.people, visit.library),
             first="?" + urlencode(kept) if "before" in asked else None,
             next="?" + urlencode(kept | {"before": changes[-1].id}) if more else None,
+        )
+
+    def _details(
+        self, visit: Visit, changes: list[Change]
+    ) -> dict[int, tuple[list[Difference], bool]]:
+        """Return what is known of each change in short, and whether there is more.
+
+        Of many images the first ones stand for all.
+        """
+        told = [each.id for each in changes if each.kind in ("edit", "delete")]
+        found = self._rooms.stores.details.some(visit.library, told, CHANGES_TOLD)
+        short_of: dict[int, tuple[list[Difference], bool]] = {}
+        for change in changes:
+            if change.id in found:
+                counted, others = summed(map(_differences, found[change.id]), _TOLD_SHORT)
+                more = others > 0 or change.image_count > len(found[change.id])
+                short_of[change.id] = [each for each, _ in counted], more
+        return short_of
+
+    async def one(self, visit: Visit) -> Response:
+        """Answer with a change and its images, each as it was and as it became."""
+        number = notice.number(visit.request.path_params["change"])
+        if number is None:
+            raise Refusal(404, "page")
+        find = self._rooms.stores.journal.find
+        change = await self._rooms.in_thread(find, visit.library, number)
+        if change is None:
+            raise Refusal(404, "page")
+        return await self._rooms.in_thread(self._one, visit, change)
+
+    def _one(self, visit: Visit, change: Change) -> Response:
+        after = signs.from_text(visit.request.query_params.get("after", "").encode())
+        stores = self._rooms.stores
+        found = stores.details.page(visit.library, change.id, CHANGES_PAGE + 1, after)
+        more, found = len(found) > CHANGES_PAGE, found[:CHANGES_PAGE]
+        # A delete may be of a whole library; an edit is of a selection.
+        every = (
+            stores.details.page(visit.library, change.id, SELECTION_MAX)
+            if change.kind == "edit" and change.image_count > 1
+            else []
+        )
+        stored = stores.gallery.find(visit.library, [each.sign for each in found])
+        return pages.page(
+            visit,
+            "change.html",
+            section="changes",
+            c=change,
+            short=short,
+            summary=summed(map(_differences, every), _SUMMED_MAX),
+            rows=[(signs.to_text(each.sign), _differences(each)) for each in found],
+            titles={signs.to_text(each.sign): card(each).title for each in stored},
+            first="?" if after is not None else None,
+            next="?" + urlencode({"after": signs.to_text(found[-1].sign)}) if more else None,
         )
 
     async def undo(self, visit: Visit, form: Form) -> Response:
@@ -79,7 +140,20 @@ class Changes:
             raise Refusal(410, "erased") from None
         except ChangedSinceError:
             raise Refusal(409, "changed_since") from None
+        except OtherEmbeddingError:
+            raise Refusal(409, "embedding_since") from None
         except LibraryFullError:
             raise Refusal(409, "full") from None
         told = "undone" if restored == wanted else "undone_part"
         return to(notice.with_fields(safe(form.one("back")), told=told))
+
+
+def _differences(changed: Changed) -> list[Difference]:
+    """Return what an edit made of an image, or what was deleted of it."""
+    before, after = changed.before, changed.after
+    if before is None:
+        return []
+    if after is not None:
+        return differences(before, after)
+    nothing = Written(b"", None, None)
+    return differences(before, nothing)

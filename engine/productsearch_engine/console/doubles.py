@@ -26,6 +26,7 @@ from productsearch_engine.embedding.calibration import SIMILAR
 from productsearch_engine.limits import (
     DOUBLES_LOOKED_AT,
     DOUBLES_NEIGHBOURS,
+    DOUBLES_PAIRS,
     MARKS_KNOWN_MAX,
 )
 from productsearch_engine.store import signs
@@ -82,12 +83,17 @@ class Doubles:
         )
         more, images = len(images) > DOUBLES_LOOKED_AT, images[:DOUBLES_LOOKED_AT]
         near = await self._rooms.in_thread(self._near, library, images)
-        pairs = [
-            Pair(cards=(card(each.newer), card(each.older)), score=each.score)
-            for each in near
-            if await self._same_image(visit, each) == (kind == "image")
-            and (kind == "image" or each.score >= SIMILAR)
-        ]
+        pairs: list[Pair] = []
+        for at, each in enumerate(near):
+            if len(pairs) >= DOUBLES_PAIRS and each.newer is not near[at - 1].newer:
+                # The next page goes on with this image.
+                more, images = True, images[: images.index(each.newer)]
+                break
+            if await self._same_image(visit, each) == (kind == "image") and (
+                kind == "image" or each.score >= SIMILAR
+            ):
+                cards = card(each.newer), card(each.older)
+                pairs.append(Pair(cards=cards, score=each.score))
         base = View().at(None)
         return pages.page(
             visit,
@@ -149,10 +155,10 @@ class Doubles:
         return self._marks[key]
 
     async def merge(self, visit: Visit, form: Form) -> Response:
-        """Keep one image of a pair and delete the other one.
+        """Keep one image of a pair and delete the other one, as one change.
 
-        What the kept one has not is taken over: the brief, the class ids. That is a change of its
-        own, before the delete.
+        What the kept one has not is taken over: the brief, the class ids. If somebody else has
+        changed one of them since the pair was shown, nothing is done.
         """
         chosen = [signs.from_text(form.one(name).encode()) for name in ("keep", "drop")]
         find = self._rooms.stores.gallery.find
@@ -161,14 +167,20 @@ class Doubles:
         if len(images) < 2 or images[0].sign == images[1].sign:
             raise Refusal(404, "gone")
         kept, dropped = images
-        journal, values = self._rooms.stores.journal, _taken_over(kept, dropped)
-        if values is not None:
-            edit = journal.edit
-            await self._rooms.in_thread(edit, visit.library, [kept.sign], values, visit.author)
-        done, _ = await self._rooms.in_thread(
-            journal.delete, visit.library, [dropped.sign], visit.author
+        back = safe(form.one("back"))
+        seen = [form.one(name) for name in ("keep_version", "drop_version")]
+        if any(text and text != str(each.version) for text, each in zip(seen, images, strict=True)):
+            return to(notice.with_fields(back, told="merge_conflict"))
+        done = await self._rooms.in_thread(
+            self._rooms.stores.journal.merge,
+            visit.library,
+            {each.sign: each.version for each in images},
+            dropped.sign,
+            _taken_over(kept, dropped),
+            visit.author,
         )
-        return to(notice.with_fields(safe(form.one("back")), done=done))
+        told = "merge_conflict" if done is None else None
+        return to(notice.with_fields(back, done=done, told=told))
 
 
 def _differ(one: bytes, other: bytes) -> int:

@@ -63,7 +63,7 @@ class ImagePage:
             [image.sign],
             values,
             visit.author,
-            version=int(version) if version.isdecimal() and len(version) < 19 else -1,
+            versions=[int(version) if version.isdecimal() and len(version) < 19 else -1],
         )
         if not count:
             image = await self._image(visit)

@@ -45,6 +45,16 @@ class Language:
         return format_datetime(moment.astimezone(UTC), "medium", locale=self.code)
 
 
+def sized(byte_count: int) -> str:
+    """Return a number of bytes as people read it."""
+    value, unit = float(byte_count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+
+
 def _sentences(code: str) -> dict[str, str]:
     file = files(__package__) / "locale" / f"{code}.po"
     with file.open("rb") as opened:

@@ -53,6 +53,8 @@ class LibraryPage:
             raise Refusal(400, "grow")
         grow = self._rooms.stores.libraries.grow
         await self._rooms.in_thread(grow, visit.library.name, by)
+        note = self._rooms.stores.journal.note
+        await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
         return to("/console/library")
 
     async def rotate(self, visit: Visit, form: Form) -> Response:
@@ -64,6 +66,9 @@ class LibraryPage:
             raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
+        # Before it: a key that was made is shown, whatever happens to the journal.
+        note = self._rooms.stores.journal.note
+        await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
         rotate = self._rooms.stores.libraries.rotate
         secret_key = await self._rooms.in_thread(rotate, visit.app_id)
         return await self._page(visit, secret_key=secret_key)
@@ -119,7 +124,6 @@ class LibraryPage:
             searches=searches,
             total=lambda counted: sum(count for _, count in counted),
             chart=_chart,
-            sized=_sized,
             secret_key=secret_key,
             by_keys=visit.by_keys,
             grow_max=GROW_MAX,
@@ -159,13 +163,3 @@ def _by_day(counted: list[tuple[date, int]], today: date) -> list[tuple[date, in
 
 def _chart(counted: list[tuple[date, int]]) -> str:
     return json.dumps([[day.isoformat() for day, _ in counted], [count for _, count in counted]])
-
-
-def _sized(size: int) -> str:
-    """Return a number of bytes as people read it."""
-    value, unit = float(size), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"

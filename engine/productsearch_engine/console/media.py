@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 from starlette.responses import RedirectResponse, Response
 
-from productsearch_engine.console import assets
+from productsearch_engine.console import assets, notice
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit
@@ -63,22 +63,25 @@ class Media:
             async with self._making:
                 webp = self._thumbnails.find(key) or await self._made(visit, copy)
             self._thumbnails.keep(key, webp)
-        return _webp(webp)
+        return _webp(visit, webp)
 
     async def copy(self, visit: Visit) -> Response:
         """Answer with the small copy of an image of the visitor's library."""
         copy = await self._copy(visit)
         if copy is None:
             return RedirectResponse(assets.address("no-copy.svg"), 303)
-        return _webp(copy)
+        return _webp(visit, copy)
 
     async def pin(self, visit: Visit) -> Response:
         """Answer with the image of a pinned search."""
+        pin = notice.number(visit.request.path_params["pin"])
+        if pin is None:
+            raise Refusal(404, "gone")
         copy = self._rooms.stores.pins.copy
-        webp = await self._rooms.in_thread(copy, visit.library, visit.request.path_params["pin"])
+        webp = await self._rooms.in_thread(copy, visit.library, pin)
         if webp is None:
             raise Refusal(404, "gone")
-        return _webp(webp)
+        return _webp(visit, webp)
 
     async def query(self, visit: Visit) -> Response:
         """Answer with an image that somebody searched this library with."""
@@ -90,7 +93,7 @@ class Media:
         webp = await self._rooms.in_thread(queries.copy, visit.library, digest)
         if webp is None:
             raise Refusal(404, "gone")
-        return _webp(webp)
+        return _webp(visit, webp)
 
     async def _copy(self, visit: Visit) -> bytes | None:
         sign = signs.from_text(visit.request.path_params["sign"].encode())
@@ -113,6 +116,11 @@ def _mark(copy: bytes) -> bytes:
     return hashlib.blake2b(copy, digest_size=16).digest()
 
 
-def _webp(content: bytes) -> Response:
-    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
+def _webp(visit: Visit, content: bytes) -> Response:
+    """Answer with an image, or that the browser has it: it asks each time whether it still may."""
+    tag = f'"{_mark(content).hex()}"'
+    headers = {"Cache-Control": "private, no-cache", "ETag": tag}
+    known = visit.request.headers.get("if-none-match", "")
+    if tag in known.split(", "):
+        return Response(status_code=304, headers=headers)
     return Response(content, media_type="image/webp", headers=headers)

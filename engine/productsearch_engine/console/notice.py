@@ -10,16 +10,20 @@ from urllib.parse import parse_qsl, urlencode
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Notice, Visit
 
-_KEYS = ("undone", "undone_part", "conflict")
+_FIELDS = ("done", "told", "pin")
+_KEYS = ("undone", "undone_part", "merge_conflict")
 
 
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:
     """Return the notice that an address asks for."""
     query = visit.request.query_params
     done = await of_change(visit, rooms, number(query.get("done", "")))
-    if done is not None:
+    # Whoever gets the address from a colleague is told of no change, and undoes none by a key.
+    if done is not None and done.change is not None and done.change.who == visit.who:
         return done
-    key = query.get("told", "")
+    key, pin = query.get("told", ""), number(query.get("pin", ""))
+    if key == "unpinned" and pin is not None:
+        return Notice(key=key, pin=pin)
     return Notice(key=key) if key in _KEYS else None
 
 
@@ -40,7 +44,7 @@ def with_fields(address: str, **fields: object) -> str:
     """Return an address within the console with these fields and without older notices."""
     address, _, place = address.partition("#")
     path, _, query = address.partition("?")
-    kept = [(name, value) for name, value in parse_qsl(query) if name not in ("done", "told")]
+    kept = [(name, value) for name, value in parse_qsl(query) if name not in _FIELDS]
     added = [(name, str(value)) for name, value in fields.items() if value is not None]
     text = urlencode(kept + added)
     return path + (f"?{text}" if text else "") + (f"#{place}" if place else "")

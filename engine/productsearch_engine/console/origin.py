@@ -5,10 +5,12 @@ Knows headers. Does not know sessions.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from productsearch_engine.console.visit import parts_of
 
 _POLICY = "; ".join(
     (
@@ -44,7 +46,21 @@ def comes_from_here(request: Request) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None:
+        return True
+    parts = parts_of(origin)
+    return parts is not None and _is_of(parts, request)
+
+
+def _is_of(origin: SplitResult, request: Request) -> bool:
+    """Return whether an origin is where a request was sent to, as browsers and proxies write it."""
+    if request.url.scheme == "https" and origin.scheme != "https":
+        return False
+    # A proxy that ends TLS need not say so: what the port is left out of is the origin's to say.
+    port = {"http": ":80", "https": ":443"}.get(origin.scheme)
+    host = request.headers.get("host", "").lower()
+    names = [each.removesuffix(port or "") for each in (origin.netloc.lower(), host)]
+    return port is not None and names[0] == names[1]
 
 
 def protect(response: Response) -> Response:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from productsearch_engine.console import assets, refusal
-from productsearch_engine.console.language import NAMES, Language
+from productsearch_engine.console.language import NAMES, Language, sized
 from productsearch_engine.console.visit import Visit, here
 
 _templates = Environment(
@@ -53,6 +53,7 @@ def plain(
         "n_": language.count,
         "number": language.number,
         "time": language.time,
+        "sized": sized,
         "told": lambda key, facts=None: refusal.told(key, language.text, facts),
         "language": language,
         "languages": NAMES,

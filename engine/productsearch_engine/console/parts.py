@@ -131,5 +131,5 @@ def _frame(box: Box | None) -> Response:
     if box is not None:
         values = percents(box).values()
         drawn = _FRAME.format(*values, "#10131a", 4) + _FRAME.format(*values, "#fff", 2)
-    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
+    headers = {"Cache-Control": "private, no-cache"}
     return Response(_SVG % drawn, media_type="image/svg+xml", headers=headers)

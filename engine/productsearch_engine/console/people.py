@@ -1,4 +1,4 @@
-"""The commands ``user add``, ``user remove`` and ``user list``, ``undo`` and ``purge``.
+"""The commands ``user add``, ``set``, ``remove`` and ``list``, ``undo`` and ``purge``.
 
 Knows arguments and what is printed. Does not know HTTP.
 """
@@ -15,14 +15,14 @@ from productsearch_engine.limits import PASSWORD_BYTES_MAX
 from productsearch_engine.settings import Settings
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import LibraryFullError
-from productsearch_engine.store.journal import (
-    Author,
+from productsearch_engine.store.journal import Author, Journal
+from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
     ErasedError,
-    Journal,
     NothingToUndoError,
+    OtherEmbeddingError,
 )
-from productsearch_engine.store.libraries import Libraries, LibraryError
 from productsearch_engine.store.users import Users
 
 _PASSWORD_CHARACTERS_MIN = 10
@@ -41,6 +41,19 @@ def add_actions(users: argparse.ArgumentParser, common: argparse.ArgumentParser)
         help="read the password from stdin; without it one is made and printed",
     )
     add.set_defaults(run=_add)
+    change = actions.add_parser(
+        "set", parents=[common], help="give a person another role or password"
+    )
+    change.add_argument("name")
+    change.add_argument("--role", choices=("look", "edit"))
+    passwords = change.add_mutually_exclusive_group()
+    passwords.add_argument(
+        "--new-password", action="store_true", help="make one, print it, and end open sessions"
+    )
+    passwords.add_argument(
+        "--password-stdin", action="store_true", help="read one from stdin, and end open sessions"
+    )
+    change.set_defaults(run=_change)
     remove = actions.add_parser("remove", parents=[common], help="end a person's access")
     remove.add_argument("name")
     remove.set_defaults(run=_remove)
@@ -67,11 +80,7 @@ def add_undo(undo: argparse.ArgumentParser) -> None:
 def _add(chosen: Settings, options: argparse.Namespace) -> None:
     from productsearch_engine.console.passwords import hashed
 
-    password = secrets.token_urlsafe(15)
-    if options.password_stdin:
-        password = sys.stdin.readline(PASSWORD_BYTES_MAX + 1).rstrip("\n")
-        if not _PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_BYTES_MAX // 4:
-            raise LibraryError(f"a password has {_PASSWORD_CHARACTERS_MIN} characters or more")
+    password = _password(options)
     with open_pool(chosen, 1) as pool:
         Users(pool).add(
             options.name,
@@ -80,6 +89,39 @@ def _add(chosen: Settings, options: argparse.Namespace) -> None:
             password_hash=hashed(password),
         )
     print(f"{options.name} may sign in at /console to {options.role} ({options.library})")
+    _show(password, options)
+
+
+def _change(chosen: Settings, options: argparse.Namespace) -> None:
+    from productsearch_engine.console.passwords import hashed
+
+    renews = options.new_password or options.password_stdin
+    if not renews and options.role is None:
+        raise LibraryError("nothing to change: give --role, --new-password or --password-stdin")
+    password = _password(options) if renews else None
+    with open_pool(chosen, 1) as pool:
+        stored = None if password is None else hashed(password)
+        Users(pool).change(options.name, role=options.role, password_hash=stored)
+    if options.role is not None:
+        print(f"{options.name} may {options.role} from now on")
+    if password is not None:
+        print(f"{options.name} has another password, and is signed out everywhere")
+        _show(password, options)
+
+
+def _password(options: argparse.Namespace) -> str:
+    """Return a password from stdin, or a new one. Raises LibraryError."""
+    if not options.password_stdin:
+        return secrets.token_urlsafe(15)
+    # Windows ends lines with two characters.
+    password = sys.stdin.readline(PASSWORD_BYTES_MAX + 1).rstrip("\r\n")
+    most = PASSWORD_BYTES_MAX // 4
+    if not _PASSWORD_CHARACTERS_MIN <= len(password) <= most:
+        raise LibraryError(f"a password has {_PASSWORD_CHARACTERS_MIN} to {most} characters")
+    return password
+
+
+def _show(password: str, options: argparse.Namespace) -> None:
     if not options.password_stdin:
         print(f"password    {password}")
         print("It is not stored and not shown again.")
@@ -117,6 +159,8 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
             raise LibraryError("all of its images were purged since") from None
         except ChangedSinceError:
             raise LibraryError("all of its images were changed or added again since") from None
+        except OtherEmbeddingError:
+            raise LibraryError("the library has another embedding since then") from None
         except LibraryFullError:
             raise LibraryError(f"{options.name!r} is full: grow it, then undo again") from None
     print(f"{options.name}: {restored} of {wanted} images are as before")

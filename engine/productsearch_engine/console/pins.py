@@ -8,7 +8,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from productsearch_engine.api import calls
-from productsearch_engine.console import asked, pages
+from productsearch_engine.console import asked, notice, pages
 from productsearch_engine.console.card import card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.parts import Parts
@@ -69,22 +69,38 @@ class PinsPage:
         return to(_PAGE)
 
     async def remove(self, visit: Visit, form: Form) -> Response:
-        """Forget a pin."""
-        await self._rooms.in_thread(self._rooms.stores.pins.remove, visit.library, _number(form))
-        return to(_PAGE)
+        """Take a pin away, and offer to bring it back."""
+        pin = _number(form)
+        await self._rooms.in_thread(self._rooms.stores.pins.remove, visit.library, pin)
+        return to(notice.with_fields(_PAGE, told="unpinned", pin=pin))
+
+    async def bring_back(self, visit: Visit, form: Form) -> Response:
+        """Undo the removal of a pin."""
+        bring_back = self._rooms.stores.pins.bring_back
+        try:
+            is_back = await self._rooms.in_thread(bring_back, visit.library, _number(form))
+        except TooManyPinsError:
+            raise Refusal(409, "pins") from None
+        if not is_back:
+            raise Refusal(409, "undo")
+        return to(notice.with_fields(_PAGE, told="undone"))
 
     async def run(self, visit: Visit, _form: Form) -> Response:
         """Run all searches again, and write down where their images are found."""
         pins = await self._rooms.in_thread(self._rooms.stores.pins.list, visit.library)
-        outcomes = [await self._run(visit, pin) for pin in pins]
+        ran = [await self._run(visit, pin) for pin in pins]
+        outcomes = [each for each in ran if each is not None]
         await self._rooms.in_thread(self._rooms.stores.pins.ran, visit.library, outcomes)
         return to(_PAGE)
 
-    async def _run(self, visit: Visit, pin: Pin) -> tuple[int, int | None, float | None]:
+    async def _run(self, visit: Visit, pin: Pin) -> tuple[int, int | None, float | None] | None:
+        """Return the rank and the score of a pin's image; None: somebody has removed the pin."""
         library, vector = visit.library, pin.query.vector
         if pin.generation != library.generation:
             copy = await self._rooms.in_thread(self._rooms.stores.pins.copy, library, pin.id)
-            described = await self._parts.described(visit, copy or b"", pin.query.region)
+            if copy is None:
+                return None
+            described = await self._parts.described(visit, copy, pin.query.region)
             vector = described.vector
             await self._rooms.in_thread(self._rooms.stores.pins.renew, library, pin.id, vector)
         search = self._rooms.stores.images.search

@@ -93,7 +93,10 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
         case "busy":
             return _("The server has too much to do at the moment. Try again in a few seconds.")
         case "unavailable":
-            return _("The database does not answer at the moment. Nothing was changed.")
+            return _(
+                "The database does not answer at the moment. Before you do it again, look whether"
+                " it was done."
+            )
         case "library":
             return _("This library is not there any more.")
         case "brief":
@@ -128,9 +131,15 @@ def told(key: str, _: Translate, facts: Mapping[str, object] | None = None) -> s
         case "url_length":
             return _("The address is empty, or longer than 1024 bytes.")
         case "full":
-            return _("The library is full. Delete images, or let an operator grow it.")
+            return _("The library is full. Delete images, or give it more room on its page.")
         case "embedding":
             return _("This server does not have the library's embedding.")
+        case "briefs":
+            return _(
+                "%(n)s of the briefs would be longer than %(most)s bytes. Nothing was changed.",
+                most=BRIEF_BYTES_MAX,
+                **facts or {},
+            )
         case _:
             return _other(key, _)
 
@@ -143,6 +152,11 @@ def _other(key: str, _: Translate) -> str:
             return _("The form could not be read. Go back and send it again.")
         case "origin":
             return _("This form did not come from a page of the console. Nothing was changed.")
+        case "person":
+            return _(
+                "This page is of another sign-in, perhaps of another tab. Nothing was changed."
+                " Open it again."
+            )
         case "role":
             return _("You may look at this library, and not change it.")
         case "keys":
@@ -151,6 +165,10 @@ def _other(key: str, _: Translate) -> str:
             return _("No image is selected.")
         case "choice":
             return _("Choose what to set or remove. A value beside “Leave” changes nothing.")
+        case "unchanged":
+            return _("No image changes by this: they are so already, or none is meant.")
+        case "key":
+            return _("Write the key, or choose a value of it under “In which images”.")
         case "bulk_conflict":
             return _(
                 "Somebody else has changed or deleted some of these images meanwhile. Below is how"
@@ -164,6 +182,8 @@ def _other(key: str, _: Translate) -> str:
             return _("Nothing was undone: the images were erased for good since.")
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
+        case "embedding_since":
+            return _("Nothing was undone: the library has another embedding since then.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
         case "no_copy":

@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.calls import Calls
+from productsearch_engine.store.details import Details
+from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -38,7 +40,9 @@ class Stores:
     images: Images
     gallery: Gallery
     journal: Journal
+    details: Details
     users: Users
+    ended_sessions: EndedSessions
     queries: Queries
     pins: Pins
     overviews: Overviews

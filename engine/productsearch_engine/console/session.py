@@ -11,19 +11,27 @@ import hmac
 import secrets
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
 from productsearch_engine.console import passwords
-from productsearch_engine.limits import SESSION_RENEWED_S, SESSION_S, SESSIONS_S
+from productsearch_engine.limits import (
+    BROWSER_KNOWN_S,
+    CLOCKS_APART_S,
+    SESSION_RENEWED_S,
+    SESSION_S,
+    SESSIONS_S,
+)
 
 # Part of what is signed, so that a signature made for another purpose is no session.
-_PURPOSE = b"productsearch-engine console 2"
+_PURPOSE = b"productsearch-engine console 3"
 _SESSION = "productsearch_console"
 _BESIDE = "productsearch_console_beside"
 _NONCE = "productsearch_console_form"
+_BROWSER = "productsearch_console_browser"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +43,10 @@ class Session:
     """The user's name; for a key pair the API key."""
     stamp: str
     """Of the user's password, or the key pair's secret, at that time (``passwords``)."""
-    began: int
+    began: float
     """When somebody signed in, in seconds since 1970."""
+    id: str
+    """Random: what ends a session by signing out."""
 
     @property
     def is_of_keys(self) -> bool:
@@ -53,6 +63,14 @@ class Session:
         """Return whose forms these are: the same after signing in again."""
         return f"{self.app_id}\0{self.name}\0{self.stamp}"
 
+    @property
+    def ended_by(self) -> tuple[bytes, bytes]:
+        """Return the ids that end this session alone, and all of its person's."""
+        return tuple(  # type: ignore[return-value]
+            hashlib.sha256(each.encode()).digest()
+            for each in (f"session\0{self.id}", f"person\0{self.person}")
+        )
+
 
 class Sessions:
     """Reads and writes the cookies under the engine's signing key."""
@@ -64,7 +82,11 @@ class Sessions:
             cookie: URLSafeTimedSerializer(
                 self._key, salt=salt, signer_kwargs={"digest_method": hashlib.sha256}
             )
-            for cookie, salt in ((_SESSION, "session"), (_BESIDE, "beside"))
+            for cookie, salt in (
+                (_SESSION, "session"),
+                (_BESIDE, "beside"),
+                (_BROWSER, "browser"),
+            )
         }
 
     def read(self, request: Request) -> Session | None:
@@ -77,18 +99,20 @@ class Sessions:
 
     def _read(self, request: Request, cookie: str) -> Session | None:
         try:
-            members = self._serializers[cookie].loads(request.cookies[cookie], max_age=SESSION_S)
+            members, signed_s = self._signed(request, cookie)
             session = Session(**members)
-            return session if time.time() - session.began < SESSIONS_S else None
         except (KeyError, BadSignature, TypeError):
             return None
+        now_s = time.time()
+        ages = (now_s - signed_s, SESSION_S), (now_s - session.began, SESSIONS_S)
+        # Another engine's clock may be ahead of this one's.
+        return session if all(-CLOCKS_APART_S <= age < most for age, most in ages) else None
 
     def begin(
         self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
     ) -> None:
         """Give a new session to who gets the response."""
-        session = Session(app_id=app_id, name=name, stamp=stamp, began=int(time.time()))
-        self._begin(request, response, _SESSION, session)
+        self._begin(request, response, _SESSION, _new(app_id, name, stamp))
         self.end_beside(response)
         response.delete_cookie(_NONCE, path="/console")
 
@@ -96,29 +120,34 @@ class Sessions:
         self, request: Request, response: Response, *, app_id: int, name: str, stamp: str
     ) -> None:
         """Give a session of another library to compare with; no form is sent in it."""
-        session = Session(app_id=app_id, name=name, stamp=stamp, began=int(time.time()))
-        self._begin(request, response, _BESIDE, session)
+        self._begin(request, response, _BESIDE, _new(app_id, name, stamp))
 
     def go_on(self, request: Request, response: Response, session: Session) -> None:
         """Let a session that is used last as long as one that begins now, each hour anew."""
         try:
-            self._serializers[_SESSION].loads(request.cookies[_SESSION], max_age=SESSION_RENEWED_S)
+            _, signed_s = self._signed(request, _SESSION)
         except (KeyError, BadSignature):
+            signed_s = 0.0
+        if time.time() - signed_s > SESSION_RENEWED_S:
             self._begin(request, response, _SESSION, session)
 
     def left_s(self, request: Request, session: Session) -> float:
         """Return how long the session of a request lasts if no page is opened meanwhile."""
-        _, signed = self._serializers[_SESSION].loads(
-            request.cookies[_SESSION], return_timestamp=True
+        _, signed_s = self._signed(request, _SESSION)
+        return min(signed_s + SESSION_S, session.began + SESSIONS_S) - time.time()
+
+    def _signed(self, request: Request, cookie: str) -> tuple[dict[str, Any], float]:
+        """Return what a cookie says, and when it was signed. Raises KeyError, BadSignature."""
+        members, signed = self._serializers[cookie].loads(
+            request.cookies[cookie], return_timestamp=True
         )
-        ends_s = min(signed.timestamp() + SESSION_S, session.began + SESSIONS_S)
-        return float(ends_s - time.time())
+        return members, signed.timestamp()
 
     def _begin(self, request: Request, response: Response, cookie: str, session: Session) -> None:
         _set(request, response, cookie, str(self._serializers[cookie].dumps(asdict(session))))
 
     def end(self, response: Response) -> None:
-        """Take the session away, and the one beside it."""
+        """Take the cookies of the session away, and of the one beside it."""
         response.delete_cookie(_SESSION, path="/console")
         self.end_beside(response)
 
@@ -126,17 +155,37 @@ class Sessions:
         """Take the session of the other library away."""
         response.delete_cookie(_BESIDE, path="/console")
 
+    def browser(self, request: Request, name: str) -> str | None:
+        """Return the id of a browser in which somebody of this name has signed in before, or None.
+
+        It is no sign-in: failed ones of such a browser are counted by themselves.
+        """
+        try:
+            members, signed_s = self._signed(request, _BROWSER)
+            same = members["name"] == name and time.time() - signed_s < BROWSER_KNOWN_S
+            return str(members["id"]) if same else None
+        except (KeyError, BadSignature, TypeError):
+            return None
+
+    def know_browser(self, request: Request, response: Response, name: str) -> None:
+        """Let a browser be known for this name, for as long as it is used now and then."""
+        known = self.browser(request, name) or secrets.token_urlsafe(16)
+        value = str(self._serializers[_BROWSER].dumps({"name": name, "id": known}))
+        _set(request, response, _BROWSER, value, BROWSER_KNOWN_S)
+
     def nonce(self, request: Request) -> str:
         """Return the nonce of somebody who has not signed in, a new one if there is none."""
         known = request.cookies.get(_NONCE, "")
-        return known if 16 <= len(known) <= 64 else secrets.token_urlsafe(16)
+        # Never what may be a person: the page would show the token of their forms.
+        good = 16 <= len(known) <= 64 and "\0" not in known
+        return known if good else secrets.token_urlsafe(16)
 
     def keep_nonce(self, request: Request, response: Response, nonce: str) -> None:
         """Let the browser send the nonce with its next request."""
         _set(request, response, _NONCE, nonce)
 
     def token(self, whose: str) -> str:
-        """Return what each form has to carry, of a person or of a nonce."""
+        """Return what each form has to carry, of a person (``Session.person``) or of a nonce."""
         return hmac.new(self._key, b"form\0" + whose.encode(), hashlib.sha256).hexdigest()
 
     def is_token(self, whose: str, token: str) -> bool:
@@ -144,11 +193,19 @@ class Sessions:
         return hmac.compare_digest(self.token(whose).encode(), token.encode())
 
 
-def _set(request: Request, response: Response, name: str, value: str) -> None:
+def _new(app_id: int, name: str, stamp: str) -> Session:
+    return Session(
+        app_id=app_id, name=name, stamp=stamp, began=time.time(), id=secrets.token_urlsafe(16)
+    )
+
+
+def _set(
+    request: Request, response: Response, name: str, value: str, lasts_s: int = SESSION_S
+) -> None:
     response.set_cookie(
         name,
         value,
-        max_age=SESSION_S,
+        max_age=lasts_s,
         path="/console",
         secure=request.url.scheme == "https",
         httponly=True,

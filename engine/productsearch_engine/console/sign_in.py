@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from productsearch_engine.console import forms, language, origin, pages, passwords
-from productsearch_engine.console.attempts import Attempts
+from productsearch_engine.console.attempts import Attempts, counted_as
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.session import Sessions
@@ -26,7 +26,9 @@ from productsearch_engine.limits import (
     TOKEN_BODY_BYTES_MAX,
     TOKEN_CALLS_MAX,
 )
+from productsearch_engine.store import key_pairs
 from productsearch_engine.store.libraries import UnknownClientError, WrongSecretError
+from productsearch_engine.store.users import written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,13 @@ class SignIn:
 
     async def enter(self, request: Request) -> Response:
         """Begin a session for a name and a password that match."""
+        # Whose form comes slowly, or never, holds no place.
+        form = await forms.read(request, self._rooms.threads, TOKEN_BODY_BYTES_MAX)
         if self._in_flight >= TOKEN_CALLS_MAX:
-            return self._form(request, "/console/", refused="busy", status=429)
+            back, name = safe(form.one("back")), form.one("name").strip()[:PASSWORD_BYTES_MAX]
+            return self._form(request, back, name, "busy", 429)
         self._in_flight += 1
         try:
-            form = await forms.read(request, self._rooms.threads, TOKEN_BODY_BYTES_MAX)
             return await self._enter(request, form)
         finally:
             self._in_flight -= 1
@@ -78,22 +82,26 @@ class SignIn:
         self._sessions.begin(
             request, response, app_id=known.app_id, name=known.name, stamp=known.stamp
         )
+        self._sessions.know_browser(request, response, known.name)
         return response
 
     async def known(self, request: Request, form: forms.Form) -> Known:
         """Return whose name and password a form has. Raises Refusal, also after many tries."""
         name = form.one("name").strip()[:PASSWORD_BYTES_MAX]
-        address = f"address {address_of(request)}"
-        named = f"name {name.casefold()}"
-        if not self._attempts.take(address, SIGN_IN_TRIES):
-            raise Refusal(429, "tries")
-        if not self._attempts.take(named, SIGN_IN_NAME_TRIES):
+        limits = {
+            f"address {counted_as(address_of(request))}": SIGN_IN_TRIES,
+            f"name {written(name).casefold()}": SIGN_IN_NAME_TRIES,
+        }
+        browser = self._sessions.browser(request, written(name))
+        if browser is not None:
+            limits = {f"browser {browser}": SIGN_IN_TRIES}
+        if not all(self._attempts.take(key, most) for key, most in limits.items()):
             raise Refusal(429, "tries")
         known = await self._matching(name, form.one("password"))
         if known is None:
             raise Refusal(401, "sign_in")
-        self._attempts.give_back(address)
-        self._attempts.give_back(named)
+        for key in limits:
+            self._attempts.give_back(key)
         return known
 
     async def _matching(self, name: str, password: str) -> Known | None:
@@ -110,9 +118,8 @@ class SignIn:
         with suppress(UnknownClientError, WrongSecretError):
             authenticate = self._rooms.stores.libraries.authenticate
             app_id, _ = await self._rooms.in_thread(authenticate, name, password)
-            find = self._rooms.stores.libraries.secret_digest
-            digest = await self._rooms.in_thread(find, app_id)
-            stamp = passwords.stamp_of_keys(digest or b"")
+            # Of the very key that was given: it may be the one before, which ends earlier.
+            stamp = passwords.stamp_of_keys(key_pairs.digest(password))
             return Known(app_id=app_id, name=name, stamp=stamp)
         return None
 

@@ -6,7 +6,7 @@ Made by ``app`` before a page runs. Knows no page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -23,6 +23,8 @@ class Notice:
 
     change: Change | None = None
     key: str = ""
+    pin: int | None = None
+    """The pin that was removed, if it is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Visit:
     who: str
     role: Role
     by_keys: bool
-    """Whether they signed in with the library's key pair."""
+    """Whether they signed in with the library's key pair, the present one."""
     token: str
     """What a form of this session has to carry."""
     can_stay: bool = True
@@ -64,8 +66,18 @@ def here(request: Request) -> str:
     """Return the address of this view, to come back to; of what a form made, that of the form."""
     if request.method == "GET":
         return address(request)
-    sent_from = urlsplit(request.headers.get("referer", ""))
+    sent_from = parts_of(request.headers.get("referer", ""))
+    if sent_from is None:
+        return safe("")
     return safe(sent_from.path + (f"?{sent_from.query}" if sent_from.query else ""))
+
+
+def parts_of(address: str) -> SplitResult | None:
+    """Return the parts of an address that somebody sent, None if it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
 
 
 def address(request: Request) -> str:
@@ -76,9 +88,11 @@ def address(request: Request) -> str:
 
 def safe(back: str, default: str = "/console/") -> str:
     """Return ``back`` if it is an address within the console."""
-    parts = urlsplit(back) if back.isprintable() and len(back) <= 2048 else None
+    parts = parts_of(back) if back.isprintable() and len(back) <= 2048 else None
     inside = parts and not parts.scheme and not parts.netloc and "\\" not in back
-    return back if inside and back.startswith("/console/") else default
+    # Browsers take dots for a way up, also those that are written as %2e.
+    stays = inside and not {".", ".."} & {*unquote(back.partition("?")[0]).split("/")}
+    return back if stays and back.startswith("/console/") else default
 
 
 def to(address: str) -> RedirectResponse:

@@ -29,7 +29,7 @@ class Visitors:
         found = await self._rooms.in_thread(self._found, session)
         if found is None:
             return None
-        role, library = found
+        role, by_keys, library = found
         return Visit(
             request=request,
             language=language.of_request(request),
@@ -37,7 +37,7 @@ class Visitors:
             library=library,
             who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
             role=role,
-            by_keys=session.is_of_keys,
+            by_keys=by_keys,
             token=self._sessions.token(session.person),
             can_stay=session.can_stay,
         )
@@ -47,18 +47,26 @@ class Visitors:
         session = self._sessions.beside(request)
         return None if session is None else await self.visit(request, session)
 
-    def _found(self, session: Session) -> tuple[Role, Library] | None:
-        role = self._role(session)
-        app = None if role is None else self._rooms.stores.libraries.app(session.app_id)
-        return None if role is None or app is None or app.library is None else (role, app.library)
+    def _found(self, session: Session) -> tuple[Role, bool, Library] | None:
+        """Return the role, whether it is by the present key pair, and the library."""
+        stores = self._rooms.stores
+        if stores.ended_sessions.has_ended(*session.ended_by, session.began):
+            return None
+        role, by_keys = self._role(session)
+        app = None if role is None else stores.libraries.app(session.app_id)
+        if role is None or app is None or app.library is None:
+            return None
+        return role, by_keys, app.library
 
-    def _role(self, session: Session) -> Role | None:
+    def _role(self, session: Session) -> tuple[Role | None, bool]:
         stores = self._rooms.stores
         if session.is_of_keys:
-            digest = stores.libraries.secret_digest(session.app_id)
-            same = digest is not None and passwords.stamp_of_keys(digest) == session.stamp
-            return "edit" if same else None
+            # A session of the key before ends with it, and makes no new one.
+            digests = stores.libraries.secret_digests(session.app_id)
+            stamps = [passwords.stamp_of_keys(each) for each in digests if each is not None]
+            return ("edit" if session.stamp in stamps else None), session.stamp in stamps[:1]
         user = stores.users.find(session.name)
         if user is None or user.app_id != session.app_id:
-            return None
-        return user.role if passwords.stamp(user.password_hash) == session.stamp else None
+            return None, False
+        same = passwords.stamp(user.password_hash) == session.stamp
+        return (user.role if same else None), False

@@ -9,9 +9,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from errno import EACCES
+from dataclasses import asdict
+from errno import EACCES, EISDIR
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import DEFAULT, UnknownEmbeddingError, load
@@ -23,6 +24,7 @@ from productsearch_engine.store.libraries import Calibration, Libraries
 
 if TYPE_CHECKING:
     from productsearch_engine.embedding.interface import Embedding
+    from productsearch_engine.evaluation.calibrate import Fitted
     from productsearch_engine.evaluation.measure import Result
     from productsearch_engine.evaluation.pins import Pin
 
@@ -53,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the page and its charts to it (default: evaluation, in the working directory)",
     )
     parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all numbers to it: figures, errors, reliability curves, differences, cost,"
+        " calibration, pins",
+    )
+    parser.add_argument(
         "--pin", type=Path, metavar="FILE", help="keep the searches that find the right product"
     )
     parser.add_argument(
@@ -80,7 +89,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     Raises DatasetError, UnknownEmbeddingError, LibraryError, EmbeddedError, OSError, psycopg.Error.
     """
     # Imported here: the other commands need none of it.
-    from productsearch_engine.evaluation import charts, labels, measure, page, pins, table
+    from productsearch_engine.evaluation import as_json, charts, labels, measure, page, pins, table
 
     items = read(options.source)
     offered = _searched(options, items)
@@ -111,14 +120,23 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     page.write(options.out / "index.html", about, items, embedded, results, chart)
     print(f"report: {options.out / 'index.html'}")
     first = results[embedded[0].name]
+    told = as_json.document(items, embedded, results) if options.json else {}
     if options.pin:
         kept = pins.made(items, first, options.pin.resolve().parent)
         pins.write(options.pin, kept)
         print(f"{len(kept)} searches with {embedded[0].name} are pinned in {options.pin}")
     if options.calibrate:
-        _calibrate(chosen, options.calibrate, embedded[0].name, items, first)
+        fitted = _calibrate(chosen, options.calibrate, embedded[0].name, items, first)
+        told["calibration"] = as_json.calibration(options.calibrate, fitted)
+    lost: list[Pin] = []
     if options.check_pins:
-        _check_pins(items, first, options.check_pins, pinned, options.protocols)
+        lost, told["pins"] = _check_pins(
+            items, first, options.check_pins, pinned, options.protocols
+        )
+    if options.json:
+        as_json.write(options.json, told)
+    if lost:
+        raise DatasetError(f"{len(lost)} pinned searches got lost")
 
 
 def _searched(options: argparse.Namespace, items: Sequence[Item]) -> list[Protocol]:
@@ -139,7 +157,11 @@ def _searched(options: argparse.Namespace, items: Sequence[Item]) -> list[Protoc
 
 def _require_writable(options: argparse.Namespace) -> None:
     """Make the folders that are written to. Raises OSError."""
-    for folder in (options.out, *([options.pin.parent] if options.pin else [])):
+    files = [file for file in (options.pin, options.json) if file]
+    for file in files:
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(file))
+    for folder in (options.out, *(file.parent for file in files)):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(EACCES, os.strerror(EACCES), str(folder))
@@ -173,7 +195,7 @@ def _calibrate(
     embedding: str,
     items: Sequence[Item],
     results: Sequence[Result],
-) -> None:
+) -> Fitted:
     from productsearch_engine.evaluation import calibrate
 
     fitted = calibrate.fit(items, results)
@@ -185,7 +207,11 @@ def _calibrate(
         f"{library}: scores are calibrated on {searches} searches; on products that were not used"
     )
     for protocol, error in fitted.errors.items():
-        print(f"the error of {protocol} is {error:.3f}")
+        print(f"the error of {protocol} is {error}")
+    if any(error.found > error.by_chance_max for error in fitted.errors.values()):
+        several = len(results) > 1
+        print(f"{'one --protocol alone' if several else 'more labelled products'} would lower it")
+    return fitted
 
 
 def _check_pins(
@@ -194,7 +220,8 @@ def _check_pins(
     file: Path,
     pinned: Sequence[Pin],
     protocols: Sequence[str] | None,
-) -> None:
+) -> tuple[list[Pin], dict[str, Any]]:
+    """Tell which pinned searches got lost; return them, and the same for programs."""
     from productsearch_engine.evaluation import pins
 
     kept = [pin for pin in pinned if protocols is None or pin.protocol in protocols]
@@ -202,5 +229,4 @@ def _check_pins(
     print(f"{len(kept) - len(lost)} of {len(kept)} pinned searches hold")
     for pin in lost:
         print(f"lost: {pin.query} does not find {pin.find} ({pin.protocol})")
-    if lost:
-        raise DatasetError(f"{len(lost)} pinned searches got lost")
+    return lost, {"kept": len(kept), "lost": [asdict(pin) for pin in lost]}

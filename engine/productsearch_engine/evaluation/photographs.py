@@ -15,7 +15,7 @@ def read(path: Path) -> Pixels:
     """Return the upright pixels of a file. Raises DatasetError if it is no image."""
     try:
         with Image.open(path) as image:
-            return decode.upright(image)
+            return decode.upright(image).pixels
     # Pillow's decoders raise errors of every type for damaged files.
     except Exception:  # noqa: BLE001
         raise DatasetError(f"{path}: not an image that can be read") from None

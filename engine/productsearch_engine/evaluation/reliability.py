@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from productsearch_engine.evaluation.metrics import Floats
 
 _BINS = 10
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,11 @@ def curve(scores: Floats, right: NDArray[np.bool_]) -> Curve:
     return Curve(mean, share, count[there])
 
 
-def isotonic(cosine: Floats, right: NDArray[np.bool_], weight: Floats) -> tuple[Floats, Floats]:
-    """Fit the rising function from cosine to the share of right hits.
+def by_chance(scores: Floats) -> tuple[float, float]:
+    """Return the error that these scores have if they are perfect: its mean, and 19 of 20 below.
 
-    weight: how much each hit counts, 1 on average. Returns the function's knots, (cosines,
-    scores), for ``numpy.interp``. The pool-adjacent-violators algorithm (Ayer et al., 1955). A
-    block's share gets half a right and half a wrong hit more (Jeffreys), so that no score says
-    that error is impossible.
+    Shares of few hits are never exactly the scores, as if each hit were right or wrong by itself.
     """
-    order = np.argsort(cosine, kind="stable")
-    blocks: list[list[float]] = []  # right hits, hits, sum of cosines, each with its weight
-    for x, y, w in zip(cosine[order], right[order], weight[order], strict=True):
-        blocks.append([float(y * w), float(w), float(x * w)])
-        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
-            last = blocks.pop()
-            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-    hits, counts, sums = (np.array(column) for column in zip(*blocks, strict=True))
-    return sums / counts, np.maximum.accumulate((hits + 0.5) / (counts + 1))
+    chance = np.random.RandomState(0)
+    drawn = [curve(scores, chance.uniform(size=len(scores)) < scores).error for _ in range(_DRAWS)]
+    return float(np.mean(drawn)), float(np.percentile(drawn, 95))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -38,17 +38,29 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED_FROM = 5
+"""From this orientation on, width and height are exchanged."""
 _JPEG_END = b"\xff\xd9"
 _ROWS = 256
 """Read at a time."""
 
 
 def factor(structure: Structure, side_px_min: int) -> int:
-    """Return by how much ``pixels`` scales down: equal factors give equal pixels."""
+    """Return by how much ``decoded`` scales down: equal factors give equal pixels."""
     return _factor(min(structure.width, structure.height), side_px_min)
 
 
-def pixels(content: bytes, structure: Structure, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
+class Decoded(NamedTuple):
+    """The pixels of an image, upright."""
+
+    pixels: Pixels
+    turned: bool
+    """Whether this exchanged width and height."""
+
+
+def decoded(
+    content: bytes, structure: Structure, side_px_min: int = EMBEDDED_SIDE_PX_MIN
+) -> Decoded:
     """Decode, scaled down by 2, 4 or 8 while the shortest side stays at ``side_px_min`` or more.
 
     The result is turned upright by its EXIF orientation and laid over white where it is
@@ -66,7 +78,7 @@ def pixels(content: bytes, structure: Structure, side_px_min: int = EMBEDDED_SID
         raise ImageUnreadableError from None
 
 
-def _without_end(content: bytes, structure: Structure, side_px_min: int) -> Pixels:
+def _without_end(content: bytes, structure: Structure, side_px_min: int) -> Decoded:
     """Decode a JPEG that has no end mark, if only the mark is missing.
 
     The decoder would fill missing pixels with grey. So data is put behind the file, and then its
@@ -91,15 +103,15 @@ def _digest(content: bytes, structure: Structure) -> bytes:
         return digest.digest()
 
 
-def _decode(content: bytes, structure: Structure, side_px_min: int) -> Pixels:
+def _decode(content: bytes, structure: Structure, side_px_min: int) -> Decoded:
     with Image.open(BytesIO(content), formats=(structure.kind,)) as image:
         if image.size != (structure.width, structure.height):
             raise ImageUnreadableError
         return upright(image, side_px_min)
 
 
-def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixels:
-    """Return the pixels of an opened image as ``pixels`` does, whatever its format.
+def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Decoded:
+    """Decode an opened image as ``decoded`` does, whatever its format.
 
     Raises errors of every type for damaged files.
     """
@@ -115,9 +127,11 @@ def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Pixe
     if left > 1:
         flat = flat.reduce(left)
     flat = _over_white(flat)
+    turned = False
     if isinstance(orientation, int) and orientation in _UPRIGHT:
         flat = flat.transpose(_UPRIGHT[orientation])
-    return np.asarray(flat, dtype=np.uint8)
+        turned = orientation >= _TURNED_FROM
+    return Decoded(np.asarray(flat, dtype=np.uint8), turned)
 
 
 def _factor(shortest_px: int, side_px_min: int) -> int:

@@ -64,7 +64,7 @@ def fit(content: bytes) -> tuple[bytes, tuple[int, int]]:
             _check_colours(image)
             sides = image.size
             target = _target(sides)
-            flat = Image.fromarray(decode.upright(image, min(target)))
+            flat = Image.fromarray(decode.upright(image, min(target)).pixels)
     except (MemoryError, ImageSizeError):
         raise
     # Pillow's decoders raise errors of every type for damaged files.

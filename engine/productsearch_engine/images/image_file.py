@@ -39,8 +39,10 @@ class ImageFile:
 
     content: bytes = field(repr=False)
     structure: Structure
-    _decoded: dict[int, Pixels] = field(default_factory=dict, repr=False, compare=False)
-    """The pixels that were decoded last, by how much they were scaled down."""
+    _decoded: dict[int, tuple[Pixels, bool]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """What ``images.decode`` made last, by how much it was scaled down."""
 
     @classmethod
     def checked(cls, content: bytes) -> ImageFile:
@@ -80,7 +82,14 @@ class ImageFile:
 
         Raises ImageUnreadableError if the file is truncated or damaged, MemoryError.
         """
-        return self._pixels(EMBEDDED_SIDE_PX_MIN)
+        return self._upright(EMBEDDED_SIDE_PX_MIN)[0]
+
+    def is_turned(self) -> bool:
+        """Return whether width and height are exchanged by the EXIF orientation.
+
+        Decodes the image unless it was decoded before. Raises what ``pixels`` raises.
+        """
+        return self._upright(EMBEDDED_SIDE_PX_MIN)[1]
 
     def small_copy(self) -> bytes:
         """Return the WebP that a library keeps of the image (``images.small_copy``).
@@ -91,14 +100,14 @@ class ImageFile:
 
         # Decoded anew if need be: embeddings are given fewer pixels, and always the same ones.
         sides = self.structure.width, self.structure.height
-        return kept_image(self._pixels(max(KEPT_SIDE_PX * min(sides) // max(sides), 1)))
+        return kept_image(self._upright(max(KEPT_SIDE_PX * min(sides) // max(sides), 1))[0])
 
-    def _pixels(self, side_px_min: int) -> Pixels:
+    def _upright(self, side_px_min: int) -> tuple[Pixels, bool]:
         # Imported here: the engine's own process decodes nothing.
         from productsearch_engine.images import decode
 
         factor = decode.factor(self.structure, side_px_min)
         if factor not in self._decoded:
             self._decoded.clear()
-            self._decoded[factor] = decode.pixels(self.needed, self.structure, side_px_min)
+            self._decoded[factor] = decode.decoded(self.needed, self.structure, side_px_min)
         return self._decoded[factor]

@@ -10,8 +10,10 @@ import io
 import numpy as np
 from PIL import Image
 
+from productsearch_engine.embedding.glance import encoded
 from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images.errors import ImageUnreadableError
+from productsearch_engine.images.glance_chunk import with_glance
 from productsearch_engine.limits import KEPT_SIDE_PX, THUMBNAIL_SIDE_PX
 
 _QUALITY = 80
@@ -21,9 +23,10 @@ _EFFORT = 2  # of 0 to 6: the default, 4, takes twice the time and saves a tenth
 def kept_image(pixels: Pixels) -> bytes:
     """Return a WebP of an upright RGB image, its longest side at most ``KEPT_SIDE_PX``.
 
-    pixels: shape (height, width, 3), uint8. A smaller image keeps its size.
+    pixels: shape (height, width, 3), uint8. A smaller image keeps its size. The file has the
+    image's glance in it as well.
     """
-    return _webp(Image.fromarray(pixels), KEPT_SIDE_PX)
+    return with_glance(_webp(Image.fromarray(pixels), KEPT_SIDE_PX), encoded(pixels))
 
 
 def read_kept(webp: bytes) -> Pixels:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -29,6 +29,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.limits import (
+    JOURNAL_LOOK_S,
     NEAREST_LOOK_S,
     RECALL_LOOK_S,
     RECALL_TIME_SHARE,
@@ -46,6 +47,8 @@ from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
+from productsearch_engine.store.details import Details
+from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.journal import Journal
@@ -64,6 +67,7 @@ from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
 _log = logging.getLogger(__name__)
+_UNKNOWN_TOLD = 100
 
 
 def serve(settings: Settings) -> None:
@@ -101,6 +105,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         for work in (
             _completing(NearestBuilds(pool, class_indexes=class_indexes)),
             _dropping(Reembeddings(pool)),
+            _forgetting(Journal(pool), Pins(pool)),
             _counting(searches),
             _checking(RecallChecks(sample, pool, metrics)),
             _looking(states),
@@ -138,7 +143,9 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             images=stored,
             gallery=Gallery(pool),
             journal=Journal(pool),
+            details=Details(pool),
             users=Users(pool),
+            ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
             pins=Pins(pool),
             overviews=Overviews(pool),
@@ -159,6 +166,14 @@ def _completing(builds: NearestBuilds) -> AbstractContextManager[None]:
 def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
     name = "dropping the vectors of earlier embeddings"
     return repeating(name, lambda _: reembeddings.drop_old(), REEMBEDDING_LOOK_S)
+
+
+def _forgetting(journal: Journal, pins: Pins) -> AbstractContextManager[None]:
+    def forget(_: Callable[[], bool]) -> None:
+        journal.forget_old()
+        pins.forget_old()
+
+    return repeating("forgetting what can be undone no more", forget, JOURNAL_LOOK_S)
 
 
 def _counting(searches: SearchCounts) -> AbstractContextManager[None]:
@@ -206,13 +221,15 @@ async def _to_console(_request: Request) -> Response:
 
 
 def _log_unknown(libraries: Libraries) -> None:
+    unknown = []
     for library in libraries.list():
         try:
             check(library.embedding)
         except UnknownEmbeddingError:
-            _log.error(
-                "library %r was built with embedding %s, which this server does not have: its"
-                " calls are refused with error 990002",
-                library.name,
-                library.embedding,
-            )
+            unknown.append(f"library {library.name!r} was built with embedding {library.embedding}")
+    if unknown:  # in one line: the log lets one of a kind pass in a second
+        _log.error(
+            "%s%s: this server does not have these, calls are refused with error 990002",
+            "; ".join(unknown[:_UNKNOWN_TOLD]),
+            f" and {more} more" if (more := len(unknown) - _UNKNOWN_TOLD) > 0 else "",
+        )

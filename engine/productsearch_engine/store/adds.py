@@ -77,9 +77,10 @@ def _in_steps(
 
 
 _ADD: LiteralString = """
-insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding)
+insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
+    width, height, byte_count)
 values ({library}, %(bucket)s, %(sign)s, %(digest)s, %(brief)s, %(class_id1)s::int,
-    %(class_id2)s::int, %(embedding)b)
+    %(class_id2)s::int, %(embedding)b, %(width)s::int, %(height)s::int, %(byte_count)s::int)
 on conflict do nothing
 """
 _KNOWN: LiteralString = """

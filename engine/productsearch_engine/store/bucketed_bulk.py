@@ -78,9 +78,9 @@ update incoming set state = 'chosen' where place in (
 # In the order of the digests, as another import would, so that two do not deadlock.
 _ADD: LiteralString = """
 insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
+    created_at, updated_at, width, height, byte_count)
 select {library}, BUCKET, sign, digest, brief, class_id1, class_id2, embedding,
-    coalesce(created_at, now()), coalesce(updated_at, created_at, now())
+    coalesce(created_at, now()), coalesce(updated_at, created_at, now()), width, height, byte_count
 from incoming where state = 'chosen' order by digest
 on conflict do nothing returning digest
 """.replace("BUCKET", signs.BUCKET)

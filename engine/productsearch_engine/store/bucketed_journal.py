@@ -28,38 +28,16 @@ _Done = tuple[int, int] | None
 """The number of a change, and of how many images; None: of none, and nothing is written."""
 
 
-def edit(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
-    """Change the images ``signs`` and write down how they were."""
-    with connection.transaction() as transaction:
-        together(connection)
-        change, now = _begin(connection, library, "edit", values)
-        take_turn(connection, library)
-        before: list[tuple[Any, ...]] = []
-        for bucket, some in by_bucket(values["signs"]):
-            there = {"signs": some, "bucket": bucket, "version": values["version"]}
-            found = connection.execute(composed(_LOCK, library), there).fetchall()
-            edited = values | there | {"signs": [row[0] for row in found], "now": now}
-            connection.execute(composed(_EDIT, library), edited)
-            if values["sets_class_id1"] or values["sets_class_id2"]:
-                connection.execute(composed(_EDIT_NEAREST, library), edited)
-            before += [(change, library.id, row[0], now, *row[1:]) for row in found]
-        if not before:
-            raise psycopg.Rollback(transaction)
-        connection.cursor().executemany(_SAVE_EDITED, before)
-        connection.execute(_END, {"change": change, "images": len(before)})
-    return (change, len(before)) if before else None
-
-
 def delete(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Delete the images ``signs`` and write down all of each."""
     with connection.transaction() as transaction:
         together(connection)
-        change, _ = _begin(connection, library, "delete", values)
+        change, _ = begin(connection, library, "delete", values)
         deleted = _take(connection, library, values | {"change": change})
         if not deleted:
             raise psycopg.Rollback(transaction)
-        _count(connection, library, deleted)
-        connection.execute(_END, {"change": change, "images": deleted})
+        count_deleted(connection, library, deleted)
+        connection.execute(END, {"change": change, "images": deleted})
     return (change, deleted) if deleted else None
 
 
@@ -98,7 +76,7 @@ def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) 
     there = {"signs": same, "versions": [then[sign] for sign in same]} | among(same)
     deleted = [row[0] for row in connection.execute(composed(_DELETE_SAME, library), there)]
     forget(connection, library, deleted)
-    _count(connection, library, len(deleted))
+    count_deleted(connection, library, len(deleted))
     return len(deleted)
 
 
@@ -110,8 +88,9 @@ def undo_edit(connection: _Connection, library: Library, values: dict[str, Any])
     take_turn(connection, library)
     undone = 0
     for bucket, some in by_bucket(then):
-        there = {"signs": some, "bucket": bucket, "version": None}
-        for sign, *_, version in connection.execute(composed(_LOCK, library), there).fetchall():
+        there = {"signs": some, "bucket": bucket}
+        locked = connection.execute(composed(texts.LOCK, library), there).fetchall()
+        for sign, *_, version in locked:
             _, changed, before, brief, first, second = then[sign]
             if changed != version:
                 continue
@@ -143,26 +122,15 @@ def undo_delete(
     return len(restored), some[-1]
 
 
-def purge(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
-    """Erase the images ``signs``, also where an undo would find them; return how many."""
-    together(connection)
-    take_turn(connection, library)
-    there = values | among(values["signs"])
-    stored = connection.execute(composed(_DELETE_DIGESTS, library), there).fetchall()
-    forget(connection, library, values["signs"])
-    _count(connection, library, len(stored))
-    kept = connection.execute(texts.PURGE_CHANGED, values).fetchall()
-    digests = [row[1] for row in (*stored, *kept) if row[1] is not None]
-    connection.execute(texts.PURGE_SEARCHED, values | {"digests": digests})
-    connection.execute(texts.PURGE_PINNED, values | {"digests": digests})
-    return len({row[0] for row in (*stored, *kept)})
-
-
-def _begin(
+def begin(
     connection: _Connection, library: Library, kind: str, values: dict[str, Any]
 ) -> tuple[int, Any]:
-    """Write down that a change begins; return its number and the time by the coordinator."""
-    row = connection.execute(_BEGIN, values | {"library": library.id, "kind": kind}).fetchone()
+    """Write down that a change begins; return its number and the time by the coordinator.
+
+    One that is a part of a ``change`` has begun.
+    """
+    text = _BEGIN if values.get("change") is None else _BEGUN
+    row = connection.execute(text, values | {"library": library.id, "kind": kind}).fetchone()
     assert row is not None  # noqa: S101 - an insert without conflict returns its row
     return row[0], row[1]
 
@@ -195,7 +163,8 @@ def _take(connection: _Connection, library: Library, values: dict[str, Any]) -> 
     return len(rows)
 
 
-def _count(connection: _Connection, library: Library, deleted: int) -> None:
+def count_deleted(connection: _Connection, library: Library, deleted: int) -> None:
+    """Take deleted images from a library's number of images."""
     connection.execute(COUNT_DELETED, {"library": library.id, "deleted": deleted})
 
 
@@ -205,29 +174,8 @@ _BEGIN: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, %(kind)s, 0, %(who)s, %(address)s) returning id, clock_timestamp()
 """
-_END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
-_LOCK: LiteralString = (
-    "select sign, brief, class_id1, class_id2, updated_at from {images}"
-    " where library_id = {library} and sign = any(%(signs)s){at}VERSION order by sign for update"
-).replace("VERSION", texts.VERSION)
-_EDIT: LiteralString = """
-update {images} set brief = coalesce(%(brief)s::bytea, brief),
-    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
-    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end,
-    updated_at = %(now)s
-where library_id = {library} and sign = any(%(signs)s){at}
-"""
-_EDIT_NEAREST: LiteralString = """
-update {nearest} set
-    class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else class_id1 end,
-    class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else class_id2 end
-where library_id = {library} and sign = any(%(signs)s){at}
-"""
-_SAVE_EDITED: LiteralString = """
-insert into changed_images
-    (change_id, library_id, sign, updated_at, brief, class_id1, class_id2, updated_before)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
-"""
+_BEGUN: LiteralString = "select %(change)s::bigint, clock_timestamp()"
+END: LiteralString = "update changes set image_count = %(images)s where id = %(change)s"
 _SIGNS: LiteralString = """
 select sign from {images}
 where library_id = {library} and (%(after)s::bigint is null or sign > %(after)s::bigint)
@@ -235,7 +183,8 @@ order by sign limit %(count)s
 """
 _DELETE_ALL: LiteralString = """
 delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
-returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at
+returning sign, updated_at, brief, class_id1, class_id2, digest, embedding, created_at, width,
+    height, byte_count
 """
 _COPIES: LiteralString = (
     "select sign, webp, region from kept_images"
@@ -243,8 +192,8 @@ _COPIES: LiteralString = (
 )
 _SAVE_DELETED: LiteralString = """
 insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1, class_id2,
-    digest, embedding, created_at, generation, webp, region)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    digest, embedding, created_at, width, height, byte_count, generation, webp, region)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _VERSIONS: LiteralString = (
     "select sign, updated_at from {images}"
@@ -259,7 +208,7 @@ delete from {images} where library_id = {library} and sign = any(%(signs)s){amon
 """
 _EDITED: LiteralString = """
 select sign, updated_at, updated_before, brief, class_id1, class_id2 from changed_images
-where change_id = %(change)s
+where change_id = %(change)s and digest is null
 """
 _UNDO_EDIT: LiteralString = """
 update {images} set brief = %(brief)s, class_id1 = %(class_id1)s::int,
@@ -278,9 +227,9 @@ order by sign limit %(count)s
 """
 _RESTORE: LiteralString = """
 insert into {images} (library_id, bucket, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
+    created_at, updated_at, width, height, byte_count)
 select {library}, BUCKET, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-    updated_at
+    updated_at, width, height, byte_count
 from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigint[])
 on conflict do nothing returning sign
 """.replace("BUCKET", signs.BUCKET)
@@ -296,7 +245,3 @@ from changed_images where change_id = %(change)s and sign = any(%(signs)s::bigin
     and webp is not null
 on conflict do nothing
 """.replace("BUCKET", signs.BUCKET)
-_DELETE_DIGESTS: LiteralString = (
-    "delete from {images} where library_id = {library} and sign = any(%(signs)s){among}"
-    " returning sign, digest"
-)

@@ -27,6 +27,7 @@ from productsearch_engine.store import (
     adds,
     bucketed_bulk,
     bulk_prefixes,
+    originals,
     room,
     signs,
     statements,
@@ -35,6 +36,7 @@ from productsearch_engine.store import (
 from productsearch_engine.store.bulk_prefixes import Turned
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.originals import Original
 
 _READ_AT_ONCE = 500
 
@@ -56,6 +58,8 @@ class Row:
     """None: now."""
     copy: bytes | None
     region: tuple[float, ...] | None
+    original: Original | None = None
+    """The image's file; None if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +282,7 @@ def _copy(connection: Connection[Any], rows: Sequence[Row], turned: Turned | Non
                     *(HalfVector(np.frombuffer(row.vector, "<f2")), prefix),
                     *(row.created_at, row.updated_at, row.copy),
                     None if row.region is None else list(row.region),
+                    *originals.values(row.original).values(),
                 )
             )
 
@@ -329,9 +334,8 @@ def _note(
 
 
 def _row(*columns: Any) -> Row:
-    sign, digest, brief, class_id1, class_id2, vector, created_at, updated_at, webp, region = (
-        columns
-    )
+    sign, digest, brief, class_id1, class_id2, vector, created_at, updated_at, *beside = columns
+    webp, region, *original = beside
     # PostgreSQL sends two numbers of 16 bits, then the elements, all big endian.
     elements = np.frombuffer(vector, ">f2", offset=4)
     return Row(
@@ -345,17 +349,18 @@ def _row(*columns: Any) -> Row:
         updated_at=updated_at,
         copy=None if webp is None else bytes(webp),
         region=None if region is None else tuple(region),
+        original=originals.of_columns(*original),
     )
 
 
 _READ: LiteralString = """
 select sign, digest, brief, class_id1, class_id2, halfvec_send(embedding), created_at, updated_at,
-    null::bytea, null::float8[]
+    null::bytea, null::float8[], width, height, byte_count
 from {images} where library_id = {library} order by sign
 """
 _READ_KEPT: LiteralString = """
 select sign, i.digest, i.brief, i.class_id1, i.class_id2, halfvec_send(i.embedding),
-    i.created_at, i.updated_at, k.webp, k.region
+    i.created_at, i.updated_at, k.webp, k.region, i.width, i.height, i.byte_count
 from {images} i left join {kept} k using ({key}) where library_id = {library} order by sign
 """
 
@@ -367,12 +372,12 @@ _INCOMING: LiteralString = """
 create temporary table incoming (
     place int, sign bigint, digest bytea, brief bytea, class_id1 int, class_id2 int,
     embedding halfvec, prefix halfvec, created_at timestamptz, updated_at timestamptz,
-    webp bytea, region float8[]
+    webp bytea, region float8[], width int, height int, byte_count int
 ) on commit drop
 """
 _TYPES = (
     *("int4", "int8", "bytea", "bytea", "int4", "int4", "halfvec", "halfvec"),
-    *("timestamptz", "timestamptz", "bytea", "float8[]"),
+    *("timestamptz", "timestamptz", "bytea", "float8[]", "int4", "int4", "int4"),
 )
 
 # In the order of the digests, as another import would, so that two do not deadlock; of those that
@@ -389,9 +394,10 @@ with fresh as (
 fitting as (select * from fresh order by place limit greatest(%(room)s, 0)),
 added as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-        created_at, updated_at)
+        created_at, updated_at, width, height, byte_count)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding,
-        coalesce(created_at, now()), coalesce(updated_at, created_at, now())
+        coalesce(created_at, now()), coalesce(updated_at, created_at, now()), width, height,
+        byte_count
     from fitting order by digest
     on conflict do nothing returning sign, digest
 )KEPTNEAR

@@ -17,9 +17,10 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.store import statements
+from productsearch_engine.store import originals, statements
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.originals import Original
 
 Sort = Literal["newest", "oldest", "brief"]
 
@@ -38,6 +39,8 @@ class Stored:
     created_at: datetime
     updated_at: datetime
     has_copy: bool
+    original: Original | None = None
+    """The file that was added; None if an engine of before it was noted added it."""
 
     @property
     def version(self) -> int:
@@ -160,13 +163,14 @@ def place_of(image: Stored, sort: Sort) -> Place:
 # asked for.
 _SELECT: LiteralString = (
     "select i.sign, i.brief, i.class_id1, i.class_id2, i.created_at, i.updated_at, ("
-    "select true from kept_images k where k.library_id = {library} and k.sign = i.sign limit 1)"
-    " from {images} i"
+    "select true from kept_images k where k.library_id = {library} and k.sign = i.sign limit 1),"
+    " i.width, i.height, i.byte_count from {images} i"
 )
 # Citus joins rows of one bucket, and knows no such subselect.
 _SELECT_BUCKETED: LiteralString = (
     "select sign, i.brief, i.class_id1, i.class_id2, i.created_at, i.updated_at,"
-    " k.webp is not null from {images} i left join kept_images k using ({key})"
+    " k.webp is not null, i.width, i.height, i.byte_count"
+    " from {images} i left join kept_images k using ({key})"
 )
 _FACET: LiteralString = (
     "select class_id1, count(*) from {images} where class_id1 is not null"
@@ -195,7 +199,10 @@ case
         then convert_from(i.brief, 'UTF8') ilike %(folded)s
     else casefold(normalize(
         convert_from(i.brief, 'UTF8') || case
-            when pg_input_is_valid(convert_from(i.brief, 'UTF8'), 'jsonb')
+            when position('\\x5c75'::bytea in i.brief) > 0
+                -- A number of eight letters may be one of a hundred thousand digits.
+                and convert_from(i.brief, 'UTF8') !~ '[0-9][eE][+-]?[0-9][0-9][0-9]'
+                and pg_input_is_valid(convert_from(i.brief, 'UTF8'), 'jsonb')
             then chr(10) || convert_from(i.brief, 'UTF8')::jsonb::text
             else '' end,
         NFKC) collate "pg_unicode_fast") like %(folded)s
@@ -252,7 +259,7 @@ def _pattern(text: str) -> str:
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    sign, brief, class_id1, class_id2, created_at, updated_at, has_copy = row
+    sign, brief, class_id1, class_id2, created_at, updated_at, has_copy, *original = row
     return Stored(
         sign=int(sign),
         brief=bytes(brief),
@@ -261,4 +268,5 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         created_at=created_at,
         updated_at=updated_at,
         has_copy=bool(has_copy),
+        original=originals.of_columns(*original),
     )

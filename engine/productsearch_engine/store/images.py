@@ -21,11 +21,12 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Box, Vector
 from productsearch_engine.limits import SIGN_ATTEMPTS_MAX, WINDOW
-from productsearch_engine.store import adds, bucketed, room, signs, statements
+from productsearch_engine.store import adds, bucketed, originals, room, signs, statements
 from productsearch_engine.store.adds import Tried
 from productsearch_engine.store.class_counts import ClassCounts
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.originals import Original
 from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.statements import ClassFilter, Key
@@ -62,6 +63,8 @@ class NewImage:
     """A small copy of it as WebP, for libraries that keep one."""
     region: Box | None = None
     """Where the product is in it, if the caller said so; kept with the copy."""
+    original: Original | None = None
+    """Its file, as far as it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +161,7 @@ class Images:
             "class_id1": image.class_id1,
             "class_id2": image.class_id2,
             "embedding": half(image.embedding),
-        }
+        } | originals.values(image.original)
         if library.keep_images:
             values |= {"kept": image.kept, "region": _array(image.region)}
         with self._connection() as connection:

@@ -6,9 +6,9 @@ journal: after a crash it is done or not begun. An undo restores what nobody has
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,25 +17,19 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
-from productsearch_engine.store import bucketed_journal, room, statements
+from productsearch_engine.store import bucketed_journal, journal_edits, merges, purges, room
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
 from productsearch_engine.store.journal_steps import BATCH, Step, in_batches, undone
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.undo_errors import (
+    ChangedSinceError,
+    ErasedError,
+    NothingToUndoError,
+    OtherEmbeddingError,
+)
 
-Kind = Literal["add", "edit", "delete", "undo"]
-
-
-class NothingToUndoError(Exception):
-    """There is no such change, it was undone, or it is older than a day."""
-
-
-class ChangedSinceError(Exception):
-    """Every image of a change was changed again since, or the library's embedding was."""
-
-
-class ErasedError(Exception):
-    """Every image of a change was purged since."""
+Kind = Literal["add", "edit", "delete", "merge", "undo", "grow", "rotate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +47,8 @@ class Values:
     brief: bytes | None = None
     class_id1: int | None = None
     class_id2: int | None = None
+    briefs: Mapping[int, bytes] = field(default_factory=dict)
+    """Those of some images by their signs; the others get ``brief``."""
     sets: frozenset[str] = frozenset()
     """``class_id1``, ``class_id2``: set to the value, or removed if that is None."""
 
@@ -67,9 +63,9 @@ class Chosen:
     """Only those that can be undone."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Change:
-    """An entry of the journal."""
+    """An entry of the journal, as it is selected."""
 
     id: int
     kind: Kind
@@ -83,6 +79,8 @@ class Change:
     """Whether nothing can be undone because all its images were purged."""
     sign: int | None
     """The image that was added or changed, if it is one, for as long as an undo knows it."""
+    of_embedding_before: bool
+    """Whether nothing can be undone because the library has another embedding since."""
 
 
 class Journal:
@@ -98,32 +96,43 @@ class Journal:
         values: Values,
         author: Author,
         *,
-        version: int | None = None,
+        versions: Sequence[int] | None = None,
     ) -> tuple[int | None, int]:
         """Change those of the images that are stored; return the change's number and how many.
 
-        ``version``: only if that is still the image's. Raises LibraryGoneError.
+        ``versions``: of the images as they were seen; all are changed if all still have these,
+        and none otherwise. Raises LibraryGoneError.
         """
         return self._change(
             library,
-            Step(texts.EDIT, bucketed_journal.edit),
+            Step(journal_edits.EDIT, journal_edits.edit),
             author,
-            {
-                "signs": signs,
-                "version": version,
-                "brief": values.brief,
-                "class_id1": values.class_id1,
-                "class_id2": values.class_id2,
-                "sets_class_id1": "class_id1" in values.sets,
-                "sets_class_id2": "class_id2" in values.sets,
-            },
+            _edited(signs, values, versions),
         )
 
     def delete(self, library: Library, signs: list[int], author: Author) -> tuple[int | None, int]:
         """Delete those of the images that are stored; return the change's number and how many."""
-        values = {"signs": signs, "generation": library.generation}
+        values = {"signs": signs, "generation": library.generation, "kind": "delete"}
         change = Step(texts.DELETE, bucketed_journal.delete)
         return self._change(library, change, author, values)
+
+    def merge(
+        self,
+        library: Library,
+        versions: dict[int, int],
+        dropped: int,
+        values: Values | None,
+        author: Author,
+    ) -> int | None:
+        """Delete one of two images, give the other one values, if any; return the change's number.
+
+        ``versions``: of both images, by sign. None: one of them is not as it was any more.
+        """
+        (kept,) = {*versions} - {dropped}
+        edited = None if values is None else _edited([kept], values)
+        deleted = {"signs": [dropped], "generation": library.generation}
+        with self._connection() as connection:
+            return merges.merge(connection, library, versions, edited, deleted, _written_by(author))
 
     def empty(self, library: Library, author: Author, most: int) -> tuple[int | None, int]:
         """Delete all images, at most ``most``; return the change's number and how many.
@@ -133,8 +142,7 @@ class Journal:
         values: dict[str, Any] = {
             "library": library.id,
             "generation": library.generation,
-            "who": author.name,
-            "address": author.address,
+            **_written_by(author),
         }
         with self._connection() as connection, connection.transaction() as transaction:
             row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
@@ -158,11 +166,19 @@ class Journal:
         noting = Step(texts.NOTE_ADD, bucketed_journal.note_add)
         return self._change(library, noting, author, values)[0]
 
+    def note(
+        self, library: Library, kind: Literal["grow", "rotate"], images: int, author: Author
+    ) -> None:
+        """Write down what is done to a library itself: room for so many images, or a new key."""
+        values = {"library": library.id, "kind": kind, "images": images} | _written_by(author)
+        with self._connection() as connection:
+            connection.execute(texts.NOTE, values)
+
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         """Undo a change; return of how many images, and how many it had.
 
-        Raises NothingToUndoError, ErasedError, ChangedSinceError, LibraryFullError,
-        LibraryGoneError.
+        Raises NothingToUndoError, ErasedError, ChangedSinceError, OtherEmbeddingError,
+        LibraryFullError, LibraryGoneError.
         """
         try:
             return self._undo(library, change_id, author)
@@ -178,24 +194,25 @@ class Journal:
             "library": library.id,
             "generation": library.generation,
             "seconds": UNDO_S,
-            "who": author.name,
-            "address": author.address,
+            **_written_by(author),
         }
         with self._connection() as connection, connection.transaction():
             row = connection.execute(texts.BEGIN_UNDO, values).fetchone()
             if row is None:
                 raise NothingToUndoError
             kind, wanted = row
-            if connection.execute(texts.IS_LEFT, values).fetchone() is None:
+            left = connection.execute(texts.IS_LEFT, values).fetchone()
+            if left is None:
                 raise ErasedError
-            if kind == "delete":
+            # Of a merge the edit first: the image that comes back is none of it.
+            restored = 0 if kind == "delete" else undone(connection, library, kind, values)
+            if kind in ("delete", "merge"):
                 undoing = Step(texts.UNDO_DELETE[library.keep_images], bucketed_journal.undo_delete)
-                restored = in_batches(connection, library, undoing, values, int(wanted))
-                connection.execute(texts.COUNT_BACK, values | {"restored": restored})
-            else:
-                restored = undone(connection, library, kind, values)
+                back = in_batches(connection, library, undoing, values, int(wanted))
+                connection.execute(texts.COUNT_BACK, values | {"restored": back})
+                restored += back
             if not restored:
-                raise ChangedSinceError
+                raise ChangedSinceError if left[0] else OtherEmbeddingError
             connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
         return restored, int(wanted)
 
@@ -229,39 +246,25 @@ class Journal:
 
     def purge(self, library: Library, signs: list[int]) -> int:
         """Erase images everywhere, also where an undo would find them; return how many."""
-        values = {"signs": signs, "library": library.id}
         with self._connection() as connection, connection.transaction():
-            if library.bucketed:
-                return bucketed_journal.purge(connection, library, values)
-            row = connection.execute(statements.composed(texts.PURGE, library), values).fetchone()
-            # After it, for the delete itself has left some of these.
-            connection.execute(texts.PURGE_DELETED, values)
-        return int(row[0]) if row else 0
+            return purges.purge(connection, library, signs)
+
+    def forget_old(self) -> None:
+        """Forget what an undo of changes that are older than a day would need, in all libraries."""
+        with self._connection() as connection:
+            connection.execute(texts.FORGET_ALL, {"seconds": UNDO_S})
 
     def _select(self, text: Any, library: Library, values: dict[str, Any]) -> list[Change]:
-        values = {"library": library.id, "seconds": UNDO_S} | values
+        known = {"library": library.id, "generation": library.generation, "seconds": UNDO_S}
+        values = known | values
         with self._connection() as connection:
             rows = connection.execute(text, values).fetchall()
-        return [
-            Change(
-                id=row[0],
-                kind=row[1],
-                image_count=row[2],
-                who=row[3],
-                address=row[4],
-                changed_at=row[5],
-                undone=row[6],
-                undoable=row[7],
-                erased=row[8],
-                sign=row[9],
-            )
-            for row in rows
-        ]
+        return [Change(*row) for row in rows]
 
     def _change(
         self, library: Library, change: Step, author: Author, values: dict[str, Any]
     ) -> tuple[int | None, int]:
-        values = values | {"who": author.name, "address": author.address}
+        values = values | _written_by(author)
         old = {"library": library.id, "seconds": UNDO_S, "kept": CHANGES_KEPT}
         with self._connection() as connection:
             row = change.make(connection, library, values)
@@ -281,3 +284,23 @@ class Journal:
             if error.diag.constraint_name == "libraries_room":
                 raise LibraryFullError from None
             raise
+
+
+def _edited(
+    signs: list[int], values: Values, versions: Sequence[int] | None = None
+) -> dict[str, Any]:
+    return {
+        "signs": signs,
+        "versions": None if versions is None else list(versions),
+        "brief": values.brief,
+        "brief_signs": [*values.briefs],
+        "briefs": [*values.briefs.values()],
+        "class_id1": values.class_id1,
+        "class_id2": values.class_id2,
+        "sets_class_id1": "class_id1" in values.sets,
+        "sets_class_id2": "class_id2" in values.sets,
+    }
+
+
+def _written_by(author: Author) -> dict[str, str]:
+    return {"who": author.name, "address": author.address}

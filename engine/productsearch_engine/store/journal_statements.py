@@ -11,54 +11,34 @@ from typing import LiteralString
 # The row is locked in the order of the signs, as other statements do.
 _FOUND: LiteralString = """
 with found as (
-    select COLUMNS from {images}
-    where library_id = {library} and sign = any(%(signs)s)CONDITION
+    select * from {images}
+    where library_id = {library} and sign = any(%(signs)s)
     order by sign for update
 ),
-change as (
+change as (BEGIN),"""
+
+BEGIN: LiteralString = """
     insert into changes (library_id, kind, image_count, who, address)
-    select {library}, 'KIND', count(*), %(who)s, %(address)s from found having count(*) > 0
+    select {library}, %(kind)s, count(*), %(who)s, %(address)s from found having count(*) > 0
     returning id
-),"""
+"""
+GIVEN: LiteralString = "select %(change)s::bigint as id"
+"""In the place of ``BEGIN``: of a change that has begun."""
 
-VERSION: LiteralString = (
-    " and (%(version)s::bigint is null"
-    " or updated_at = '1970-01-01 00:00:00+00'::timestamptz"
-    " + %(version)s::bigint * interval '1 microsecond')"
+LOCK: LiteralString = (
+    "select sign, brief, class_id1, class_id2, updated_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){at} order by sign for update"
 )
-
-EDIT: LiteralString = """FOUND
-edited as (
-    update {images} i set
-        brief = coalesce(%(brief)s::bytea, i.brief),
-        class_id1 = case when %(sets_class_id1)s then %(class_id1)s::int else i.class_id1 end,
-        class_id2 = case when %(sets_class_id2)s then %(class_id2)s::int else i.class_id2 end,
-        updated_at = clock_timestamp()
-    from found f where i.library_id = {library} and i.sign = f.sign
-    returning i.sign, i.updated_at
-),
-saved as (
-    insert into changed_images
-        (change_id, library_id, sign, updated_at, updated_before, brief, class_id1, class_id2)
-    select c.id, {library}, f.sign, e.updated_at, f.updated_at, f.brief, f.class_id1,
-        f.class_id2
-    from change c, found f join edited e using (sign)
-)
-select (select id from change), (select count(*) from found)
-""".replace(
-    "FOUND",
-    _FOUND.replace("COLUMNS", "sign, brief, class_id1, class_id2, updated_at")
-    .replace("CONDITION", VERSION)
-    .replace("KIND", "edit"),
-)
+"""Of one bucket."""
 
 # The entry has all of each image: an undo gives the same sign, vector and copy.
 _TAKEN: LiteralString = """
 saved as (
     insert into changed_images (change_id, library_id, sign, updated_at, brief, class_id1,
-        class_id2, digest, embedding, generation, created_at, webp, region)
+        class_id2, digest, embedding, generation, created_at, width, height, byte_count, webp,
+        region)
     select CHANGE, {library}, f.sign, f.updated_at, f.brief, f.class_id1, f.class_id2, f.digest,
-        f.embedding, %(generation)s, f.created_at, (
+        f.embedding, %(generation)s, f.created_at, f.width, f.height, f.byte_count, (
             select webp from kept_images k where k.library_id = {library} and k.sign = f.sign
         ), (
             select region from kept_images k where k.library_id = {library} and k.sign = f.sign
@@ -76,10 +56,9 @@ counted as (
     where id = {library} and exists (table deleted)
 )
 select (select id from change), (select count(*) from deleted)
-""".replace(
-    "FOUND",
-    _FOUND.replace("COLUMNS", "*").replace("CONDITION", "").replace("KIND", "delete"),
-).replace("TAKEN", _TAKEN.replace("CHANGE", "(select id from change)"))
+""".replace("FOUND", _FOUND.replace("BEGIN", BEGIN)).replace(
+    "TAKEN", _TAKEN.replace("CHANGE", "(select id from change)")
+)
 
 BEGIN_EMPTY: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
@@ -107,7 +86,11 @@ update changes set image_count = %(deleted)s where id = %(change)s
 _NOTE_ADD: LiteralString = """
 with found as (FOUND),
 joined as (
-    update changes set image_count = image_count + 1
+    update changes set image_count = image_count + (
+        select count(*) from found where not exists (
+            select from changed_images where change_id = %(change)s::bigint and sign = %(sign)s
+        )
+    )
     where id = %(change)s::bigint and library_id = {library} and kind = 'add' and who = %(who)s
         and undone_at is null and changed_at > now() - make_interval(secs => %(seconds)s)
         and exists (table found)
@@ -122,6 +105,8 @@ saved as (
     insert into changed_images (change_id, library_id, sign, updated_at)
     select c.id, {library}, f.sign, f.updated_at
     from (table joined union all table change) c, found f
+    -- An image that was deleted, and added again by the same queue.
+    on conflict (change_id, sign) do update set updated_at = excluded.updated_at
 )
 select (select id from (table joined union all table change) c), (select count(*) from found)
 """
@@ -136,7 +121,8 @@ NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
 
 BEGIN_UNDO: LiteralString = """
 update changes set undone_at = now()
-where id = %(change)s and library_id = %(library)s and undone_at is null and kind <> 'undo'
+where id = %(change)s and library_id = %(library)s and undone_at is null
+    and kind in ('add', 'edit', 'delete', 'merge')
     and changed_at > now() - make_interval(secs => %(seconds)s)
 returning kind, image_count
 """
@@ -161,7 +147,8 @@ _UNDO_EDIT: LiteralString = """
 with found as (
     select i.sign, c.brief, c.class_id1, c.class_id2, c.updated_before
     from {images} i join changed_images c using (library_id, sign, updated_at)
-    where c.change_id = %(change)s and i.library_id = {library} order by i.sign for update of i
+    where c.change_id = %(change)s and i.library_id = {library} and c.digest is null
+    order by i.sign for update of i
 ),
 edited as (
     update {images} i set brief = f.brief, class_id1 = f.class_id1, class_id2 = f.class_id2,
@@ -182,15 +169,19 @@ with found as (
 ),
 back as (
     insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-        created_at, updated_at)
+        created_at, updated_at, width, height, byte_count)
     select {library}, sign, digest, brief, class_id1, class_id2, embedding, created_at,
-        updated_at
+        updated_at, width, height, byte_count
     from found on conflict do nothing returning sign
 )KEPT
 select (select count(*) from back), (select max(sign) from found)
 """
 
-UNDO: Mapping[str, LiteralString] = {"add": _UNDO_ADD, "edit": _UNDO_EDIT}
+UNDO: Mapping[str, LiteralString] = {
+    "add": _UNDO_ADD,
+    "edit": _UNDO_EDIT,
+    "merge": _UNDO_EDIT,
+}
 """By the kind of change: a statement whose row is the number of images it restored."""
 
 UNDO_DELETE: Mapping[bool, LiteralString] = {
@@ -216,8 +207,17 @@ update libraries set image_count = image_count + %(restored)s
 where id = %(library)s and %(restored)s > 0
 """
 
-IS_LEFT: LiteralString = "select from changed_images where change_id = %(change)s limit 1"
-"""Whether anything of a change's images is left to undo."""
+IS_LEFT: LiteralString = """
+select bool_or(coalesce(generation, %(generation)s) = %(generation)s)
+from changed_images where change_id = %(change)s having count(*) > 0
+"""
+"""Whether anything of a change's images is left to undo, and of the library's embedding."""
+
+NOTE: LiteralString = """
+insert into changes (library_id, kind, image_count, who, address)
+values (%(library)s, %(kind)s, %(images)s, %(who)s, %(address)s)
+"""
+"""Of what is done to the library itself."""
 
 NOTE_UNDO: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
@@ -228,6 +228,9 @@ FORGET: LiteralString = """
 delete from changed_images using changes c where c.id = change_id and c.library_id = %(library)s
     and c.changed_at < now() - make_interval(secs => %(seconds)s)
 """
+FORGET_ALL: LiteralString = FORGET.replace(" and c.library_id = %(library)s", "")
+"""The same of all libraries, also where nobody changes anything any more."""
+
 FORGET_CHANGES: LiteralString = """
 delete from changes where library_id = %(library)s and id <= (
     select id from changes where library_id = %(library)s order by id desc limit 1 offset %(kept)s
@@ -236,17 +239,27 @@ delete from changes where library_id = %(library)s and id <= (
 
 # A purge leaves nothing of an image, and so does a day.
 _RECENT: LiteralString = (
-    "undone_at is null and kind <> 'undo'"
+    "undone_at is null and kind in ('add', 'edit', 'delete', 'merge')"
     " and changed_at > now() - make_interval(secs => %(seconds)s)"
 )
 _LEFT: LiteralString = "exists (select from changed_images where change_id = changes.id)"
+# The vector of a deleted image is of no use to another embedding.
+_USABLE: LiteralString = (
+    "exists (select from changed_images i where i.change_id = changes.id"
+    " and coalesce(i.generation, %(generation)s) = %(generation)s)"
+)
 
-_CHANGES: LiteralString = """
+_CHANGES: LiteralString = (
+    """
 select id, kind, image_count, who, address, changed_at, undone_at is not null,
-    RECENT and LEFT, RECENT and not LEFT,
+    RECENT and USABLE, RECENT and not LEFT,
     case when image_count = 1 and kind in ('add', 'edit')
-        then (select sign from changed_images where change_id = changes.id) end
-from changes where library_id = %(library)s""".replace("RECENT", _RECENT).replace("LEFT", _LEFT)
+        then (select sign from changed_images where change_id = changes.id) end,
+    RECENT and LEFT and not USABLE
+from changes where library_id = %(library)s""".replace("RECENT", _RECENT)
+    .replace("LEFT", _LEFT)
+    .replace("USABLE", _USABLE)
+)
 
 LAST: LiteralString = (
     _CHANGES
@@ -254,7 +267,7 @@ LAST: LiteralString = (
     and (%(before)s::bigint is null or id < %(before)s::bigint)
     and (%(kind)s::text is null or kind = %(kind)s::text)
     and (%(who)s::text is null or who = %(who)s::text)
-    and (not %(undoable)s or ({_RECENT} and {_LEFT}))
+    and (not %(undoable)s or ({_RECENT} and {_USABLE}))
 order by id desc limit %(count)s
 """
 )
@@ -262,49 +275,3 @@ FIND: LiteralString = _CHANGES + " and id = %(change)s"
 PEOPLE: LiteralString = """
 select distinct who from changes where library_id = %(library)s order by who limit %(count)s
 """
-
-PURGE_CHANGED: LiteralString = """
-delete from changed_images where library_id = %(library)s and sign = any(%(signs)s)
-returning sign, digest
-"""
-PURGE_SEARCHED: LiteralString = """
-delete from query_images
-where library_id = %(library)s and coalesce(source, digest) = any(%(digests)s::bytea[])
-"""
-PURGE_PINNED: LiteralString = """
-delete from pins where library_id = %(library)s
-    and (sign = any(%(signs)s) or source = any(%(digests)s::bytea[]))
-"""
-
-PURGE: LiteralString = """
-with deleted as (
-    delete from {images} where library_id = {library} and sign = any(%(signs)s) returning sign
-),
-counted as (
-    update libraries set image_count = image_count - (select count(*) from deleted)
-    where id = {library} and exists (table deleted)
-),
-forgotten as (
-    delete from changed_images where library_id = {library} and sign = any(%(signs)s)
-    returning sign
-),
-digests as (
-    select digest from {images} where library_id = {library} and sign = any(%(signs)s)
-    union all
-    select digest from changed_images where library_id = {library} and sign = any(%(signs)s)
-),
-searched as (
-    delete from query_images where library_id = {library}
-        and coalesce(source, digest) in (table digests)
-),
-unpinned as (
-    delete from pins where library_id = {library}
-        and (sign = any(%(signs)s) or source in (table digests))
-)
-select count(*) from (table deleted union table forgotten) as erased
-"""
-
-PURGE_DELETED: LiteralString = (
-    "delete from deleted_images where library_id = %(library)s and sign = any(%(signs)s)"
-)
-"""What searches would find of images after their delete."""

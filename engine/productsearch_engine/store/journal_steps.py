@@ -38,7 +38,7 @@ class Step:
 def undone(
     connection: psycopg.Connection[Any], library: Library, kind: str, values: dict[str, Any]
 ) -> int:
-    """Undo a change that is no delete; return of how many images."""
+    """Undo a change but for what it deleted; return of how many images."""
     if library.bucketed:
         undo = bucketed_journal.undo_add if kind == "add" else bucketed_journal.undo_edit
         return undo(connection, library, values)

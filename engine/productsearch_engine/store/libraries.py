@@ -208,6 +208,16 @@ class Libraries:
             ).fetchone()
         return None if row is None else bytes(row[0])
 
+    def secret_digests(self, app_id: int) -> tuple[bytes | None, bytes | None]:
+        """Return the digests of an app's secret key, and of the one before while it serves."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "select secret_digest, case when now() < old_until then old_secret_digest end"
+                " from apps where id = %s",
+                [app_id],
+            ).fetchone()
+        return row or (None, None)
+
     def secret_digest_of_key(self, api_key: str) -> bytes:
         """Return the digest of the secret key of an API key. Raises LibraryError."""
         with self._pool.connection() as connection:

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.embedding.interface import Vector
-from productsearch_engine.limits import PINS_MAX
+from productsearch_engine.limits import PINS_MAX, UNDO_S
 from productsearch_engine.store.images import LibraryGoneError, half
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.queries import Query, array, query_of
@@ -92,15 +92,34 @@ class Pins:
         """Return the small copy of the image of a pin as WebP."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "select webp from pins where library_id = %s and id = %s", [library.id, pin]
+                "select webp from pins where library_id = %s and id = %s and removed_at is null",
+                [library.id, pin],
             ).fetchone()
         return None if row is None else bytes(row[0])
 
     def remove(self, library: Library, pin: int) -> None:
-        """Forget a pin."""
+        """Take a pin away; for a day it can be brought back."""
         with self._pool.connection() as connection:
             connection.execute(
-                "delete from pins where library_id = %s and id = %s", [library.id, pin]
+                "update pins set removed_at = now() where library_id = %s and id = %s"
+                " and removed_at is null",
+                [library.id, pin],
+            )
+
+    def bring_back(self, library: Library, pin: int) -> bool:
+        """Undo a removal; return whether there was one. Raises TooManyPinsError."""
+        values = {"library": library.id, "pin": pin, "most": PINS_MAX, "seconds": UNDO_S}
+        with self._pool.connection() as connection:
+            row = connection.execute(_BRING_BACK, values).fetchone()
+        if row is not None and row[0] >= PINS_MAX:
+            raise TooManyPinsError
+        return row is not None
+
+    def forget_old(self) -> None:
+        """Forget the pins of all libraries that were removed more than a day ago."""
+        with self._pool.connection() as connection:
+            connection.execute(
+                "delete from pins where removed_at < now() - make_interval(secs => %s)", [UNDO_S]
             )
 
     def renew(self, library: Library, pin: int, vector: Vector) -> None:
@@ -124,20 +143,38 @@ class Pins:
 
 
 _ADD: LiteralString = """
-with known as (select count(*) as pins from pins where library_id = %(library)s),
+with known as (
+    select count(*) as pins from pins where library_id = %(library)s and removed_at is null
+),
 added as (
     insert into pins (library_id, sign, source, generation, embedding, webp, region, class_id1,
         class_id2, any_class, who)
     select %(library)s, %(sign)s, %(source)s, %(generation)s, %(embedding)s, %(webp)s,
         %(region)s::float8[], %(class_id1)s::int, %(class_id2)s::int, %(any_class)s, %(who)s
     from known where pins < %(most)s
-    on conflict do nothing
+    on conflict (library_id, sign, source, coalesce(region, '{}'), coalesce(class_id1, 0),
+        coalesce(class_id2, 0), any_class) do update set removed_at = null
 )
 select pins from known
 """
+_BRING_BACK: LiteralString = """
+with known as (
+    select count(*) as pins from pins where library_id = %(library)s and removed_at is null
+),
+back as (
+    update pins set removed_at = null from known
+    where library_id = %(library)s and id = %(pin)s and pins < %(most)s
+        and removed_at > now() - make_interval(secs => %(seconds)s)
+)
+select pins from known where exists (
+    select from pins where library_id = %(library)s and id = %(pin)s
+        and removed_at > now() - make_interval(secs => %(seconds)s)
+)
+"""
 _LIST: LiteralString = (
     "select id, sign, embedding, source, region, generation, class_id1, class_id2, any_class, who,"
-    " pinned_at, ran_at, rank, score from pins where library_id = %s order by id desc"
+    " pinned_at, ran_at, rank, score from pins where library_id = %s"
+    " and removed_at is null order by id desc"
 )
 
 

@@ -71,8 +71,9 @@ limit %(count)s
 # The lock makes a change or a delete of the image wait: its trigger then finds the row.
 STORE: LiteralString = """
 insert into {second} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
-    created_at, updated_at)
-select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, created_at, updated_at
+    created_at, updated_at, width, height, byte_count)
+select library_id, sign, digest, brief, class_id1, class_id2, %(embedding)b, created_at, updated_at,
+    width, height, byte_count
 from {images} where library_id = {library} and sign = %(sign)s for share
 on conflict do nothing
 """

@@ -231,9 +231,10 @@ stripe as (
     select lent from lent_room where library_id = {library} and stripe = %(stripe)s
 ),
 added as (
-    insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding)
+    insert into {images} (library_id, sign, digest, brief, class_id1, class_id2, embedding,
+        width, height, byte_count)
     select {library}, %(sign)s, %(digest)s, %(brief)s, %(class_id1)s::int, %(class_id2)s::int,
-        %(embedding)b
+        %(embedding)b, %(width)s::int, %(height)s::int, %(byte_count)s::int
     where not exists (table known) and (select lent from stripe) > 0
     on conflict do nothing returning sign
 ),

@@ -5,7 +5,7 @@ Keeps hashes of passwords and does not know how they are made. Does not know ses
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from productsearch_engine.store.libraries import LibraryError, unknown
 
 Role = Literal["look", "edit"]
 
-_NAME = re.compile(r"[^\W_][\w.@-]{0,63}")
+_NAME_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,19 @@ class Users:
         self._pool = pool
 
     def add(self, name: str, *, library: str, role: Role, password_hash: str) -> None:
-        """Let a person sign in. Raises LibraryError."""
-        if not _NAME.fullmatch(name):
+        """Let a person sign in; ``name`` is stored as ``written``. Raises LibraryError."""
+        name = written(name)
+        if not _is_name(name):
             raise LibraryError(
                 "a user's name is 1 to 64 letters, digits and . @ - _, first a letter or a digit"
             )
         try:
             with self._pool.connection() as connection:
+                alike = connection.execute(
+                    "select name from users where lower(name) = lower(%s)", [name]
+                ).fetchone()
+                if alike is not None:
+                    raise LibraryError(f"user {alike[0]!r} exists")
                 done = connection.execute(
                     "insert into users (name, library_id, role, password_hash)"
                     " select %s, id, %s, %s from libraries where name = %s",
@@ -54,19 +60,39 @@ class Users:
         except errors.UniqueViolation:
             raise LibraryError(f"user {name!r} exists") from None
 
+    def change(self, name: str, *, role: Role | None, password_hash: str | None) -> None:
+        """Give a person another role, another password, or both. Raises LibraryError.
+
+        A role counts from the next request on; another password ends all sessions.
+        """
+        user = self.find(name)
+        if user is None:
+            raise LibraryError(f"no user {name!r}")
+        with self._pool.connection() as connection:
+            connection.execute(
+                "update users set role = coalesce(%s, role),"
+                " password_hash = coalesce(%s, password_hash) where name = %s",
+                [role, password_hash, user.name],
+            )
+
     def remove(self, name: str) -> None:
         """End a person's access, also in sessions that are open. Raises LibraryError."""
-        with self._pool.connection() as connection:
-            done = connection.execute("delete from users where name = %s", [name])
-        if not done.rowcount:
+        user = self.find(name)
+        if user is None:
             raise LibraryError(f"no user {name!r}")
+        with self._pool.connection() as connection:
+            connection.execute("delete from users where name = %s", [user.name])
 
     def find(self, name: str) -> User | None:
-        """Return the user of this name, or None."""
-        if not _NAME.fullmatch(name):
+        """Return the user of this name, or None; wide letters or loose accents are the same."""
+        if not _is_name(written(name)):
             return None
         with self._pool.connection() as connection:
-            row = connection.execute(f"{_SELECT} where u.name = %s", [name]).fetchone()
+            # One that was stored as it was typed, by an engine of before, is known by that.
+            row = connection.execute(
+                f"{_SELECT} where u.name = any(%s) order by u.name <> %s limit 1",
+                [[name, written(name)], name],
+            ).fetchone()
         return None if row is None else _user(row)
 
     def list(self) -> list[User]:
@@ -74,6 +100,20 @@ class Users:
         with self._pool.connection() as connection:
             rows = connection.execute(f"{_SELECT} order by l.name, u.name").fetchall()
         return [_user(row) for row in rows]
+
+
+def written(name: str) -> str:
+    """Return a name as it is stored: keyboards write letters wide, or apart from their accents."""
+    return unicodedata.normalize("NFKC", name)
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a name is one; in many scripts letters have marks that are no letters."""
+    good = (
+        letter.isalnum() or letter in ".@-_" or unicodedata.category(letter).startswith("M")
+        for letter in name
+    )
+    return 1 <= len(name) <= _NAME_MAX and name[0].isalnum() and all(good)
 
 
 _SELECT = (

@@ -15,8 +15,12 @@ from typing import Self
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Box, Embedding, Vector
+from productsearch_engine.embedding.interface import Box, Embedding, Pixels, Vector
+from productsearch_engine.embedding.region import cut
 from productsearch_engine.images.image_file import ImageFile
+
+_GLANCE_QUALITY = 90
+"""Of what is searched with: nobody keeps it."""
 
 
 class Task(StrEnum):
@@ -33,7 +37,7 @@ class Task(StrEnum):
     MARK = "mark"
     """Of a small copy: its mark (``images.mark``)."""
     COMPARE = "compare"
-    """Of an image: how it agrees with small copies of others (``second_look``)."""
+    """Of a glance: how its image agrees with others (``second_look``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class Wanted:
     """The name, as a library stores it."""
     copy: bool = False
     """Whether the library keeps a small copy."""
+    glance: bool = False
+    """Whether the image will perhaps be compared."""
     region: Box | None = None
     """Where the product is, if the caller said so."""
 
@@ -69,10 +75,14 @@ class Described:
     width: int
     height: int
     """Sides in pixels as the file stores them, before its EXIF orientation."""
+    is_turned: bool = False
+    """Whether the orientation exchanges them."""
     embedding: bytes = field(repr=False)
     """The vector: float32, little endian."""
     kept: bytes | None = field(default=None, repr=False)
     """The small copy (``images.small_copy``), if it was wanted."""
+    glance: bytes | None = field(default=None, repr=False)
+    """The glance of the image, or of its region, if it was wanted."""
     subject: Box | None = None
     """Where the product is, if the embedding looks for it."""
     is_clear: bool = True
@@ -87,41 +97,58 @@ class Described:
         """Return the embedding as an array."""
         return np.frombuffer(self.embedding, dtype="<f4")
 
+    @property
+    def upright_sides(self) -> tuple[int, int]:
+        """Return width and height in pixels as the image is seen."""
+        return (self.height, self.width) if self.is_turned else (self.width, self.height)
+
     def parts(self) -> list[bytes]:
         """Return the byte strings that ``of_parts`` takes."""
         facts = {
             "kind": self.kind,
             "width": self.width,
             "height": self.height,
+            "is_turned": self.is_turned,
             "subject": self.subject,
             "is_clear": self.is_clear,
             "decode_s": self.decode_s,
             "embed_s": self.embed_s,
             "copy_s": self.copy_s,
         }
-        return [json.dumps(facts).encode(), self.embedding, self.kept or b""]
+        return [json.dumps(facts).encode(), self.embedding, self.kept or b"", self.glance or b""]
 
     @classmethod
     def of_parts(cls, parts: Sequence[bytes]) -> Self:
         """Return what ``parts`` were made of. Raises ValueError, TypeError."""
-        facts, embedding, kept = parts
+        facts, embedding, kept, glance = parts
         members = json.loads(facts)
         subject = members.pop("subject")
         box = None if subject is None else Box(*subject)
-        return cls(**members, embedding=embedding, kept=kept or None, subject=box)
+        return cls(
+            **members,
+            embedding=embedding,
+            kept=kept or None,
+            glance=glance or None,
+            subject=box,
+        )
 
 
 def describe(
-    content: bytes, embedding: Embedding, *, copy: bool = False, region: Box | None = None
+    content: bytes,
+    embedding: Embedding,
+    *,
+    copy: bool = False,
+    glance: bool = False,
+    region: Box | None = None,
 ) -> Described:
-    """Check, decode and embed the file of an image; ``copy``: make a small copy, too.
+    """Check, decode and embed the file of an image; ``copy``, ``glance``: make these, too.
 
     Raises ImageEmptyError, ImageUnreadableError, ImageSizeError; MemoryError beyond the
     process's limit.
     """
     began_s = time.perf_counter()
     image = ImageFile.checked(content)
-    pixels = image.pixels()
+    pixels, is_turned = image.pixels(), image.is_turned()
     decoded_s = time.perf_counter()
     vector, subject, is_clear = embedding.describe([pixels], [region])[0]
     embedded_s = time.perf_counter()
@@ -130,14 +157,23 @@ def describe(
         kind=image.structure.kind,
         width=image.structure.width,
         height=image.structure.height,
+        is_turned=is_turned,
         embedding=vector.astype("<f4").tobytes(),
         kept=kept,
+        glance=_glance(pixels, region) if glance else None,
         subject=subject,
         is_clear=is_clear,
         decode_s=decoded_s - began_s,
         embed_s=embedded_s - decoded_s,
         copy_s=time.perf_counter() - embedded_s if copy else 0.0,
     )
+
+
+def _glance(pixels: Pixels, region: Box | None) -> bytes:
+    # Imported here: the engine's own process decodes nothing.
+    from productsearch_engine.embedding.glance import encoded
+
+    return encoded(cut(pixels, region) if region else pixels, _GLANCE_QUALITY)
 
 
 def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> Described:

@@ -113,20 +113,17 @@ class Workers:
                 self._stage(stage, taken_s, left_s)
 
     async def agreeing(
-        self,
-        wanted: Wanted,
-        content: bytes,
-        copies: Sequence[bytes],
-        *,
-        caller: int,
-        large: bool,
+        self, wanted: Wanted, glance: bytes, others: Sequence[bytes], *, caller: int
     ) -> list[int]:
-        """Return how many corners an image shares with each small copy; raise as ``describe``."""
+        """Return how many corners an image shares with each other; raise as ``describe``.
+
+        glance: of the image. others: glances, or small copies of images that have none.
+        """
         wanted = replace(wanted, task=Task.COMPARE)
-        counts = await self._done(wanted, content, copies, caller=caller, large=large)
-        if not isinstance(counts, bytes) or len(counts) != 2 * len(copies):
+        counts = await self._done(wanted, glance, others, caller=caller, large=False)
+        if not isinstance(counts, bytes) or len(counts) != 2 * len(others):
             raise TypeError("a comparison was asked for")
-        return list(struct.unpack(f"<{len(copies)}H", counts))
+        return list(struct.unpack(f"<{len(others)}H", counts))
 
     async def _done(
         self, wanted: Wanted, content: bytes, copies: Sequence[bytes], *, caller: int, large: bool

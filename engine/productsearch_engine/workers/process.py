@@ -77,7 +77,7 @@ def _answer(parts: list[bytes], bytes_max: int, cpu_s: float) -> list[bytes]:
         embedding = _embedding(wanted.embedding, bytes_max) if embeds else None
         _bound_time(cpu_s)
         if wanted.task is Task.COMPARE:
-            return [b"compared", agreeing(content, wanted.region, copies)]
+            return [b"compared", agreeing(content, copies)]
         return [b"described", *_described(wanted, content, embedding).parts()]
     except UnknownEmbeddingError as error:
         return [b"unknown", str(error).encode()]
@@ -101,7 +101,9 @@ def _described(wanted: Wanted, content: bytes, embedding: Embedding | None) -> D
         raise ValueError(f"{wanted.task} needs an embedding")
     if wanted.task is Task.DESCRIBE_COPY:
         return describe_copy(content, embedding, wanted.region)
-    return describe(content, embedding, copy=wanted.copy, region=wanted.region)
+    return describe(
+        content, embedding, copy=wanted.copy, glance=wanted.glance, region=wanted.region
+    )
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Compares an image with the small copies of some stored ones: runs in a worker process.
+"""Compares an image with some stored ones: runs in a worker process.
 
-Knows local features and what they add to a cosine. Does not know the ranking.
+Knows glances, small copies and corners. Does not know the ranking.
 """
 
 from __future__ import annotations
@@ -9,20 +9,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Box
+from productsearch_engine.embedding.glance import decoded
 from productsearch_engine.embedding.local_features import Corners
-from productsearch_engine.embedding.region import cut
-from productsearch_engine.images.image_file import ImageFile
+from productsearch_engine.images import jpeg
+from productsearch_engine.images.errors import ImageUnreadableError
+from productsearch_engine.limits import GLANCE_SIDE_PX
 
 
-def agreeing(content: bytes, region: Box | None, copies: Sequence[bytes]) -> bytes:
-    """Return how many corners of an image each copy shares with it: uint16, little endian.
+def agreeing(glance: bytes, others: Sequence[bytes]) -> bytes:
+    """Return how many corners an image shares with each other one: uint16, little endian.
 
-    copies: WebP, empty for an image without one; one that cannot be read agrees with nothing.
-    Raises ImageError.
+    glance: of the image. others: glances; small copies of images that have none, empty for an image
+    without one. One that cannot be read agrees with nothing.
     """
-    image = ImageFile.checked(content).pixels()
-    searched = Corners(cut(image, region) if region else image)
-    found = [Corners.of_copy(copy) for copy in copies]
-    counts = [0 if each is None else searched.agreeing(each) for each in found]
+    searched = _corners(glance)
+    found = map(_corners, others)
+    counts = [0 if searched is None or it is None else searched.agreeing(it) for it in found]
     return np.array(counts, "<u2").tobytes()
+
+
+def _corners(file: bytes) -> Corners | None:
+    is_copy = file[:4] == b"RIFF" and file[8:12] == b"WEBP"
+    if not is_copy and not _is_glance(file):
+        return None
+    grey = decoded(file)
+    return None if grey is None else Corners(grey)
+
+
+def _is_glance(file: bytes) -> bool:
+    """Return whether it is a JPEG, and no larger: a copy may have been imported."""
+    try:
+        structure = jpeg.read(file) if file.startswith(b"\xff\xd8\xff") else None
+    except ImageUnreadableError:
+        return False
+    return structure is not None and max(structure.width, structure.height) <= GLANCE_SIDE_PX

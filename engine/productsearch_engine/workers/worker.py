@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from productsearch_engine import one_thread
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images import errors
 from productsearch_engine.images.errors import ImageError
@@ -29,8 +30,7 @@ _REFUSALS: Mapping[bytes, type[ImageError]] = {
 # One thread and one heap: more would only wait for each other. Memory of large images goes back
 # to the system; what an ordinary one takes is kept for the next, or each would fault it in anew.
 _ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
+    **one_thread.ENVIRONMENT,
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
@@ -111,7 +111,7 @@ class Worker:
     async def ask(
         self, wanted: Wanted, content: bytes, copies: Sequence[bytes] = ()
     ) -> Described | bytes:
-        """Have an image described, or compared with small copies of others.
+        """Have an image described, or the glance of one compared with others.
 
         Raises ImageError, UnknownEmbeddingError, WorkerFault, WorkerDiedError. When it is
         cancelled, the process has to be killed: it would answer the next question with this image.

@@ -68,6 +68,8 @@ class ServiceStates(Collector):
     certificate_begins: Callable[[], Mapping[str, float]] = dict
     key_pair_days: Callable[[], Mapping[str, tuple[float | None, float | None]]] = dict
     """Of each library the age of its key pair and the days it has left; None: not known."""
+    alike: Callable[[], tuple[str, str, str]] = lambda: ("", "", "")
+    """Digests of the settings and of the policy in use, and the log level."""
     audit: Audit | None = None
     spans: Mapping[str, int] | None = None
     """Spans by what became of them; None: traces are off."""
@@ -103,6 +105,10 @@ class ServiceStates(Collector):
         yield GaugeMetricFamily(f"{PREFIX}ready", "This replica should get calls.", ready)
         says, looks = "How often readiness was looked at.", self.readiness.looks
         yield CounterMetricFamily(f"{PREFIX}readiness_looks", says, looks)
+        says = "What replicas should have in common: digests, and the log level."
+        alike = _gauge("settings_info", says, "settings", "policy", "log_level")
+        alike.add_metric([*self.alike()], 1)
+        yield alike
         broken = _gauge("files_broken", "Changed files are broken; the old value is used.", "what")
         for what, is_broken in self.broken_files.items():
             broken.add_metric([what], float(is_broken()))

@@ -25,7 +25,7 @@ _LOGGER: Final = logging.getLogger(NAME)
 _HEAD: Final = ("time", "level", "logger")
 _VERSION: Final = version("productsearch-service")
 _NO_NAME: Final = '"-"'
-_NO_WAITS: Final = '"place_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
+_NO_WAITS: Final = '"place_ms":0.0,"fit_ms":0.0,"quota_ms":0.0,"token_ms":0.0,"retry_ms":0.0'
 
 
 class AccessRecord(logging.LogRecord):
@@ -53,7 +53,16 @@ class AccessRecord(logging.LogRecord):
         return "\n".join(_words(json.loads(line)) for line in self._lines(lambda _: ""))
 
     def _lines(self, time_of: Callable[[float], str]) -> Iterator[str]:
-        return (_as_json(call, time_of(call.ended_s + self._shift_s)) for call in self._calls)
+        heads: dict[tuple[object, ...], str] = {}
+        for call in self._calls:
+            ending, at_s = call.ending, call.ended_s + self._shift_s
+            alike = (
+                int(at_s), call.method, call.library_told, call.caller.name, call.peer,
+                ending.code, ending.reason, ending.blame,
+            )  # fmt: skip
+            if (head := heads.get(alike)) is None:
+                head = heads[alike] = _head(call, time_of(at_s))
+            yield _as_json(call, head)
 
 
 def _words(fields: dict[str, object]) -> str:
@@ -64,19 +73,26 @@ def _words(fields: dict[str, object]) -> str:
     )
 
 
-def _as_json(call: Call, at: str) -> str:
-    """Return the line of a call that ended at the time ``at``; secrets in names are masked.
+def _head(call: Call, at: str) -> str:
+    """Return the begin of the line of a call that ended at the time ``at``.
 
-    Written out, as only two members need an escape: this is done for each call.
+    Calls that are alike share it. Secrets in names are masked.
     """
-    ending, trail = call.ending, call.trail
+    ending = call.ending
     return (
         f'{{"time":"{at}","level":"INFO","logger":"{NAME}","rpc":"{call.method}",'
         f'"library":{_name(call.library_told)},"caller":{_name(call.caller.name)},'
         f'"peer":{_name(call.peer) if call.peer else _NO_NAME},'
-        f'"code":"{ending.code}","reason":"{ending.reason}","blame":"{ending.blame}",'
-        f'"upstream_code":{ending.upstream_code or trail.upstream_code},'
-        f'"log_id":{ending.log_id or trail.log_id},"ms":{call.seconds * 1000:.1f},'
+        f'"code":"{ending.code}","reason":"{ending.reason}","blame":"{ending.blame}"'
+    )
+
+
+def _as_json(call: Call, head: str) -> str:
+    """Return the line of a call. Written out: this is done for each one."""
+    ending, trail = call.ending, call.trail
+    return (
+        f'{head},"upstream_code":{ending.upstream_code or trail.upstream_code},'
+        f'"log_id":{ending.log_id or trail.log_id},"ms":{(call.ended_s - call.began_s) * 1000:.1f},'
         f'{_waits(trail)},"upstream_ms":{trail.upstream_s * 1000:.1f},'
         f'"upstream_outcome":"{trail.upstream_outcome}",'
         f'"attempts":{trail.attempts},"sent":"{"yes" if trail.attempts else "no"}",'
@@ -92,11 +108,12 @@ def _name(name: str) -> str:
 
 
 def _waits(trail: Trail) -> str:
-    if not (trail.place_s or trail.quota_s or trail.token_s or trail.retry_s):
+    if not (trail.quota_s or trail.waited):
         return _NO_WAITS
     return (
-        f'"place_ms":{trail.place_s * 1000:.1f},"quota_ms":{trail.quota_s * 1000:.1f},'
-        f'"token_ms":{trail.token_s * 1000:.1f},"retry_ms":{trail.retry_s * 1000:.1f}'
+        f'"place_ms":{trail.place_s * 1000:.1f},"fit_ms":{trail.fit_s * 1000:.1f},'
+        f'"quota_ms":{trail.quota_s * 1000:.1f},"token_ms":{trail.token_s * 1000:.1f},'
+        f'"retry_ms":{trail.retry_s * 1000:.1f}'
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from productsearch_service.call_context import NOBODY
 from productsearch_service.counters import RpcCounters
@@ -15,48 +14,51 @@ from productsearch_service.rpc.call import NOT_THERE, OK, Call, Ending
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Reports:
     """Tells of RPCs to the metrics, the access log and the collector of spans."""
 
-    counters: RpcCounters
-    access_log: AccessLog
-
-    def add(self, call: Call) -> None:
-        """Have a call that has ended told of, with others."""
-        self.counters.batch.add(self._tell, call)
+    def __init__(self, counters: RpcCounters, access_log: AccessLog) -> None:
+        self._counters = counters
+        self._access_log = access_log
+        self.add = counters.batches.of(self._tell).add
+        """Has a call that has ended told of, with others."""
 
     def _tell(self, calls: list[Call]) -> None:
         for call in calls:
             try:
                 self._count(call)
-                _end_trace(call)
+                if call.trail.trace is not None:
+                    _end_trace(call)
             except Exception:  # noqa: BLE001 - logged; the others are told of all the same
                 _log.exception("counting a call failed in an unforeseen way")
-        self.access_log.write(calls)
+        self._access_log.write(calls)
 
     def _count(self, call: Call) -> None:
         method, trail = call.method, call.trail
         if trail.items:
             whose = (method, call.caller.label, call.library)
             for (outcome, item_reason), count in tuple(trail.items.items()):
-                self.counters.items(*whose, outcome, item_reason, count=count)
+                self._counters.items(*whose, outcome, item_reason, count=count)
             if call.ending is OK and (alike := trail.failed_alike()):
                 # On the wire the stream or batch is OK, and nothing of it was done.
                 call.ending = Ending("OK", alike, blame_of(alike))
         ending = call.ending
-        self.counters.ended(
+        self._counters.ended(
             method,
             ending.code,
             ending.reason,
             call.caller.label,
             call.library,
-            seconds=call.seconds,
-            trace_id=trail.trace_id if _has_spans(call) else "",
+            call.ended_s - call.began_s,
+            trail.trace_id if trail.trace is not None and _has_spans(call) else "",
         )
+        if trail.waited:
+            waits = ("place", trail.place_s), ("fit", trail.fit_s), ("token", trail.token_s)
+            for wait, seconds in (*waits, ("retry", trail.retry_s)):
+                self._counters.waited(wait, seconds)
         if ending.reason != "-" or ending is NOT_THERE:
             away = trail.kept_away
-            self.counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
+            self._counters.failed(method, call.library, ending.reason, ending.blame, kept_away=away)
 
 
 def _has_spans(call: Call) -> bool:

@@ -202,6 +202,8 @@ async def encode(image: Image, encoder: FormEncoder, context: CallContext) -> No
     except (Unreadable, SizeInvalid) as wrong:
         _refuse(image, wrong, found)
     finally:
+        if image.fits:
+            context.trail.fit_s += time.monotonic() - began_s
         if context.trail.trace is not None:
             context.trail.trace.part("fit and encode" if image.fits else "encode", began_s)
     found.finish()

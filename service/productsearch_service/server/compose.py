@@ -17,6 +17,7 @@ from productsearch_service.counters import Counters
 from productsearch_service.identity.identify import Identification
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.library.library import Libraries
+from productsearch_service.observability import sameness
 from productsearch_service.observability.health import Health
 from productsearch_service.observability.http import MetricsServer
 from productsearch_service.observability.liveness import Liveness
@@ -37,13 +38,13 @@ from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import (
     CannotListen,
     bind_error,
-    server_credentials,
     what_to_do,
     why_not,
 )
 from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
 from productsearch_service.server.reload import watch
+from productsearch_service.server.tls import server_credentials
 from productsearch_service.server.watched_files import certificates, policy
 from productsearch_service.settings import Settings
 from productsearch_service.traces import Tracer
@@ -115,6 +116,7 @@ class Server:
                 certificate_days=partial(self._certificate_days, days_left),
                 certificate_begins=partial(self._certificate_days, begins_in_days),
                 key_pair_days=lambda: all_days(settings.libraries),
+                alike=partial(self._alike, sameness.of_settings(settings)),
                 audit=self._audit,
                 spans=self._spans.counts if self._spans else None,
             ).register(counters.registry)
@@ -152,7 +154,7 @@ class Server:
         await self._trimming.stop()
         await self._libraries.close()
         self._images.close()
-        self._counters.batch.carry_out()
+        self._counters.batches.carry_out()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
         if self._spans is not None:
@@ -162,6 +164,11 @@ class Server:
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
         _log.info("stopped")
+
+    def _alike(self, of_settings: str) -> tuple[str, str, str]:
+        policy = self._policy
+        of_policy = sameness.of_content(policy.content) if policy else sameness.NONE
+        return of_settings, of_policy, self._settings.log_level
 
     def _certificate_days(self, days: Callable[[bytes, float], float | None]) -> dict[str, float]:
         """Return of the certificates in use, by setting, the days until they begin or end."""

@@ -17,10 +17,13 @@ function localise(within) {
   for (const each of times) each.textContent = format.format(new Date(each.dateTime));
 }
 
-// The offer to undo goes after 30 s; the page of changes has it for a day.
+// The offer to undo goes after 30 s, unless somebody is just at it; the page of changes has it for a day.
 function fade(notice) {
-  setTimeout(() => notice.remove(), 30_000);
+  setTimeout(() => (notice.matches(":hover, :focus-within") ? fade(notice) : notice.remove()), 30_000);
 }
+
+// Each page has its person's token: another one came to this tab's browser by another tab.
+const tokenOf = (page) => one("[name=token]", page)?.value;
 
 // The end of a session is told before it comes. Asking how long it lasts is no use of it; other tabs may use it.
 const SOON_MS = 10 * 60_000;
@@ -124,6 +127,8 @@ function select(form) {
   document.addEventListener("console:all", () => set(picks(), true));
   document.addEventListener("console:none", () => set(picks(), false));
   document.addEventListener("console:more", show);
+  // Whoever comes back, or reloads, finds boxes checked by the browser, after this has run.
+  addEventListener("pageshow", show);
   form.addEventListener("submit", (event) => {
     // Back to the image that follows what is deleted, or to the edited one.
     const boxes = picks();
@@ -311,7 +316,9 @@ function part(form) {
     const from = box();
     const sides = grip.getBoundingClientRect();
     const corner = Math.hypot(event.clientX - sides.right, event.clientY - sides.bottom) < 16;
-    const kind = corner ? "size" : event.target === grip ? "move" : "draw";
+    // A frame around the whole image has nowhere to move to, and no outside to draw in.
+    const whole = from.width > 95 && from.height > 95;
+    const kind = corner ? "size" : event.target === grip && !whole ? "move" : "draw";
     const move = (moved) => {
       const now = at(moved);
       if (kind === "move") set({ ...from, left: from.left + now.x - began.x, top: from.top + now.y - began.y });
@@ -360,11 +367,12 @@ async function fitting(file) {
   return file;
 }
 
-// What became of a file that the server did not see, as the server tells of the others.
-function outcomeOf(name, told) {
+// What becomes of a file that the server did not see, as the server tells of the others.
+function outcomeOf(name, told, kind = "bad") {
   const list = document.createElement("ul");
   list.className = "outcomes";
-  list.innerHTML = '<li class="bad"><span class="mat"></span><span class="title"></span><span class="told"></span></li>';
+  list.innerHTML = '<li><span class="mat"></span><span class="title"></span><span class="told"></span></li>';
+  list.firstChild.className = kind;
   one(".title", list).textContent = name;
   one(".told", list).textContent = told;
   return list;
@@ -379,27 +387,49 @@ async function queue(form) {
   if (form.classList.contains("busy")) return;
   const list = one("[data-outcomes]");
   const progress = one("[data-progress]", form);
+  const [stop, counted] = [one("[data-stop]", form), one("[data-counted]", form)];
   form.classList.add("busy");
-  progress.hidden = false;
+  for (const each of [progress, stop, counted]) each.hidden = false;
   progress.max = files.length;
   progress.value = 0;
   const failed = [];
-  let [away, change] = [false, ""];
+  let [away, stopped, change, refused] = [false, false, "", 0];
+  stop.onclick = () => {
+    stopped = true;
+    stop.hidden = true;
+  };
+  const count = (sent) => {
+    progress.value = sent;
+    counted.textContent = form.dataset.counts.replace("{n}", sent).replace("{all}", files.length).replace("{refused}", refused);
+  };
   const leaving = (event) => event.preventDefault();
   addEventListener("beforeunload", leaving);
-  list.replaceChildren();
-  for (const file of files) {
-    progress.value += 1;
-    if (file.type && !file.type.startsWith("image/")) {
-      list.prepend(outcomeOf(file.name, form.dataset.format));
+  // A line for each file, of which the file's own outcome takes the place.
+  const lines = files.map((file) => outcomeOf(file.name, form.dataset.queued, "queued"));
+  list.replaceChildren(...lines);
+  const tell = (at, outcome) => {
+    lines[at].replaceWith(outcome);
+    if (!one(".good", outcome)) refused += 1;
+    count(at + 1);
+  };
+  count(0);
+  for (const [at, file] of files.entries()) {
+    if (stopped) {
+      failed.push(file);
+      lines[at].replaceWith(outcomeOf(file.name, form.dataset.stopped));
       continue;
     }
+    if (file.type && !file.type.startsWith("image/")) {
+      tell(at, outcomeOf(file.name, form.dataset.format));
+      continue;
+    }
+    one(".told", lines[at]).textContent = form.dataset.sending;
     const body = new FormData(form);
     body.delete("image");
     const fitted = await fitting(file);
     body.append("image", fitted);
     body.append("change", change);
-    const answer = away ? null : await sent(form, body, file.name);
+    const answer = away ? null : await sent(form, body, file.name, () => stopped);
     const part = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
     // All files of a queue are one change, with one undo.
     const done = part && one(".notice", part);
@@ -417,8 +447,9 @@ async function queue(form) {
     }
     if (outcome && fitted !== file) one(".told", outcome).append(` ${form.dataset.fitted}`);
     const told = answer ? one("h1", part)?.textContent : form.dataset.lost;
-    list.prepend(outcome ? document.importNode(outcome, true) : outcomeOf(file.name, told ?? String(answer.status)));
+    tell(at, outcome ? document.importNode(outcome, true) : outcomeOf(file.name, told ?? String(answer.status)));
   }
+  stop.hidden = true;
   removeEventListener("beforeunload", leaving);
   all("[data-fades]").forEach(fade);
   form.classList.remove("busy");
@@ -429,7 +460,7 @@ async function queue(form) {
 }
 
 // Sends one file. A server that restarts, or has too much to do, is asked again for a minute or two.
-async function sent(form, body, name) {
+async function sent(form, body, name, isStopped) {
   const wait = one("p[data-waits]", form);
   for (const pause_s of [1, 2, 4, 8, 15, 30, 30, 0]) {
     const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
@@ -438,7 +469,9 @@ async function sent(form, body, name) {
     if (!pause_s) return answer;
     wait.hidden = false;
     wait.textContent = `${form.dataset.waits} ${name}`;
-    await new Promise((done) => setTimeout(done, 1000 * pause_s));
+    for (let left_s = pause_s; left_s > 0 && !isStopped(); left_s -= 1) await new Promise((done) => setTimeout(done, 1000));
+    wait.hidden = isStopped();
+    if (isStopped()) return answer;
   }
   return null;
 }
@@ -509,6 +542,8 @@ function scrollOn(pager) {
     if (pause_s) await new Promise((done) => setTimeout(done, 1000 * pause_s));
     if (answer?.ok) {
       const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // Images of two libraries in one list would be told apart by nobody.
+      if (tokenOf(found) !== tokenOf(document)) return location.reload();
       const cards = all("[data-card]", found).map((each) => document.importNode(each, true));
       const page = pageOf(found, link.href, cards);
       if (cards.length) steadily(() => (link === on ? forwards : backwards)(page, full));
@@ -561,6 +596,26 @@ function chart(place) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
 
+// How many of the selected images would change, and how, told while the form is filled in.
+function preview(form) {
+  const planned = one("[data-planned]", form);
+  let [timer, asking] = [0, new AbortController()];
+  const ask = async () => {
+    asking.abort();
+    asking = new AbortController();
+    const fields = new URLSearchParams(new FormData(form));
+    fields.set("preview", "1");
+    const answer = await fetch(form.dataset.previews, { method: "POST", body: fields, signal: asking.signal }).catch(() => null);
+    const page = answer && new DOMParser().parseFromString(await answer.text().catch(() => ""), "text/html");
+    // What is refused is told once it is sent: here somebody may not be done yet.
+    if (page) planned.replaceChildren(...(one("[data-planned]", page)?.childNodes ?? []));
+  };
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, 300);
+  });
+}
+
 localise(document);
 all("[data-ending]").forEach(tellEnd);
 if (window.uPlot) all("[data-chart]").forEach(chart);
@@ -573,6 +628,7 @@ all("[data-steps]").forEach(steps);
 if (location.hash.startsWith("#at-")) document.getElementById(location.hash.slice(1))?.focus();
 all("[data-part]").forEach(part);
 all("[data-pages]").forEach(scrollOn);
+all("[data-previews]").forEach(preview);
 document.addEventListener("keydown", press);
 // A form is sent once: twice on a slow line, the second would be about what the first has changed.
 document.addEventListener("submit", (event) => {
