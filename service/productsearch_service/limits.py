@@ -108,6 +108,8 @@ gRPC counts a call until its memory is free, which is a little after its client 
 client that always has as many calls as it may is then refused some (REFUSED_STREAM: UNAVAILABLE,
 "Stream removed"). So this is well above RPCS_IN_FLIGHT_MAX: SERVER_OVERLOADED comes first.
 """
+PENDING_MAX: Final = 4096
+"""Calls whose headers have come and that the event loop has not looked at. gRPC resets one more."""
 CONNECTION_IDLE_MS: Final = 600_000
 """A connection without calls ends after this time."""
 HANDSHAKE_TIMEOUT_MS: Final = 10_000

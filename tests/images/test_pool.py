@@ -242,6 +242,19 @@ async def test_what_fit_makes_is_checked(
 
 
 @pytest.mark.asyncio
+async def test_a_sandbox_that_forbids_priorities_forbids_no_images(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that cannot be made nicer works all the same."""
+
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    assert await _value(encoder, TO_SCALE)
+
+
+@pytest.mark.asyncio
 async def test_one_callers_images_leave_others_a_process(encoder: FormEncoder) -> None:
     """However many one caller sends, and however long they take: another one is served at once."""
     before = await _start_all(encoder)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from productsearch_service import limits
@@ -56,7 +56,8 @@ class Worker:
             raise
         # Nicer than the event loop from the beginning: to start one is most of what some cost.
         nice = os.getpriority(os.PRIO_PROCESS, 0) + limits.FIT_NICE
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, nice)
+        with suppress(OSError):  # a sandbox may not let it
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, nice)
         ours.setblocking(False)
         self._socket = ours
         self._is_awaited = False

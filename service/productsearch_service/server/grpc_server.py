@@ -35,6 +35,10 @@ _OPTIONS: Final = (
     # What opens a connection and says nothing, or nothing more, does not keep it.
     ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
     ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_MS),
+    # By itself gRPC resets every second call, whoever's it is, where thousands wait for the event
+    # loop: their callers are told CANCELLED, which nobody repeats, and nothing here hears of it.
+    ("grpc.server.max_pending_requests", limits.PENDING_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", limits.PENDING_MAX),
     # Two servers on one port would share its connections, not its calls.
     ("grpc.so_reuseport", 0),
 )

@@ -37,6 +37,7 @@ def worst_mib(
         "connections": connections_max * _CONNECTION_BYTES,
         "health and reflection": limits.BYSTANDERS_MAX * _CALL_BYTES
         + limits.BYSTANDERS_RECEIVING_MAX * _RECEIVED_BYTES,
+        "not looked at": limits.PENDING_MAX * _CALL_BYTES,
         "waiting": limits.WAITING_MAX * _WAITING_BYTES,
         "receiving": limits.RECEIVING_MAX * _RECEIVED_BYTES,
         "in flight": limits.BYTES_IN_FLIGHT_MAX * _FORMS,
