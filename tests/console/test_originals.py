@@ -109,11 +109,13 @@ def test_a_migration_stops_no_calls(engine: Engine) -> None:
             migrated = threads.submit(migrate.apply, migrating)
             began_s, calls_done = time.monotonic(), 0
             calls.execute("set statement_timeout = '20s'")
-            while time.monotonic() - began_s < 4:
-                calls.execute("select count(*) from images")
-                calls_done += 1
-            assert not migrated.done()
+            try:
+                while time.monotonic() - began_s < 4:
+                    calls.execute("select count(*) from images")
+                    calls_done += 1
+                assert not migrated.done()
+            finally:
+                export.rollback()
             assert calls_done > 1
-            export.rollback()
             assert "originals" in migrated.result(60)
         calls.execute("select width, height, byte_count from reembedding_7")
