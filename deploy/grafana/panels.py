@@ -53,7 +53,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             Panel(
                 "Circuit breaker, and calls that it refused",
                 "short",
-                "1: open, calls are kept from an upstream that fails. Refusals per second.",
+                "1: open, calls are kept from an upstream that fails. It closes with the first "
+                "call that is answered: without refusals nobody asks. Refusals per second.",
                 (
                     (
                         now("max", "productsearch_breaker_open", "library"),
@@ -128,9 +129,13 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 (
                     (
                         rate(
-                            "productsearch_caller_slots_total", "caller", "outcome", where=LIBRARY
+                            "productsearch_caller_slots_total",
+                            "caller",
+                            "library",
+                            "outcome",
+                            where=LIBRARY,
                         ),
-                        "{{caller}} {{outcome}}",
+                        "{{caller}} {{library}} {{outcome}}",
                     ),
                 ),
             ),

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 import yaml
 
-from deploy.prometheus.table import ALERTS, OBJECTIVES, WINDOWS, Objective, Window
+from deploy.prometheus.table import (
+    ALERTS,
+    BAD_CALLS_MIN,
+    OBJECTIVES,
+    WINDOWS,
+    Objective,
+    Window,
+)
 
 FILE: Final = Path(__file__).with_name("alerts.yml")
 _HEAD: Final = "# Written by deploy/prometheus/alerts.py from table.py: `make monitoring`.\n"
@@ -54,6 +61,7 @@ def _burn(objective: Objective, window: Window, divide: int, runbooks: str) -> d
         f"({objective.bad.replace('<window>', length)}) > {threshold}"
         for length in (window.long, window.short)
     )
+    both += f" and ({objective.count.replace('<window>', window.long)}) >= {BAD_CALLS_MIN}"
     days = f"{_BUDGET_DAYS / window.rate:.0f} days"
     rate = f"what is allowed in {_BUDGET_DAYS} days would be used up in {days}"
     long = window.long.strip("<>")

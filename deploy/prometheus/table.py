@@ -9,25 +9,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-_ERRORS: Final = "productsearch_errors_total"
-_CALLS: Final = "rpc_server_call_duration_seconds"
-_POSTS: Final = "productsearch_upstream_calls_total"
-_TIME: Final = "productsearch_upstream_seconds_total"
-_REJECTED: Final = '{outcome="UPSTREAM_CREDENTIALS_REJECTED"}'
-_SEARCHES: Final = 'rpc_method="productsearch.v1.ProductSearch/SearchImages"'
+from deploy.prometheus.expressions import (
+    CALLED,
+    CALLS,
+    CUT_OFF,
+    ERRORS,
+    GREEDY,
+    HAS_ROOM,
+    KEY_SHARED,
+    MISSED,
+    NEW_PAIR,
+    NOT_SENT,
+    OURS,
+    POSTS,
+    QUOTA_ASKED,
+    REJECTED,
+    REJECTED_CALLS,
+    SEARCHES,
+    SHORT,
+    SHUT_OUT,
+    SILENT,
+    SQL,
+    TIME,
+    answered,
+    grown,
+    seen_of_others,
+    spans,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """A service level objective: the share ``bad`` of all calls may be ``budget``, over 30 days.
 
-    ``bad`` is a ratio over a window that stands as ``<window>`` in it.
+    ``bad`` is a ratio over a window that stands as ``<window>`` in it, and ``count`` the number of
+    bad calls in it: the only call of a quiet night is all of them.
     """
 
     name: str
     says: str
     budget: float
     bad: str
+    count: str
     most: str
     """The library that has most of it, as a query over a window; the alert names it."""
 
@@ -57,31 +80,37 @@ class Alert:
     reasons: tuple[str, ...] = ()
 
 
+BAD_CALLS_MIN: Final = 5
+"""In the longer window: with fewer, a budget is not what has to be talked about."""
+
 OBJECTIVES: Final = (
     Objective(
         name="BudgetOfFacade",
         says="calls fail and the facade is to blame",
         budget=0.001,
-        bad=f'sum(rate({_ERRORS}{{blame="facade"}}[<window>]))'
-        f" / sum(rate({_CALLS}_count[<window>]))",
-        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="facade"}}[<window>])))',
+        bad=f'sum(rate({ERRORS}{{blame="facade"}}[<window>])) / sum(rate({CALLS}_count[<window>]))',
+        count=f'sum(increase({ERRORS}{{blame="facade"}}[<window>]))',
+        most=f'topk(1, sum by (library) (rate({ERRORS}{{blame="facade"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfUpstream",
         says="calls fail and the upstream is to blame",
         budget=0.005,
-        bad=f'sum(rate({_ERRORS}{{blame="upstream"}}[<window>]))'
-        f" / sum(rate({_CALLS}_count[<window>]))",
-        most=f'topk(1, sum by (library) (rate({_ERRORS}{{blame="upstream"}}[<window>])))',
+        bad=f'sum(rate({ERRORS}{{blame="upstream"}}[<window>]))'
+        f" / sum(rate({CALLS}_count[<window>]))",
+        count=f'sum(increase({ERRORS}{{blame="upstream"}}[<window>]))',
+        most=f'topk(1, sum by (library) (rate({ERRORS}{{blame="upstream"}}[<window>])))',
     ),
     Objective(
         name="BudgetOfTime",
         says="searches take longer than 2.5 s",
         budget=0.01,
-        bad=f'1 - sum(rate({_CALLS}_bucket{{le="2.5",{_SEARCHES}}}[<window>]))'
-        f" / sum(rate({_CALLS}_count{{{_SEARCHES}}}[<window>]))",
-        most=f"topk(1, sum by (library) (rate({_TIME}[<window>]))"
-        f" / sum by (library) (rate({_POSTS}[<window>])))",
+        bad=f'1 - sum(rate({CALLS}_bucket{{le="2.5",{SEARCHES}}}[<window>]))'
+        f" / sum(rate({CALLS}_count{{{SEARCHES}}}[<window>]))",
+        count=f"sum(increase({CALLS}_count{{{SEARCHES}}}[<window>]))"
+        f' - sum(increase({CALLS}_bucket{{le="2.5",{SEARCHES}}}[<window>]))',
+        most=f"topk(1, sum by (library) (rate({TIME}[<window>]))"
+        f" / sum by (library) (rate({POSTS}[<window>])))",
     ),
 )
 
@@ -93,94 +122,10 @@ WINDOWS: Final = (
 )
 
 
-def _grown(counter: str, by: str, window: str = "<10m>") -> str:
-    """Return whether a counter has grown, by a label; one that has just appeared has, too."""
-    grown = f"sum by ({by}) (increase({counter}[{window}])) > 0"
-    return f"({grown} or sum by ({by}) ({counter} unless {counter} offset {window}) > 0)"
-
-
-_NOT_SENT: Final = '{outcome!="sent"}'
-
-
-def _spans(which: str = "") -> str:
-    """Return the rate of spans of each facade and engine."""
-    names = ("productsearch_spans_total", "productsearch_engine_spans_total")
-    return " or ".join(f"sum by (instance) (rate({name}{which}[<10m>]))" for name in names)
-
-
-def _answered(reason: str) -> str:
-    """Return whether an upstream answered so lately: also to items of streams that did not fail."""
-    return _grown(f'{_POSTS}{{outcome="{reason}"}}', "library")
-
-
-def _seen_of_others(reason: str) -> str:
-    """Return whether a reason is seen of a library whose upstream is not down.
-
-    One that goes down leaves answers cut and adds unsettled behind: one incident, one alert.
-    """
-    down = 'ALERTS{alertname="UpstreamDown",alertstate="firing"}[<30m>]'
-    seen = _grown(f'{_ERRORS}{{reason="{reason}"}}', "library", "<20m>")
-    return f"{seen} unless on (library) max by (library) (max_over_time({down}))"
-
-
-_NEW_PAIR: Final = (
-    'min by (library) (productsearch_token_state{state="fresh"}) == 1 and on (library)'
-    " max by (library) (label_replace(max_over_time(productsearch_files_broken[<11m>]),"
-    r' "library", "$1", "what", "libraries\\.(.*)\\.credentials_dir")) == 1'
-)
-"""A new key pair is not in use, or was not lately, and the token of the one before is fresh: nobody
-asks for another one with that pair, so that the new one is refused, of which FileBroken speaks."""
-
-_NO_ANSWER: Final = "TIMEOUT|UNREACHABLE|CANCELLED"
-_SILENT: Final = (
-    f'sum by (library) (rate({_POSTS}{{outcome="TIMEOUT"}}[<5m>])) > 0 unless on (library)'
-    f' sum by (library) (rate({_POSTS}{{outcome!~"{_NO_ANSWER}"}}[<5m>])) > 0'
-)
-"""Requests go out and none is answered; where callers' own deadlines end them no breaker opens."""
-
-_REFUSED_CALLERS: Final = 'rpc_status_code=~"UNAUTHENTICATED|PERMISSION_DENIED"'
-_OTHER_CALLS: Final = _REFUSED_CALLERS.replace("=~", "!~")
-_SHUT_OUT: Final = (
-    f"(sum by (instance) (rate({_CALLS}_count{{{_REFUSED_CALLERS}}}[<5m>])) > on () group_left"
-    f' 0.5 * avg(sum by (instance) (rate({_CALLS}_count{{rpc_status_code="OK"}}[<6h>])) > 0))'
-    f" unless on (instance)"
-    f" (sum by (instance) (rate({_CALLS}_count{{{_OTHER_CALLS}}}[<5m>])) > 0)"
-)
-"""Of a replica all calls are refused, half as many at least as replicas served in the last hours:
-one stranger in a quiet night is not all callers."""
-
-_SLOTS: Final = "productsearch_caller_slots_total"
-_ASKED: Final = f"sum by (library) (rate({_SLOTS}[<5m>]))"
-_REFUSED: Final = f'sum by (library) (rate({_SLOTS}{{outcome="refused"}}[<5m>]))'
-_ONE_OF_ALL: Final = (
-    f"sum by (library, caller) (rate({_SLOTS}[<5m>])) / on (library) group_left {_ASKED}"
-)
-_OTHERS_CALL: Final = f"count by (library) (sum by (library, caller) (rate({_SLOTS}[<5m>])) > 0)"
-_GIVEN: Final = f'sum by (instance, library) (rate({_SLOTS}{{outcome="given"}}[<5m>]))'
-_HAS_ROOM: Final = (
-    f"max by (library) ({_GIVEN} / on (instance, library) productsearch_pacer_rate) < 0.6"
-)
-"""No replica gives out most of its slots: what is refused wants an upstream that is quicker."""
-_GREEDY: Final = (
-    f"({_ONE_OF_ALL} > 0.7) and on (library) ({_REFUSED} / {_ASKED} > 0.05)"
-    f" and on (library) ({_OTHERS_CALL} > 1) unless on (library) ({_HAS_ROOM})"
-)
-_KEY_SHARED: Final = (
-    "max by (library) (max_over_time(productsearch_pacer_rate[<5m>])"
-    " / productsearch_quota_limit) < 0.85"
-)
-_OURS: Final = '{job=~"facade|engine"}'
-_FACADES: Final = '{envoy_cluster_name="facades"}'
-_CUT_OFF: Final = (
-    f"max(max_over_time(envoy_cluster_membership_healthy{_FACADES}[<5m>])) == 0"
-    " and on () max(min_over_time(productsearch_ready[<5m>])) == 1"
-)
-_SQL: Final = 'productsearch_engine_stage_seconds_{}{{stage="sql"}}[<5m>]'
-
 ALERTS: Final = (
     Alert(
         name="ServerFault",
-        expr=_grown(f'{_ERRORS}{{reason="SERVER_FAULT"}}', "instance, library"),
+        expr=grown(f'{ERRORS}{{reason="SERVER_FAULT"}}', "instance, library"),
         lasts="<0m>",
         severity="ticket",
         says="a fault of {{ $labels.instance }}'s own, in a call of library"
@@ -189,7 +134,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="ReplicaOverloaded",
-        expr=f'sum by (instance) (rate({_ERRORS}{{reason="SERVER_OVERLOADED"}}[<5m>])) > 0.1',
+        expr=f'sum by (instance) (rate({ERRORS}{{reason="SERVER_OVERLOADED"}}[<5m>])) > 0.1',
         lasts="<5m>",
         severity="page",
         says="{{ $labels.instance }} is at its bounds and refuses calls",
@@ -197,7 +142,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="CallersShutOut",
-        expr=_SHUT_OUT,
+        expr=SHUT_OUT,
         lasts="<2m>",
         severity="page",
         says="{{ $labels.instance }} refuses every caller, as not known or not allowed",
@@ -205,9 +150,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="CredentialsRejected",
-        expr=f"({_grown(f'productsearch_token_refreshes_total{_REJECTED}', 'library')}"
-        f" unless on (library) ({_NEW_PAIR})) or "
-        + _grown(f"productsearch_upstream_calls_total{_REJECTED}", "library"),
+        expr=f"({grown(f'productsearch_token_refreshes_total{REJECTED}', 'library')}"
+        f" unless on (library) ({NEW_PAIR})) or {REJECTED_CALLS}",
         lasts="<0m>",
         severity="page",
         says="the upstream refuses the key pair of library {{ $labels.library }}, or its token",
@@ -215,8 +159,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="UpstreamDown",
-        expr="max by (library) (min_over_time(productsearch_breaker_open[<1m>])) == 1"
-        f" or ({_SILENT})",
+        expr="(max by (library) (min_over_time(productsearch_breaker_open[<1m>])) == 1"
+        f" and on (library) ({CALLED})) or ({SILENT})",
         lasts="<1m>",
         severity="page",
         says="the upstream of library {{ $labels.library }} fails, or answers nobody",
@@ -224,7 +168,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="UpstreamUnreadable",
-        expr=_seen_of_others("UPSTREAM_PROTOCOL"),
+        expr=seen_of_others("UPSTREAM_PROTOCOL"),
         lasts="<10m>",
         severity="ticket",
         says="the upstream of library {{ $labels.library }} answers what is in no table",
@@ -232,7 +176,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="AddsUnsettled",
-        expr=_seen_of_others("ADD_OUTCOME_UNKNOWN"),
+        expr=seen_of_others("ADD_OUTCOME_UNKNOWN"),
         lasts="<10m>",
         severity="ticket",
         says="the upstream of library {{ $labels.library }} answers, and not to all adds: the"
@@ -241,7 +185,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="LibraryMissing",
-        expr=_answered("LIBRARY_NOT_READY"),
+        expr=answered("LIBRARY_NOT_READY"),
         lasts="<0m>",
         severity="ticket",
         says="the upstream has the account and not the library {{ $labels.library }}",
@@ -249,7 +193,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="LibraryFull",
-        expr=_answered("LIBRARY_FULL"),
+        expr=answered("LIBRARY_FULL"),
         lasts="<0m>",
         severity="page",
         says="library {{ $labels.library }} has no room left; adds are refused",
@@ -257,7 +201,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="QuotaExhausted",
-        expr="max by (library) (min_over_time(productsearch_quota_exhausted[<1m>])) == 1",
+        expr="max by (library) (min_over_time(productsearch_quota_exhausted[<1m>])) == 1"
+        f" and on (library) ({QUOTA_ASKED})",
         lasts="<1m>",
         severity="page",
         says="the daily or total quota of library {{ $labels.library }} is used up",
@@ -265,8 +210,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="QuotaTooSmall",
-        expr=f"({_REFUSED} / {_ASKED} > 0.05) unless on (library) ({_GREEDY})"
-        f" unless on (library) ({_KEY_SHARED}) unless on (library) ({_HAS_ROOM})",
+        expr=f"{SHORT} unless on (library) ({GREEDY}) unless on (library) ({KEY_SHARED})"
+        f" unless on (library) ({HAS_ROOM})",
         lasts="<5m>",
         severity="ticket",
         says="callers of library {{ $labels.library }} want more than its calls per second",
@@ -274,14 +219,14 @@ ALERTS: Final = (
     ),
     Alert(
         name="CallerTakesQuota",
-        expr=_GREEDY,
+        expr=GREEDY,
         lasts="<5m>",
         severity="ticket",
         says="{{ $labels.caller }} asks for most of library {{ $labels.library }}'s quota",
     ),
     Alert(
         name="KeyUsedElsewhere",
-        expr=_KEY_SHARED,
+        expr=KEY_SHARED,
         lasts="<5m>",
         severity="ticket",
         says="error 18 keeps coming: somebody else uses the key of library {{ $labels.library }},"
@@ -289,10 +234,11 @@ ALERTS: Final = (
     ),
     Alert(
         name="TokenStale",
-        expr='min by (library) (productsearch_token_state{state="stale"}) == 1',
+        expr='max by (library) (productsearch_token_state{state="stale"}) == 1',
         lasts="<1h>",
         severity="ticket",
-        says="the token of library {{ $labels.library }} is not renewed; it is still good",
+        says="the token of library {{ $labels.library }} is not renewed by a replica at least; it"
+        " is still good",
     ),
     Alert(
         name="CertificateEnds",
@@ -324,14 +270,14 @@ ALERTS: Final = (
     ),
     Alert(
         name="AuditLinesLost",
-        expr=_grown('productsearch_audit_lines_total{outcome="lost"}', "instance"),
+        expr=grown('productsearch_audit_lines_total{outcome="lost"}', "instance"),
         lasts="<0m>",
         severity="page",
         says="{{ $labels.instance }} lost lines of the audit stream: its disk does not keep up",
     ),
     Alert(
         name="SpansLost",
-        expr=f"({_spans(_NOT_SENT)}) > 0.5 * ({_spans()})",
+        expr=f"({spans(NOT_SENT)}) > 0.5 * ({spans()})",
         lasts="<10m>",
         severity="ticket",
         says="{{ $labels.instance }} loses most of its spans: traces are missing",
@@ -359,8 +305,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="ComesAndGoes",
-        expr=f"changes(up{_OURS}[<30m>]) > 5"
-        f" or changes(process_start_time_seconds{_OURS}[<30m>]) > 2",
+        expr=f"changes(up{OURS}[<30m>]) > 5"
+        f" or changes(process_start_time_seconds{OURS}[<30m>]) > 2",
         lasts="<0m>",
         severity="page",
         says="{{ $labels.instance }} ends or hangs again and again",
@@ -382,10 +328,10 @@ ALERTS: Final = (
     ),
     Alert(
         name="GatewayCutOff",
-        expr=_CUT_OFF,
+        expr=CUT_OFF,
         lasts="<5m>",
         severity="page",
-        says="the gateway reaches no facade, and facades are ready",
+        says="the gateway {{ $labels.instance }} reaches no facade, and facades are ready",
     ),
     Alert(
         name="GatewayRefuses",
@@ -418,8 +364,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="EngineDatabaseSlow",
-        expr=f"sum by (instance) (rate({_SQL.format('sum')}))"
-        f" / sum by (instance) (rate({_SQL.format('count')})) > 0.5",
+        expr=f"sum by (instance) (rate({SQL.format('sum')}))"
+        f" / sum by (instance) (rate({SQL.format('count')})) > 0.5",
         lasts="<5m>",
         severity="ticket",
         says="SQL of {{ $labels.instance }} takes {{ $value | humanizeDuration }} on average",
@@ -440,8 +386,7 @@ ALERTS: Final = (
     ),
     Alert(
         name="EngineSearchesMiss",
-        expr="sum by (library) (increase(productsearch_engine_recall_found_total[<6h>]))"
-        " / sum by (library) (increase(productsearch_engine_recall_wanted_total[<6h>])) < 0.95",
+        expr=MISSED,
         lasts="<1h>",
         severity="ticket",
         says="searches of library {{ $labels.library }} find {{ $value | humanizePercentage }} of"

@@ -28,7 +28,7 @@ from productsearch_engine.database.programs import EmbeddedError
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.evaluation import command as evaluate
 from productsearch_engine.evaluation.dataset import DatasetError
-from productsearch_engine.limits import DOCTOR_CHECK_S, DOCTOR_LIMITS_S
+from productsearch_engine.limits import DOCTOR_LIMITS_S, DOCTOR_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
         # What commands say is for who runs them.
         logs.start(chosen.log_level, chosen.log_format if options.command == "serve" else "text")
         _prepare_data(chosen, options)
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nproductsearch-engine: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except (SettingsError, UnknownEmbeddingError) as error:
-        print(error, file=sys.stderr)
+        print(settings.placed(SettingsError(str(error)), os.environ, flags), file=sys.stderr)
         return 2
     except UnknownLibraryError as error:
         place = "the database" if chosen.database else str(chosen.data)
@@ -128,9 +132,12 @@ def _make_folder(folder: Path) -> None:
 
     Folders that are there stay as they are.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"data: {folder}: is not a directory; choose another --data")
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise SettingsError(f"data: {folder}: is not a directory; choose another --data")
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    except OSError as error:
+        raise SettingsError(f"data: {folder}: {error.strerror}; choose another --data") from None
     for each in reversed(missing):
         try:
             each.mkdir(exist_ok=True)
@@ -181,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true")
     doctor.add_argument("--expect-running", action="store_true", help="warn if no engine runs here")
-    doctor.add_argument("--limit", type=_limit, default=DOCTOR_CHECK_S, help="seconds of a check")
+    doctor.add_argument("--limit", type=_limit, default=DOCTOR_S, help="seconds until all is told")
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

@@ -24,7 +24,9 @@ FLAGS = ("listen", "data", "allow_private_urls", "workers", "decoders", "embeddi
 
 _PORT_MAX = 65535
 _ONNX = "onnx:"
-_COLLECTOR = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
+_COLLECTOR = re.compile(
+    r"https?://(?:[^/?#@:\[\]\s]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?(?:/[^?#@\s]*)?"
+)
 
 _NAMES = (
     *FLAGS,
@@ -36,6 +38,8 @@ _NAMES = (
     "access_log_successes",
     "traces_endpoint",
 )
+
+_VARIABLES = {PREFIX + name.upper() for name in _NAMES}
 
 
 class SettingsError(Exception):
@@ -83,22 +87,22 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     wrong = [
         f"{name}: no such setting{_nearest(name)}"
         for name in environment
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _NAMES
+        if name.upper().startswith(PREFIX) and name not in _VARIABLES
     ]
     host, port = _address(values.get("listen", "127.0.0.1:8190"), wrong)
-    data = Path(values.get("data") or default_data()).expanduser()
-    key_file = values.get("signing_key_file")
+    data = _path("data", values, wrong) or default_data()
+    key_file = _path("signing_key_file", values, wrong)
     cores = os.cpu_count() or 1
     settings = Settings(
         host=host,
         port=port,
         data=data,
         database=values.get("database", ""),
-        signing_key_file=Path(key_file).expanduser() if key_file else data / "signing.key",
+        signing_key_file=key_file or data / "signing.key",
         allow_private_urls=_boolean("allow_private_urls", values, wrong),
         workers=_number("workers", values, wrong, min(32, 2 * cores + 2), 256),
         decoders=_number("decoders", values, wrong, min(8, cores), 64),
-        embedding=_embedding(values.get("embedding", "compact")),
+        embedding=_embedding(values.get("embedding", "compact"), wrong),
         keep_images=_boolean("keep_images", {"keep_images": "true"} | values, wrong),
         rerank=_boolean("rerank", values, wrong),
         log_level=_one_of("log_level", values, wrong, "info", LOG_LEVELS),
@@ -107,8 +111,16 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         traces_endpoint=_collector(values.get("traces_endpoint", ""), wrong),
     )
     if wrong:
-        raise SettingsError("\n".join(line + _place(line, environment, flags) for line in wrong))
+        raise placed(SettingsError("\n".join(wrong)), environment, flags)
     return settings
+
+
+def placed(
+    error: SettingsError, environment: Mapping[str, str], flags: Mapping[str, str | None]
+) -> SettingsError:
+    """Return the error with the flag or the variable of the setting that each line begins with."""
+    lines = str(error).splitlines()
+    return SettingsError("\n".join(line + _place(line, environment, flags) for line in lines))
 
 
 def _place(line: str, environment: Mapping[str, str], flags: Mapping[str, str | None]) -> str:
@@ -121,15 +133,35 @@ def _place(line: str, environment: Mapping[str, str], flags: Mapping[str, str | 
 
 
 def _nearest(variable: str) -> str:
-    near = difflib.get_close_matches(variable, [PREFIX + name.upper() for name in _NAMES], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    # What all names begin with makes none of them more alike.
+    near = difflib.get_close_matches(variable.upper().removeprefix(PREFIX).lower(), _NAMES, n=1)
+    return f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
 
 
-def _embedding(name: str) -> str:
+def _path(name: str, values: Mapping[str, str], wrong: list[str]) -> Path | None:
+    """Return the path that a setting gives; None: it gives none."""
+    text = values.get(name, "")
+    if not text:
+        return None
+    if "\0" in text or not text.isprintable():
+        wrong.append(f"{name}: has a character that no path should have; give one without it")
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        wrong.append(f"{name}: {text}: there is no such user; give a path that begins with /")
+        return None
+
+
+def _embedding(name: str, wrong: list[str]) -> str:
     """Return the name with an absolute path: libraries store it, and it is read anywhere."""
     if not name.startswith(_ONNX):
         return name
-    return _ONNX + str(Path(name.removeprefix(_ONNX)).expanduser().absolute())
+    if name == _ONNX:
+        wrong.append("embedding: names no file: must be onnx:PATH")
+        return name
+    path = _path("embedding", {"embedding": name.removeprefix(_ONNX)}, wrong)
+    return _ONNX + str(path.absolute()) if path else name
 
 
 def default_data() -> Path:
@@ -165,15 +197,19 @@ def _boolean(name: str, values: Mapping[str, str], wrong: list[str]) -> bool:
 
 def _number(name: str, values: Mapping[str, str], wrong: list[str], default: int, most: int) -> int:
     text = values.get(name, str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        wrong.append(f"{name}: must be a whole number from 1 to {most}, not {text!r}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        wrong.append(f"{name}: must be a whole number from 1 to {most}, not {text[:21]!r}")
         return 1
     return int(text)
 
 
 def _collector(url: str, wrong: list[str]) -> str:
-    if url and not _COLLECTOR.fullmatch(url):
-        wrong.append("traces_endpoint: must be http://host:port/v1/traces, without user and query")
+    found = _COLLECTOR.fullmatch(url)
+    if url and not (found and 1 <= int(found[1] or 1) <= _PORT_MAX):
+        wrong.append(
+            "traces_endpoint: must be http://host:port/v1/traces, the port 1 to 65535, without user"
+            " and query"
+        )
     return url
 
 

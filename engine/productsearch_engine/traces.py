@@ -45,6 +45,8 @@ class Trace:
         """Of each part that there was."""
         self.library = ""
         """Its name; empty until it is known."""
+        self.is_known = False
+        """Its token is one of ours."""
         self.parts: list[Part] = []
         self.method = ""
         self.code = self.log_id = 0

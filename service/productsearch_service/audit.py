@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from productsearch_service import limits
-from productsearch_service.audit_chain import FIRST, LINE, digest
+from productsearch_service.audit_chain import BEGIN, FIRST, LINE, digest
 from productsearch_service.redaction import redact
 
 _log = logging.getLogger(__name__)
@@ -91,9 +91,7 @@ class Audit:
         _log.info("audit_file: goes on after line %d, digest %s", self._seq, self._previous)
         going_on = True
         while going_on:
-            waiting = [self._queue.get()]
-            while not self._queue.empty():
-                waiting.append(self._queue.get())
+            waiting = self._waiting()
             going_on = None not in waiting
             try:
                 self._append([write for write in waiting if write is not None])
@@ -105,6 +103,23 @@ class Audit:
                 if time.monotonic() - self._lost_at_s >= limits.AUDIT_CALM_S:
                     self._tell_lost("lines are written again")
         self._file.close()
+
+    def _waiting(self) -> list[Write | None]:
+        """Return what waits to be written, as soon as there is something.
+
+        Meanwhile a file that was renamed is followed: a new one that a service only begins at its
+        next start would begin another chain.
+        """
+        while True:
+            try:
+                waiting = [self._queue.get(timeout=limits.AUDIT_LOOK_S)]
+            except queue.Empty:
+                with suppress(OSError):  # it is told of once there is something to write
+                    self._append([])
+                continue
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            return waiting
 
     def _lose(self, cause: str | None) -> None:
         """Log the first of lost lines; before they are counted."""
@@ -121,11 +136,15 @@ class Audit:
 
     def _append(self, writes: list[Write]) -> None:
         """Write the lines of ``writes`` as a whole, or nothing. Raises OSError."""
-        self._follow_rotation()
+        is_new = self._follow_rotation()
         lost = self.lost - self._told_lost
         size, before = os.fstat(self._file.fileno()).st_size, (self._seq, self._previous)
         lines = [self._line({"lost": lost})] if lost else []
         lines += [self._line(_members(write)) for write in writes]
+        if is_new and not lines and self._seq:
+            lines = [self._line({"time": _time(time.time()), "action": "rotate"})]
+        if not lines:
+            return
         try:
             left = memoryview("".join(lines).encode())
             while left:
@@ -147,8 +166,11 @@ class Audit:
         self._previous = digest(text[:-1])
         return f'{text[:-1]},"digest":"{self._previous}"}}\n'
 
-    def _follow_rotation(self) -> None:
-        """Open the file anew if another one has its name, or none; the chain goes on there."""
+    def _follow_rotation(self) -> bool:
+        """Open the file anew if another one has its name, or none; the chain goes on there.
+
+        Returns whether it is a new one.
+        """
         try:
             here = os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino
         except FileNotFoundError:
@@ -157,12 +179,16 @@ class Audit:
             file = _open(self._path)  # while this fails the old one stays
             self._file.close()
             self._file = file
+        return not here
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
 
 
 def _members(write: Write) -> dict[str, str | int]:
-    at = datetime.fromtimestamp(write.at_s, UTC).isoformat(timespec="milliseconds")
     return {
-        "time": at,
+        "time": _time(write.at_s),
         "caller": redact(write.caller),
         "library": write.library,
         "action": write.action,
@@ -170,6 +196,22 @@ def _members(write: Write) -> dict[str, str | int]:
         "result": write.result,
         "log_id": write.log_id,
     }
+
+
+def wrong_content(path: Path) -> str:
+    """Return why a file cannot be gone on with: it holds something else. Nothing: it can."""
+    if not path.is_file():
+        return ""
+    tail = _tail(path)
+    if not tail.strip() or tail.startswith(BEGIN) or any(map(LINE.fullmatch, tail.split("\n"))):
+        return ""
+    return "holds something else than an audit stream; give the stream a file of its own"
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as read:
+        read.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return read.read().decode("utf-8", "replace")
 
 
 def writer_of(path: Path) -> int | None:
@@ -197,8 +239,14 @@ def _lock(file: IO[bytes], path: Path) -> None:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a file to append to, for its owner and this process alone; raise OSError."""
-    file = path.open("ab", buffering=0)
+    """Open a file to append to, for its owner and this process alone; raise OSError.
+
+    A pipe or a device is refused: it has no lines that could be looked at again.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(None, "is no ordinary file")
+    file = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
     try:
         _lock(file, path)
         # Of what was opened, whatever has its name now.
@@ -211,11 +259,11 @@ def _open(path: Path) -> IO[bytes]:
 
 def _opened(path: Path) -> tuple[IO[bytes], int, str]:
     """Return the file, opened to append to, and number and digest of its last whole line."""
+    if wrong := wrong_content(path):
+        raise OSError(None, wrong)
     file = _open(path)
-    with path.open("rb") as read:
-        read.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        tail = read.read().decode("utf-8", "replace")
+    tail = _tail(path)
     if tail and not tail.endswith("\n"):
         file.write(b"\n")  # a line that was cut off stays as it is, and apart
-    found = [line for line in map(LINE.fullmatch, tail.splitlines()) if line is not None]
+    found = [line for line in map(LINE.fullmatch, tail.split("\n")) if line is not None]
     return (file, int(found[-1][2]), found[-1][4]) if found else (file, 0, FIRST)

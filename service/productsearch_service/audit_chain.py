@@ -18,7 +18,8 @@ FIRST: Final = "0" * 64
 LINE: Final = re.compile(
     r'(\{"seq":(\d+),.*"previous":"([0-9a-f]{64})"),"digest":"([0-9a-f]{64})"\}'
 )
-_FIRST_KEY: Final = '{"seq":'
+BEGIN: Final = '{"seq":'
+_GZIP: Final = b"\x1f\x8b"
 _BEGINNING: Final = re.compile(r'\{"seq":(\d+)(,?)')
 _WHOLE_DIGEST: Final = re.compile(r'"digest":"[^"]*".')
 
@@ -81,6 +82,11 @@ def _wrong(line: re.Match[str], verdict: Verdict, seq: int) -> str:
         return "was changed"
     if line[3] == verdict.last and (not verdict.lines or int(line[2]) == seq + 1):
         return ""
+    if verdict.lines and int(line[2]) == 1 and line[3] == FIRST:
+        return (
+            "begins a new chain: the file before was renamed while no service ran, or it was"
+            " replaced; verify each by itself, with --named the digest that the log has of its end"
+        )
     if verdict.lines:
         return "does not follow the line before: lines are missing or moved"
     return (
@@ -93,7 +99,7 @@ def _is_torn(text: str, seq: int | None) -> bool:
     """Whether a text is the beginning of a line and no more: of number ``seq``, or of any."""
     begins = _BEGINNING.match(text)
     if begins is None:
-        return _FIRST_KEY.startswith(text)
+        return BEGIN.startswith(text)
     number, on = begins.groups()
     if seq is not None and (number != str(seq) if on else not str(seq).startswith(number)):
         return False
@@ -114,7 +120,12 @@ class _Text:
 
 def _texts(files: Iterable[Path]) -> Iterator[_Text]:
     for path in files:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(None, "is no ordinary file", str(path))
+        with path.open("rb") as packed:
+            if packed.read(len(_GZIP)) == _GZIP:
+                raise OSError(None, "is compressed; unpack it first", str(path))
         with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
             for number, text in enumerate(file, start=1):
-                if text != "\n":
-                    yield _Text(f"{path}:{number}", text.rstrip("\n"), text.endswith("\n"))
+                if text.strip("\r\n"):  # a copy may have other line ends
+                    yield _Text(f"{path}:{number}", text.rstrip("\r\n"), text.endswith("\n"))

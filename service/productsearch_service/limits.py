@@ -175,6 +175,8 @@ AUDIT_TOLD_EVERY: Final = 1000
 """Lines after which the log names the digest."""
 AUDIT_CLOSE_S: Final = 5.0
 AUDIT_CALM_S: Final = 5.0
+AUDIT_LOOK_S: Final = 0.5
+"""Between two looks for a file that was renamed, while nobody writes."""
 """Without a lost line, until the log says that no more are: a full disk takes one now and then."""
 CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
@@ -261,3 +263,13 @@ TOKEN_RETRY_S: Final = 60.0
 TOKEN_GATE_FIRST_S: Final = 1.0
 TOKEN_GATE_MAX_S: Final = 300.0
 TOKEN_BYTES_MAX: Final = 4096
+
+# --- what a setting may be ---
+SETTING_S_MAX: Final = 7 * 86_400.0
+"""The longest time that a setting may give; gRPC takes milliseconds of 31 bits."""
+SETTING_NUMBER_MAX: Final = 10**9
+"""The same for counts: gRPC takes 31 bits."""
+SETTING_BYTES_MAX: Final = 2**40
+POLL_MIN_S: Final = 0.001
+"""Between two looks for a changed file."""
+QUOTA_QPS_MIN: Final = 0.001

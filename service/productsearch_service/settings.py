@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import re
 import ssl
 from contextlib import suppress
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,8 +22,6 @@ from pydantic import (
     DirectoryPath,
     Field,
     FilePath,
-    IPvAnyNetwork,
-    SecretStr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -39,25 +34,30 @@ from pydantic_settings import (
 )
 
 from productsearch_service import limits
+from productsearch_service.settings_values import (
+    Address,
+    Count,
+    Interval,
+    Key,
+    LibraryName,
+    Network,
+    Number,
+    OptionalAddress,
+    PathGiven,
+    Quota,
+    Seconds,
+    Whole,
+    host_and_port,
+    is_loopback,
+    named,
+    url_parts,
+)
 
 PREFIX: Final = "PRODUCTSEARCH_"
 FILE_VARIABLE: Final = "PRODUCTSEARCH_SETTINGS"
-_PORT_MAX: Final = 65535
-_PORT_DIGITS: Final = 5
-
 _EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 
 _log = logging.getLogger(__name__)
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """Return the parts of ``host:port`` or ``[host]:port``; raise ValueError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit():
-        raise ValueError("must be host:port")
-    if len(port) > _PORT_DIGITS or int(port) > _PORT_MAX:
-        raise ValueError(f"the port must be 0 to {_PORT_MAX}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _same_port(one: str, other: str) -> bool:
@@ -66,64 +66,15 @@ def _same_port(one: str, other: str) -> bool:
     return bool(port and port == other_port and meets)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``."""
-    if host == "localhost":
-        return True
-    address = ip_address(host)
-    return address is not None and address.is_loopback
-
-
-def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that ``host`` is; None if it is a name."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    # A server at [::] sees IPv4 callers as ::ffff:10.0.0.7.
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
-def _address(value: str) -> str:
-    host_and_port(value)
-    return value
-
-
-def _url(value: str) -> SplitResult | None:
-    """Return the parts of an http or https URL; None if it is none, or has a user in it."""
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        return None
-    named = parts.hostname is not None and re.fullmatch(r"[\w.:%-]+", parts.hostname)
-    sound = parts.scheme in ("http", "https") and named and port != 0 and not parts.fragment
-    return parts if sound and parts.username is None and parts.password is None else None
-
-
-def _named(value: object) -> object:
-    """Refuse the empty path: it would mean the folder that the service was started in."""
-    if value == "":
-        raise ValueError("is empty; leave it out, or give a path")
-    return value
-
-
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
-
-
-def _no_truth(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - for pydantic
-    return value
 
 
 def _collector(value: str) -> str:
     """Check the URL of a collector; its user and password would be logged, so it has none."""
     if not value:
         return value
-    parts = _url(value)
+    parts = url_parts(value)
     sound = parts is not None and not parts.query and parts.path.strip("/")
     if not sound:
         raise ValueError("must be http://host:port/v1/traces, without a user and a query")
@@ -144,14 +95,6 @@ def _warns_of_no_effect(advice: str) -> AfterValidator:
     return AfterValidator(warn)
 
 
-Number = Annotated[float, BeforeValidator(_no_truth)]
-Whole = Annotated[int, BeforeValidator(_no_truth)]
-PathGiven = Annotated[Path, BeforeValidator(_named)]
-Address = Annotated[str, AfterValidator(_address)]
-OptionalAddress = Annotated[str, AfterValidator(lambda value: value and _address(value))]
-LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-
-
 class LibrarySettings(BaseModel):
     """One library: where its upstream is, its key pair and its quota."""
 
@@ -166,45 +109,49 @@ class LibrarySettings(BaseModel):
     ignore them and answer as if they had not been sent, so for it they are FIELD_INVALID."""
     send_trace: bool | None = None
     """Send ``traceparent`` there, the trace that a call belongs to; None: to the engine only."""
-    credentials_dir: Annotated[DirectoryPath, BeforeValidator(_named)] | None = None
+    credentials_dir: Annotated[DirectoryPath, BeforeValidator(named)] | None = None
     """Directory with the files api_key and secret_key."""
-    api_key: SecretStr | None = None
-    secret_key: SecretStr | None = None
+    api_key: Key | None = None
+    secret_key: Key | None = None
     """The pair itself, for trying out; files are for everything else."""
     key_pair_ends: date | None = None
     """The day, such as 2027-01-31, from which the key pair is not to be used any more."""
-    credentials_poll_s: Annotated[Number, Field(gt=0)] = limits.CREDENTIALS_POLL_S
+    credentials_poll_s: Interval = limits.CREDENTIALS_POLL_S
     """Seconds between two looks for a new pair in credentials_dir."""
-    ca_bundle: Annotated[FilePath, BeforeValidator(_named)] | None = None
+    ca_bundle: Annotated[FilePath, BeforeValidator(named)] | None = None
     """Certificates to trust instead of certifi's, PEM."""
-    quota_qps: Annotated[Number, Field(ge=0)] = 10.0
+    quota_qps: Quota = 10.0
     """Calls per second of the key; 0: no quota."""
-    search_cache_ttl_s: Annotated[Number, Field(ge=0)] = 0.0
+    search_cache_ttl_s: Annotated[Seconds, Field(ge=0)] = 0.0
     """Seconds that an identical search is answered from memory; 0: never. A write empties the cache
     of the replica that made it; other replicas show their cached pages until these seconds end."""
-    search_cache_bytes: Annotated[Whole, Field(ge=1)] = limits.SEARCH_CACHE_BYTES
+    search_cache_bytes: Annotated[Whole, Field(ge=1, le=limits.SETTING_BYTES_MAX)] = (
+        limits.SEARCH_CACHE_BYTES
+    )
     """Memory for cached pages, in bytes; the least recently used ones make room."""
     search_cache_entries: Annotated[
         Whole | None, Field(ge=1), _warns_of_no_effect("set search_cache_bytes")
     ] = None
     """Has no effect any more: the cache is bounded by search_cache_bytes. Read for one release."""
 
-    connect_timeout_s: Annotated[Number, Field(gt=0)] = limits.CONNECT_TIMEOUT_S
+    connect_timeout_s: Annotated[Seconds, Field(gt=0)] = limits.CONNECT_TIMEOUT_S
     """Seconds for a new connection to the upstream, TLS included."""
-    send_stall_timeout_s: Annotated[Number, Field(gt=0)] = limits.SEND_STALL_TIMEOUT_S
+    send_stall_timeout_s: Annotated[Seconds, Field(gt=0)] = limits.SEND_STALL_TIMEOUT_S
     """Seconds that sending a request may stand still; a slow line that moves has the deadline."""
-    read_timeout_s: Annotated[Number, Field(gt=0)] = limits.READ_TIMEOUT_S
+    read_timeout_s: Annotated[Seconds, Field(gt=0)] = limits.READ_TIMEOUT_S
     """Seconds from the end of a request to the end of its answer."""
-    call_timeout_s: Annotated[Number, Field(gt=0)] = limits.CALL_CAP_S
+    call_timeout_s: Annotated[Seconds, Field(gt=0)] = limits.CALL_CAP_S
     """Seconds for one call of the upstream with its waits and retries; the caller's deadline may
     end it before."""
-    attempts_max: Annotated[Whole, Field(ge=1)] = limits.ATTEMPTS_MAX
+    attempts_max: Count = limits.ATTEMPTS_MAX
     """Attempts of one call, the first one included."""
-    breaker_failures: Annotated[Whole, Field(ge=1)] = limits.BREAKER_FAILURES
+    breaker_failures: Count = limits.BREAKER_FAILURES
     """Failures of the upstream in a row that open the circuit breaker."""
-    breaker_open_s: Annotated[Number, Field(gt=0)] = limits.BREAKER_FIRST_S
+    breaker_open_s: Annotated[Seconds, Field(gt=0)] = limits.BREAKER_FIRST_S
     """Seconds from opening to the first probe; doubles with each failed probe."""
-    breaker_open_max_s: Annotated[Number, Field(gt=0, validate_default=True)] = limits.BREAKER_MAX_S
+    breaker_open_max_s: Annotated[Seconds, Field(gt=0, validate_default=True)] = (
+        limits.BREAKER_MAX_S
+    )
     """Longest time between two probes, in seconds; breaker_open_s or more."""
 
     @field_validator("base_url")
@@ -212,8 +159,8 @@ class LibrarySettings(BaseModel):
     def _no_secret_over_plain_http(cls, value: str) -> str:
         if "@" in value:
             raise ValueError("must not hold a user or a password")
-        parts = _url(value)
-        if parts is None or parts.query:
+        parts = url_parts(value)
+        if parts is None or "?" in value:
             raise ValueError(
                 "must be https://host[:port], the port 1 to 65535, without a query and blanks"
             )
@@ -263,7 +210,7 @@ class Settings(BaseSettings):
 
     libraries: Annotated[dict[LibraryName, LibrarySettings], Field(min_length=1)]
     default_library: Annotated[LibraryName, Field(validate_default=True)] = "default"
-    replicas: Annotated[Whole, Field(ge=1)] = 1
+    replicas: Count = 1
     """Replicas that share the quota of the libraries."""
 
     listen: Address = "127.0.0.1:50051"
@@ -280,29 +227,29 @@ class Settings(BaseSettings):
     tls_key_file: Annotated[PathGiven | None, Field(validate_default=True)] = None
     tls_client_ca_file: Annotated[PathGiven | None, Field(validate_default=True)] = None
     """CA certificates of the callers, PEM; None: callers need no certificate."""
-    tls_poll_s: Annotated[Number, Field(gt=0)] = 1.0
+    tls_poll_s: Interval = 1.0
     """Seconds between two looks for changed certificates and a changed policy."""
-    sidecars: tuple[IPvAnyNetwork, ...] = ()
+    sidecars: tuple[Network, ...] = ()
     """Addresses from which x-forwarded-client-cert is believed."""
     policy_file: PathGiven | None = None
     """Who may do what (see policy); None: everyone who can connect may do everything."""
     open_to_network: Annotated[bool, Field(validate_default=True)] = False
     """Lets the service listen beyond this machine without mTLS and without a policy."""
 
-    receive_timeout_s: Annotated[Number, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
+    receive_timeout_s: Annotated[Seconds, Field(gt=0)] = limits.RECEIVE_TIMEOUT_S
     """Seconds that the message of a call may take to arrive."""
-    bulk_silence_s: Annotated[Number, Field(gt=0)] = limits.BULK_SILENCE_S
+    bulk_silence_s: Annotated[Seconds, Field(gt=0)] = limits.BULK_SILENCE_S
     """Seconds of silence after which a bulk stream gives way to a new one, if places are short;
     after as many one of several of a caller gives way to a caller that has none."""
-    connections_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTIONS_MAX
+    connections_max: Count = limits.CONNECTIONS_MAX
     """Connections to ``listen``; further ones are closed."""
-    connection_streams_max: Annotated[Whole, Field(ge=1)] = limits.CONNECTION_STREAMS_MAX
+    connection_streams_max: Count = limits.CONNECTION_STREAMS_MAX
     """Calls of one connection at the same time; its client keeps further ones waiting."""
-    connection_age_max_s: Annotated[Number, Field(ge=0)] = 0.0
+    connection_age_max_s: Annotated[Seconds, Field(ge=0)] = 0.0
     """Seconds after which a connection is asked to end; 0: never."""
-    drain_delay_s: Annotated[Number, Field(ge=0)] = 10.0
+    drain_delay_s: Annotated[Seconds, Field(ge=0)] = 10.0
     """Seconds of going on after a stop was asked for and health says so."""
-    drain_grace_s: Annotated[Number, Field(ge=0)] = 20.0
+    drain_grace_s: Annotated[Seconds, Field(ge=0)] = 20.0
     """Seconds that calls under way then have left."""
     one_core: Annotated[bool | None, _warns_of_no_effect("leave it out")] = None
     """Has no effect any more: there is one event loop. Read for one release."""

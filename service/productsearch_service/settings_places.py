@@ -41,10 +41,17 @@ class Places:
             variable = self._prefix + "__".join(keys[:end]).upper()
             if variable in variables:
                 return variables[variable], 0
+            begins = f"{variable}__"
+            below = [name for key, name in variables.items() if key.startswith(begins)]
+            if below and not self._is_table(keys[:end]):
+                return min(below), 0
             if keys[:end] in self._lines:
                 return self.file, self._lines[keys[:end]]
-        first = self._prefix + "__".join((*keys, "")).upper()
-        return min((name for name in variables if name.startswith(first)), default=self.file), 0
+        return self.file, 0
+
+    def _is_table(self, keys: Keys) -> bool:
+        """Return whether the file has something below these keys: a variable only adds to it."""
+        return any(len(each) > len(keys) and each[: len(keys)] == keys for each in self._lines)
 
     def below(self, table: str) -> list[str]:
         """Return the names of a table's tables in the file."""

@@ -52,8 +52,8 @@ def read_settings(kind: type[Settings] = Settings) -> Settings:
         f"{name}: no such setting{nearest_variable(name, PREFIX, _variables(), _OF_LIBRARY)}"
         for name in _unknown_variables()
     ]
-    if empty := _empty_variables():
-        raise SettingsError("\n".join(wrong + empty))
+    if no_values := _empty_variables() + _unreadable_variables():
+        raise SettingsError("\n".join(wrong + no_values))
     places = Places(file, content, PREFIX)
     try:
         settings = kind()  # type: ignore[call-arg] # from file and environment
@@ -89,7 +89,9 @@ def _unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX) and not name.startswith(_NOT_OURS) and name not in known
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(_NOT_OURS)
+        and name.upper() not in known
     )
 
 
@@ -101,6 +103,17 @@ def _empty_variables() -> list[str]:
         if not value
         and name.removeprefix(PREFIX).lower() not in _MAY_BE_EMPTY
         and (name in _variables() or name.startswith(f"{PREFIX}LIBRARIES__"))
+    )
+
+
+def _unreadable_variables() -> list[str]:
+    """Return a line for each variable whose bytes are no text."""
+    return sorted(
+        f"{name}: is not UTF-8; write it anew"
+        for name, value in os.environ.items()
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(_NOT_OURS[:2])
+        and any("\ud800" <= each <= "\udfff" for each in value)
     )
 
 

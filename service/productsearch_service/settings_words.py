@@ -14,6 +14,7 @@ from typing import Any, Final
 _NEAR: Final = 0.7
 _VALUE_CHARS_MAX: Final = 21
 """Longer text is not told: it may be a secret in the wrong place, and those are longer."""
+_TOLD_MAX: Final = 10**20
 _UNTOLD: Final = frozenset({"api_key", "secret_key", "base_url", "traces_endpoint"})
 
 _SENTENCES: Final = {
@@ -22,9 +23,9 @@ _SENTENCES: Final = {
     "too_short": "must have at least one entry",
     "string_pattern_mismatch": "must be 1 to 64 characters of a-z, 0-9, '.', '_' and '-', of which "
     "the first is a letter or a digit",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than_equal": "must be {le:g} or less",
+    "greater_than": "must be greater than {gt:.12g}",
+    "greater_than_equal": "must be {ge:.12g} or more",
+    "less_than_equal": "must be {le:.12g} or less",
     "literal_error": "must be one of {expected}",
     "path_not_file": "must be the path of a file that exists",
     "path_not_directory": "must be the path of a directory that exists",
@@ -80,7 +81,9 @@ def value_of(problem: Any) -> str:
     if isinstance(value, str):
         sound = len(value) <= _VALUE_CHARS_MAX and value.isprintable() and "@" not in value
         return f", not {value!r}" if sound else ""
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return f", not {value}" if abs(value) < _TOLD_MAX else ""
+    if isinstance(value, float):
         return f", not {value:g}" if math.isfinite(value) else f", not {value}"
     return ""
 
@@ -90,7 +93,9 @@ def nearest_variable(
 ) -> str:
     """Return a hint at the variable that ``name`` was meant to be, or nothing."""
     given = name.upper().removeprefix(prefix)
+    beside = {each.removeprefix(prefix) for each in known}
     for setting in sorted(of_library, key=len, reverse=True):
         if meant := re.fullmatch(rf"LIBRAR(?:Y|IES)_+(.+?)_+{setting.upper()}", given):
             return f"; did you mean {prefix}LIBRARIES__{meant[1]}__{setting.upper()}?"
-    return nearest(name, known)
+    # What all names begin with makes none of them more alike.
+    return nearest(given, beside).replace("mean ", f"mean {prefix}")

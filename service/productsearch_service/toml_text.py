@@ -5,6 +5,7 @@ Knows text. Does not know settings.
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from typing import Any, Final
@@ -32,8 +33,11 @@ def parse(content: bytes) -> dict[str, Any]:
         raise TomlError("is nested too deeply")
     try:
         text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise TomlError("is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise TomlError("is UTF-16; save it as UTF-8") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise TomlError(f"is not UTF-8; save it as such (at line {line})") from None
     if text.startswith(_MARK):
         raise TomlError("begins with a byte order mark; save it as UTF-8 without one")
     try:

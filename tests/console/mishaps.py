@@ -96,6 +96,8 @@ def places(page: Page, url: str) -> Iterator[Seen]:
     page.keyboard.press("u")
     page.wait_for_url("**told=undone*")
     page.locator("[data-open]").nth(20).click()
+    # A key that is pressed before the script is there is lost.
+    page.wait_for_url("**/console/images/*")
     for _ in range(2):
         before = page.url
         page.keyboard.press("j")

@@ -28,7 +28,7 @@ def test_a_page_waits_for_its_style_alone(shop: Shop) -> None:
 
 def test_styles_and_scripts_come_compressed(shared_shop: Shop) -> None:
     """Who takes gzip gets less than half of the bytes, who does not the file itself."""
-    for name in ("console.css", "console.js"):
+    for name in ("console.css", "console.js", "uplot.css", "uplot.js"):
         answers = {
             kind: shared_shop.looker.get(
                 assets.address(name), headers={"Accept-Encoding": kind}, stream=True

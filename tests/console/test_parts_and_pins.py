@@ -118,6 +118,8 @@ def test_pins(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert "found first" in ran
     number = re.findall(r"/console/pins/([0-9]+)\.webp", ran)
     assert b"RIFF" == shop.looker.get(f"/console/pins/{number[0]}.webp").content[:4]
+    for nobody in ("9" * 30, "9" * 5000, "x"):
+        assert 404 == shop.looker.get(f"/console/pins/{nobody}.webp").status_code
     shop.editor.send("/console/delete", {"sign": signs[0]})
     shop.editor.send("/console/pins/run")
     assert "Not in the library any more" in shop.looker.get("/console/pins").text

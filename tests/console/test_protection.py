@@ -47,7 +47,7 @@ TAGS = {
         "pre",
     ),
     *("form", "label", "input", "button", "textarea", "select", "option", "output", "datalist"),
-    *("optgroup", "del", "ins"),
+    *("optgroup", "del", "ins", "text"),
     *("fieldset", "legend", "progress", "meter", "details", "summary", "section", "figure"),
     *(
         "ol",

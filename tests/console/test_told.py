@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 from psycopg_pool import ConnectionPool
 
+from productsearch_engine.console import assets
+from productsearch_engine.limits import SESSION_S
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import change_of, signs_of
@@ -103,3 +105,22 @@ def test_another_language_on_a_page_of_a_form(shop: Shop) -> None:
         assert expected == unquote(link.partition("back=")[2])
         assert 200 == shop.editor.get(link, allow_redirects=True).status_code
         shop.editor.get("/console/language/en")
+
+
+def test_the_end_of_a_session_is_told_ten_minutes_before(shop: Shop) -> None:
+    """By the script, which asks how long it lasts, and by the style where there is no script.
+
+    What a browser then shows is a step of ``tests.console.mishaps``.
+    """
+    page = shop.looker.get("/console/").text
+    asked = re.search(r'<aside class="ending" data-ending="([^"]*)"', page)
+    assert asked
+    assert SESSION_S - 60 < int(shop.looker.get(asked[1]).text) <= SESSION_S
+    style, script = (shop.looker.get(assets.address(f"console.{each}")).text for each in _KINDS)
+    assert "const SOON_MS = 10 * 60_000;" in script
+    assert 'all("[data-ending]").forEach(tellEnd);' in script
+    (shown_s,) = re.findall(r"\.ending \{[^}]* animation: soon 1ms ([0-9]+)s both;", style)
+    assert 600 <= SESSION_S - int(shown_s) <= 3600 + 600
+
+
+_KINDS = ("css", "js")

@@ -86,6 +86,10 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     }.items():
         page.goto(url + address)
         yield name
+    page.goto(url + "/console/changes?kind=edit")
+    page.locator("a.told").first.click()
+    page.wait_for_url("**/console/changes/*")
+    yield "change"
     page.goto(f"{url}/console/search?like={sign}")
     page.locator(".part summary").click()
     page.locator(".part .primary").click()
@@ -100,6 +104,10 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
     yield "selected"
     page.locator("[data-selection] button:not([type]):not(.danger)").click()
     page.wait_for_url("**/console/edit")
+    page.locator("[name=brief_do][value=member]").check()
+    page.fill("[name=key]", "on")
+    page.fill("[name=value]", "marble")
+    page.locator("[data-planned] li").first.wait_for()
     yield "bulk"
     page.goto(url + image)
     page.locator("[name=version]").evaluate("field => { field.value = '1'; }")

@@ -29,8 +29,13 @@ from tests.engine.image_files import jpeg
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
 
-def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds stop while there is room for the log, and go on when there is clearly more."""
+def test_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Adds stop while there is room for the log, and go on when there is clearly more.
+
+    Each of both has one line, however often the disk is looked at.
+    """
     free = 1 << 40
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 41, 0, free))
     disk, reserve = Disk(tmp_path), tmp_path / "postgres.reserve"
@@ -47,6 +52,19 @@ def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         disk.look()
         assert (full, reserved) == (disk.is_full, reserve.exists()), free
     assert DISK_RESERVE_BYTES == reserve.stat().st_size
+    full, again = caplog.messages
+    free_mib = (DISK_FREE_MIN - 1) >> 20
+    assert f"the disk of {tmp_path} is full: {free_mib} MiB are free, adds are refused" == full
+    assert again.startswith(f"the disk of {tmp_path} has room again: ")
+
+
+def test_a_full_disk_elsewhere_has_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Not one for each add that fails; it names the database."""
+    watch = Watch("host=db.example dbname=shop password=x")
+    for _ in range(3):
+        watch.note_full_disk()
+    (told,) = caplog.messages
+    assert told.startswith("db.example port 5432 database shop: its disk is full; adds are refused")
 
 
 def test_a_full_disk_has_an_answer() -> None:

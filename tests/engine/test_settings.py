@@ -79,6 +79,44 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert 7 == len(lines)
 
 
+_NO_USER = "~no-such-user/x: there is no such user; give a path that begins with /"
+_NO_URL = "must be http://host:port/v1/traces, the port 1 to 65535, without user and query"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("WORKERS", "9" * 5000, f"must be a whole number from 1 to 256, not '{'9' * 21}'"),
+        ("WORKERS", "\u0663", "must be a whole number from 1 to 256, not '\u0663'"),
+        ("DATA", "~no-such-user/x", _NO_USER),
+        ("SIGNING_KEY_FILE", "~no-such-user/x", _NO_USER),
+        ("EMBEDDING", "onnx:~no-such-user/x", _NO_USER),
+        ("DATA", "/tmp/a\0b", "has a character that no path should have; give one without it"),
+        ("TRACES_ENDPOINT", "http://c:99999/v1/traces", _NO_URL),
+        ("TRACES_ENDPOINT", "http://:4318/v1/traces", _NO_URL),
+        ("TRACES_ENDPOINT", "http://c:x/v1/traces", _NO_URL),
+    ],
+)
+def test_what_nobody_can_mean_is_no_fault(name: str, text: str, says: str) -> None:
+    """It is told as any wrong setting is, not found out where it is used."""
+    variable = f"PRODUCTSEARCH_ENGINE_{name}"
+    with pytest.raises(SettingsError) as error:
+        settings.load({variable: text}, {})
+    assert f"{name.lower()}: {says} ({variable})" == str(error.value)
+
+
+def test_names_of_variables_have_one_case_and_no_far_fetched_hint() -> None:
+    """One in small letters would be passed over."""
+    for name, says in (
+        ("productsearch_engine_listen", "did you mean PRODUCTSEARCH_ENGINE_LISTEN?"),
+        ("PRODUCTSEARCH_ENGINE_PORT", "no such setting"),
+    ):
+        with pytest.raises(SettingsError) as error:
+            settings.load({name: "1"}, {})
+        assert str(error.value).startswith(f"{name}: no such setting")
+        assert str(error.value).endswith(f"{says}")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "flag", "says"),
     [
@@ -124,6 +162,66 @@ def test_a_data_folder_that_cannot_be_made(
     assert (True, False) == (told.startswith(f"data: {tmp_path}/file"), "Errno" in told)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file or directory"),
+        ("folder", "Is a directory"),
+        ("pipe", "is no ordinary file"),
+        ("/dev/zero", "is no ordinary file"),
+        (b"short", "fewer than 32 bytes"),
+        (b"x" * 70_000, "more than 65536 bytes"),
+    ],
+)
+def test_a_signing_key_that_is_none_is_told_with_its_variable(
+    content: bytes | str | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A device or a pipe is not read: neither has an end."""
+    file = tmp_path / "key"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "folder":
+        file.mkdir()
+    elif content == "pipe":
+        os.mkfifo(file)
+    elif content is not None:
+        file = Path(content)
+    monkeypatch.setenv("PRODUCTSEARCH_ENGINE_SIGNING_KEY_FILE", str(file))
+    data = str(tmp_path / "data")
+    assert 2 == main(["serve", "--listen", "127.0.0.1:0", "--data", data])
+    place = "(PRODUCTSEARCH_ENGINE_SIGNING_KEY_FILE)"
+    assert f"signing_key_file: {says}: {file} {place}\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("EMBEDDING", "onnx:", "embedding: names no file: must be onnx:PATH"),
+        ("EMBEDDING", "Compact", "embedding: none is called 'Compact'; there is: compact, classic"),
+        ("DATA", f"/tmp/{'a' * 300}", f"data: /tmp/{'a' * 300}: File name too long; choose"),
+    ],
+)
+def test_what_is_found_out_at_the_start_has_its_variable(
+    name: str,
+    value: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As what is found out when the settings are read."""
+    monkeypatch.setenv("PRODUCTSEARCH_ENGINE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv(f"PRODUCTSEARCH_ENGINE_{name}", value)
+    assert 2 == main(["serve", "--listen", "127.0.0.1:0"])
+    told = capsys.readouterr().err
+    assert told.startswith(says)
+    assert told.endswith(f"(PRODUCTSEARCH_ENGINE_{name})\n")
+
+
 def test_an_address_that_is_taken_exits_with_2(tmp_path: Path) -> None:
     """One line that names it and says what to do, before a database is begun."""
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -136,7 +234,7 @@ def test_an_address_that_is_taken_exits_with_2(tmp_path: Path) -> None:
         )
     told = (
         f"listen: {address} is taken; end the program that listens there, or give another address "
-        "with --listen"
+        "with --listen (--listen)"
     )
     assert (2, told) == (done.returncode, done.stderr.strip())
     assert [] == [*tmp_path.iterdir()]

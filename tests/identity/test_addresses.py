@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from productsearch_service.identity.identify import host_of, is_within
-from productsearch_service.settings import host_and_port
+from productsearch_service.settings_values import host_and_port
 
 LOCAL = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 

@@ -233,6 +233,10 @@ def test_a_changed_policy_is_in_use_without_a_restart(
         file.write_text("")  # so far has whoever writes it in place
         until(lambda: caplog.text.count("stays as it was") == 3, "told that it is empty")
         assert OK == now()
+        assert 3 == caplog.text.count(f"policy_file stays as it was: {file}: ")
+        file.write_text(entry + rule)
+        again = "policy_file can be used again: it is what is in use"
+        until(lambda: again in caplog.text, "told that it is whole")
         file.write_text(rule)
         until(lambda: now() == STRANGER, "the caller is gone")
     assert 3 == caplog.text.count("stays as it was")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from productsearch_service.server import listen
+from productsearch_service.server import tls
 from tests.calls.http2 import PREFACE, SETTINGS, frame
 from tests.conftest import ServerFactory
 from tests.identity.authority import Authority, Issued, ServerFiles
@@ -72,7 +72,7 @@ def test_tickets_end_with_their_time(connects: Connects, monkeypatch: pytest.Mon
         connects(None)
     _, resumed = connects(session)
     assert resumed  # for as long as tickets are good
-    monkeypatch.setattr(listen, "_TICKETS_S", 0)
+    monkeypatch.setattr(tls, "_TICKETS_S", 0)
     with pytest.raises((ConnectionError, ssl.SSLError)):
         connects(session)
 
@@ -83,6 +83,6 @@ def test_after_their_time_connections_go_on(
 ) -> None:
     """Who still has a good certificate shows it, and is served."""
     session, _ = connects(None)
-    monkeypatch.setattr(listen, "_TICKETS_S", 0)
+    monkeypatch.setattr(tls, "_TICKETS_S", 0)
     _, resumed = connects(session)
     assert not resumed

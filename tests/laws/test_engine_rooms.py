@@ -48,6 +48,8 @@ HOMES = {
     "psycopg_pool": {"store", "database", "server"},
 }
 
+DOCUMENTED = {"_exit"}
+"""Names of Python's own manual that only look private: ``os._exit``."""
 PRIVATE_NAMES = {
     "tests/engine/test_sdk.py": "the vendor's SDK takes another host in no other way",
 }
@@ -169,6 +171,8 @@ def private_names(tree: ast.Module) -> Iterator[str]:
 
 
 def _is_private(name: str) -> bool:
+    if name in DOCUMENTED:
+        return False
     return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
 
 

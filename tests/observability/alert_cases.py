@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.observability.alert_series import (
+    ASKED,
     STEPS,
     Case,
     Series,
@@ -18,6 +19,7 @@ from tests.observability.alert_series import (
     posts,
     rate,
     recall,
+    refused,
     rejected,
     seen,
     slots,
@@ -25,6 +27,7 @@ from tests.observability.alert_series import (
     sql,
     state,
     until_lately,
+    while_called,
 )
 
 _REFUSED_AT_GATEWAY = 'envoy_http_local_rate_limit_rate_limited{instance="a"}'
@@ -47,12 +50,12 @@ CASES: Final[dict[str, Case]] = {
         rejected("token_refreshes"),
         {'productsearch_token_refreshes_total{library="l",outcome="ok"}': f"0+1x{STEPS}"},
     ),
-    "UpstreamDown": on("productsearch_breaker_open", library="l"),
+    "UpstreamDown": while_called("productsearch_breaker_open", "failures"),
     "UpstreamUnreadable": seen("UPSTREAM_PROTOCOL", "upstream"),
     "AddsUnsettled": seen("ADD_OUTCOME_UNKNOWN", "upstream"),
     "LibraryMissing": answered("LIBRARY_NOT_READY"),
     "LibraryFull": answered("LIBRARY_FULL"),
-    "QuotaExhausted": on("productsearch_quota_exhausted", library="l"),
+    "QuotaExhausted": while_called("productsearch_quota_exhausted", "quota"),
     "QuotaTooSmall": Case(
         slots("a", 100, 20) | slots("b", 100, 20) | _RATED,
         slots("a", 100, 1) | slots("b", 100, 1) | _RATED,
@@ -145,7 +148,19 @@ CASES: Final[dict[str, Case]] = {
 
 _BROKEN_PAIR: Final = 'productsearch_files_broken{instance="a",what="libraries.l.credentials_dir"}'
 _PAIR_BROKEN: Final = {_BROKEN_PAIR: f"1x{STEPS}"} | rejected("token_refreshes")
-_DOWN: Final = breaker(f"1x{STEPS}")
+_DOWN: Final = breaker(f"1x{STEPS}") | refused("failures")
+_UNASKED: Final = f"0+1x60 60x{STEPS - 60}"
+_OLD: Final = {
+    f'productsearch_{name}_total{{instance="a",library="l",{label}}}': "VALUES"
+    for name, label in (
+        ("errors", 'reason="SERVER_FAULT",blame="facade"'),
+        ("upstream_calls", 'outcome="LIBRARY_FULL"'),
+        ("token_refreshes", 'outcome="UPSTREAM_CREDENTIALS_REJECTED"'),
+        ("audit_lines", 'outcome="lost"'),
+    )
+}
+"""Counters that grew some days ago."""
+_CALLED: Final = 'rpc_server_call_duration_seconds_count{instance="a",rpc_method="m",code="C"}'
 _UNSETTLED: Final = until_lately("ADD_OUTCOME_UNKNOWN")
 TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "adds that a dead upstream left unsettled": (_DOWN | _UNSETTLED, {"UpstreamDown": 1}),
@@ -154,7 +169,7 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
         {"UpstreamDown": 1},
     ),
     "the same adds, and it is back since four minutes": (
-        breaker(f"1x{STEPS - 8} 0x8") | _UNSETTLED,
+        breaker(f"1x{STEPS - 8} 0x8") | refused("failures") | _UNSETTLED,
         {},
     ),
     "a breaker that opens for moments, and adds unsettled": (
@@ -164,6 +179,81 @@ TOGETHER: Final[dict[str, tuple[Series, dict[str, int]]]] = {
     "one that hangs: no breaker opens": (
         posts("OK", 0) | posts("TIMEOUT", 1) | _UNSETTLED,
         {"UpstreamDown": 1},
+    ),
+    "a breaker that nobody asks any more: the upstream may be back since long": (
+        breaker(f"1x{STEPS}") | refused("failures", _UNASKED),
+        {},
+    ),
+    "a quota that was used up, and nobody asks for more": (
+        state("productsearch_quota_exhausted", "1", library="l") | refused("quota", _UNASKED),
+        {},
+    ),
+    "a request without an answer in a quiet hour": (
+        {'productsearch_upstream_calls_total{library="l",outcome="TIMEOUT"}': f"3x154 4x{STEPS}"},
+        {},
+    ),
+    "a call that fails in a quiet night, the only one": (
+        {
+            'productsearch_errors_total{instance="a",library="l",reason="O",blame="upstream"}': (
+                f"3x154 4x{STEPS}"
+            ),
+            _CALLED: f"300x154 301x{STEPS}",
+        },
+        {},
+    ),
+    "a call that is refused a slot now and then": (
+        slots("a", 0, 0) | slots("b", 0.1, 0.1) | _RATED,
+        {},
+    ),
+    "a token that was rejected, and calls are repeated with the next one": (
+        {'productsearch_upstream_calls_total{library="l",outcome="OK"}': f"0+9x{STEPS}"}
+        | rejected("upstream_calls"),
+        {},
+    ),
+    "calls that were told so": (
+        errors("UPSTREAM_CREDENTIALS_REJECTED", "facade", 1),
+        {"CredentialsRejected": 1},
+    ),
+    "items of streams that were told so": (
+        {
+            'productsearch_items_total{library="l",outcome="failed",'
+            'reason="UPSTREAM_CREDENTIALS_REJECTED"}': f"0+1x{STEPS}"
+        },
+        {"CredentialsRejected": 1},
+    ),
+    "one gateway of two is cut off": (
+        facades("0", f"1x{STEPS}")
+        | state(
+            "envoy_cluster_membership_healthy", "2", envoy_cluster_name="facades", instance="h"
+        ),
+        {"GatewayCutOff": 1},
+    ),
+    "a few searches miss something": (
+        {
+            'productsearch_engine_recall_found_total{instance="a",library="l"}': f"0x20 9x{STEPS}",
+            'productsearch_engine_recall_wanted_total{instance="a",library="l"}': (
+                f"0x20 10x{STEPS}"
+            ),
+        },
+        {},
+    ),
+    "one of two replicas does not renew its token": (
+        state("productsearch_token_state", "1", library="l", state="stale")
+        | state("productsearch_token_state", "0", library="l", state="stale", instance="b"),
+        {"TokenStale": 1},
+    ),
+    "a new Prometheus, and counters of last week": (
+        dict.fromkeys((*_OLD, ASKED), f"_x{STEPS - 15} 7x15"),
+        {},
+    ),
+    "a Prometheus that was away for ten minutes": (
+        dict.fromkeys((*_OLD, ASKED), f"1x{STEPS - 42} stale _x20 1x30"),
+        {},
+    ),
+    "an instance that could not be asked for a moment": (
+        dict.fromkeys(_OLD, f"7x{STEPS - 23} stale 7x30")
+        | {'up{job="facade",instance="a"}': f"1x{STEPS - 23} 0 1x30"},
+        {},
     ),
     "the quota is the upstream's own: no pacer has a rate": (
         slots("a", 10, 100) | slots("b", 10, 100),

@@ -13,6 +13,8 @@ Series = dict[str, str]
 
 STEPS: Final = 160
 """Of thirty seconds: beyond the longest ``for``."""
+ASKED: Final = 'up{job="prometheus",instance="p"}'
+"""Prometheus was there, as in each case that does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ def breaker(values: str) -> Series:
     return {'productsearch_breaker_open{instance="a",library="l"}': values}
 
 
+def refused(gate: str, values: str = f"0+1x{STEPS}") -> Series:
+    labels = f'instance="a",library="l",gate="{gate}"'
+    return {f"productsearch_breaker_refusals_total{{{labels}}}": values}
+
+
 def rejected(metric: str) -> Series:
     labels = 'library="l",outcome="UPSTREAM_CREDENTIALS_REJECTED"'
     return {f"productsearch_{metric}_total{{{labels}}}": f"_x140 1x{STEPS - 140}"}
@@ -96,6 +103,12 @@ def on(name: str, **labels: str) -> Case:
     """A state that is 1 all the time, and one that is so now and then."""
     ((series, _),) = state(name, "1", **labels).items()
     return Case({series: f"1x{STEPS}"}, {series: "1 1 0 0 " * (STEPS // 4)})
+
+
+def while_called(name: str, gate: str) -> Case:
+    """The same, while the gate refuses calls."""
+    case = on(name, library="l")
+    return Case(case.fires | refused(gate), case.silent | refused(gate))
 
 
 def sql(mean_s: float) -> Series:

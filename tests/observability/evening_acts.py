@@ -147,7 +147,7 @@ def _certificate(stage: Stage, _: Load) -> Iterator[None]:
 
 
 def _replica_slow(stage: Stage, _: Load) -> Iterator[None]:
-    with evening_second.without_a_processor(stage):
+    with evening_second.with_a_slow_way(stage):
         yield
 
 

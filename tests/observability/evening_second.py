@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from demo.facade import Facade
 from productsearch import v1
 from tests.identity.authority import Authority, ServerFiles
 from tests.observability.evening_prometheus import Prometheus
+from tests.observability.evening_proxy import Proxy
 from tests.observability.evening_stage import Stage
 from tests.pictures import jpeg
 
-_STOPPED_S, _RUNS_S = 0.6, 0.2
+_FAR_S = 2.0
 _FORGOTTEN_S = 3
 """Until Prometheus has no series of it any more."""
 
@@ -36,24 +36,23 @@ def with_a_certificate(folder: Path, prometheus: Prometheus) -> Iterator[None]:
 
 
 @contextmanager
-def without_a_processor(stage: Stage) -> Iterator[None]:
-    """Run one that gets a quarter of a processor's time, and call it."""
+def with_a_slow_way(stage: Stage) -> Iterator[None]:
+    """Run one whose upstream is as good as the other's, and far away; call it."""
     keys = {"default": stage.engine.create_library("second")}
     over = threading.Event()
-    with Facade(stage.folder / "slow", stage.proxy.url, keys) as second:
-        works = [
-            threading.Thread(target=_halting, args=(second, over)),
-            threading.Thread(target=_calling, args=(second, over)),
-        ]
-        for work in works:
-            work.start()
+    with Proxy(stage.engine.url) as way, Facade(stage.folder / "far", way.url, keys) as second:
+        assert isinstance(way, Proxy)
+        way.delay_s = _FAR_S
+        calls = [threading.Thread(target=_calling, args=(second, over)) for _ in range(3)]
+        for each in calls:
+            each.start()
         try:
             with _asked(second, stage.prometheus):
                 yield
         finally:
             over.set()
-            for work in works:
-                work.join()
+            for each in calls:
+                each.join()
 
 
 @contextmanager
@@ -64,17 +63,12 @@ def _asked(second: Facade, prometheus: Prometheus) -> Iterator[None]:
     time.sleep(_FORGOTTEN_S)
 
 
-def _halting(second: Facade, over: threading.Event) -> None:
-    while not over.wait(_RUNS_S):
-        os.kill(second.pid, signal.SIGSTOP)
-        over.wait(_STOPPED_S)
-        os.kill(second.pid, signal.SIGCONT)
-
-
 def _calling(second: Facade, over: threading.Event) -> None:
-    request = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
+    image = v1.ImageSource(content=jpeg(1))
     with v1.connect(second.url) as channel:
         while not over.wait(0.2):
+            # Equal searches at the same time would share one answer.
+            request = v1.SearchImagesRequest(image=image, page_size=random.randint(1, 300))
             try:
                 v1.ProductSearchStub(channel).SearchImages(request, timeout=10)
             except grpc.RpcError:

@@ -57,12 +57,18 @@ def _blames(who: str) -> Sign:
 
 
 def _slots_refused(shown: Shown, *, to_one: bool) -> bool:
-    """Whether slots are refused and one caller asks for most of them, or none does."""
-    asked: dict[str, float] = {}
-    for labels, value in shown.now["{{caller}} {{outcome}}"]:
-        asked[labels["caller"]] = asked.get(labels["caller"], 0.0) + value
-    refused = shown.most("{{caller}} {{outcome}}", outcome="refused")
-    return refused > 0.3 and to_one == (max(asked.values()) > 0.7 * sum(asked.values()))
+    """Whether slots of a library are refused and one caller asks for most, or none does."""
+    asked: dict[str, dict[str, float]] = {}
+    refusing: set[str] = set()
+    for labels, value in shown.now["{{caller}} {{library}} {{outcome}}"]:
+        library, caller = labels["library"], labels["caller"]
+        of_library = asked.setdefault(library, {})
+        of_library[caller] = of_library.get(caller, 0.0) + value
+        if labels["outcome"] == "refused" and value > 0.3:
+            refusing.add(library)
+    return any(
+        to_one == (max(asked[each].values()) > 0.7 * sum(asked[each].values())) for each in refusing
+    )
 
 
 def _token_refused(shown: Shown) -> bool:
@@ -114,12 +120,12 @@ RATE_LOW: Final = Sign(
 )
 ONE_TAKES_MOST: Final = Sign(
     "Slots by caller",
-    "one caller has most, and some are `refused`",
+    "one caller has most of a library's, and some are `refused`",
     partial(_slots_refused, to_one=True),
 )
 ALL_REFUSED: Final = Sign(
     "Slots by caller",
-    "no caller has most, and some are `refused`",
+    "no caller has most of a library's, and some are `refused`",
     partial(_slots_refused, to_one=False),
 )
 SHUT_OUT: Final = Sign(

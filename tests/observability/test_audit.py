@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from productsearch import v1
-from productsearch_service import limits
-from productsearch_service.audit import Audit, Write, writer_of
+from productsearch_service import cli, limits
+from productsearch_service.audit import Audit, Write, writer_of, wrong_content
 from productsearch_service.audit_chain import verify
 from productsearch_service.redaction import register_secret
 from productsearch_service.server.listen import CannotListen
@@ -161,6 +163,111 @@ def test_a_file_that_is_renamed_is_followed(tmp_path: Path) -> None:
     assert (1, 1) == (len(_lines(older)), len(_lines(path)))
     assert (2, []) == ((found := verify([older, path])).lines, found.wrong)
     assert verify([path, older]).wrong
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_file_that_is_renamed_before_a_stop_is_followed(tmp_path: Path, noticed: bool) -> None:
+    """Though nobody writes in between: else the next start would begin another chain."""
+    path, older = tmp_path / "audit.jsonl", tmp_path / "audit.1.jsonl"
+    audit = Audit(path)
+    audit.record(WRITE)
+    _until(lambda: audit.written == 1)
+    path.rename(older)
+    if noticed:
+        _until(lambda: path.exists() and path.stat().st_size > 0)
+    audit.close()
+    assert ["rotate"] == [line["action"] for line in _lines(path)]
+    _written(path)
+    assert (5, []) == ((found := verify([older, path])).lines, found.wrong)
+    assert 1 == audit.written
+
+
+def test_a_file_that_was_renamed_while_no_service_ran_is_told_as_such(tmp_path: Path) -> None:
+    """Nobody can say whether lines are missing; each file is whole."""
+    path, older = tmp_path / "audit.jsonl", tmp_path / "audit.1.jsonl"
+    _written(path)
+    path.rename(older)
+    _written(path)
+    (told,) = verify([older, path]).wrong
+    assert f"{path}:1: begins a new chain: the file before was renamed" in told
+    assert not verify([older]).wrong + verify([path]).wrong
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\u2029"])
+def test_a_name_with_a_line_end_of_unicode_breaks_no_chain(tmp_path: Path, mark: str) -> None:
+    """It stands in its line as it is; lines end with a line feed and nothing else."""
+    path = tmp_path / "audit.jsonl"
+    for _ in range(2):
+        audit = Audit(path)
+        audit.record(replace(WRITE, caller=f"web{mark}shop"))
+        audit.close()
+    assert (2, []) == ((found := verify([path])).lines, found.wrong)
+
+
+def test_copies_of_a_file_can_be_verified(tmp_path: Path) -> None:
+    """With other line ends; a compressed one says what to do first."""
+    path, copy, packed = (tmp_path / name for name in ("a.jsonl", "copy.jsonl", "a.jsonl.gz"))
+    _written(path)
+    copy.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert (3, []) == ((found := verify([copy])).lines, found.wrong)
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(OSError, match="is compressed; unpack it first"):
+        verify([packed])
+
+
+@pytest.mark.parametrize("content", ["listen = 1\n", "x" * 100_000, '{"a": 1}\n'])
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
+    """Settings, or a log, that audit_file names by mistake: told at the check and at the start."""
+    path = tmp_path / "other"
+    path.write_text(content)
+    path.chmod(0o644)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its strerror is looked at
+        Audit(path)
+    assert "holds something else" in str(caught.value.strerror)
+    assert content == path.read_text()
+    assert 0o644 == path.stat().st_mode & 0o777
+    assert "holds something else" in wrong_content(path)
+
+
+@pytest.mark.parametrize("content", ["", "\n", '{"seq":1,"ti'])
+def test_a_stream_that_hardly_began_is_gone_on_with(tmp_path: Path, content: str) -> None:
+    """A crash may have left no whole line."""
+    path = tmp_path / "audit.jsonl"
+    path.write_text(content)
+    _written(path)
+    assert 3 == verify([path]).lines
+
+
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+    """Whoever opens a pipe without a reader waits for one, for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/null")):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its strerror is looked at
+            Audit(path)
+        assert "is no ordinary file" == caught.value.strerror
+        with pytest.raises(OSError, match="is no ordinary file"):
+            verify([path])
+
+
+@pytest.mark.parametrize("option", ["--after", "--named"])
+def test_what_is_no_digest_is_a_wrong_argument(
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not a line that was removed; one in capital letters is the same digest."""
+    path = tmp_path / "audit.jsonl"
+    _written(path, 1)
+    last = _lines(path)[0]["digest"]
+    monkeypatch.setattr(sys, "argv", ["", "audit", "verify", str(path), option, last[:-1]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert 2 == ended.value.code
+    assert "must be 64 digits of 0-9 and a-f" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["", "audit", "verify", str(path), "--named", last.upper()])
+    assert 0 == cli.main()
 
 
 def _until(true: Callable[[], bool]) -> None:

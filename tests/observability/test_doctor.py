@@ -23,6 +23,7 @@ import pytest
 from cryptography import x509
 
 from productsearch_service.audit import Audit
+from productsearch_service.call_context import Deadline
 from productsearch_service.server.certificates import days_left
 from productsearch_service.server.doctor import command, finding
 from productsearch_service.server.doctor.finding import Check, Report, ok
@@ -66,14 +67,15 @@ def doctor(upstream: FakeUpstream, key_pair: Path) -> Doctor:
         ports = {"listen": "127.0.0.1:0", "admin_listen": "", "metrics_listen": ""} | changes
         settings = Settings(libraries={"default": LibrarySettings(**only)}, **ports)
         read = ok("the test's")
-        checks = command.all_checks(settings, read, limit_s, expect_running=expect_running)
+        deadline = Deadline.after(limit_s)
+        checks = command.all_checks(settings, read, deadline, expect_running=expect_running)
         checks = [each for each in checks if each.code != "images.fit"]  # it takes a process
-        return {each.code: each for each in asyncio.run(finding.run(checks, limit_s))}
+        return {each.code: each for each in finding.run(checks, deadline)}
 
     return ask
 
 
-def _not_well(reports: dict[str, Report]) -> dict[str, str]:
+def not_well(reports: dict[str, Report]) -> dict[str, str]:
     return {
         each.code: each.state for each in reports.values() if each.state not in ("ok", "skipped")
     }
@@ -120,7 +122,7 @@ def test_what_the_upstream_says(
 ) -> None:
     """The one check that the answer concerns tells it; one that hangs ends at its own limit."""
     upstream.always(method, answer)
-    assert found == _not_well(doctor())
+    assert found == not_well(doctor())
 
 
 @pytest.mark.parametrize("method", ["search", "token"])
@@ -132,21 +134,12 @@ def test_an_upstream_that_hangs(method: str, doctor: Doctor, upstream: FakeUpstr
     assert "ok" == reports["upstream.key_pair"].state
 
 
-def test_an_upstream_that_hangs_altogether(doctor: Doctor) -> None:
-    """It accepts connections and answers nothing: told as that, and nothing else waits for it."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        reports = doctor({"base_url": url}, limit_s=1.0)
-    assert {"upstream.clock": "broken", "upstream.token": "broken"} == _not_well(reports)
-    assert "it hangs" in reports["upstream.clock"].evidence
-
-
 def test_an_upstream_that_is_down(doctor: Doctor, upstream: FakeUpstream) -> None:
     """Connection and token are broken; what only follows from that is skipped."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         reports = doctor({"base_url": f"http://127.0.0.1:{taken.getsockname()[1]}"})
-    assert {"upstream.connect": "broken", "upstream.token": "broken"} == _not_well(reports)
+    assert {"upstream.connect": "broken", "upstream.token": "broken"} == not_well(reports)
     assert "skipped" == reports["upstream.search"].state == reports["upstream.clock"].state
     assert "Connection refused" in reports["upstream.connect"].evidence
 
@@ -230,7 +223,7 @@ def test_callers_that_can_never_call(doctor: Doctor, tmp_path: Path) -> None:
     assert ("warning", 1) == (report.state, len(report.evidence.splitlines()))
     assert "spiffe://mesh/web has no token" in report.evidence
     behind_envoy = doctor(policy_file=policy, sidecars=("10.0.0.7/32",))
-    assert {} == _not_well(behind_envoy)
+    assert {} == not_well(behind_envoy)
     report = doctor(policy_file=_policy(tmp_path, "season"), sidecars=("10.0.0.7/32",))
     assert "caller shop may call no method" in report["policy.reach"].evidence
     assert "warning" == report["policy.unused"].state
@@ -249,7 +242,7 @@ def test_settings_that_are_hardly_meant(
     changes: dict[str, Any], found: dict[str, str], doctor: Doctor
 ) -> None:
     """Each is one warning."""
-    assert found == _not_well(doctor(**changes))
+    assert found == not_well(doctor(**changes))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +263,7 @@ def test_a_key_pair_near_its_end(days: int | None, state: str, doctor: Doctor) -
 def test_files_that_others_can_read(doctor: Doctor, key_pair: Path) -> None:
     """The secret's mode; an empty one is broken."""
     (key_pair / "secret_key").chmod(0o644)
-    assert {"upstream.key_mode": "warning"} == _not_well(doctor())
+    assert {"upstream.key_mode": "warning"} == not_well(doctor())
     (key_pair / "secret_key").write_text("")
     reports = doctor()
     assert "broken" == reports["upstream.key_pair"].state
@@ -282,7 +275,7 @@ def test_a_pair_in_the_settings_and_a_path_in_the_url(
 ) -> None:
     """Both work, and both are warned of."""
     pair = {"credentials_dir": None, "api_key": API_KEY, "secret_key": SECRET_KEY}
-    found = _not_well(doctor(pair | {"base_url": f"{upstream.url}/rest"}))
+    found = not_well(doctor(pair | {"base_url": f"{upstream.url}/rest"}))
     assert {"warning"} == {found["upstream.key_pair"], found["upstream.url"]}
 
 
@@ -295,7 +288,7 @@ def test_certificates_that_end(hours_ago: int, state: str, doctor: Doctor, tmp_p
     files = ServerFiles(tmp_path / "tls", authority)
     files.swap(authority.issue(dns=["localhost"], hours_ago=hours_ago))
     (files.directory / "tls.key").chmod(0o600)
-    found = _not_well(doctor(**files.settings()))
+    found = not_well(doctor(**files.settings()))
     assert {"tls.certificate": state, "tls.client_ca": "warning"} == found
 
 
@@ -403,7 +396,7 @@ def test_our_own_service_on_the_port(
 
 def test_a_service_that_should_run(doctor: Doctor) -> None:
     """Where it is expected, that none runs is a warning; the last line counts what was skipped."""
-    assert {"replica.ready": "warning"} == _not_well(doctor(expect_running=True))
+    assert {"replica.ready": "warning"} == not_well(doctor(expect_running=True))
     reports = [*doctor().values()]
     skipped = sum(each.state == "skipped" for each in reports)
     assert skipped > 0
@@ -424,8 +417,9 @@ def test_wrong_settings_are_all_there_is_to_say(
     assert 2 == finding.exit_code([report])
 
 
-def test_a_check_that_fails_or_hangs_ends_alone() -> None:
-    """Its class of exception is not told; the limit is each check's own."""
+@pytest.mark.parametrize(("limit_s", "state"), [(0.2, "warning"), (1.1, "broken")])
+def test_a_check_that_fails_or_hangs_ends_alone(limit_s: float, state: str) -> None:
+    """Its class of exception is not told, what it waits for is; hardly any time is no sign."""
 
     def fails() -> finding.Finding:
         raise OSError("of the check's own making")
@@ -434,9 +428,21 @@ def test_a_check_that_fails_or_hangs_ends_alone() -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    checks = [Check("a", fails), Check("b", hangs), Check("c", lambda: ok("well"))]
-    reports = asyncio.run(finding.run(checks, limit_s=0.1))
-    assert ["broken", "broken", "ok"] == [each.state for each in reports]
+    def blocks() -> finding.Finding:
+        time.sleep(60)
+        raise AssertionError
+
+    checks = [
+        Check("a", fails),
+        Check("b", hangs, waits_for="the moon"),
+        Check("c", blocks, needs=("b",)),
+        Check("d", blocks),
+        Check("e", lambda: ok("well")),
+    ]
+    reports = finding.run(checks, Deadline.after(limit_s))
+    assert ["broken", state, "skipped", state, "ok"] == [each.state for each in reports]
+    assert "look at the moon" in reports[1].remedy
+    assert "did not end" in reports[1].evidence
     assert not re.search("Error|making", finding.as_text(reports))
 
 
@@ -460,14 +466,14 @@ def test_the_page_has_each_code(doctor: Doctor) -> None:
 def test_the_audit_file(doctor: Doctor, tmp_path: Path) -> None:
     """A file that can be written is well; one of another service's, or in no folder, is broken."""
     path = tmp_path / "audit.jsonl"
-    assert "audit.file" not in _not_well(doctor(audit_file=path))
+    assert "audit.file" not in not_well(doctor(audit_file=path))
     audit = Audit(path)
-    found = _not_well(doctor(audit_file=path))
+    found = not_well(doctor(audit_file=path))
     audit.close()
     assert "broken" == found["audit.file"]
-    assert "audit.file" not in _not_well(doctor(audit_file=path))
+    assert "audit.file" not in not_well(doctor(audit_file=path))
     path.chmod(0o644)
-    assert "warning" == _not_well(doctor(audit_file=path))["audit.file"]
+    assert "warning" == not_well(doctor(audit_file=path))["audit.file"]
 
 
 def test_the_collector_of_traces(doctor: Doctor) -> None:
@@ -489,7 +495,7 @@ def test_a_service_that_hangs_beside_the_doctor(doctor: Doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         reports = doctor(metrics_listen=f"127.0.0.1:{silent.getsockname()[1]}")
     assert "answers nothing" in reports["replica.ready"].evidence
-    assert {"replica.ready": "broken", "port.metrics_listen": "broken"} == _not_well(reports)
+    assert {"replica.ready": "broken", "port.metrics_listen": "broken"} == not_well(reports)
 
 
 @pytest.mark.parametrize("program", ["productsearch_service", "productsearch_engine"])

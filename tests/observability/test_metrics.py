@@ -36,6 +36,7 @@ from tests.pictures import jpeg
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
 SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(1)))
+OTHER_SEARCH = v1.SearchImagesRequest(image=v1.ImageSource(content=jpeg(2)))
 METHOD = "productsearch.v1.ProductSearch/SearchImages"
 
 Facade = Callable[..., Server]
@@ -107,6 +108,43 @@ def test_quota_limit_use_and_throttle(facade: Facade) -> None:
     headroom = _value(server, "productsearch_caller_headroom_seconds", **caller)
     assert headroom is not None
     assert 20 < headroom <= 30
+
+
+def test_a_caller_that_leaves_the_queue_is_not_refused(facade: Facade) -> None:
+    """Its calls would else make the quota look too small."""
+    server = facade({"quota_qps": 0.1})
+    _ask(server)
+    caller = {"library": "default", "caller": "other"}
+    with v1.connect(f"127.0.0.1:{server.port}") as channel:
+        left = v1.ProductSearchStub(channel).SearchImages.future(OTHER_SEARCH, timeout=30)
+        until(
+            lambda: _value(server, "productsearch_pacer_waiting", library="default") == 1,
+            "the call in the queue",
+        )
+        left.cancel()
+        until(
+            lambda: _value(server, "productsearch_pacer_waiting", library="default") == 0,
+            "the call out of the queue",
+        )
+    slots = "productsearch_caller_slots_total"
+    assert not _value(server, slots, **caller, outcome="refused")
+    assert 1 == _value(server, slots, **caller, outcome="given")
+    assert not _value(server, "productsearch_pacer_refusals_total", library="default")
+
+
+def test_a_deadline_that_no_slot_could_meet_is_not_the_quotas(
+    facade: Facade, upstream: FakeUpstream
+) -> None:
+    """The upstream usually takes longer than the caller waits; the queue is empty."""
+    server = facade({"quota_qps": 100})
+    upstream.always("search", Fault(seconds=0.6, body=b'{"log_id":1,"result_num":0,"result":[]}'))
+    for _ in range(3):
+        _ask(server)
+    with pytest.raises(grpc.RpcError) as caught:
+        _ask(server, 0.3)
+    assert "DEADLINE_TOO_SHORT" in str(caught.value.trailing_metadata())
+    caller = {"library": "default", "caller": "other"}
+    assert not _value(server, "productsearch_caller_slots_total", **caller, outcome="refused")
 
 
 def test_a_caller_that_is_refused_has_no_headroom(facade: Facade, upstream: FakeUpstream) -> None:

@@ -258,6 +258,8 @@ async def test_a_new_pair_that_is_refused_is_told_once(
     write("the-old-secret")
     await looks()
     assert (3, False) == (len(told()), source.stats.new_pair_refused)
+    again = f"library tiny (http://up): the key pair in {tmp_path} is the one in use again"
+    assert 1 == caplog.messages.count(again)
     issuer.close()
 
 

@@ -13,6 +13,9 @@ import pytest
 
 from productsearch_service.call_context import Deadline
 from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
+from productsearch_service.redaction import redact
+from productsearch_service.server.concerns import of_libraries
+from productsearch_service.settings import LibrarySettings, Settings
 from productsearch_service.upstream.auth.credentials import (
     FileCredentials,
     FixedCredentials,
@@ -126,15 +129,46 @@ def test_files_are_read_as_a_pair_of_one_generation(tmp_path: Path) -> None:
     assert KeyPair("key-two", "secret-two") == credentials.read()
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xef\xbb\xbfthe-key\n", "api_key begins with a byte order mark; save it without one"),
+        ("the-key".encode("utf-16"), "api_key is not UTF-8; save it as such"),
+        (b"the-key\nanother\n", "api_key has more than a key: a blank, or a second line"),
+        (b"the key", "api_key has more than a key: a blank, or a second line"),
+        (None, "api_key cannot be read (Is a directory)"),
+    ],
+)
+def test_files_that_hold_no_key_say_why(content: bytes | None, says: str, tmp_path: Path) -> None:
+    """The issuer would only call the pair wrong, and so does an editor's invisible mark."""
+    (tmp_path / "secret_key").write_text("x")
+    if content is None:
+        (tmp_path / "api_key").mkdir()
+    else:
+        (tmp_path / "api_key").write_bytes(content)
+    with pytest.raises(UpstreamCredentialsRejected) as told:
+        FileCredentials(tmp_path).read()
+    assert (
+        f"the key pair's files cannot be used: {says}"
+        == told.value.message
+        == redact(told.value.message)
+    )
+    library = LibrarySettings(credentials_dir=tmp_path)
+    assert [
+        f"libraries.shoes.credentials_dir: {tmp_path}: {told.value.message}; "
+        "without it no call succeeds"
+    ] == [*of_libraries(Settings(libraries={"shoes": library}, default_library="shoes"))]
+
+
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
 def test_missing_or_empty_files_are_a_clear_error(name: str, tmp_path: Path) -> None:
     """A missing, then an empty file of the pair: the operator's error, with no path in it."""
     other = ({"api_key", "secret_key"} - {name}).pop()
     (tmp_path / other).write_text("x")
-    with pytest.raises(UpstreamCredentialsRejected, match="missing, empty or unreadable"):
+    with pytest.raises(UpstreamCredentialsRejected, match="one of them is missing"):
         FileCredentials(tmp_path).read()
     (tmp_path / name).write_text(" \n")
-    with pytest.raises(UpstreamCredentialsRejected, match="missing, empty or unreadable"):
+    with pytest.raises(UpstreamCredentialsRejected, match=f"{name} is empty"):
         FileCredentials(tmp_path).read()
 
 

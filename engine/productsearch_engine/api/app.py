@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from productsearch_engine import traces
 from productsearch_engine.api import bodies, codes, forms
-from productsearch_engine.api.access_log import AccessLog
+from productsearch_engine.api.access_log import LEFT, AccessLog
 from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import CallerGoneError, Calls
@@ -114,15 +114,20 @@ class Api:
             code = 0
         except (ClientDisconnect, CallerGoneError):
             self._access_log.left(method, log_id, began_s, trace)
+            self._end(trace, method, LEFT, log_id)
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
             response, code = JSONResponse(refusal.answer(log_id)), refusal.code
         self._access_log.record(method, code, log_id, began_s, trace)
-        if trace.recorded and self._export is not None:
+        self._end(trace, method, code, log_id)
+        return response
+
+    def _end(self, trace: Trace, method: str, code: int, log_id: int) -> None:
+        """Have a recorded call's spans sent; a stranger's word makes none."""
+        if trace.recorded and trace.is_known and self._export is not None:
             trace.ended(method, code, log_id)
             self._export(trace)
-        return response
 
     async def _answer(self, request: Request, method: str, trace: Trace) -> Mapping[str, object]:
         if method == "other":
@@ -133,6 +138,7 @@ class Api:
             # asks for a token again.
             raise ApiError(codes.SIGNATURE)
         session = self._tokens.session(query.get("access_token", ""))
+        trace.is_known = True
         with self._in_flight.counted(session.app_id):
             trace.library = self._apps.name(session.app_id)
             app_id = await self._apps.admit(session)

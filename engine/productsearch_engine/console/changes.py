@@ -117,6 +117,7 @@ class Changes:
             "change.html",
             section="changes",
             c=change,
+            short=short,
             summary=summed(map(_differences, every), _SUMMED_MAX),
             rows=[(signs.to_text(each.sign), _differences(each)) for each in found],
             titles={signs.to_text(each.sign): card(each).title for each in stored},

@@ -74,8 +74,11 @@ class Media:
 
     async def pin(self, visit: Visit) -> Response:
         """Answer with the image of a pinned search."""
-        copy, pin = self._rooms.stores.pins.copy, notice.number(visit.request.path_params["pin"])
-        webp = None if pin is None else await self._rooms.in_thread(copy, visit.library, pin)
+        pin = notice.number(visit.request.path_params["pin"])
+        if pin is None:
+            raise Refusal(404, "gone")
+        copy = self._rooms.stores.pins.copy
+        webp = await self._rooms.in_thread(copy, visit.library, pin)
         if webp is None:
             raise Refusal(404, "gone")
         return _webp(visit, webp)

@@ -39,12 +39,14 @@ class Disk:
     def look(self) -> None:
         """Look at the free space; make or give up the reserve."""
         free = shutil.disk_usage(self._data).free
-        if self._full:
-            self._full = free < DISK_FREE_MIN + DISK_RESERVE_BYTES
-        else:
-            self._full = free < DISK_FREE_MIN
-        if self._full:
-            _log.error("the disk is full: %d MiB are free, adds are refused", free >> 20)
+        was_full = self._full
+        self._full = free < DISK_FREE_MIN + (DISK_RESERVE_BYTES if was_full else 0)
+        if self._full and not was_full:
+            told = "the disk of %s is full: %d MiB are free, adds are refused"
+            _log.error(told, self._data, free >> 20)
+        elif was_full and not self._full:
+            told = "the disk of %s has room again: %d MiB are free, adds are taken"
+            _log.warning(told, self._data, free >> 20)
         if free < DISK_FREE_LAST:
             self._reserve.unlink(missing_ok=True)
         elif free > DISK_FREE_MIN + 2 * DISK_RESERVE_BYTES and not self._reserve.exists():

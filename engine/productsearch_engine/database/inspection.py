@@ -5,6 +5,7 @@ Knows PostgreSQL's catalogs and the engine's tables. Does not know what is good 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,12 +113,15 @@ def embedded_dsn(data: Path) -> str | None:
     return f"host='{folder}' port=5432 user=postgres dbname=postgres" if running else None
 
 
-def inspect(dsn: str, limit_s: float) -> Facts:
-    """Return the facts of a database. Raises psycopg.Error."""
+def inspect(dsn: str, ends_s: float) -> Facts:
+    """Return the facts of a database, or give up at ``ends_s`` of the monotonic clock.
+
+    Raises psycopg.Error.
+    """
     with BoundedConnection.connect(
         dsn, autocommit=True, connect_timeout=DATABASE_CONNECT_S
     ) as connection:
-        connection.limit_s = limit_s
+        connection.given_up = lambda: time.monotonic() > ends_s
         return gather(connection)
 
 

@@ -81,6 +81,7 @@ class Embedded:
         self._programs = Programs(self._cluster / "server.log")
         self._socket_folder = self._cluster
         self._use_lock: IO[bytes] | None = None
+        self._is_unreadable = False
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="postgres", daemon=True)
 
@@ -273,7 +274,13 @@ class Embedded:
         try:
             self.disk.look()
         except OSError as error:
-            _log.error("the data directory cannot be read: %s", error.strerror)
+            if not self._is_unreadable:
+                _log.error("data: %s cannot be read: %s", self._data, error.strerror)
+            self._is_unreadable = True
+        else:
+            if self._is_unreadable:
+                _log.warning("data: %s can be read again", self._data)
+            self._is_unreadable = False
 
     def _lasting_state(self) -> Literal["answers", "silent", "gone"]:
         """Return the state; silent only if it was so for as long as makes it useless to wait."""

@@ -14,7 +14,7 @@ import time
 import psycopg
 
 from productsearch_engine.database.bounded import BoundedConnection
-from productsearch_engine.database.cause import cause_of
+from productsearch_engine.database.cause import cause_of, place_of
 from productsearch_engine.database.disk import Disk
 from productsearch_engine.limits import (
     DATABASE_CONNECT_S,
@@ -34,6 +34,7 @@ class Watch:
         self._dsn = dsn
         self._disk = disk
         self._disk_full_s = -math.inf
+        self._disk_told = False
         self._connection: BoundedConnection | None = None
         self._answered_s = time.monotonic()
         self._asked_s: float | None = None
@@ -76,6 +77,10 @@ class Watch:
     def note_full_disk(self) -> None:
         """Take notice that a statement failed because the database's disk is full."""
         self._disk_full_s = time.monotonic()
+        if not self._disk_told:
+            self._disk_told = True
+            told = "%s: its disk is full; adds are refused, and one is tried every %.0f s"
+            _log.error(told, place_of(self._dsn), DISK_FULL_S)
 
     def disk_is_full(self) -> bool:
         """Return whether the disk has no room for another image, as far as is known."""
@@ -86,6 +91,10 @@ class Watch:
     def _run(self) -> None:
         while not self._stopped.wait(DATABASE_PROBE_S):
             self._ask()
+            # An add is tried after a while, and tells if it is full still.
+            if self._disk_told and time.monotonic() - self._disk_full_s > 2 * DISK_FULL_S:
+                self._disk_told = False
+                _log.warning("%s: no add has found its disk full since", place_of(self._dsn))
 
     def _ask(self) -> None:
         self._asked_s = asked_s = time.monotonic()

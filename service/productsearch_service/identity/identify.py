@@ -18,7 +18,7 @@ from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerUnauthenticated, quoted
 from productsearch_service.identity import forwarded_client_cert
 from productsearch_service.identity.policy import Policy
-from productsearch_service.settings import ip_address
+from productsearch_service.settings_values import ip_address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Headers = Sequence[tuple[str, str | bytes]]

@@ -26,7 +26,7 @@ from prometheus_client.exposition import choose_encoder
 from productsearch_service import limits
 from productsearch_service.observability.liveness import Liveness
 from productsearch_service.observability.readiness import Readiness
-from productsearch_service.settings import host_and_port
+from productsearch_service.settings_values import host_and_port
 
 _LOOK_S: Final = 0.05
 """Between two looks whether the port is to be closed; a stop waits for one."""

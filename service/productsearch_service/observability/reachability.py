@@ -15,7 +15,7 @@ from typing import Final
 from productsearch_service import limits
 from productsearch_service.observability import health
 from productsearch_service.periodic_task import PeriodicTask
-from productsearch_service.settings import host_and_port
+from productsearch_service.settings_values import host_and_port
 
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 

@@ -38,13 +38,13 @@ from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import (
     CannotListen,
     bind_error,
-    server_credentials,
     what_to_do,
     why_not,
 )
 from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
 from productsearch_service.server.reload import watch
+from productsearch_service.server.tls import server_credentials
 from productsearch_service.server.watched_files import certificates, policy
 from productsearch_service.settings import Settings
 from productsearch_service.traces import Tracer

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from productsearch_service import limits
+from productsearch_service.errors import UpstreamCredentialsRejected
 from productsearch_service.identity.policy import Policy, read_content
 from productsearch_service.identity.shut_out import shut_out
 from productsearch_service.server.certificates import Pem, read_file
 from productsearch_service.server.certificates import concerns as of_certificate
 from productsearch_service.server.key_pairs import days_left as key_pair_days_left
 from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.upstream.auth.credentials import FileCredentials
 
 
 def concerns(settings: Settings) -> Iterator[str]:
@@ -63,12 +66,24 @@ def _of_a_library(library: LibrarySettings) -> Iterator[str]:
         told = f"was {-days:.0f} days ago" if days < 0 else f"is in {days:.0f} days"
         yield f"key_pair_ends: {told}; put a new key pair in its place"
     if library.credentials_dir is not None:
-        for name in ("api_key", "secret_key"):
-            file = library.credentials_dir / name
-            try:
-                empty = not file.stat().st_size
-            except OSError as error:
-                yield f"credentials_dir: {file}: {error.strerror}; without it no call succeeds"
-            else:
-                if empty:
-                    yield f"credentials_dir: {file} is empty; without it no call succeeds"
+        missing = [*_missing(library.credentials_dir)]
+        yield from missing or _of_key_pair(library.credentials_dir)
+
+
+def _missing(directory: Path) -> Iterator[str]:
+    for name in ("api_key", "secret_key"):
+        file = directory / name
+        try:
+            empty = not file.stat().st_size
+        except OSError as error:
+            yield f"credentials_dir: {file}: {error.strerror}; without it no call succeeds"
+        else:
+            if empty:
+                yield f"credentials_dir: {file} is empty; without it no call succeeds"
+
+
+def _of_key_pair(directory: Path) -> Iterator[str]:
+    try:
+        FileCredentials(directory).read()
+    except UpstreamCredentialsRejected as error:
+        yield f"credentials_dir: {directory}: {error.message}; without it no call succeeds"

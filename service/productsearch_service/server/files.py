@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationInfo, field_validator
 
-from productsearch_service.identity.policy import Policy, PolicyError, read_content
+from productsearch_service.audit import wrong_content
 from productsearch_service.server.certificates import (
     CertificateFiles,
     check_certificate,
@@ -47,6 +47,9 @@ class CheckedSettings(Settings):
     @classmethod
     def _policy_content(cls, value: Path | None) -> Path | None:
         if value is not None:
+            # Imported here: its models take the doctor a tenth of its time.
+            from productsearch_service.identity.policy import Policy, PolicyError, read_content
+
             try:
                 Policy.parse(read_content(value))
             except PolicyError as error:
@@ -59,10 +62,23 @@ class CheckedSettings(Settings):
     def _can_be_appended_to(cls, value: Path | None) -> Path | None:
         if value is None:
             return value
-        if value.is_dir():
-            raise ValueError(f"{value}: is a directory, not a file")
-        if not value.absolute().parent.is_dir():
-            raise ValueError(f"{value}: no such directory: {value.absolute().parent}; make it")
-        if not os.access(value if value.exists() else value.absolute().parent, os.W_OK):
-            raise ValueError(f"{value}: cannot be written by user {os.geteuid()}")
+        try:
+            wrong = _why_not_appended_to(value.absolute())
+        except OSError as error:
+            wrong = str(error.strerror)
+        if wrong:
+            raise ValueError(f"{value}: {wrong}")
         return value
+
+
+def _why_not_appended_to(file: Path) -> str:
+    """Return why the audit stream cannot go on in a file, nothing if it can; raise OSError."""
+    if file.is_dir():
+        return "is a directory, not a file"
+    if not file.parent.is_dir():
+        return f"no such directory: {file.parent}; make it"
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        return f"cannot be written by user {os.geteuid()}"
+    if file.exists() and not file.is_file():
+        return "is no ordinary file"
+    return wrong_content(file)

@@ -1,4 +1,4 @@
-"""How old the key pairs of the libraries are, and how many days they are still to be used."""
+"""Where the key pairs of the libraries come from, how old they are, and how long they are good."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from productsearch_service.settings import LibrarySettings
+from productsearch_service.upstream.auth.credentials import (
+    Credentials,
+    FileCredentials,
+    FixedCredentials,
+    KeyPair,
+)
+from productsearch_service.upstream.masked import MaskedText
 
 _DAY_S: Final = 86_400
 
@@ -42,3 +49,16 @@ def all_days(
 ) -> dict[str, tuple[float | None, float | None]]:
     """Return of each library the age of its pair and the days left."""
     return {name: (age_days(each), days_left(each)) for name, each in libraries.items()}
+
+
+def credentials_of(settings: LibrarySettings) -> Credentials:
+    """Return where a library's key pair comes from."""
+    if settings.credentials_dir is not None:
+        return FileCredentials(settings.credentials_dir)
+    if settings.api_key is None or settings.secret_key is None:
+        raise AssertionError("settings were validated to hold a key pair")
+    api_key, secret_key = (
+        settings.api_key.get_secret_value(),
+        settings.secret_key.get_secret_value(),
+    )
+    return FixedCredentials(KeyPair(MaskedText(api_key), MaskedText(secret_key), f"pair {api_key}"))

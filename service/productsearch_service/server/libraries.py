@@ -9,20 +9,14 @@ from productsearch_service.counters import LibraryCounters
 from productsearch_service.library.audited import AuditedLibrary
 from productsearch_service.library.library import Library
 from productsearch_service.library.search_cache import SearchCache
+from productsearch_service.server.key_pairs import credentials_of
 from productsearch_service.settings import LibrarySettings
-from productsearch_service.upstream.auth.credentials import (
-    Credentials,
-    FileCredentials,
-    FixedCredentials,
-    KeyPair,
-)
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.rotation import Rotation
 from productsearch_service.upstream.auth.token import TokenSource
 from productsearch_service.upstream.client import UpstreamClient
 from productsearch_service.upstream.exchange import Exchange, ExchangeLimits
 from productsearch_service.upstream.http.transport import Transport
-from productsearch_service.upstream.masked import MaskedText
 from productsearch_service.upstream.pacing.pacer import Pacer
 
 _log = logging.getLogger(__name__)
@@ -89,16 +83,3 @@ def audited(name: str, library: Library, audit: Audit | None) -> Library:
         plain=library,
         audit=audit,
     )
-
-
-def credentials_of(settings: LibrarySettings) -> Credentials:
-    """Return where a library's key pair comes from."""
-    if settings.credentials_dir is not None:
-        return FileCredentials(settings.credentials_dir)
-    if settings.api_key is None or settings.secret_key is None:
-        raise AssertionError("settings were validated to hold a key pair")
-    api_key, secret_key = (
-        settings.api_key.get_secret_value(),
-        settings.secret_key.get_secret_value(),
-    )
-    return FixedCredentials(KeyPair(MaskedText(api_key), MaskedText(secret_key), f"pair {api_key}"))

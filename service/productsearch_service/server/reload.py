@@ -33,10 +33,13 @@ class Reloadable(Generic[Content, Value]):
         make: Callable[[Content], Value],
         changes: Callable[[Value, Value], str],
         concerns: Callable[[Value, Value], Iterable[str]],
+        place: str = "",
     ) -> None:
         """Of the old and the new value ``changes`` tells what is different, and raises ValueError
-        if the new one must not replace the old one. ``concerns`` yields warnings of the new one."""
+        if the new one must not replace the old one. ``concerns`` yields warnings of the new one.
+        ``place`` names the file where the errors of ``read`` and ``make`` do not."""
         self.what = what
+        self._place = place
         self._changes = changes
         self._concerns = concerns
         self._read = read
@@ -66,10 +69,13 @@ class Reloadable(Generic[Content, Value]):
                 before, self.value, self._content = self.value, value, content
                 _log.info("%s was replaced and is in use: %s", self.what, told)
                 self._warn(before)
+            elif self._told:
+                _log.info("%s can be used again: it is what is in use", self.what)
         except ValueError as error:
             if str(error) != self._told:
                 self._told = str(error)
-                _log.error("%s stays as it was: %s", self.what, self._told)
+                place = self._place and f"{self._place}: "
+                _log.error("%s stays as it was: %s%s", self.what, place, self._told)
         else:
             self._told = ""
 

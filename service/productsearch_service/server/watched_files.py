@@ -22,6 +22,7 @@ def policy(settings: Settings) -> Reloadable[bytes, Policy] | None:
         Policy.parse,
         lambda old, new: f"{path}: {new.changes_since(old)}",
         lambda old, new: concerns.of_policy(new, settings, before=old),
+        str(path),
     )
 
 

@@ -316,7 +316,9 @@ function part(form) {
     const from = box();
     const sides = grip.getBoundingClientRect();
     const corner = Math.hypot(event.clientX - sides.right, event.clientY - sides.bottom) < 16;
-    const kind = corner ? "size" : event.target === grip ? "move" : "draw";
+    // A frame around the whole image has nowhere to move to, and no outside to draw in.
+    const whole = from.width > 95 && from.height > 95;
+    const kind = corner ? "size" : event.target === grip && !whole ? "move" : "draw";
     const move = (moved) => {
       const now = at(moved);
       if (kind === "move") set({ ...from, left: from.left + now.x - began.x, top: from.top + now.y - began.y });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -11,7 +12,7 @@ from productsearch_engine.database import inspection, tuning
 from productsearch_engine.database.cause import cause_of, place_of
 from productsearch_engine.database.inspection import Facts
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
-from productsearch_engine.server.doctor.finding import Finding, judged
+from productsearch_engine.server.doctor.finding import Finding, judged, not_ended
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
@@ -28,20 +29,31 @@ ANSWERS = "database.answers"
 Judge = Callable[[Facts, Settings], Finding]
 
 
-def checks(chosen: Settings, limit_s: float) -> list[Finding]:
-    """Return the findings of the database, after one visit to it."""
+def checks(chosen: Settings, ends_s: float) -> list[Finding]:
+    """Return the findings of the database, after one visit to it.
+
+    The visit ends at ``ends_s`` of the monotonic clock, or a little later while it connects.
+    """
     dsn = chosen.database or inspection.embedded_dsn(chosen.data)
     if not dsn:
         told = "the embedded PostgreSQL does not run: it runs while an engine does"
         return [Finding(ANSWERS, "skipped", told), *_skipped("start the engine to see")]
     try:
-        facts = inspection.inspect(dsn, limit_s)
+        facts = inspection.inspect(dsn, ends_s)
     except psycopg.Error as error:
         told = cause_of(error, dsn)
         remedy = "mend the cause; the engine goes on by itself once the database answers"
         unseen = _skipped(f"cannot be seen while {ANSWERS} is broken")
         return [judged(ANSWERS, told, broken=remedy), *unseen]
     return [judged(ANSWERS, place_of(dsn)), *(each(facts, chosen) for each in JUDGES.values())]
+
+
+def unanswered(chosen: Settings, limit_s: float) -> list[Finding]:
+    """Return the findings of a database that answers nothing until the time is over."""
+    dsn = chosen.database or inspection.embedded_dsn(chosen.data) or ""
+    late = not_ended(ANSWERS, limit_s, "the database's processes and disk, and the way to them")
+    told = f"{place_of(dsn)}: it {late.evidence}" if dsn else late.evidence
+    return [replace(late, evidence=told), *_skipped(f"cannot be seen while {ANSWERS} is not well")]
 
 
 def _skipped(why: str) -> list[Finding]:

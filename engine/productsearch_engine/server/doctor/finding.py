@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 State = Literal["ok", "warning", "broken", "skipped"]
+_SIGN_S = 1.0
+"""Whatever answers at all answers within it."""
 _EXIT_CODES: dict[State, int] = {"skipped": 0, "ok": 0, "warning": 1, "broken": 2}
 
 
@@ -25,6 +27,19 @@ def judged(code: str, evidence: str, *, broken: str = "", warning: str = "") -> 
     """Return a finding that is well unless there is a remedy: of what is broken, or warned of."""
     state: State = "broken" if broken else "warning" if warning else "ok"
     return Finding(code, state, evidence, broken or warning)
+
+
+def not_ended(code: str, limit_s: float, waits_for: str) -> Finding:
+    """Return that a check did not end in time, and what it waits for.
+
+    With hardly any time, which the start has taken, that is no sign that something hangs.
+    """
+    told = f"did not end: nothing was found out within {limit_s:.1f} s"
+    if limit_s < _SIGN_S:
+        remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
+        return judged(code, told, warning=remedy)
+    remedy = f"look at {waits_for}; on a busy machine, give it longer with --limit"
+    return judged(code, told, broken=remedy)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

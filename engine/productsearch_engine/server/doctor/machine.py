@@ -27,11 +27,11 @@ from productsearch_engine.limits import (
     JOB_BYTES_MAX,
 )
 from productsearch_engine.server.doctor.finding import Finding, judged
-from productsearch_engine.server.signing_key import KEY_BYTES_MIN
+from productsearch_engine.server.signing_key import KEY_BYTES_MIN, read_key
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
-_HEALTH_S = 0.8
+_HEALTH_S = 0.6
 _COLLECTOR_S = 1.2
 _SILENT = ""
 _END_SILENT = "look at what its process waits for, and end it: SIGTERM, then SIGKILL"
@@ -166,7 +166,7 @@ def _signing_key(chosen: Settings) -> Finding:
         told = f"{file} is made at the first start" if own else f"{file} does not exist"
         return judged(code, told, broken="" if own else "put the key there")
     try:
-        size, mode = len(file.read_bytes().strip()), stat.S_IMODE(file.stat().st_mode)
+        size, mode = len(read_key(file).strip()), stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
         told = f"{file}: {error.strerror}"
         return judged(code, told, broken="let this account read it")
@@ -235,6 +235,15 @@ def _embedding(chosen: Settings) -> Finding:
     return judged("embedding.default", f"{chosen.embedding} is there")
 
 
+VOLUME = "the volume of a file that it reads"
+WAITS_FOR = {
+    "listen.port": "what listens at LISTEN",
+    "engine.health": "what listens at LISTEN",
+    "data.folder": "the volume of DATA",
+    "data.disk": "the volume of DATA",
+    "traces.collector": "the collector at TRACES_ENDPOINT",
+}
+"""What to look at if a check does not end; of the others it is the volume."""
 EXPECTING: dict[str, Callable[[Settings], Finding]] = {
     "engine.health": partial(_health, expected=True)
 }

@@ -8,10 +8,9 @@ import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
-from productsearch_service.identity.policy import Policy, PolicyFile, read_content
 from productsearch_service.server.certificates import begins_in_days, days_left, read_file
 from productsearch_service.server.doctor.finding import (
     Check,
@@ -21,7 +20,11 @@ from productsearch_service.server.doctor.finding import (
     skipped,
     warning,
 )
-from productsearch_service.settings import Settings, host_and_port, is_loopback
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port, is_loopback
+
+if TYPE_CHECKING:
+    from productsearch_service.identity.policy import Policy, PolicyFile
 
 _PREFIX_MIN: Final = {4: 8, 6: 32}
 """Shorter prefixes of ``sidecars`` hold whole organisations."""
@@ -88,6 +91,8 @@ def closed_to_others(path: Path) -> Finding:
 def _policy_file(settings: Settings) -> tuple[PolicyFile, Policy] | None:
     if settings.policy_file is None:
         return None
+    from productsearch_service.identity.policy import Policy, PolicyFile, read_content
+
     content = read_content(settings.policy_file)
     return PolicyFile.model_validate(tomllib.loads(content.decode())), Policy.parse(content)
 

@@ -1,16 +1,29 @@
-"""What a check is and what it found; runs checks side by side, each with a limit of its own."""
+"""What a check is and what it found; runs checks side by side, until the time is over for all.
+
+Each has a thread of its own, which does not hold up the end: a volume, a name server, or code of
+others may hang in ways that cannot be ended from outside.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import partial
+from threading import Thread
+from typing import Any, Final, TypeVar
 
+from productsearch_service.call_context import Deadline
 from productsearch_service.redaction import redact
+
+Value = TypeVar("Value")
+
+_SIGN_S: Final = 1.0
+"""Whatever answers at all answers within it."""
 
 
 class State(IntEnum):
@@ -29,6 +42,8 @@ class Finding:
     state: State
     evidence: str
     remedy: str = ""
+    is_late: bool = False
+    """It did not end, so nothing is known."""
 
 
 def ok(evidence: str) -> Finding:
@@ -51,21 +66,27 @@ def skipped(evidence: str) -> Finding:
     return Finding(State.SKIPPED, evidence)
 
 
-Work = Callable[[], Finding | Awaitable[Finding]]
+Work = Callable[[], Finding | Coroutine[Any, Any, Finding]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: its stable ``code``, the library that it is of, and its work.
 
-    Work that is no coroutine runs in a thread. While one of the checks ``needs`` of the same
-    library is broken, this one can say nothing new and counts as skipped.
+    While one of the checks ``needs`` of the same library is broken, this one can say nothing new
+    and counts as skipped. ``waits_for`` is what to look at if it does not end.
     """
 
     code: str
     work: Work
     subject: str = ""
     needs: tuple[str, ...] = ()
+    waits_for: str = "the volume of a file that it reads"
+
+    @property
+    def asks_others(self) -> bool:
+        """Whether it waits for another process or machine, most likely."""
+        return self.code.startswith("upstream.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,39 +100,75 @@ class Report:
     remedy: str
 
 
-async def run(checks: Sequence[Check], limit_s: float) -> list[Report]:
-    """Run all checks at the same time and return what they found, in their order."""
-    threads = ThreadPoolExecutor(len(checks), "doctor")
-    try:
-        findings = await asyncio.gather(*(_limited(each, threads, limit_s) for each in checks))
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)  # a thread that hangs holds nobody up
+def begun(work: Callable[[], Value], name: str = "doctor") -> Future[Value]:
+    """Begin a work in a thread that does not hold up the end of the process if it hangs."""
+    future: Future[Value] = Future()
+
+    def run_it() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(error)
+
+    Thread(target=run_it, name=name, daemon=True).start()
+    return future
+
+
+def run(checks: Sequence[Check], deadline: Deadline) -> list[Report]:
+    """Run all checks at the same time and return what they found until then, in their order."""
+    limit_s = deadline.remaining_s()
+    # On a busy machine the first ones have most of the time: those that wait for others.
+    works = {
+        each: begun(partial(_found, each), each.code)
+        for each in sorted(checks, key=lambda each: not each.asks_others)
+    }
+    findings = [ended(works[each], deadline, each.waits_for, limit_s) for each in checks]
     found = {(each.code, each.subject): it for each, it in zip(checks, findings, strict=True)}
     reports = []
     for each, it in zip(checks, findings, strict=True):
-        reasons = [code for code in each.needs if found[code, each.subject].state is State.BROKEN]
-        if it.state is State.BROKEN and reasons:
-            it = skipped(f"cannot be seen while {reasons[0]} is broken")
-        state = it.state.name.lower()
-        texts = (redact(it.evidence), redact(it.remedy))
-        reports.append(Report(each.code, each.subject, state, *texts))
+        needed = {code: found[code, each.subject] for code in each.needs}
+        reasons = [code for code, its in needed.items() if its.state is State.BROKEN or its.is_late]
+        if reasons and (it.state is State.BROKEN or it.is_late):
+            it = skipped(f"cannot be seen while {reasons[0]} is not well")
+        reports.append(reported(each, it))
     return reports
 
 
-async def _limited(check: Check, threads: ThreadPoolExecutor, limit_s: float) -> Finding:
+def reported(check: Check, found: Finding) -> Report:
+    """Return what a check found as it is told."""
+    texts = (redact(found.evidence), redact(found.remedy))
+    return Report(check.code, check.subject, found.state.name.lower(), *texts)
+
+
+def _found(check: Check) -> Finding:
+    found = check.work()
+    return found if isinstance(found, Finding) else asyncio.run(found)
+
+
+def ended(
+    work: Future[Finding], deadline: Deadline, waits_for: str, limit_s: float | None = None
+) -> Finding:
+    """Return what a work found until then; ``limit_s``: the time that it had, if not from now."""
+    left_s = deadline.remaining_s()
     try:
-        async with asyncio.timeout(limit_s):
-            if inspect.iscoroutinefunction(check.work):
-                found: Finding = await check.work()
-                return found
-            return await asyncio.get_running_loop().run_in_executor(threads, check.work)  # type: ignore[arg-type] # no coroutine
-    except TimeoutError:
-        return broken(
-            f"nothing was found out within {limit_s:g} s",
-            "look at what it waits for: a volume, a name server, or the upstream that hangs",
-        )
+        return work.result(left_s)
+    except FutureTimeoutError:
+        return not_ended(left_s if limit_s is None else limit_s, waits_for)
     except Exception:  # noqa: BLE001 - the others' findings are told all the same
         return broken("the check failed in an unforeseen way", "report it with this code")
+
+
+def not_ended(limit_s: float, waits_for: str) -> Finding:
+    """Return that a check did not end in time, and what it waits for.
+
+    With hardly any time, which the start has taken, that is no sign that something hangs.
+    """
+    told = f"did not end: nothing was found out within {limit_s:.1f} s"
+    if limit_s < _SIGN_S:
+        remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
+        return Finding(State.WARNING, told, remedy, is_late=True)
+    remedy = f"look at {waits_for}; on a busy machine, give it longer with --limit"
+    return Finding(State.BROKEN, told, remedy, is_late=True)
 
 
 def exit_code(reports: Sequence[Report]) -> int:

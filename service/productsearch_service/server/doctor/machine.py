@@ -14,9 +14,7 @@ from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.audit import writer_of
-from productsearch_service.errors import ServiceError
-from productsearch_service.images.form_encoding import FormEncoder
-from productsearch_service.images.inspect import SizeInvalid, Unreadable
+from productsearch_service.call_context import Deadline
 from productsearch_service.server.doctor.finding import (
     Check,
     Finding,
@@ -26,10 +24,11 @@ from productsearch_service.server.doctor.finding import (
     warning,
 )
 from productsearch_service.server.doctor.image import PNG
-from productsearch_service.server.doctor.replica import Replica, status_at
+from productsearch_service.server.doctor.replica import Beside, status_at
 from productsearch_service.server.listen import bind_error, why_not
 from productsearch_service.server.memory_bounds import search_caches_bytes, worst_mib
-from productsearch_service.settings import Settings, host_and_port
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port
 
 _MIB: Final = 1 << 20
 _AUDIT_MIB: Final = 1024
@@ -40,45 +39,58 @@ _DESCRIPTORS_KEPT: Final = 256
 """For connections to the upstream, files, and the processes of ``fit``."""
 
 
-def checks(
-    settings: Settings, replica: Replica | None, wait_s: float, *, expected: bool
-) -> list[Check]:
+def checks(settings: Settings, replica: Beside, waits: Deadline, *, expected: bool) -> list[Check]:
     """Return the checks that are not of one library.
 
-    The collector of traces has ``wait_s``. ``expected``: a service should run here.
+    The collector of traces has until ``waits``. ``expected``: a service should run here.
     """
     ports = ("listen", "admin_listen", "metrics_listen")
     return [
         Check("install.versions", _versions),
-        Check("replica.ready", partial(_ready, settings, replica, expected=expected)),
-        *(Check(f"port.{name}", partial(_port, name, settings, replica)) for name in ports),
+        Check(
+            "replica.ready",
+            partial(_ready, settings, replica, expected=expected),
+            waits_for="the service that listens at metrics_listen",
+        ),
+        *(
+            Check(
+                f"port.{name}",
+                partial(_port, name, settings, replica),
+                waits_for=f"what listens at {name}",
+            )
+            for name in ports
+        ),
         Check("machine.memory", partial(_memory, settings)),
         Check("machine.descriptors", partial(_descriptors, settings)),
-        Check("images.fit", _fit),
+        Check("images.fit", _fit, waits_for="the processes that the service may start"),
         Check("audit.file", partial(_audit_file, settings.audit_file, replica)),
-        Check("traces.collector", partial(_collector, settings.traces_endpoint, wait_s)),
+        Check(
+            "traces.collector",
+            partial(_collector, settings.traces_endpoint, waits),
+            waits_for="the collector at traces_endpoint",
+        ),
     ]
 
 
-def _collector(endpoint: str, wait_s: float) -> Finding:
+def _collector(endpoint: str, waits: Deadline) -> Finding:
     if not endpoint:
         return skipped("traces_endpoint is not set")
     from productsearch_service.observability.traces import why_not_taken  # needs the extra
 
-    if why_not := why_not_taken(endpoint, wait_s):
+    if why_not := why_not_taken(endpoint, waits.remaining_s()):
         told = f"{why_not}; spans are lost, and calls are served all the same"
         return warning(told, "start the collector, or correct traces_endpoint")
     return ok("the collector takes spans")
 
 
-def _audit_file(path: Path | None, replica: Replica | None) -> Finding:
+def _audit_file(path: Path | None, replica: Beside) -> Finding:
     if path is None:
         return skipped("audit_file is not set")
     at = path if path.exists() else path.parent
     if path.is_dir() or not path.parent.is_dir() or not os.access(at, os.W_OK):
         return broken(f"{path} cannot be written", "name a file in a folder that can be written")
     writer = writer_of(path)
-    if writer and replica is None:
+    if writer and replica() is None:
         told = f"{path} is written by process {writer}, which is no service of these settings"
         return broken(told, "give each service an audit_file of its own")
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -99,7 +111,8 @@ def _versions() -> Finding:
     return ok(told)
 
 
-def _ready(settings: Settings, replica: Replica | None, *, expected: bool) -> Finding:
+def _ready(settings: Settings, beside: Beside, *, expected: bool) -> Finding:
+    replica = beside()
     if replica is None:
         status = status_at(settings.listen, settings.tls_cert_file)
         if status == "SERVING":
@@ -121,7 +134,7 @@ def _ready(settings: Settings, replica: Replica | None, *, expected: bool) -> Fi
     return ok("a service runs here and is ready")
 
 
-def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
+def _port(name: str, settings: Settings, beside: Beside) -> Finding:
     address = getattr(settings, name)
     if not address:
         return skipped(f"{name} is empty")
@@ -129,6 +142,7 @@ def _port(name: str, settings: Settings, replica: Replica | None) -> Finding:
     error = bind_error(address)
     if error is None:
         return ok(f"{address} is free")
+    replica = beside()
     if replica is not None and not replica.hangs:
         return ok(f"{address} is the running service's")
     certificate = settings.tls_cert_file if name == "listen" else None
@@ -173,6 +187,10 @@ def _descriptors(settings: Settings) -> Finding:
 
 
 async def _fit() -> Finding:
+    from productsearch_service.errors import ServiceError
+    from productsearch_service.images.form_encoding import FormEncoder
+    from productsearch_service.images.inspect import SizeInvalid, Unreadable
+
     encoder = FormEncoder()
     try:
         parts = await encoder.form_value(PNG, fits=True)

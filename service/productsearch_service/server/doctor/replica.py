@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prometheus_client.parser import text_string_to_metric_families
+from productsearch_service.settings import Settings
+from productsearch_service.settings_values import host_and_port
 
-from productsearch_service.counters import PREFIX
-from productsearch_service.observability import health
-from productsearch_service.rpc.interceptor import SERVICE
-from productsearch_service.settings import Settings, host_and_port
-
-_TIMEOUT_S: Final = 0.8
+_TIMEOUT_S: Final = 0.6
 _OURS: Final = "productsearch"
-_SERVICE: Final = SERVICE.strip("/")
+_SERVICE: Final = "productsearch.v1.ProductSearch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,19 @@ class Replica:
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return one sample, or None if there is none."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        from productsearch_service.counters import PREFIX
+
         for family in text_string_to_metric_families(self.metrics):
             for sample in family.samples:
                 if sample.name == PREFIX + name and labels.items() <= sample.labels.items():
                     return float(sample.value)
         return None
+
+
+Beside = Callable[[], Replica | None]
+"""Waits for what is found beside the doctor."""
 
 
 def status_at(address: str, certificate: Path | None = None) -> str:
@@ -47,6 +53,10 @@ def status_at(address: str, certificate: Path | None = None) -> str:
     """
     host, port = _from_here(address)
     if certificate is None:
+        if not _accepts(host, port):
+            return ""
+        from productsearch_service.observability import health
+
         at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         status = health.ask(at, _SERVICE, _TIMEOUT_S)
         return "" if status == health.UNREACHABLE else status
@@ -55,6 +65,15 @@ def status_at(address: str, certificate: Path | None = None) -> str:
         return "SERVING" if shown.strip() in certificate.read_text("ascii") else ""
     except (OSError, ValueError):
         return ""
+
+
+def _accepts(host: str, port: int) -> bool:
+    """Return whether anything listens there: gRPC takes long to import."""
+    try:
+        socket.create_connection((host, port), _TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _from_here(address: str) -> tuple[str, int]:

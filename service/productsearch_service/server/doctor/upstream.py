@@ -5,25 +5,23 @@ Each is made by itself and over a connection of its own, so that one that hangs 
 
 from __future__ import annotations
 
-import email.utils
-import http.client
-import socket
-import ssl
-import time
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import certifi
-
 from productsearch_service import limits
 from productsearch_service.call_context import CallContext, Caller, Deadline
-from productsearch_service.counters import Counters
-from productsearch_service.errors import ImageUnreadable, QuotaExhausted, RateLimited, ServiceError
-from productsearch_service.images import form_encoding
-from productsearch_service.library.commands import Image, Search
+from productsearch_service.errors import (
+    DeadlineTooShort,
+    ImageUnreadable,
+    QuotaExhausted,
+    RateLimited,
+    ServiceError,
+)
 from productsearch_service.server import key_pairs
+from productsearch_service.server.doctor import line
 from productsearch_service.server.doctor.callers import closed_to_others
 from productsearch_service.server.doctor.finding import (
     Check,
@@ -31,22 +29,27 @@ from productsearch_service.server.doctor.finding import (
     State,
     Work,
     broken,
+    not_ended,
     ok,
     skipped,
     warning,
 )
 from productsearch_service.server.doctor.image import PNG
-from productsearch_service.server.doctor.replica import Replica
-from productsearch_service.server.libraries import build_library, credentials_of
+from productsearch_service.server.doctor.replica import Beside
 from productsearch_service.settings import LibrarySettings, Settings
-from productsearch_service.upstream.auth.issuer import TokenIssuer
 
-_SKEW_S: Final = 60.0
 _DAY_S: Final = 86_400
+_WAITS_FOR: Final = {
+    "upstream.resolve": "the name server of this machine, which does not answer",
+    "upstream.key_pair": "the volume of credentials_dir",
+    "upstream.key_mode": "the volume of credentials_dir",
+    "upstream.quota": "the service that listens at metrics_listen",
+}
+"""And all others for the upstream."""
 
 
-def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[Check]:
-    """Return the checks of each library; connections and the search have ``wait_s``."""
+def checks(settings: Settings, replica: Beside, waits: Deadline) -> list[Check]:
+    """Return the checks of each library; connections and the search have until ``waits``."""
     made = []
     for name, library in settings.libraries.items():
         works: dict[str, Work] = {
@@ -54,12 +57,12 @@ def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[C
             "upstream.key_pair": partial(_key_pair, library),
             "upstream.key_end": partial(_key_end, library),
             "upstream.key_mode": partial(_key_mode, library.credentials_dir),
-            "upstream.resolve": partial(_resolve, library),
-            "upstream.connect": partial(_connect, library, wait_s),
-            "upstream.tls": partial(_tls, library, wait_s),
-            "upstream.clock": partial(_clock, library, wait_s),
-            "upstream.token": partial(_token, library),
-            "upstream.search": partial(_search, settings, library, name, wait_s),
+            "upstream.resolve": partial(line.resolve, library),
+            "upstream.connect": partial(line.connect, library, waits),
+            "upstream.tls": partial(line.tls, library, waits),
+            "upstream.clock": partial(line.clock, library, waits),
+            "upstream.token": partial(_token, library, waits),
+            "upstream.search": partial(_search, settings, library, name, waits),
             "upstream.quota": partial(_quota, settings, library, name, replica),
         }
         needs = {
@@ -68,7 +71,10 @@ def checks(settings: Settings, replica: Replica | None, wait_s: float) -> list[C
             "upstream.clock": ("upstream.connect", "upstream.tls"),
             "upstream.search": ("upstream.token",),
         }
-        made += [Check(code, work, name, needs.get(code, ())) for code, work in works.items()]
+        made += [
+            Check(code, work, name, needs.get(code, ()), _WAITS_FOR.get(code, line.PLACE))
+            for code, work in works.items()
+        ]
     return made
 
 
@@ -84,7 +90,7 @@ def _url(library: LibrarySettings) -> Finding:
 
 def _key_pair(library: LibrarySettings) -> Finding:
     try:
-        credentials_of(library).read()
+        key_pairs.credentials_of(library).read()
     except ServiceError as error:
         remedy = f"put the files api_key and secret_key into {library.credentials_dir}"
         return broken(error.message, remedy)
@@ -119,97 +125,19 @@ def _key_mode(directory: Path | None) -> Finding:
     )
 
 
-def _place(library: LibrarySettings) -> tuple[str, int, bool]:
-    parts = urlsplit(library.base_url)
-    https = parts.scheme == "https"
-    return parts.hostname or "", parts.port or (443 if https else 80), https
+async def _token(library: LibrarySettings, waits: Deadline) -> Finding:
+    from productsearch_service.upstream.auth.issuer import TokenIssuer
 
-
-def _resolve(library: LibrarySettings) -> Finding:
-    host, port, _ = _place(library)
+    issuer = TokenIssuer(library.base_url, library.ca_bundle, key_pairs.credentials_of(library))
+    limit_s = line.left_s(waits)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        remedy = "correct base_url, or the name server that this machine asks"
-        return broken(f"{host} has no address: {error.strerror}", remedy)
-    return ok(f"{host} is {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}")
-
-
-def _connect(library: LibrarySettings, wait_s: float) -> Finding:
-    host, port, _ = _place(library)
-    try:
-        with socket.create_connection((host, port), wait_s) as line:
-            return ok(f"{line.getpeername()[0]} port {port} accepts connections")
-    except OSError as error:
-        return broken(
-            f"no connection to {host} port {port}: {error.strerror or 'no answer'}",
-            "see that the upstream runs, and that firewall and network policy let this pass",
-        )
-
-
-def _trusting(library: LibrarySettings) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(library.ca_bundle or certifi.where()))
-
-
-def _tls(library: LibrarySettings, wait_s: float) -> Finding:
-    host, port, https = _place(library)
-    if not https:
-        return ok("plain http, to this machine only")
-    try:
-        with (
-            socket.create_connection((host, port), wait_s) as line,
-            _trusting(library).wrap_socket(line, server_hostname=host) as secure,
-        ):
-            ends_s = ssl.cert_time_to_seconds(str((secure.getpeercert() or {})["notAfter"]))
-            told = f"{secure.version()}, its certificate is trusted"
-    except ssl.SSLCertVerificationError as error:
-        return broken(
-            f"its certificate is not trusted: {error.verify_message}",
-            "correct base_url, set ca_bundle, or have the upstream's certificate replaced",
-        )
-    except OSError as error:
-        return broken(f"TLS failed: {error.strerror or 'no answer'}", "see what answers there")
-    days = (ends_s - time.time()) / _DAY_S
-    if days < limits.CERTIFICATE_DAYS_FEW:
-        remedy = "have the upstream's certificate replaced"
-        return warning(f"{told}; it ends in {days:.0f} days", remedy)
-    return ok(f"{told} for {days:.0f} days more")
-
-
-def _clock(library: LibrarySettings, wait_s: float) -> Finding:
-    host, port, https = _place(library)
-    line = (
-        http.client.HTTPSConnection(host, port, timeout=wait_s, context=_trusting(library))
-        if https
-        else http.client.HTTPConnection(host, port, timeout=wait_s)
-    )
-    try:
-        line.request("HEAD", "/")
-        told = line.getresponse().getheader("Date")
+        async with asyncio.timeout(limit_s):
+            issued = await issuer()
     except TimeoutError:
-        told = f"the upstream accepts connections and answers nothing within {wait_s:g} s: it hangs"
-        return broken(
-            told, "look at its process; of an engine, `productsearch-engine doctor` there"
-        )
-    except (OSError, http.client.HTTPException):
-        return broken("the upstream does not answer HTTP", "see what answers at base_url")
-    finally:
-        line.close()
-    if told is None:
-        return skipped("the upstream does not say what time it is")
-    skew_s = time.time() - email.utils.parsedate_to_datetime(told).timestamp()
-    if abs(skew_s) > _SKEW_S:
-        return warning(
-            f"this machine's clock is {abs(skew_s):.0f} s {'ahead' if skew_s > 0 else 'behind'}",
-            "have the clock set (NTP): certificates depend on it",
-        )
-    return ok(f"it differs from the upstream's by {abs(skew_s):.0f} s")
-
-
-async def _token(library: LibrarySettings) -> Finding:
-    issuer = TokenIssuer(library.base_url, library.ca_bundle, credentials_of(library))
-    try:
-        issued = await issuer()
+        if limit_s < line.SIGN_S:
+            return not_ended(limit_s, line.PLACE)
+        remedy = "see what answers at base_url, and its log: calls wait for a token, and fail"
+        return broken(f"the token endpoint answers nothing within {limit_s:.1f} s", remedy)
     except ServiceError as error:
         remedy = "correct the key pair: new files are in use within credentials_poll_s"
         if error.reason != "UPSTREAM_CREDENTIALS_REJECTED":
@@ -221,15 +149,22 @@ async def _token(library: LibrarySettings) -> Finding:
 
 
 async def _search(
-    settings: Settings, library: LibrarySettings, name: str, wait_s: float
+    settings: Settings, library: LibrarySettings, name: str, waits: Deadline
 ) -> Finding:
+    from productsearch_service.counters import Counters
+    from productsearch_service.images import form_encoding
+    from productsearch_service.library.commands import Image, Search
+    from productsearch_service.server.libraries import build_library
+
     built = build_library(library, settings.replicas, Counters().library(name))
     value = (form_encoding.encode(PNG),)
-    context = CallContext(Caller("doctor"), Deadline.after(wait_s))
+    context, limit_s = CallContext(Caller("doctor"), waits), line.left_s(waits)
     try:
         page = await built.search(Search(Image(form_value=value), 0, 1, b"doctor"), context)
     except ImageUnreadable:
         return ok("the upstream answers, and finds nothing in the built-in image")
+    except DeadlineTooShort:
+        return not_ended(limit_s, line.PLACE)
     except ServiceError as error:
         state = State.BROKEN
         if isinstance(error, RateLimited | QuotaExhausted):
@@ -241,13 +176,12 @@ async def _search(
     return ok(f"answered with {len(page.hits)} results, log_id {page.log_id}")
 
 
-def _quota(
-    settings: Settings, library: LibrarySettings, name: str, replica: Replica | None
-) -> Finding:
+def _quota(settings: Settings, library: LibrarySettings, name: str, beside: Beside) -> Finding:
     own = library.quota_qps / settings.replicas * limits.QUOTA_SHARE
     told = f"{own:.2f} calls a second for this replica, of {library.quota_qps:g} in all"
     if not library.quota_qps:
         told = "no quota is set"
+    replica = beside()
     if replica is None or replica.hangs:
         return ok(f"{told}; the upstream tells nobody how much of a day's quota is left")
     if replica.value("quota_exhausted", library=name):

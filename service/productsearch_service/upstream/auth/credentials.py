@@ -31,6 +31,9 @@ class KeyPair:
             register_secret(secret, self.use and f"{self.use}: {half}")
 
 
+_MARK: Final = "\ufeff"
+
+
 class Credentials(Protocol):
     """Where the current key pair comes from."""
 
@@ -69,25 +72,33 @@ class FileCredentials:
                 return self._generation()
             except FileNotFoundError:
                 continue  # swapped between the two files: another look finds both
-            except (OSError, UnicodeDecodeError):
-                break
-        raise _unreadable()
+        raise _unusable("one of them is missing")
 
     def _generation(self) -> KeyPair:
         directory = (self._directory / "api_key").resolve(strict=True).parent
-        pair = KeyPair(
+        return KeyPair(
             _line(directory / "api_key"), _line(directory / "secret_key"), str(self._directory)
         )
-        if not pair.api_key or not pair.secret_key:
-            raise _unreadable()
-        return pair
 
 
 def _line(path: Path) -> str:
-    return MaskedText(small_file.read(path).decode("utf-8").strip())
+    """Return the only line of a file; raise FileNotFoundError, UpstreamCredentialsRejected."""
+    try:
+        text = small_file.read(path).decode("utf-8").strip()
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError:
+        raise _unusable(f"{path.name} is not UTF-8; save it as such") from None
+    except OSError as error:
+        raise _unusable(f"{path.name} cannot be read ({error.strerror})") from None
+    if text.startswith(_MARK):
+        raise _unusable(f"{path.name} begins with a byte order mark; save it without one")
+    if not text:
+        raise _unusable(f"{path.name} is empty")
+    if not text.isprintable() or " " in text:
+        raise _unusable(f"{path.name} has more than a key: a blank, or a second line")
+    return MaskedText(text)
 
 
-def _unreadable() -> UpstreamCredentialsRejected:
-    return UpstreamCredentialsRejected(
-        "the credential files of the library are missing, empty or unreadable"
-    )
+def _unusable(why: str) -> UpstreamCredentialsRejected:
+    return UpstreamCredentialsRejected(f"the key pair's files cannot be used: {why}")

@@ -32,15 +32,17 @@ class Rotation(PeriodicTask):
         self._where, self._place = where, place
         self._seen: tuple[KeyPair | None, str] | None = None
         self._told: tuple[KeyPair | None, str] | None = None
+        self._is_new = False
+        """The last look found a new pair."""
 
     async def _look(self) -> None:
         issued = await self._issuer.replaced()
         if issued is not None:
             self._tokens.adopt(issued)
             _log.info("%s: a new key pair is in use", self._where)
-        self._tell()
+        self._tell(is_new=issued is not None)
 
-    def _tell(self) -> None:
+    def _tell(self, *, is_new: bool) -> None:
         """Log once for each new pair that it is not in use, and why.
 
         It must be there at two looks: files that are being changed may not fit for a moment.
@@ -53,4 +55,8 @@ class Rotation(PeriodicTask):
             if now is not None:
                 told = "%s: the key pair that is now in %s is not in use: %s; the one before stays"
                 _log.error(told, self._where, self._place, now[1])
+            elif not is_new and not self._is_new:
+                told = "%s: the key pair in %s is the one in use again"
+                _log.info(told, self._where, self._place)
+        self._is_new = is_new
         self._seen = now

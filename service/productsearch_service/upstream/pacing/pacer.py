@@ -16,6 +16,7 @@ from typing import Final
 from productsearch_service import limits
 from productsearch_service.call_context import Caller, Deadline
 from productsearch_service.counters import LibraryCounters
+from productsearch_service.errors import RateLimited
 from productsearch_service.upstream.pacing.latency import Latency
 from productsearch_service.upstream.pacing.rate import Rate
 from productsearch_service.upstream.pacing.schedule import Schedule, too_many
@@ -90,12 +91,13 @@ class Pacer:
         if self._schedule is None:
             return
         began_s = self._clock()
-        refused = True
         try:
             await self._wait(self._schedule, caller, deadline, is_search=is_search)
-            refused = False
-        finally:
-            self._counters.paced(self._clock() - began_s, caller.label, refused=refused)
+        except RateLimited:
+            self._counters.paced(self._clock() - began_s, caller.label, refused=True)
+            raise
+        # Who leaves while it waits, or whose deadline no slot could meet, was refused none.
+        self._counters.paced(self._clock() - began_s, caller.label, refused=False)
 
     async def _wait(
         self, schedule: Schedule, caller: Caller, deadline: Deadline, *, is_search: bool
