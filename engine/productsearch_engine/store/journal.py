@@ -103,12 +103,8 @@ class Journal:
         ``versions``: of the images as they were seen; all are changed if all still have these,
         and none otherwise. Raises LibraryGoneError.
         """
-        return self._change(
-            library,
-            Step(journal_edits.EDIT, journal_edits.edit),
-            author,
-            _edited(signs, values, versions),
-        )
+        edited = _edited(signs, values, versions)
+        return self._change(library, Step(journal_edits.EDIT, journal_edits.edit), author, edited)
 
     def delete(self, library: Library, signs: list[int], author: Author) -> tuple[int | None, int]:
         """Delete those of the images that are stored; return the change's number and how many."""
@@ -139,11 +135,8 @@ class Journal:
 
         It is one transaction: after a crash all are deleted or none. Raises LibraryGoneError.
         """
-        values: dict[str, Any] = {
-            "library": library.id,
-            "generation": library.generation,
-            **_written_by(author),
-        }
+        values: dict[str, Any] = {"library": library.id, "generation": library.generation}
+        values |= _written_by(author)
         with self._connection() as connection, connection.transaction() as transaction:
             row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
             values["change"] = change = row[0] if row else None
