@@ -253,7 +253,7 @@ def test_what_is_no_content_is_bounded(start: bytes, piece: bytes, site: Site) -
 
 def test_small_chunks(site: Site) -> None:
     """A host may send an image in pieces as small as some servers make them."""
-    file = jpeg(1)
+    file = jpeg(1)[:3000]
     chunks = [file[at : at + 512] for at in range(0, len(file), 512)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body

@@ -53,7 +53,7 @@ def test_what_is_no_small_file_is_refused_at_once(kind: str, tmp_path: Path) -> 
         read_content(path)
     with pytest.raises(CertificateError, match=wrong):
         read_file(path)
-    with pytest.raises(UpstreamCredentialsRejected, match="unreadable"):
+    with pytest.raises(UpstreamCredentialsRejected, match="api_key cannot be read"):
         FileCredentials(tmp_path).read()
 
 

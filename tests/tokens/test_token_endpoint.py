@@ -129,6 +129,15 @@ def test_files_are_read_as_a_pair_of_one_generation(tmp_path: Path) -> None:
     assert KeyPair("key-two", "secret-two") == credentials.read()
 
 
+def test_each_file_may_be_a_link_to_a_file_of_another_name(tmp_path: Path) -> None:
+    """As containers get single secrets: one here, one there, under the names of their own."""
+    for name in ("api_key", "secret_key"):
+        (tmp_path / f"shoes-{name}").write_text(f"a-{name}\n")
+        (tmp_path / "pair").mkdir(exist_ok=True)
+        (tmp_path / "pair" / name).symlink_to(tmp_path / f"shoes-{name}")
+    assert KeyPair("a-api_key", "a-secret_key") == FileCredentials(tmp_path / "pair").read()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -72,10 +72,15 @@ class FileCredentials:
                 return self._generation()
             except FileNotFoundError:
                 continue  # swapped between the two files: another look finds both
-        raise _unusable("one of them is missing")
+        try:
+            return self._pair_in(self._directory)  # links to files of other names
+        except FileNotFoundError:
+            raise _unusable("one of them is missing") from None
 
     def _generation(self) -> KeyPair:
-        directory = (self._directory / "api_key").resolve(strict=True).parent
+        return self._pair_in((self._directory / "api_key").resolve(strict=True).parent)
+
+    def _pair_in(self, directory: Path) -> KeyPair:
         return KeyPair(
             _line(directory / "api_key"), _line(directory / "secret_key"), str(self._directory)
         )
