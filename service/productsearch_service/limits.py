@@ -182,6 +182,8 @@ AUDIT_LOOK_S: Final = 0.5
 """Without a lost line, until the log says that no more are: a full disk takes one now and then."""
 CALLER_LABELS_MAX: Final = 100
 """Callers that metrics name, however many a policy lists; the others are one."""
+HEADROOM_TOLD_S: Final = 300.0
+"""For how long after its last call a caller's headroom is told."""
 TRACE_PARTS_MAX: Final = 128
 """Parts of a recorded RPC that become spans; a batch or stream may have more, which are counted."""
 TRACES_WAITING_MAX: Final = 2048

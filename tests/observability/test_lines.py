@@ -22,6 +22,7 @@ from productsearch_service.rpc import access_record
 from productsearch_service.rpc.call import Call
 from productsearch_service.rpc.interceptor import SERVICE
 from tests.calls.silent import policy_file, token_of
+from tests.calls.watching import Held, image
 from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, error
@@ -194,6 +195,28 @@ def test_a_stream_whose_items_all_failed_is_not_green(
     whose = {"caller": "one", "library": "default"}
     assert 20 == _count(facade, "items", **labels, **whose, outcome="failed")
     assert 1 == _count(facade, "errors", **labels, blame="caller", sent="yes")
+
+
+def test_items_of_a_stream_that_is_left_are_counted(
+    server: ServerFactory, upstream: FakeUpstream, lines: Lines
+) -> None:
+    """What was under way may be stored: metrics and line say of how many items nobody knows."""
+    held = Held({})
+    upstream.always("add", held)
+    facade = server()
+    items = [
+        Bulk(item=Bulk.Item(key=str(n), new_image=v1.NewImage(image=image(n), brief="b")))
+        for n in range(3)
+    ]
+    with v1.connect(f"127.0.0.1:{facade.port}") as channel:
+        stream = v1.ProductSearchStub(channel).BulkAddImages(iter(items))
+        until(lambda: held.arrived == 3, "three items under way")
+        stream.cancel()
+        line = lines.last()
+    held.release()
+    assert ("CANCELLED", "cancelled=3") == (line["code"], line["items"])
+    labels = {"method": "BulkAddImages", "caller": "other", "library": "default", "reason": ""}
+    assert 3 == _count(facade, "items", **labels, outcome="cancelled")
 
 
 def test_who_has_no_proved_name_has_an_address(

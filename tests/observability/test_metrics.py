@@ -22,10 +22,12 @@ from prometheus_client import CollectorRegistry
 from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.batching import Batch
+from productsearch_service.call_context import Caller, Deadline
 from productsearch_service.counters import CALL_DURATION, Counters
 from productsearch_service.errors import RateLimited
 from productsearch_service.rpc import access_record
 from productsearch_service.settings import Settings
+from productsearch_service.upstream.pacing.pacer import Pacer
 from productsearch_service.upstream.pacing.rate import Rate
 from productsearch_service.upstream.pacing.schedule import Schedule
 from tests.facade import Server
@@ -145,6 +147,22 @@ def test_a_deadline_that_no_slot_could_meet_is_not_the_quotas(
     assert "DEADLINE_TOO_SHORT" in str(caught.value.trailing_metadata())
     caller = {"library": "default", "caller": "other"}
     assert not _value(server, "productsearch_caller_slots_total", **caller, outcome="refused")
+    headroom = _value(server, "productsearch_caller_headroom_seconds", **caller)
+    assert headroom is not None
+    assert headroom > 0
+
+
+@pytest.mark.asyncio
+async def test_headroom_is_of_who_calls() -> None:
+    """Who has not called for minutes is told no more: no queue would be of its making."""
+    later_s = 0.0
+    counters = Counters().library("default")
+    pacer = Pacer(10.0, counters, clock=lambda: time.monotonic() + later_s)
+    await pacer.wait(Caller("one", label="one"), Deadline.after(10.0), is_search=True)
+    assert ["one"] == [*pacer.stats.headroom_s()]
+    later_s = limits.HEADROOM_TOLD_S + 1
+    assert {} == pacer.stats.headroom_s()
+    pacer.close()
 
 
 def test_a_caller_that_is_refused_has_no_headroom(facade: Facade, upstream: FakeUpstream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
@@ -206,6 +207,9 @@ class Servicer:
             added = await context.bounded(work, adds=True)
             context.trail.item(_TOLD[added.outcome])
             return _ItemResult(key=item.key, added=added)
+        except asyncio.CancelledError:
+            context.trail.item("cancelled")
+            raise
         except ServiceError as error:
             context.trail.item("failed", error.reason)
             return _ItemResult(key=_told_key(item), error=status_of(error))

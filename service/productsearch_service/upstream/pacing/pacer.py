@@ -27,9 +27,10 @@ _LATENCIES_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class _LastCall:
-    """A caller's last call: how long it could wait, and in which queue."""
+    """A caller's last call: when it came, how long it could wait, and in which queue."""
 
     caller: Caller
+    came_s: float
     patience_s: float
     is_search: bool
 
@@ -69,11 +70,16 @@ class Pacer:
         return PacerStats(waiting, rate_per_s, self._limit_per_s, self._headroom_s)
 
     def _headroom_s(self) -> dict[str, float]:
-        """Return by caller for how many seconds more a call like its last one could wait."""
+        """Return by caller for how many seconds more a call like its last one could wait.
+
+        Nothing of who has not called for a while, or sets deadlines that no slot could meet.
+        """
         schedule, now_s, found = self._schedule, self._clock(), {}
         if schedule is None:
             return {}
         for label, last in (*self._last.items(),):
+            if now_s - last.came_s > limits.HEADROOM_TOLD_S:
+                continue
             # Asked in a thread: a queue may change meanwhile, and is then looked at next time.
             with suppress(IndexError, RuntimeError):
                 wait_s = schedule.slot_wait_s(
@@ -104,8 +110,9 @@ class Pacer:
     ) -> None:
         now_s = self._clock()
         begin_by_s = deadline.at_s - self._expected_s(caller.name, now_s, is_search=is_search)
-        if caller.label in self._last or len(self._last) < limits.CALLER_LABELS_MAX:
-            self._last[caller.label] = _LastCall(caller, begin_by_s - now_s, is_search)
+        known = caller.label in self._last or len(self._last) < limits.CALLER_LABELS_MAX
+        if known and begin_by_s >= now_s:
+            self._last[caller.label] = _LastCall(caller, now_s, begin_by_s - now_s, is_search)
         ticket = schedule.offer(
             caller.name, begin_by_s, now_s, is_search=is_search, share=caller.share
         )
