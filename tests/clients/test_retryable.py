@@ -41,6 +41,12 @@ def test_the_truth_table(case: dict[str, Any]) -> None:
     assert case["retryable"] is v1.is_retryable(_status(case))
 
 
+def test_a_delay_of_the_past_is_none() -> None:
+    """Who waits for it would fail instead."""
+    case = {"reason": "RATE_LIMITED", "delay_s": -1.5, "code": "RESOURCE_EXHAUSTED"}
+    assert 0.0 == v1.retry_delay_of(_status(case))
+
+
 def test_a_refused_connection_is_retryable() -> None:
     """Its error names no delay."""
     target, once = f"127.0.0.1:{free_port()}", [("grpc.enable_retries", 0)]

@@ -140,7 +140,6 @@ func TestStrangeDetailsArePassedOver(t *testing.T) {
 	}
 }
 
-// A reason newer than the client has no value, but keeps its name.
 // A delay that nobody can wait for becomes the nearest one that can be.
 func TestImpossibleDelaysAreBounded(t *testing.T) {
 	for told, read := range map[int64]time.Duration{
@@ -156,6 +155,7 @@ func TestImpossibleDelaysAreBounded(t *testing.T) {
 	}
 }
 
+// A reason newer than the client has no value, but keeps its name.
 func TestNewerReasonKeepsItsName(t *testing.T) {
 	s := &rpcstatus.Status{Code: int32(codes.Aborted), Details: []*anypb.Any{
 		packed(t, &errdetails.ErrorInfo{Domain: "productsearch.v1", Reason: "OF_TOMORROW"}),

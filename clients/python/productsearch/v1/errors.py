@@ -82,11 +82,11 @@ def reason_of(error: Failure) -> ErrorReason.ValueType | None:
 
 
 def retry_delay_of(error: Failure) -> float | None:
-    """Return after how many seconds a retry can succeed; None: the service names no time."""
+    """Return after how many seconds, 0 or more, a retry can succeed; None: no time is named."""
     retry = _detail(error, error_details_pb2.RetryInfo)
     if retry is None:
         return None
-    return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
 
 
 def is_retryable(error: Failure) -> bool:
