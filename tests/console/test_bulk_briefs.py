@@ -143,6 +143,16 @@ def test_keys_of_a_selection(shop: Shop) -> None:
         assert before == stored(shop)
 
 
+def test_class_ids_of_a_selection(shop: Shop) -> None:
+    """The most frequent ones, of equal ones the lowest first, and how many more there are."""
+    known = [shop.add(jpeg(n), class_id1=str(20 - n % 11)) for n in range(12)]
+    page = shop.editor.send("/console/edit", [("sign", each) for each in known]).text
+    told = page.partition("Class id 1")[2].partition("</p>")[0]
+    tags = re.findall(r'<span class="tag">([^<]*) <b>([0-9]+)</b>', told)
+    assert [("20", "2"), *((str(each), "1") for each in range(10, 17))] == tags
+    assert "3 further values" in told
+
+
 def test_what_is_not_done(shop: Shop) -> None:
     """Nothing to change, no key, a choice that is none, a text beside another choice."""
     chosen = [("sign", shop.add(jpeg(1), '{"a": "b"}'))]

@@ -85,7 +85,7 @@ def test_bulk_edit_and_delete(shop: Shop, pool: ConnectionPool[Any]) -> None:
     assert before == rows(pool, shop)
     assert "6 of 500,000" in shop.editor.get("/console/").text
     listed = shop.editor.get("/console/changes").text
-    assert 2 == listed.count("6 images restored by undo.")
+    assert 2 == listed.count("A change of 6 images was undone.")
 
 
 def test_a_queue_of_adds_is_one_change(
@@ -233,6 +233,8 @@ def test_purge(engine: Engine, shop: Shop, pool: ConnectionPool[Any]) -> None:
     shop.editor.send("/console/search", files={"image": ("a", jpeg(1))})
     deleted = shop.editor.send("/console/delete", {"sign": sign})
     assert "1 of 1 images erased" in engine.command("purge", shop.name, sign)
+    with pytest.raises(ServerError, match="1 cont_sign of no image here"):
+        engine.command("purge", shop.name, sign)
     undo = shop.editor.send("/console/undo", {"change": change_of(deleted)})
     assert (410, True) == (undo.status_code, "erased for good" in undo.text)
     with pool.connection() as connection:

@@ -73,6 +73,9 @@ def test_merging_keeps_what_only_one_has(shop: Shop, pool: ConnectionPool[Any]) 
     assert {kept} == {*signs_of(shop.editor.get("/console/?class_id1=3&class_id2=5"))}
     assert 404 == shop.editor.send("/console/doubles", pair).status_code
     assert 404 == shop.editor.send("/console/doubles", pair | {"drop": kept}).status_code
+    whole = shop.looker.get(f"/console/changes/{change_of(merged)}").text
+    assert "Two images were merged into one." in whole
+    assert "undone" not in whole
     shop.editor.send("/console/undo", {"change": change_of(merged)})
     assert {kept, dropped} == {*signs_of(shop.editor.get("/console/"))}
     assert kept not in signs_of(shop.editor.get("/console/?class_id2=5")), "all of it is undone"

@@ -193,6 +193,8 @@ def _has_changed(form: Form, images: list[Stored]) -> bool:
     return any(now.get(sign) != version for sign, version in seen.items())
 
 
-def _counts(images: list[Stored], name: str) -> list[tuple[int | None, int]]:
+def _counts(images: list[Stored], name: str) -> tuple[list[tuple[int | None, int]], int]:
+    """Return the most frequent values with their counts, and how many further ones there are."""
     counts = Counter(getattr(image, name) for image in images)
-    return counts.most_common(_VALUES_MAX)
+    found = sorted(counts.items(), key=lambda each: (-each[1], each[0] is None, each[0] or 0))
+    return found[:_VALUES_MAX], len(found) - _VALUES_MAX

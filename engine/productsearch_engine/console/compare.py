@@ -103,6 +103,7 @@ class Compare:
             ),
             height=ROW * rows - GAP,
             ranks=rows,
+            hits=COMPARED_RANKS,
         )
 
     async def _first(self, visit: Visit, query: Query, chosen: ClassFilter) -> Column:

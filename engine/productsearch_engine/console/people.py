@@ -173,4 +173,7 @@ def _purge(chosen: Settings, options: argparse.Namespace) -> None:
         raise LibraryError("a cont_sign is two numbers up to 4294967295, as 1,2")
     with open_pool(chosen, 1) as pool:
         erased = Journal(pool).purge(Libraries(pool).named(options.name), known)
-    print(f"{options.name}: {erased} of {len(set(known))} images erased, also from the journal")
+    wanted = len(set(known))
+    print(f"{options.name}: {erased} of {wanted} images erased, also from the journal")
+    if erased < wanted:
+        raise LibraryError(f"{wanted - erased} cont_sign of no image here, nor of a deleted one")
