@@ -25,6 +25,17 @@ from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 
+def test_a_refused_form_leads_back(shop: Shop) -> None:
+    """To the page that it is on, and to no other site's."""
+    form = {"name": "another name"}
+    for page, led in (("/console/library", True), ("//elsewhere/console/x", False)):
+        headers = {"Referer": shop.editor.url + page}
+        told = shop.editor.send("/console/library/empty", form, headers=headers)
+        assert 400 == told.status_code
+        assert led is (f'<a class="button" href="{page}">Back</a>' in told.text)
+        assert led is ("Back</a>" in told.text)
+
+
 @pytest.mark.parametrize(
     ("method", "address", "status"),
     [

@@ -279,7 +279,9 @@ def _refused(request: Request, refused: Refusal) -> Response:
     """Answer with what was refused; who is known to have signed in stays so."""
     visit: Visit | None = getattr(request.state, "visit", None)
     wrote = refused.facts.get("wrote", "")
-    values = {"key": refused.key, "code": refused.status, "wrote": wrote}
+    # The page with the form, where what was wrong can be put right.
+    back = here(request) if request.method == "POST" else ""
+    values = {"key": refused.key, "code": refused.status, "wrote": wrote, "back": back}
     if visit is not None:
         return pages.page(visit, "error.html", refused.status, **values)
     spoken = language.of_request(request)

@@ -42,6 +42,7 @@ class ImagePage:
                 key=refused.key,
                 code=refused.status,
                 wrote=form.one("brief"),
+                back="",
             )
         mine = {name: form.one(name) for name in ("brief", "class_id1", "class_id2")}
         version = form.one("version")

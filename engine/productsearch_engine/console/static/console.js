@@ -240,7 +240,10 @@ function press(event) {
   const found = one(`[data-key="${CSS.escape(key)}"]:not([hidden])`);
   if (!found) return undefined;
   event.preventDefault();
-  return found.matches("a, button") ? found.click() : found.focus();
+  if (found.matches("a, button")) return found.click();
+  found.focus();
+  // Who goes on writing does so at the end.
+  return found.matches("textarea") && found.setSelectionRange(found.value.length, found.value.length);
 }
 
 // The files of a folder that was dropped, also of the folders in it.
