@@ -139,10 +139,7 @@ def test_search(shop: Shop) -> None:
     assert [known[0]] == signs_of(least)
     assert "3 further images are below the least score." in least.text
     assert "curl -s" in least.text
-    assert (
-        "They have 127.0.0.1:50051, where make run has it"
-        in least.text
-    )
+    assert "They have 127.0.0.1:50051, where make run has it" in least.text
     assert shop.caller.secret_key not in least.text
     assert 404 == shop.looker.get("/console/search?query=" + "00" * 32).status_code
 
