@@ -343,6 +343,9 @@ DOUBLES_LOOKED_AT = 60
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
 
+DOUBLES_REACH = 320
+"""Others at most among which one is looked for that was added before."""
+
 DOUBLES_PAIRS = 40
 """Pairs of a page: with as many, or a few more, the next one goes on where it ends."""
 

@@ -13,6 +13,7 @@ from demo import drawing
 from productsearch_engine.limits import DOUBLES_LOOKED_AT
 from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.libraries import Libraries
+from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, link, signs_of
 from tests.engine.databases import one_postgresql
@@ -211,3 +212,20 @@ def test_dismissed_pairs_are_pages(shop: Shop, pool: ConnectionPool[Any]) -> Non
     second = dismissals.last(library, 9, first[-1].dismissed_at)
     assert found == [(each.sign, each.other) for each in (*first[:-1], *second)]
     assert {(0, 2)} == dismissals.among(library, [(2, 0), (7, 0), (2, 1)])
+
+
+@one_postgresql
+def test_each_of_many_equal_images_is_in_a_pair(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Also if more than are compared with it were added later: all can be found and merged."""
+    many_images = 12
+    shop.add(jpeg(1))
+    with pool.connection() as connection:
+        many.multiply(connection, shop.name, many_images - 1)
+    address: str | None = "/console/doubles"
+    found: set[str] = set()
+    while address:
+        page = shop.editor.get(address)
+        found |= {*re.findall(r'name="keep" value="([0-9,]+)"', page.text)}
+        address = link(page, "next")
+    assert {*signs_of(shop.editor.get("/console/"))} == found
+    assert many_images == len(found)

@@ -5,48 +5,15 @@ Knows the store. Does not know how a page looks.
 
 from __future__ import annotations
 
-import time
-
 from starlette.responses import Response
 
 from productsearch_engine.console import pages
 from productsearch_engine.console.card import card
+from productsearch_engine.console.facets import FacetCounts
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View
 from productsearch_engine.console.visit import Visit
 from productsearch_engine.limits import CONSOLE_PAGE, FILTERED_COUNTED_MAX
-from productsearch_engine.store.gallery import Facets
-
-_LARGE = 50_000
-_FACETS_S, _LARGE_FACETS_S = 2.0, 60.0
-_LIBRARIES_MAX = 256
-
-
-class FacetCounts:
-    """Counts of class ids by library; those of a large library are up to a minute old."""
-
-    def __init__(self, rooms: Rooms):
-        self._rooms = rooms
-        self._known: dict[int, tuple[Facets, float]] = {}
-        self._seen: dict[tuple[int, str], int | None] = {}
-
-    async def of(self, visit: Visit) -> Facets:
-        """Return the counts of the visitor's library, with what they have changed themselves."""
-        library, change = visit.library, visit.last_change
-        facets, until = self._known.get(library.id, (None, 0.0))
-        whose = library.id, visit.who
-        is_own = change is not None and self._seen.get(whose) != change
-        if facets is None or until < time.monotonic() or is_own:
-            facets = await self._rooms.in_thread(self._rooms.stores.gallery.facets, library)
-            if len(self._known) >= _LIBRARIES_MAX:
-                self._known.clear()
-            if is_own:
-                if len(self._seen) >= _LIBRARIES_MAX:
-                    self._seen.clear()
-                self._seen[whose] = change
-            lasts = _LARGE_FACETS_S if library.image_count > _LARGE else _FACETS_S
-            self._known[library.id] = facets, time.monotonic() + lasts
-        return facets
 
 
 class GalleryPage:

@@ -47,11 +47,12 @@ async def _taken_away(visit: Visit, rooms: Rooms, key: str) -> Notice | None:
     if not visit.may_edit:
         return None
     pin, pair = number(query.get("pin", "")), pair_of(query.get("pair", ""))
-    removed, among = stores.pins.is_removed, stores.dismissals.among
-    if key == "unpinned" and pin and await rooms.in_thread(removed, visit.library, pin):
-        return Notice(key=key, pin=pin)
-    if key == "dismissed" and pair and await rooms.in_thread(among, visit.library, [pair]):
-        return Notice(key=key, pair=query["pair"])
+    if key == "unpinned" and pin is not None:
+        removed = await rooms.in_thread(stores.pins.is_removed, visit.library, pin)
+        return Notice(key=key, pin=pin) if removed else None
+    if key == "dismissed" and pair is not None:
+        found = await rooms.in_thread(stores.dismissals.among, visit.library, [pair])
+        return Notice(key=key, pair=query["pair"]) if found else None
     return None
 
 

@@ -54,6 +54,8 @@ class PinsPage:
         copy = None if query is None else await self._parts.copy(visit, fields)
         if query is None or sign is None or copy is None:
             raise Refusal(404, "query")
+        if not await self._rooms.in_thread(self._rooms.stores.gallery.find, visit.library, [sign]):
+            raise Refusal(404, "gone")
         try:
             await self._rooms.in_thread(
                 self._rooms.stores.pins.add,

@@ -226,6 +226,10 @@ def _other(key: str, _: Translate) -> str:
             return _("Name and password do not match.")
         case "tries":
             return _("Too many tries. Wait five minutes.")
+        case "slow":
+            return _(
+                "The form took too long to arrive here. Send smaller files, or use a faster line."
+            )
         case "large":
             return _("Send at most 16 MB at once, or turn scripts on: then each file goes alone.")
         case _:

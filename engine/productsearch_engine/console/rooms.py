@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.calls import Calls
+from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.details import Details
 from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.ended_sessions import EndedSessions
@@ -47,6 +48,7 @@ class Stores:
     ended_sessions: EndedSessions
     queries: Queries
     pins: Pins
+    class_changes: ClassChanges
     dismissals: Dismissals
     renewals: Renewals
     overviews: Overviews

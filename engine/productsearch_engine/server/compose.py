@@ -45,6 +45,7 @@ from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.recall_checks import RecallChecks
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.details import Details
@@ -150,6 +151,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
             pins=Pins(pool),
+            class_changes=ClassChanges(pool),
             dismissals=Dismissals(pool),
             renewals=Renewals(pool),
             overviews=Overviews(pool),

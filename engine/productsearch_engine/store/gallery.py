@@ -24,7 +24,8 @@ from productsearch_engine.store.selections import Selection
 
 Sort = Literal["newest", "oldest", "brief"]
 
-_FACETS_MAX = 24
+FACETS_MAX = 24
+"""Class ids that are counted: the most frequent ones."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -105,10 +106,10 @@ class Gallery:
     def count(self, library: Library, selection: Selection, most: int) -> tuple[int, bool]:
         """Count the images of a selection; return how many, and whether these are all.
 
-        Counted to ``most``, and among ``most`` times 5 images if each has to be looked at: the
+        Counted to ``most``, and among twice as many images if each has to be looked at: the
         count costs the same in a library of a million.
         """
-        values = selections.values(selection) | {"most": most, "looked_at": 5 * most}
+        values = selections.values(selection) | {"most": most, "looked_at": 2 * most}
         with self._connection() as connection:
             folds = connection.info.server_version >= selections.FOLDS
             text = selections.count_text(selection, folds=folds)
@@ -132,7 +133,7 @@ class Gallery:
         """Count the images of each class id."""
         with self._connection() as connection:
             first, second = (
-                connection.execute(statements.composed(text, library), [_FACETS_MAX]).fetchall()
+                connection.execute(statements.composed(text, library), [FACETS_MAX]).fetchall()
                 for text in (_FACET, _FACET.replace("class_id1", "class_id2"))
             )
         return Facets(
