@@ -201,7 +201,7 @@ def test_pins_are_bounded_and_ones_own(
             " from pins, generate_series(1, %s) n where id = %s",
             [PINS_MAX - 1, int(number)],
         )
-    full = one.editor.send("/console/pins", {"like": sign, "hit": "1,1"})
+    full = one.editor.send("/console/pins", {"like": sign, "hit": one.add(jpeg(2))})
     assert 409 == full.status_code
     assert "Unpin one first" in full.text
     engine.command("purge", one.name, sign)
@@ -227,3 +227,6 @@ def test_a_pin_stays_with_its_results(shop: Shop) -> None:
     assert '<a href="/console/pins">All pins</a>' in page
     assert [sign, other] == signs_of(shop.editor.get(address))
     assert other in shop.looker.get("/console/pins").text
+    # One that somebody has deleted meanwhile is not pinned.
+    shop.caller.call("delete", cont_sign=other)
+    assert 404 == shop.editor.send("/console/pins", fields | {"hit": other}).status_code

@@ -763,7 +763,8 @@ document.addEventListener("keydown", press);
 // A form is sent once: twice on a slow line, the second would be about what the first has changed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented) return;
+  // One that only asks may be corrected before its answer comes.
+  if (event.defaultPrevented || form.method === "get") return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
   setTimeout(() => delete form.dataset.sent, 30_000);
