@@ -18,10 +18,12 @@ from productsearch_service.images import inspect
 from productsearch_service.images.pool import Pool
 from productsearch_service.turns import Turns
 
-_BLOCK_BYTES: Final = 3 * 65_536
-"""Encoded at a time; between two blocks the event loop serves others. A multiple of three: then
-blocks of base64 join without padding."""
-_AT_ONCE_BYTES: Final = 2 * _BLOCK_BYTES
+_BLOCK_BYTES: Final = 3 * 32_768
+"""Encoded at a time. A multiple of three: then blocks of base64 join without padding."""
+_TURNS_OF_OTHERS: Final = 4
+"""Of the event loop, after each block. A small call needs about a dozen of them: with one after
+each block it waits for a dozen blocks."""
+_AT_ONCE_BYTES: Final = 4 * _BLOCK_BYTES
 """An image up to this size is encoded at once: turns would cost it more than they give others."""
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 
@@ -55,7 +57,8 @@ class FormEncoder:
         async with self._large.turn(caller):
             for block in _blocks(content):
                 parts.append(_escaped(block))
-                await asyncio.sleep(0)
+                for _ in range(_TURNS_OF_OTHERS):
+                    await asyncio.sleep(0)
         inspect.check_length(sum(map(len, parts)))
         return tuple(parts)
 
