@@ -23,7 +23,7 @@ from productsearch_engine.console.forms import File, Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import class_id
-from productsearch_engine.console.visit import Visit
+from productsearch_engine.console.visit import Visit, number
 from productsearch_engine.limits import BRIEF_BYTES_MAX
 from productsearch_engine.store import signs
 
@@ -63,7 +63,7 @@ class Add:
             return _page(visit, form, [], refused.key, 400)
         if not form.files:
             return _page(visit, form, [], "no_file", 400)
-        change, outcomes = notice.number(form.one("change")), []
+        change, outcomes = number(form.one("change")), []
         for file in form.files:
             outcome = await self._add(visit, file, form.one("brief"), *numbers)
             if outcome.refused is None:
@@ -78,7 +78,7 @@ class Add:
             visit = replace(await self._counted(visit), notice=done)
         except Exception as error:  # noqa: BLE001 - what was added is told all the same
             refusal.of(error)
-        return _page(visit, form, outcomes)
+        return notice.remembered(visit, _page(visit, form, outcomes), change)
 
     async def _noted(self, visit: Visit, outcome: Outcome, change: int | None) -> int | None:
         """Write an add down in the journal, as a part of the change that its files have made."""

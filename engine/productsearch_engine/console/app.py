@@ -33,6 +33,7 @@ from productsearch_engine.console.attempts import Places, counted_as
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
 from productsearch_engine.console.compare import Compare
+from productsearch_engine.console.dismissed import Dismissed
 from productsearch_engine.console.doubles import Doubles
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
@@ -79,7 +80,6 @@ class Console:
         self._resent = Places(RESENT_AT_ONCE, RESENT_OF_ADDRESS)
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
-        self._access = Access(rooms, self._sessions, self._sign_in)
         self._visitors = Visitors(rooms, self._sessions)
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
@@ -87,11 +87,13 @@ class Console:
         self._parts = Parts(rooms)
         self._search = SearchPage(rooms, self._parts)
         self._compare = Compare(rooms, self._parts, self._visitors)
+        self._access = Access(rooms, self._sessions, self._sign_in, self._compare)
         self._pins = PinsPage(rooms, self._parts)
         self._doubles = Doubles(rooms)
+        self._dismissed = Dismissed(rooms)
         self._library = LibraryPage(rooms)
         self._add = Add(rooms)
-        self._changes = Changes(rooms)
+        self._changes = Changes(rooms, self._parts)
         self._media = Media(rooms)
 
     def routes(self) -> list[Route]:
@@ -125,6 +127,9 @@ class Console:
             _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
             _route("/console/doubles", look(self._doubles.show)),
             _route("/console/doubles", change(self._doubles.merge), "POST"),
+            _route("/console/doubles/dismissed", look(self._dismissed.show)),
+            _route("/console/doubles/dismiss", change(self._dismissed.dismiss), "POST"),
+            _route("/console/doubles/take-back", change(self._dismissed.take_back), "POST"),
             _route("/console/library", look(self._library.show)),
             _route("/console/library/images.jsonl", look(self._library.export)),
             _route("/console/library/grow", change(self._library.grow), "POST"),

@@ -20,7 +20,7 @@ from productsearch_engine.console.difference import Difference, differences, sho
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.store import signs
 from productsearch_engine.store.details import Written
 from productsearch_engine.store.gallery import Stored
@@ -54,7 +54,7 @@ class Bulk:
         )
         if not count:
             raise Refusal(404, "gone")
-        return to(notice.with_fields(safe(form.one("back")), done=done))
+        return notice.told(visit, safe(form.one("back")), done=done)
 
     async def show(self, visit: Visit, form: Form) -> Response:
         """Answer with the form to edit the selected images; with what it would change, if asked."""
@@ -88,7 +88,7 @@ class Bulk:
         if not count:
             images = await self._images(visit, form)
             return await self._page(visit, form, images, Refusal(409, "bulk_conflict"), 409)
-        return to(notice.with_fields(safe(form.one("back")), done=done))
+        return notice.told(visit, safe(form.one("back")), done=done)
 
     async def _images(self, visit: Visit, form: Form) -> list[Stored]:
         find = self._rooms.stores.gallery.find

@@ -21,7 +21,7 @@ from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import is_calibrated
 from productsearch_engine.console.view import View
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.embedding.calibration import SIMILAR
 from productsearch_engine.limits import (
     DOUBLES_LOOKED_AT,
@@ -59,6 +59,12 @@ class _Near:
     score: float
     cosine: float
 
+    @property
+    def signs(self) -> tuple[int, int]:
+        """Return the signs of both, the lesser one first."""
+        one, other = sorted((self.newer.sign, self.older.sign))
+        return one, other
+
 
 class Doubles:
     """The page of the two lists."""
@@ -83,6 +89,10 @@ class Doubles:
         )
         more, images = len(images) > DOUBLES_LOOKED_AT, images[:DOUBLES_LOOKED_AT]
         near = await self._rooms.in_thread(self._near, library, images)
+        dismissed = await self._rooms.in_thread(
+            self._rooms.stores.dismissals.among, library, [each.signs for each in near]
+        )
+        near = [each for each in near if each.signs not in dismissed]
         pairs: list[Pair] = []
         for at, each in enumerate(near):
             if len(pairs) >= DOUBLES_PAIRS and each.newer is not near[at - 1].newer:
@@ -170,7 +180,7 @@ class Doubles:
         back = safe(form.one("back"))
         seen = [form.one(name) for name in ("keep_version", "drop_version")]
         if any(text and text != str(each.version) for text, each in zip(seen, images, strict=True)):
-            return to(notice.with_fields(back, told="merge_conflict"))
+            return notice.told(visit, back, told="merge_conflict")
         done = await self._rooms.in_thread(
             self._rooms.stores.journal.merge,
             visit.library,
@@ -180,7 +190,7 @@ class Doubles:
             visit.author,
         )
         told = "merge_conflict" if done is None else None
-        return to(notice.with_fields(back, done=done, told=told))
+        return notice.told(visit, back, done=done, told=told)
 
 
 def _differ(one: bytes, other: bytes) -> int:

@@ -13,7 +13,7 @@ from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View, brief, class_id
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.limits import KEPT_SIDE_PX
 from productsearch_engine.store import signs
 from productsearch_engine.store.gallery import Stored, place_of
@@ -56,7 +56,7 @@ class ImagePage:
         except Refusal as refused:
             return await self._page(visit, image, mine=mine, refused=refused.key, status=400)
         if _is_same(values, image):
-            return to(await self._after_edit(visit, image, form, None))
+            return await self._after_edit(visit, image, form, None)
         journal = self._rooms.stores.journal
         done, count = await self._rooms.in_thread(
             journal.edit,
@@ -69,10 +69,12 @@ class ImagePage:
         if not count:
             image = await self._image(visit)
             return await self._page(visit, image, mine=mine, refused="conflict", status=409)
-        return to(await self._after_edit(visit, image, form, done))
+        return await self._after_edit(visit, image, form, done)
 
-    async def _after_edit(self, visit: Visit, image: Stored, form: Form, done: int | None) -> str:
-        """Return where to go: to the same image, or on to the next one."""
+    async def _after_edit(
+        self, visit: Visit, image: Stored, form: Form, done: int | None
+    ) -> Response:
+        """Go to the same image, or on to the next one."""
         view = View.of(visit.request.query_params)
         sign = image.sign
         if form.one("then") == "next":
@@ -84,7 +86,7 @@ class ImagePage:
             elif following is not None:
                 sign = following.sign
         address = f"/console/images/{signs.to_text(sign)}{_query(visit, view)}"
-        return notice.with_fields(address, done=done)
+        return notice.told(visit, address, done=done)
 
     async def _image(self, visit: Visit) -> Stored:
         sign = signs.from_text(visit.request.path_params["sign"].encode())

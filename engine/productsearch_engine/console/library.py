@@ -18,16 +18,17 @@ from productsearch_engine.console.card import card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.console.visit import Visit
 from productsearch_engine.limits import (
     EMPTIED_MAX,
     GROW_MAX,
     LIBRARY_PAGE_DAYS,
     LIBRARY_PAGE_REMEMBERED_S,
 )
-from productsearch_engine.store.gallery import Selection, Stored, place_of
+from productsearch_engine.store.gallery import Stored, place_of
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.overview import Overview
+from productsearch_engine.store.selections import Selection
 
 _EXPORTED_AT_ONCE = 1000
 _LIBRARIES_MAX = 256
@@ -54,8 +55,8 @@ class LibraryPage:
         grow = self._rooms.stores.libraries.grow
         await self._rooms.in_thread(grow, visit.library.name, by)
         note = self._rooms.stores.journal.note
-        await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
-        return to("/console/library")
+        done = await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
+        return notice.told(visit, "/console/library", done=done)
 
     async def rotate(self, visit: Visit, form: Form) -> Response:
         """Give the library's app another secret key, and show it this once.
@@ -86,7 +87,7 @@ class LibraryPage:
             done, _ = await self._rooms.in_thread(
                 self._rooms.stores.journal.empty, visit.library, visit.author, EMPTIED_MAX
             )
-        return to(notice.with_fields("/console/", done=done))
+        return notice.told(visit, "/console/", done=done)
 
     async def export(self, visit: Visit) -> Response:
         """Answer with all images as JSON, one a line, the oldest first."""

@@ -15,6 +15,7 @@ from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     GROW_MAX,
     PINS_MAX,
+    RENEWED_MAX,
     SELECTION_MAX,
     SIDE_PX_MAX,
     SIDE_PX_MIN,
@@ -183,7 +184,20 @@ def _other(key: str, _: Translate) -> str:
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
         case "embedding_since":
-            return _("Nothing was undone: the library has another embedding since then.")
+            return _(
+                "Nothing was undone: the library has another embedding since then, and no copy of"
+                " the deleted images was kept to make their vectors from."
+            )
+        case "embedding_many":
+            return _(
+                "Nothing was undone: the library has another embedding since then, and vectors of"
+                " more than %(most)s images have to be made. productsearch-engine undo does that.",
+                most=RENEWED_MAX,
+            )
+        case "room_used":
+            return _("Nothing was undone: the library has more images than it would have room for.")
+        case "shown":
+            return _("This pair is shown already.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
         case "no_copy":

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.limits import BRIEF_BYTES_MAX, CLASS_ID_MAX, CLASS_ID_MIN
-from productsearch_engine.store.gallery import Place, Selection, Sort, Stored, place_of
+from productsearch_engine.store.gallery import Place, Sort, Stored, place_of
+from productsearch_engine.store.selections import Selection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_MAX = 256

@@ -48,6 +48,7 @@ from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.details import Details
+from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
@@ -60,6 +61,7 @@ from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.quotas import Quotas
 from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
@@ -150,6 +152,8 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
             pins=Pins(pool),
+            dismissals=Dismissals(pool),
+            renewals=Renewals(pool),
             overviews=Overviews(pool),
             reembeddings=Reembeddings(pool),
             second_search=SecondSearch(pool),

@@ -19,7 +19,8 @@ function localise(within) {
 
 // The offer to undo goes after 30 s, unless somebody is just at it; the page of changes has it for a day.
 function fade(notice) {
-  setTimeout(() => (notice.matches(":hover, :focus-within") ? fade(notice) : notice.remove()), 30_000);
+  const over = () => (notice.matches(":hover, :focus-within") ? fade(notice) : notice.remove());
+  setTimeout(over, 1000 * Number(notice.dataset.fades));
 }
 
 // Each page has its person's token: another one came to this tab's browser by another tab.
