@@ -11,8 +11,10 @@ from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine
 from productsearch_engine.limits import RENEWED_MAX
+from productsearch_engine.store import signs as store_signs
 from productsearch_engine.store.journal import Author, Journal
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.undo_errors import ChangedSinceError
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, signs_of
@@ -102,6 +104,18 @@ def test_a_folder_is_undone_in_batches(
     assert [known[2]] == signs_of(shop.editor.get("/console/"))
     assert (4, 4) == journal.undo(library, undone.change, ME)
     assert {*known} == {*signs_of(shop.editor.get("/console/"))}
+
+
+def test_an_entry_that_comes_late(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Between an add and its entry somebody changes the image: the undo of the add spares it."""
+    sign = shop.add(jpeg(1), "added")
+    shop.caller.call("update", cont_sign=sign, brief="since")
+    library, journal = Libraries(pool).named(shop.name), Journal(pool)
+    change = journal.note_add(library, store_signs.from_text(sign.encode()) or 0, ME)
+    assert change is not None
+    with pytest.raises(ChangedSinceError):
+        journal.undo(library, change, ME)
+    assert [sign] == signs_of(shop.looker.get("/console/"))
 
 
 def test_more_room_is_taken_back(new_shop: Callable[..., Shop], pool: ConnectionPool[Any]) -> None:

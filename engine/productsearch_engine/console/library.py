@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from starlette.responses import Response, StreamingResponse
 
-from productsearch_engine.console import notice, pages
+from productsearch_engine.console import notice, pages, refusal
 from productsearch_engine.console.card import card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
@@ -26,7 +26,7 @@ from productsearch_engine.limits import (
     LIBRARY_PAGE_REMEMBERED_S,
 )
 from productsearch_engine.store.gallery import Stored, place_of
-from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.libraries import Library, WrongSecretError
 from productsearch_engine.store.overview import Overview
 from productsearch_engine.store.selections import Selection
 
@@ -67,11 +67,16 @@ class LibraryPage:
             raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
-        # Before it: a key that was made is shown, whatever happens to the journal.
-        note = self._rooms.stores.journal.note
-        await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
         rotate = self._rooms.stores.libraries.rotate
-        secret_key = await self._rooms.in_thread(rotate, visit.app_id)
+        try:
+            secret_key = await self._rooms.in_thread(rotate, visit.app_id, 0, visit.secret_digest)
+        except WrongSecretError:
+            raise Refusal(403, "keys") from None
+        note = self._rooms.stores.journal.note
+        try:
+            await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
+        except Exception as error:  # noqa: BLE001 - a key that was made is shown all the same
+            refusal.of(error)
         return await self._page(visit, secret_key=secret_key)
 
     async def empty(self, visit: Visit, form: Form) -> Response:

@@ -28,18 +28,31 @@ _PARTS = (".webp", ".svg", ".jsonl")
 async def of(visit: Visit, rooms: Rooms) -> Notice | None:
     """Return the notice that an address asks for, or that of the last change."""
     query = visit.request.query_params
-    key, pin = query.get("told", ""), number(query.get("pin", ""))
+    key = query.get("told", "")
     # Whoever gets the address from a colleague is told of no change, and undoes none by a key.
     done = await _own(visit, rooms, number(query.get("done", "")))
     if key in _UNDONE:
         return Notice(key=key, change=done if done and done.undoable else None)
     if done is not None:
         return Notice(change=done)
-    if key == "unpinned" and pin is not None:
-        return Notice(key=key, pin=pin)
-    if key == "dismissed" and pair_of(query.get("pair", "")) is not None:
-        return Notice(key=key, pair=query["pair"])
+    found = await _taken_away(visit, rooms, key)
+    if found is not None:
+        return found
     return Notice(key=key) if key in _KEYS else await _last(visit, rooms)
+
+
+async def _taken_away(visit: Visit, rooms: Rooms, key: str) -> Notice | None:
+    """Return the offer to bring a pin or a pair back, if it is still away."""
+    query, stores = visit.request.query_params, rooms.stores
+    if not visit.may_edit:
+        return None
+    pin, pair = number(query.get("pin", "")), pair_of(query.get("pair", ""))
+    removed, among = stores.pins.is_removed, stores.dismissals.among
+    if key == "unpinned" and pin and await rooms.in_thread(removed, visit.library, pin):
+        return Notice(key=key, pin=pin)
+    if key == "dismissed" and pair and await rooms.in_thread(among, visit.library, [pair]):
+        return Notice(key=key, pair=query["pair"])
+    return None
 
 
 async def _last(visit: Visit, rooms: Rooms) -> Notice | None:

@@ -45,13 +45,19 @@ _STATUS = {"busy": 429, "unavailable": 503, "library": 404, "gone": 404, "fault"
 
 
 class Refusal(Exception):
-    """A request is refused with an HTTP status and a key of ``told``."""
+    """A request is refused with an HTTP status and a key of ``told``; ``field``: because of it."""
 
-    def __init__(self, status: int, key: str, **facts: object):
+    def __init__(self, status: int, key: str, *, field: str = "", **facts: object):
         self.status = status
         self.key = key
+        self.field = field
         self.facts = facts
         super().__init__(key)
+
+    @property
+    def beside(self) -> dict[str, object]:
+        """Return what a page tells beside the field, by its name; empty if it is of the form."""
+        return {self.field: self.key, "facts": self.facts} if self.field else {}
 
 
 def of(error: Exception) -> Refusal:

@@ -101,6 +101,17 @@ def class_id(text: str, *, lenient: bool = False) -> int | None:
     raise Refusal(400, "class_id")
 
 
+def refused(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the key of ``refusal.told`` of each field that is not as it has to be, by its name."""
+    found = {}
+    for name, read in (("brief", brief), ("class_id1", class_id), ("class_id2", class_id)):
+        try:
+            read(fields.get(name, ""))
+        except Refusal as refusal:
+            found[name] = refusal.key
+    return found
+
+
 def brief(text: str) -> bytes:
     """Return the brief that somebody wrote. Raises Refusal if it is too long."""
     # Browsers send line ends as two characters.

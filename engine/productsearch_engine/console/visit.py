@@ -44,8 +44,8 @@ class Visit:
     library: Library
     who: str
     role: Role
-    by_keys: bool
-    """Whether they signed in with the library's key pair, the present one."""
+    secret_digest: bytes | None
+    """Of the library's secret key, if they signed in with it, and with the present one."""
     token: str
     """What a form of this session has to carry."""
     can_stay: bool = True
@@ -62,6 +62,11 @@ class Visit:
     def may_edit(self) -> bool:
         """Return whether the role lets them change the library."""
         return self.role == "edit"
+
+    @property
+    def by_keys(self) -> bool:
+        """Return whether they signed in with the library's key pair, the present one."""
+        return self.secret_digest is not None
 
     @property
     def author(self) -> Author:

@@ -56,7 +56,7 @@ def empty(
 def note_add(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Write down that the image ``sign`` was added."""
     there = {"signs": [values["sign"]]} | among([values["sign"]])
-    found = connection.execute(composed(_VERSIONS, library), there).fetchone()
+    found = connection.execute(composed(_ADDED_AT, library), there).fetchone()
     if found is None:
         return None
     row = connection.execute(
@@ -198,6 +198,10 @@ values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _VERSIONS: LiteralString = (
     "select sign, updated_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){among}"
+)
+_ADDED_AT: LiteralString = (
+    "select sign, created_at from {images}"
     " where library_id = {library} and sign = any(%(signs)s){among}"
 )
 _ADDED: LiteralString = """

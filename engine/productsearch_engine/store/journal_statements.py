@@ -112,7 +112,9 @@ select (select id from (table joined union all table change) c), (select count(*
 """
 NOTE_ADD: LiteralString = _NOTE_ADD.replace(
     "FOUND",
-    "select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s",
+    # As it was added: whoever has changed it since, before this entry, has another time.
+    "select sign, created_at as updated_at from {images}"
+    " where library_id = {library} and sign = %(sign)s",
 )
 NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
     "FOUND", "select %(sign)s::bigint as sign, %(updated_at)s::timestamptz as updated_at"
