@@ -106,7 +106,9 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         class_indexes, searches = ClassIndexes(), SearchCounts(pool)
         sample, states = RecallSample(pool), DatabaseStates(pool)
         for work in (
-            _completing(NearestBuilds(pool, class_indexes=class_indexes)),
+            _completing(
+                NearestBuilds(pool, class_indexes=class_indexes, shortage=pool.watch.shortage)
+            ),
             _dropping(Reembeddings(pool)),
             _forgetting(Journal(pool), Pins(pool)),
             _counting(searches),
