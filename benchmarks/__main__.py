@@ -41,7 +41,7 @@ _OUTPUT: Final = Path("build/bench")
 def main() -> int:
     """Run what was asked for; return 1 if a measure is short of its bar."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    known = (*MEASURES, *ON_REQUEST)
+    known: tuple[str, ...] = (*MEASURES, *ON_REQUEST)
     arguments.add_argument(
         "measures",
         nargs="*",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -30,7 +31,10 @@ def run(rounds: int) -> Findings:
             pushed.append(adds)
             return searches
 
-        turns = {"alone": partial(searcher.run, _search(facade)), "beside": pushing}
+        turns: dict[str, Callable[[], Result]] = {
+            "alone": partial(searcher.run, _search(facade)),
+            "beside": pushing,
+        }
         results = clocks.in_turns(turns, max(2, rounds // 2))
     p50_s = {name: [r.p50_s for r in of_name] for name, of_name in results.items()}
     ratio = statistics.median(clocks.ratios(p50_s["beside"], p50_s["alone"]))
