@@ -32,6 +32,7 @@ def work(browser: Browser, url: str, state: Any, tally: Tally) -> None:
         results_of_a_part,
         a_pin,
         a_field_of_a_queue,
+        a_dismissed_pair,
     ):
         page.goto(url + "/console/language/en?back=/console/")
         for what, true in step(page, url):
@@ -220,3 +221,21 @@ def a_field_of_a_queue(page: Page, url: str) -> Iterator[Seen]:
         f"a line for each: {lines}",
         all(name in line for name, line in zip(names, lines, strict=True)),
     )
+
+
+def a_dismissed_pair(page: Page, url: str) -> Iterator[Seen]:
+    """Its place is taken by the next pair; it comes back by the undo, and by the list of such."""
+    page.goto(url + "/console/doubles?kind=product")
+    pairs = page.locator(".pairs > li")
+    before = pairs.count()
+    for name in ("told=undone*", "told=dismissed*"):
+        page.locator("form[action$=dismiss] button").nth(1).click()
+        page.wait_for_url("**told=dismissed*")
+        yield f"it is gone: {before}", pairs.count() == before - 1
+        yield "the focus is at its place", page.evaluate(FOCUSED) == "at-2"
+        if name.startswith("told=undone"):
+            page.keyboard.press("u")
+            page.wait_for_url(f"**{name}")
+            yield "it is back", pairs.count() == before
+    page.goto(url + "/console/doubles/dismissed")
+    yield "it is listed", pairs.count() == 1

@@ -61,6 +61,7 @@ def test_a_bulk_edit_minds_others(shop: Shop, pool: ConnectionPool[Any]) -> None
     with pool.connection() as connection:
         briefs = {row[1] for row in many.stored(connection, shop.name).values()}
     assert {b"careful words", b"b2"} == briefs
+    assert "1 of those that were selected is not in the library" in gone.text
     again = shop.editor.send("/console/edit/apply", [*hidden(gone.text), *wanted])
     assert "2 images changed." in shop.editor.get(again.headers["location"]).text
 

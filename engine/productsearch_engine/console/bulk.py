@@ -130,6 +130,7 @@ class Bulk:
             shown=_SHOWN_MAX,
             counts={name: _counts(images, name) for name in ("class_id1", "class_id2")},
             briefs=await self._rooms.in_thread(count),
+            gone=len(bulk_form.selected(form)) - len(images),
             versions=_versions(form, images, anew=refused is not None and refused.status == 409),
             brief_values_shown=_VALUES_MAX,
             choice=bulk_form.choice,
