@@ -238,9 +238,9 @@ UNREAD_AGAIN_S = 0.02
 """A connection with a request that is unread at SIGTERM, or on its way, is looked at so often until
 it was read."""
 
-EF_SEARCH = 1000
+EF_SEARCH = 500
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A
-scan that goes on for a few more costs about as much again."""
+scan that goes on for more finds so many more at each step."""
 
 FITTED_SIDE_PX_MAX = 2048
 """Longest side of a file that the console brings inside the limits: four times what is kept."""
@@ -384,17 +384,28 @@ QUERIES_KEPT = 100
 
 CANDIDATES = 1990
 """Images that are found by the prefixes of their vectors, and ranked by the whole vectors: a few
-less than a scan of the index finds in two goes."""
+less than a scan of the index finds in four steps."""
 
 FIRST_RANKS = 350
 FIRST_CANDIDATES = 700
-FIRST_CANDIDATES_LARGE = 990
+FIRST_CANDIDATES_LARGE = 1490
 """The first ranks are decided among the first candidates alone, whatever page is asked for: a page
 that ends there costs no more, and all pages agree. A large library needs more of them: the more
 images, the more of them lie as near as the last rank."""
 
 LARGE_LIBRARY = 300_000
 """A library of more images is large."""
+
+BUDGET_SHARE = 0.4
+BUDGET_PROBE = 490
+BUDGET_PROBE_PASSING = 150
+BUDGET_FIRST = 2490
+BUDGET_FIRST_PASSING = 700
+BUDGET = 4490
+BUDGET_PASSING = 1400
+"""A filter that so large a part of a large library passes is searched by the index of all vectors:
+so many of the nearest images are read, those that pass are ranked, and fewer of them than this mean
+that what passes lies elsewhere. The probe is read first, and tells most of these cheaply."""
 
 LOCK_WAIT_S = 1.0
 """How long a change of a library's tables, or a migration, waits for who uses them; calls that
@@ -445,6 +456,10 @@ and whatever images lie beside each other."""
 RARE_SHARE = 0.1
 """Images of classes that pass a filter are looked up one by one if they are no larger a part of the
 library; else all of it is read (its prefixes, if it is not small), which costs less for each."""
+
+RARE_SHARE_LARGE = 0.05
+"""The same in a large library for filters other than AND, which look up fewer than the rarer class
+has."""
 
 LARGE_CLASS = 50_000
 """A class of so many images that is searched often gets an index of its vectors."""

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 SEARCH_SETTINGS: dict[LiteralString, str] = {
     "hnsw.ef_search": str(EF_SEARCH),
-    "hnsw.iterative_scan": "strict_order",
+    "hnsw.iterative_scan": "relaxed_order",
     "hnsw.max_scan_tuples": "200000",
     "work_mem": "32MB",
 }

@@ -1,10 +1,10 @@
 """How a search finds its images: the engine chooses, by the number that pass the filter.
 
 PostgreSQL's planner is not asked. It does not know that the index of the vectors finds fewer of an
-image's neighbours, and takes longer, the fewer images pass a filter. So only a search without a
-filter uses that index, in a library that is large enough; all others compare every image that
-passes: few of them by their whole vectors, many by prefixes first. A large class can have an index
-of the vectors of its own.
+image's neighbours, and takes longer, the fewer images pass a filter. So a search without a filter
+uses that index, in a library that is large enough, and in a large one a filter that much of it
+passes, within a budget; all others compare every image that passes: few of them by their whole
+vectors, many by prefixes first. A large class can have an index of the vectors of its own.
 
 Knows numbers. Does not know SQL: ``store.statements`` does.
 """
@@ -14,7 +14,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from productsearch_engine.limits import EXACT_IMAGES, PREFIX_IMAGES, RARE_SHARE
+from productsearch_engine.limits import (
+    BUDGET_SHARE,
+    EXACT_IMAGES,
+    LARGE_LIBRARY,
+    PREFIX_IMAGES,
+    RARE_SHARE,
+    RARE_SHARE_LARGE,
+)
 
 
 class Plan(enum.Enum):
@@ -22,6 +29,7 @@ class Plan(enum.Enum):
 
     NEAREST = "index of the vectors"
     CLASS_INDEX = "index of the class's vectors"
+    BUDGET = "index of the vectors, within a budget"
     PREFIXES = "all prefixes"
     CLASSES = "index of the classes"
     LIBRARY = "all of the library"
@@ -34,16 +42,32 @@ class Borders:
     exact_images: int = EXACT_IMAGES
     prefix_images: int = PREFIX_IMAGES
     rare_share: float = RARE_SHARE
+    rare_share_large: float = RARE_SHARE_LARGE
+    budget_share: float = BUDGET_SHARE
+    large_library: int = LARGE_LIBRARY
 
-    def rare_max(self, stored: int) -> int:
+    def rare_max(self, stored: int, *, is_and: bool = False) -> int:
         """Return how many of ``stored`` images may pass a filter that counts as rare."""
-        return int(stored * self.rare_share)
+        is_large = stored > self.large_library and not is_and
+        return int(stored * (self.rare_share_large if is_large else self.rare_share))
 
-    def plan(self, stored: int, passing: int | None, *, has_index: bool = False) -> Plan:
+    def budget_min(self, stored: int) -> int | None:
+        """Return how many images must pass for a budget; None: the library is not large."""
+        return int(stored * self.budget_share) if stored > self.large_library else None
+
+    def plan(
+        self,
+        stored: int,
+        passing: int | None,
+        *,
+        has_index: bool = False,
+        is_and: bool = False,
+    ) -> Plan:
         """Return the plan for a library of ``stored`` images of which ``passing`` pass the filter.
 
         ``passing`` is None for a search without a filter. ``has_index``: the filter is one class
-        that has an index of its vectors.
+        that has an index of its vectors. ``is_and``: it is two classes, and an image needs both;
+        ``passing`` then says little of how many do.
         """
         if passing is None:
             if stored <= self.exact_images:
@@ -51,6 +75,9 @@ class Borders:
             return Plan.PREFIXES if stored <= self.prefix_images else Plan.NEAREST
         if has_index:
             return Plan.CLASS_INDEX
-        if passing <= self.rare_max(stored):
+        if passing <= self.rare_max(stored, is_and=is_and):
             return Plan.CLASSES
+        enough = self.budget_min(stored)
+        if enough is not None and passing >= enough and not is_and:
+            return Plan.BUDGET
         return Plan.LIBRARY if stored <= self.exact_images else Plan.PREFIXES

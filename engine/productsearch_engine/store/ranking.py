@@ -56,13 +56,15 @@ class Ranking:
         values = values | search_statements.prefix_of(connection, library, values["embedding"])
         values["stored"] = library.image_count if passing is None else passing
 
+        values["read"] = search_statements.read_of(values["start"], values["count"])
+
         def found(statement: bytes) -> tuple[Rows, Fit]:
             return search_statements.read(
                 connection.execute(statement, values, binary=True).fetchall()
             )
 
         rows, fit = found(search_statements.search(library, classes, plan))
-        if plan not in (Plan.NEAREST, Plan.CLASS_INDEX):
+        if plan not in (Plan.NEAREST, Plan.CLASS_INDEX, Plan.BUDGET):
             return rows
         wanted = min(values["count"], WINDOW + 1 - values["start"])
         if not library.nearest and len(rows) < wanted:
@@ -84,12 +86,21 @@ class Ranking:
     ) -> tuple[Plan, int | None]:
         """Return the plan, and how many images pass the filter; None: there is no filter."""
         stored = library.image_count
-        enough = max(self._borders.rare_max(stored) + 1, self._class_indexes.bounds.large)
+        both = classes.class_id1 is not None and classes.class_id2 is not None
+        is_and = both and not classes.any_class
+        enough = max(
+            self._borders.rare_max(stored, is_and=is_and) + 1,
+            self._class_indexes.bounds.large,
+            0 if is_and else self._borders.budget_min(stored) or 0,
+        )
         passing = self._counts.passing(connection, library, classes, enough)
         has_index = passing is not None and self._class_indexes.serves(
             connection, library, classes, passing
         )
-        plan = self._borders.plan(stored, passing, has_index=has_index)
+        plan = self._borders.plan(stored, passing, has_index=has_index, is_and=is_and)
+        if plan is Plan.BUDGET and (library.bucketed or not library.nearest):
+            # The shards of a cluster would each read as much.
+            plan = Plan.PREFIXES
         if passing is None and plan is Plan.PREFIXES and not library.nearest:
             plan = Plan.NEAREST  # by the index that images have until their prefixes are there
         _log.debug("library %d: %s of %d images pass: %s", library.id, passing, stored, plan.value)

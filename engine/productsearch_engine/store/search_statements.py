@@ -16,6 +16,12 @@ from pgvector import HalfVector
 from psycopg import Connection
 
 from productsearch_engine.limits import (
+    BUDGET,
+    BUDGET_FIRST,
+    BUDGET_FIRST_PASSING,
+    BUDGET_PASSING,
+    BUDGET_PROBE,
+    BUDGET_PROBE_PASSING,
     CANDIDATES,
     CROWD,
     CROWD_WIDTH,
@@ -25,6 +31,7 @@ from productsearch_engine.limits import (
     FIRST_RANKS,
     LARGE_LIBRARY,
 )
+from productsearch_engine.store import budgeted
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
 from productsearch_engine.store.statements import ClassFilter, composed
@@ -52,10 +59,10 @@ def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
     perhaps a ``Fit``: ``read`` takes it apart. ``candidates_of`` and ``prefix_of`` say what it
     takes beside the page; ``stored`` is the number of images that pass, so far as it is known.
     """
-    if library.nearest and plan in _FOUND:
-        fit = _FITS if plan is Plan.PREFIXES else _FIT
+    if library.nearest and (plan in _FOUND or plan is Plan.BUDGET):
         text = _RANKED.replace("NEAR", _near("near", plan, bucketed=library.bucketed))
-        text, addend = text.replace("FIT", fit), _PLAIN
+        text = text.replace("FIRST", _first(plan)).replace("FITNESS", _fit(plan))
+        addend = _PLAIN
     else:
         text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
         addend = _PLAIN if plan is Plan.CLASSES else _NO_INDEX
@@ -70,6 +77,7 @@ def search_after_first(library: Library, classes: ClassFilter, plan: Plan) -> by
     by_index = _near("by_index", plan, bucketed=library.bucketed)
     by_prefix = _near("by_prefix", Plan.PREFIXES, bucketed=library.bucketed)
     text = _AFTER_FIRST.replace("BY_INDEX", by_index).replace("BY_PREFIX", by_prefix)
+    text = text.replace("FIRST", _first(plan))
     return _composed(text.replace("FILTER", _condition(classes, _PLAIN)), library)
 
 
@@ -82,6 +90,11 @@ def read(rows: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Fit]:
 def candidates_of(library: Library, start: int, count: int) -> int:
     """Return how many candidates a page needs."""
     return _first_candidates(library) if start + count <= FIRST_RANKS else CANDIDATES
+
+
+def read_of(start: int, count: int) -> int:
+    """Return how many images of the index a page within a budget reads."""
+    return BUDGET_FIRST if start + count <= FIRST_RANKS else BUDGET
 
 
 def prefix_of(
@@ -108,6 +121,12 @@ def _composed(text: LiteralString, library: Library) -> bytes:
         ("{candidates}", CANDIDATES),
         ("{first_candidates}", _first_candidates(library)),
         ("{first_ranks}", FIRST_RANKS),
+        ("{budget}", BUDGET),
+        ("{budget_first}", BUDGET_FIRST),
+        ("{budget_passing}", BUDGET_PASSING),
+        ("{budget_first_passing}", BUDGET_FIRST_PASSING),
+        ("{budget_probe}", BUDGET_PROBE),
+        ("{budget_probe_passing}", BUDGET_PROBE_PASSING),
         ("{crowd}", CROWD),
         ("{crowd_width}", CROWD_WIDTH_LARGE if is_large else CROWD_WIDTH),
     ):
@@ -117,8 +136,21 @@ def _composed(text: LiteralString, library: Library) -> bytes:
 
 def _near(name: LiteralString, plan: Plan, *, bucketed: bool) -> LiteralString:
     """Return the candidates of a plan as a query of a name."""
+    if plan is Plan.BUDGET:
+        return budgeted.NEAR.replace("NAME", name)
     texts, found = (_NEAR_BUCKETED, _FOUND_BUCKETED) if bucketed else (_NEAR, _FOUND)
     return texts.replace("NAME", name).replace("FOUND", found[plan])
+
+
+def _first(plan: Plan) -> LiteralString:
+    """Return how far the first candidates of a plan go."""
+    return "{budget_first}" if plan is Plan.BUDGET else "{first_candidates}"
+
+
+def _fit(plan: Plan) -> LiteralString:
+    if plan is Plan.BUDGET:
+        return budgeted.FIT
+    return _FITS if plan is Plan.PREFIXES else _FIT
 
 
 def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
@@ -142,14 +174,14 @@ _EXACT: LiteralString = "(embedding <=> %(embedding)b) + 0"
 
 # All pages of a query have one plan and one ranking: the window's limit and hnsw.ef_search
 # are always the same, MATERIALIZED keeps the page's own limit from the planner, and the sign
-# orders equal distances. A page still reads no further than its end.
+# orders equal distances. A scan in relaxed order is sorted once more, which the sum is for.
 _SEARCH: LiteralString = """
 with ranked as materialized (
     select sign, brief, digest, DISTANCE as distance
     from {images} where FILTER
     order by distance, sign limit {window}
 )
-select sign, distance, brief, digest = %(digest)s from ranked order by distance, sign
+select sign, distance, brief, digest = %(digest)s from ranked order by distance + 0, sign
 limit %(count)s offset %(start)s
 """
 
@@ -226,14 +258,14 @@ _FITS: LiteralString = "fit as (select 2 as fit)"
 _RANKED: LiteralString = """
 with NEAR,
 first as (
-    select sign from near where place <= {first_candidates}
+    select sign from near where place <= FIRST
     order by distance, sign limit {first_ranks}
 ),
 ranked as (
     select near.*, sign in (table first) as is_first from near
     order by is_first desc, distance, sign limit {window}
 ),
-FIT,
+FITNESS,
 page as (
     select * from ranked order by is_first desc, distance, sign limit %(count)s offset %(start)s
 )
@@ -245,7 +277,7 @@ _AFTER_FIRST: LiteralString = """
 with BY_INDEX,
 BY_PREFIX,
 first as (
-    select * from by_index where place <= {first_candidates}
+    select * from by_index where place <= FIRST
     order by distance, sign limit {first_ranks}
 ),
 ranked as (
