@@ -46,7 +46,7 @@ test-slow: $(installed) ## what takes longer: rolling restarts, durability, bala
 
 # Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
 # they fail if one is short.
-soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-reembed soak-import fuzz
+soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-engine soak-reembed soak-import fuzz
 .PHONY: soak $(soaks)
 soak: $(soaks) ## all of the following at full size
 soak-token: $(installed) ## token herds, issuer outages, and the libraries people use instead
@@ -63,6 +63,8 @@ soak-mixed: $(installed) ## a million mixed calls: memory, threads, descriptors,
 	$(bin)/python -u -m tests.soak.mixed
 soak-certificates: $(installed) ## new certificates each second for a minute, under load
 	$(bin)/python -u -m tests.soak.certificates
+soak-engine: $(installed) ## 20,000 writes to three engines over one PostgreSQL, 150 kills
+	$(bin)/python -u -m tests.soak.replicas
 fuzz: $(installed) ## mutated answers, requests, images: for every reader, and for a running engine
 	$(bin)/python -u -m tests.soak.fuzz
 	$(bin)/python -u -m tests.soak.fuzz_engine

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import against, plots
+from benchmarks import against, compared, plots
 from benchmarks.checkout import CheckoutError
 from benchmarks.findings import Findings
 from tests.soak.measures import report
@@ -41,23 +41,35 @@ _OUTPUT: Final = Path("build/bench")
 def main() -> int:
     """Run what was asked for; return 1 if a measure is short of its bar."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    known = (*MEASURES, *ON_REQUEST)
-    arguments.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(known))
+    known: tuple[str, ...] = (*MEASURES, *ON_REQUEST)
+    arguments.add_argument(
+        "measures",
+        nargs="*",
+        metavar="MEASURE",
+        help=f"{', '.join(known)}; with --against: {', '.join(compared.MEASURES)}",
+    )
     arguments.add_argument("--rounds", type=int, default=7, help="turns of each candidate")
     arguments.add_argument(
         "--against", metavar="REV", help="measure this checkout and that commit instead"
     )
     chosen = arguments.parse_args()
+    if chosen.against:
+        known = compared.MEASURES
     if unknown := set(chosen.measures) - set(known):
         arguments.error(f"no such measure: {', '.join(sorted(unknown))}; one of {known}")
-    if chosen.against and chosen.measures:
-        arguments.error("--against is a run of its own, without other measures")
-    runs: dict[str, Callable[[int], Findings]] = {
-        name: importlib.import_module(f"benchmarks.{name}").run
-        for name in chosen.measures or (() if chosen.against else MEASURES)
-    }
-    if chosen.against:
-        runs["against"] = partial(against.run, revision=chosen.against)
+    runs: dict[str, Callable[[int], Findings]]
+    if chosen.against and not chosen.measures:
+        runs = {"against": partial(against.run, revision=chosen.against)}
+    elif chosen.against:
+        runs = {
+            name: partial(compared.run, revision=chosen.against, measure=name)
+            for name in chosen.measures
+        }
+    else:
+        runs = {
+            name: importlib.import_module(f"benchmarks.{name}").run
+            for name in chosen.measures or MEASURES
+        }
     found: dict[str, Findings] = {}
     for name, run in runs.items():
         began = time.monotonic()

@@ -7,18 +7,17 @@ The floor (``null_receiver``) reads the same messages and throws them away. Both
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 from benchmarks import stage
+from benchmarks.beside import Beside, at, sender
 from benchmarks.findings import Findings, at_most, milliseconds
 from demo.facade import Facade
 from demo.processes import Server
@@ -48,7 +47,7 @@ def run(rounds: int) -> Findings:
     measures, numbers = [], {}
     with ExitStack() as stack:
         servers = {"facade": stack.enter_context(_facade()), "floor": stack.enter_context(_floor())}
-        callers = {name: stack.enter_context(_Beside(each)) for name, each in servers.items()}
+        callers = {name: stack.enter_context(Beside(each, "two")) for name, each in servers.items()}
         for case, arguments in _CASES.items():
             found: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
             for _ in range(max(1, rounds // 3)):
@@ -81,18 +80,16 @@ def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
 
 
-def _measured(beside: _Beside, server: Server, arguments: tuple[str, ...]) -> dict[str, float]:
+def _measured(beside: Beside, server: Server, arguments: tuple[str, ...]) -> dict[str, float]:
     beside.told()
     time.sleep(_IDLE_S)
     idle_s = _p99_s(beside.told())
-    sender = _process("tests.abuse.silent", server.url, *arguments, "--token=one")
-    _read(sender, "connected")
-    beside.told()
-    began_s = time.monotonic()
-    _write(sender)
-    _read(sender, "begun")
-    sender.communicate()
-    seconds = time.monotonic() - began_s
+    with sender(server, *arguments, "--token=one") as sending:
+        beside.told()
+        began_s = time.monotonic()
+        sending.begin()
+        sending.end()
+        seconds = time.monotonic() - began_s
     told = beside.told()
     beside_s = _p99_s(told)
     return {
@@ -108,25 +105,7 @@ def _p99_s(told: Mapping[str, Any]) -> float:
     if set(told["outcomes"]) != {"OK"}:
         raise AssertionError(f"searches failed: {told['outcomes']}")
     times = told["search_s"]
-    return float(times[min(len(times) - 1, int(len(times) * 0.99))])
-
-
-class _Beside:
-    """A process that searches all along; a context."""
-
-    def __init__(self, server: Server) -> None:
-        self._process = _process("tests.abuse.beside", server.url, "--token=two")
-
-    def told(self) -> dict[str, Any]:
-        """Return what came of its searches since the last time."""
-        _write(self._process)
-        return cast("dict[str, Any]", json.loads(_line(self._process)))
-
-    def __enter__(self) -> _Beside:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+    return at(times, 0.99)
 
 
 @contextmanager
@@ -152,23 +131,3 @@ def _floor() -> Iterator[Server]:
         command = [sys.executable, "-m", "benchmarks.null_receiver"]
         with Server(command, Path(name) / "log", {}) as floor:
             yield floor
-
-
-def _process(module: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    return cast("IO[str]", process.stdout).readline()
-
-
-def _read(process: subprocess.Popen[str], expected: str) -> None:
-    if (line := _line(process).strip()) != expected:
-        raise AssertionError(f"the caller said {line!r}, not {expected}")
-
-
-def _write(process: subprocess.Popen[str]) -> None:
-    stream = cast("IO[str]", process.stdin)
-    stream.write("\n")
-    stream.flush()

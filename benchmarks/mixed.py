@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from benchmarks import clocks, images, stage
 from benchmarks.findings import Findings, at_most, milliseconds
 from benchmarks.load import Command, Result
+from demo.facade import Facade
 
 _SECONDS: Final = 2.0
 _ADDERS: Final = 4
@@ -22,21 +24,18 @@ def run(rounds: int) -> Findings:
         stage.Load() as searcher,
         stage.Load() as adder,
     ):
-        command = partial(Command, kind="grpc", target=facade.url, bearer=stage.BEARER)
-        search = command(size=images.SIZES["1 KB"], callers=1, seconds=_SECONDS, rpc="search")
-        adds = command(size=images.SIZES["2.9 MB"], callers=_ADDERS, seconds=_SECONDS + 1)
         pushed: list[Result] = []
 
-        def beside() -> Result:
-            adder.begin(adds)
-            result = searcher.run(search)
-            pushed.append(adder.end())
-            return result
+        def pushing() -> Result:
+            searches, adds = beside(facade, searcher, adder)
+            pushed.append(adds)
+            return searches
 
-        def alone() -> Result:
-            return searcher.run(search)
-
-        results = clocks.in_turns({"alone": alone, "beside": beside}, max(2, rounds // 2))
+        turns: dict[str, Callable[[], Result]] = {
+            "alone": partial(searcher.run, _search(facade)),
+            "beside": pushing,
+        }
+        results = clocks.in_turns(turns, max(2, rounds // 2))
     p50_s = {name: [r.p50_s for r in of_name] for name, of_name in results.items()}
     ratio = statistics.median(clocks.ratios(p50_s["beside"], p50_s["alone"]))
     rows = [("search of 1 KB", "p50", "p99", "adds of 2.9 MB meanwhile")]
@@ -55,4 +54,32 @@ def run(rounds: int) -> Findings:
         rows=rows,
         measures=[at_most("p50 of a 1 KB search beside 4 callers of 2.9 MB / alone", ratio, 6)],
         numbers={name: [vars(r) for r in of_name] for name, of_name in results.items()},
+    )
+
+
+def beside(facade: Facade, searcher: stage.Load, adder: stage.Load) -> tuple[Result, Result]:
+    """Return what came of one caller's small searches beside large adds, and of these."""
+    adder.begin(
+        Command(
+            kind="grpc",
+            target=facade.url,
+            bearer=stage.BEARER,
+            size=images.SIZES["2.9 MB"],
+            callers=_ADDERS,
+            seconds=_SECONDS + 1,
+        )
+    )
+    searches = searcher.run(_search(facade))
+    return searches, adder.end()
+
+
+def _search(facade: Facade) -> Command:
+    return Command(
+        kind="grpc",
+        target=facade.url,
+        bearer=stage.BEARER,
+        size=images.SIZES["1 KB"],
+        callers=1,
+        seconds=_SECONDS,
+        rpc="search",
     )

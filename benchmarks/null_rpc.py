@@ -1,9 +1,8 @@
 """The floor of a gRPC facade in Python: it takes the product's requests and only posts.
 
 ``grpc.aio``, uvloop and aiohttp on one event loop, as the facade has them, and none of what a
-facade is for. Each call posts a ready form to ``--post URL``, of ``--size`` bytes of image for an
-add and 1 KB for a search. With ``--encode`` it posts the image of its request instead, encoded by
-the product's encoder.
+facade is for. Each call posts a ready form of ``--size`` bytes of image to ``--post URL``. With
+``--encode`` it posts the image of its request instead, encoded by the product's encoder.
 """
 
 from __future__ import annotations
@@ -57,14 +56,14 @@ def _encoding(poster: Poster, rpc: str, answer: Any) -> _Handler:
 
 async def _serve(poster: Poster, size_bytes: int, *, encodes: bool) -> None:
     handlers = {}
-    for method, rpc, request, answer, of_bytes in (
-        ("AddImage", "add", v1.AddImageRequest, _ADDED, size_bytes),
-        ("SearchImages", "search", v1.SearchImagesRequest, _FOUND, images.SIZES["1 KB"]),
+    for method, rpc, request, answer in (
+        ("AddImage", "add", v1.AddImageRequest, _ADDED),
+        ("SearchImages", "search", v1.SearchImagesRequest, _FOUND),
     ):
         handlers[method] = grpc.unary_unary_rpc_method_handler(
             _encoding(poster, rpc, answer)
             if encodes
-            else _ready(poster.ready(rpc, of_bytes), answer),
+            else _ready(poster.ready(rpc, size_bytes), answer),
             request_deserializer=request.FromString,
             response_serializer=type(answer).SerializeToString,
         )

@@ -312,11 +312,23 @@ PASSWORD_BYTES_MAX = 1024
 UNDO_S = 86_400
 """How long a change can be undone."""
 
+UNDO_OFFERED_S = 30
+"""How long a page offers to undo the last change; the list of changes does for ``UNDO_S``."""
+
+OWN_CHANGE_KNOWN_S = 60
+"""How long a browser says which change its person made last. As long as counts may be old."""
+
+RENEWED_MAX = 1000
+"""Images of one undo that get vectors of another embedding while somebody waits for the page."""
+
 JOURNAL_LOOK_S = 600.0
 """How often a running engine looks for changes that can be undone no more."""
 
 CHANGES_KEPT = 1000
 """Changes of a library that are told after a day; all of the last day are."""
+
+FILTERED_COUNTED_MAX = 1000
+"""Images to which those that pass the filters of a page are counted."""
 
 CHANGES_PAGE = 100
 """Changes on a page."""
@@ -335,6 +347,9 @@ DOUBLES_LOOKED_AT = 60
 
 DOUBLES_NEIGHBOURS = 4
 """Others that an image is compared with: the nearest."""
+
+DOUBLES_REACH = 320
+"""Others at most among which one is looked for that was added before."""
 
 DOUBLES_PAIRS = 40
 """Pairs of a page: with as many, or a few more, the next one goes on where it ends."""

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from demo import products
 from demo.processes import Engine
-from tests.console import edits, grid, lapses, mishaps
+from tests.console import edits, grid, lapses, mishaps, returns
 from tests.console.shelves import drawings, fill
 from tests.console.tally import Tally, expect, watched, wide
 from tests.console.views import MODES, SHOWN, Mode, opened
@@ -28,7 +28,7 @@ from tests.engine.calling import Caller
 STORED = 90
 COLOURED = ("images", "search", "compare")
 LIBRARY, OTHER = "spring catalogue", "summer shop"
-VIEWS = 24
+VIEWS = 25
 
 
 def main() -> int:
@@ -63,6 +63,7 @@ def main() -> int:
             expect(tally, what, true)
         context.close()
         edits.work(browser, engine.url, state, tally)
+        returns.work(browser, engine.url, state, tally)
         state = beside(browser, engine, state, photos[:STORED])
         for mode in MODES if folder is None else SHOWN:
             look(browser, engine.url, state, mode, photos[0].content, tally, folder)

@@ -68,9 +68,19 @@ def test_the_other_library_asks_for_a_password(
     """A wrong one is refused and counts; the access ends with its user, and with signing out."""
     person = Person(engine.url)
     assert 303 == person.sign_in(*shared_shop.keys).status_code
+    gone = {"name": "nobody", "password": "no", "back": "/console/compare?query=00"}
+    assert 401 == shared_shop.looker.send("/console/compare/library", gone).status_code
     for n in range(12):
-        refused = person.send("/console/compare/library", {"name": "nobody", "password": "no"})
+        fields = {"name": "nobody", "password": "no", "back": "/console/compare?class_id1=7"}
+        refused = person.send("/console/compare/library", fields)
         assert (401 if n < 10 else 429) == refused.status_code
+        # On the page itself, beside the fields; the name and where it leads back to stay.
+        form = refused.text.partition('action="/console/compare/library"')[2]
+        assert 2 == form.count('aria-describedby="why-refused" aria-invalid="true"')
+        why = form.partition('id="why-refused"')[2].partition("</p>")[0]
+        assert ("do not match" if n < 10 else "Too many tries") in why
+        assert 'name="name" value="nobody"' in form
+        assert 'name="back" value="/console/compare?class_id1=7"' in form
     other = Person(engine.url)
     assert 303 == other.sign_in(*shared_shop.keys).status_code
     beside = new_shop()

@@ -11,7 +11,9 @@ from psycopg_pool import ConnectionPool
 
 from demo import drawing
 from productsearch_engine.limits import DOUBLES_LOOKED_AT
+from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.libraries import Libraries
+from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, link, signs_of
 from tests.engine.databases import one_postgresql
@@ -161,3 +163,69 @@ def _dimensions(name: str) -> int:
     from productsearch_engine.embedding.load import load
 
     return load(name).dimensions
+
+
+def test_a_pair_is_dismissed(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """It is shown no more, to nobody, until somebody takes that back; a purge forgets it."""
+    image = jpeg(1, (800, 640))
+    one, other = shop.add(image, "one"), shop.add(files_of(image)[0], "other")
+    page = shop.editor.get("/console/doubles").text
+    pair = re.findall(r'name="pair" value="([^"]*)"', page)[0]
+    assert {one, other} == {*pair.split("~")}
+    assert "Keep both" in page
+    fields = {"pair": pair, "back": "/console/doubles"}
+    assert 403 == shop.looker.send("/console/doubles/dismiss", fields).status_code
+    for _ in range(2):
+        told = shop.editor.send("/console/doubles/dismiss", fields).headers["location"]
+    page = shop.editor.get(told).text
+    assert "The pair is not shown any more." in page
+    assert 'action="/console/doubles/take-back"' in page
+    assert "take-back" not in shop.looker.get(told).text
+    assert '<li class="panel">' not in shop.looker.get("/console/doubles").text
+    listed = shop.looker.get("/console/doubles/dismissed").text
+    assert 1 == listed.count('<li class="panel">')
+    assert "Show again" not in listed
+    # One that is deleted is not shown; it may come back.
+    deleted = shop.editor.send("/console/delete", {"sign": one})
+    assert "No pair here" not in shop.editor.get("/console/doubles/dismissed").text
+    assert '<li class="panel">' not in shop.editor.get("/console/doubles/dismissed").text
+    shop.editor.send("/console/undo", {"change": change_of(deleted)})
+    back = {"pair": "~".join(reversed(pair.split("~")))}
+    assert 303 == shop.editor.send("/console/doubles/take-back", back).status_code
+    assert 409 == shop.editor.send("/console/doubles/take-back", back).status_code
+    assert 1 == shop.looker.get("/console/doubles").text.count('<li class="panel">')
+    for wrong in ("", "x", one, f"{one}~{one}", f"{one}~1,1", f"{one}~{other}~{one}"):
+        refused = shop.editor.send("/console/doubles/dismiss", {"pair": wrong})
+        assert 404 == refused.status_code, wrong
+    for query in ("before=x", "before=" + "9" * 18, "before=-1", "told=dismissed&pair=x"):
+        assert 200 == shop.editor.get(f"/console/doubles/dismissed?{query}").status_code, query
+
+
+def test_dismissed_pairs_are_pages(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Each of them is listed once, the newest first."""
+    dismissals, library = Dismissals(pool), Libraries(pool).named(shop.name)
+    for number in range(1, 6):
+        dismissals.dismiss(library, (0, number), "me")
+    found = [(each.sign, each.other) for each in dismissals.last(library, 9)]
+    assert [(0, number) for number in range(5, 0, -1)] == found
+    first = dismissals.last(library, 3)
+    second = dismissals.last(library, 9, first[-1].dismissed_at)
+    assert found == [(each.sign, each.other) for each in (*first[:-1], *second)]
+    assert {(0, 2)} == dismissals.among(library, [(2, 0), (7, 0), (2, 1)])
+
+
+@one_postgresql
+def test_each_of_many_equal_images_is_in_a_pair(shop: Shop, pool: ConnectionPool[Any]) -> None:
+    """Also if more than are compared with it were added later: all can be found and merged."""
+    many_images = 12
+    shop.add(jpeg(1))
+    with pool.connection() as connection:
+        many.multiply(connection, shop.name, many_images - 1)
+    address: str | None = "/console/doubles"
+    found: set[str] = set()
+    while address:
+        page = shop.editor.get(address)
+        found |= {*re.findall(r'name="keep" value="([0-9,]+)"', page.text)}
+        address = link(page, "next")
+    assert {*signs_of(shop.editor.get("/console/"))} == found
+    assert many_images == len(found)

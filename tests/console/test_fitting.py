@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
 
+from demo.processes import Engine
+from productsearch_engine import settings
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.images.fit import fit
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import FITTED_BYTES_MAX, FITTED_SIDE_PX_MAX, SIDE_PX_MIN
-from tests.console.conftest import Shop
+from tests.console.conftest import Shop, made_shop
 from tests.console.person import signs_of
+from tests.engine.databases import given
 from tests.engine.image_files import draw, encoded, jpeg, png_claiming
 
 STORED = {
@@ -174,3 +180,42 @@ def test_noise_is_brought_down() -> None:
     fitted, _ = fit(encoded(Image.fromarray(noise), "PNG"))
     assert len(fitted) <= FITTED_BYTES_MAX
     ImageFile.checked(fitted)
+
+
+def test_an_address_takes_what_a_file_does(open_engine: Engine) -> None:
+    """What a host has is made anew as a file is: WebP, large ones; what is no image is told."""
+    served = {
+        "/webp": encoded(draw(1), "WEBP"),
+        "/large": encoded(draw(1, (4400, 400))),
+        "/jpeg": jpeg(1),
+        "/text": b"<html>",
+    }
+
+    class Host(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(served[self.path])))
+            self.end_headers()
+            self.wfile.write(served[self.path])
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Host) as server,
+        open_pool(settings.load(given(), {"data": str(open_engine.data)}), 1) as pool,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shop = made_shop(open_engine, pool)
+        sign = shop.add(jpeg(1))
+        for path in ("/webp", "/large", "/jpeg"):
+            url = f"http://127.0.0.1:{server.server_address[1]}{path}"
+            found = shop.looker.send("/console/search", {"url": url})
+            assert 303 == found.status_code, path
+            assert [sign] == signs_of(shop.looker.get(found.headers["location"]))
+        url = f"http://127.0.0.1:{server.server_address[1]}/text"
+        refused = shop.looker.send("/console/search", {"url": url})
+        assert (400, True) == (refused.status_code, 'id="why-url"' in refused.text)
+        assert "WebP" in refused.text
+        shop.close()
+        server.shutdown()

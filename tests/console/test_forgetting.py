@@ -131,7 +131,7 @@ def test_an_image_that_one_queue_adds_twice(shop: Shop, pool: ConnectionPool[Any
 
 
 def test_deletes_of_the_embedding_before(shop: Shop, pool: ConnectionPool[Any]) -> None:
-    """They are not offered to be undone, and whoever asks is told why they cannot."""
+    """Without a copy they are not offered to be undone, and whoever asks is told why not."""
     sign = shop.add(jpeg(1))
     done = int(change_of(shop.editor.send("/console/delete", {"sign": sign})))
     journal, library = Journal(pool), Libraries(pool).named(shop.name)
@@ -139,7 +139,8 @@ def test_deletes_of_the_embedding_before(shop: Shop, pool: ConnectionPool[Any]) 
     def switch(by: int) -> None:
         with pool.connection() as connection:
             connection.execute(
-                "update changed_images set generation = generation + %s where change_id = %s",
+                "update changed_images set generation = generation + %s, webp = null"
+                " where change_id = %s",
                 [by, done],
             )
 

@@ -82,7 +82,10 @@ def test_an_undo_leads_back(shop: Shop, pool: ConnectionPool[Any]) -> None:
     second = link(shop.editor.get("/console/changes?undoable=1"), "next")
     assert second is not None
     page = shop.editor.get(second).text.partition("<table")[2]
-    assert second == html.unescape(re.findall(r'name="back" value="([^"]*)"', page)[0])
+    back = html.unescape(re.findall(r'name="back" value="([^"]*)"', page)[0])
+    address, _, place = back.partition("#")
+    assert second == address
+    assert f'<tr id="{place}">' in page
 
 
 def test_an_address_that_is_none(shop: Shop, pool: ConnectionPool[Any]) -> None:

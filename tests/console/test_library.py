@@ -59,7 +59,8 @@ def test_the_library_grows(shop: Shop) -> None:
     assert 1 == page.count("Room for 250 further images.")
     assert f"edit-{shop.name.removeprefix('shop-')}</td>" in page
     assert "erased" not in page
-    assert "/console/undo" not in shop.editor.get("/console/changes").text
+    # In the notice and in the list.
+    assert 2 == shop.editor.get("/console/changes").text.count('action="/console/undo"')
 
 
 @one_postgresql

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from psycopg_pool import ConnectionPool
@@ -144,8 +146,11 @@ def test_a_pin_is_brought_back(new_shop: Callable[..., Shop], pool: ConnectionPo
         assert 404 == one.editor.get(f"/console/pins/{number}.webp").status_code
         assert 409 == other.editor.send("/console/pins/undo", {"pin": number}).status_code
         # The same search, pinned again, is the same pin, with its last run.
+        assert "The pin was removed." not in one.looker.get(removed).text
         back = one.editor.send(*(("/console/pins/undo", undo) if undo else ("/console/pins", pin)))
         assert 303 == back.status_code
+        # Whoever comes to the address again is told of no removal, and offered no undo of one.
+        assert "The pin was removed." not in one.editor.get(removed).text
         assert "found first" in one.editor.get("/console/pins").text
         assert 409 == one.editor.send("/console/pins/undo", {"pin": number}).status_code
     one.editor.send("/console/pins/remove", {"pin": number})
@@ -154,6 +159,7 @@ def test_a_pin_is_brought_back(new_shop: Callable[..., Shop], pool: ConnectionPo
             "update pins set removed_at = now() - interval '25 hours' where id = %s", [number]
         )
     assert 409 == one.editor.send("/console/pins/undo", {"pin": number}).status_code
+    assert "The pin was removed." not in one.editor.get(removed).text
     Pins(pool).forget_old()
     with pool.connection() as connection:
         row = connection.execute("select from pins where id = %s", [number]).fetchone()
@@ -195,8 +201,32 @@ def test_pins_are_bounded_and_ones_own(
             " from pins, generate_series(1, %s) n where id = %s",
             [PINS_MAX - 1, int(number)],
         )
-    full = one.editor.send("/console/pins", {"like": sign, "hit": "1,1"})
+    full = one.editor.send("/console/pins", {"like": sign, "hit": one.add(jpeg(2))})
     assert 409 == full.status_code
     assert "Unpin one first" in full.text
     engine.command("purge", one.name, sign)
     assert "No search is pinned yet" in one.editor.get("/console/pins").text
+
+
+def test_a_pin_stays_with_its_results(shop: Shop) -> None:
+    """Whoever pins is still among the results, at the image, with a way to all pins."""
+    sign, other = shop.add(jpeg(1)), shop.add(jpeg(2))
+    results = f"/console/search?like={sign}&class_id1="
+    page = shop.editor.get(results).text
+    form = page.partition('id="pin"')[2].partition("</form>")[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', html.unescape(form)))
+    assert results == fields["back"]
+    pinned = shop.editor.send("/console/pins", fields | {"hit": other})
+    address = unquote(pinned.headers["location"])
+    assert (f"/console/search?like={sign}", f"#at-{other}") == (
+        address.partition("&")[0],
+        address[address.index("#") :],
+    )
+    page = shop.editor.get(address).text
+    assert "The search is pinned." in page
+    assert '<a href="/console/pins">All pins</a>' in page
+    assert [sign, other] == signs_of(shop.editor.get(address))
+    assert other in shop.looker.get("/console/pins").text
+    # One that somebody has deleted meanwhile is not pinned.
+    shop.caller.call("delete", cont_sign=other)
+    assert 404 == shop.editor.send("/console/pins", fields | {"hit": other}).status_code

@@ -69,6 +69,17 @@ def test_a_delete_goes_on(shop: Shop) -> None:
         assert "1 image deleted." in shop.editor.get(deleted.headers["location"]).text
 
 
+def test_save_then_next_leaves_the_image(shop: Shop) -> None:
+    """Also if its new brief puts it where the next one would be looked for."""
+    signs = {brief: shop.add(jpeg(n), brief) for n, brief in enumerate(("a", "c", "e"))}
+    for brief, new, following in (("a", "b", "c"), ("c", "aa", "e"), ("e", "f", "e")):
+        address = f"/console/images/{signs[brief]}?sort=brief"
+        version = re.findall(r'name="version" value="(\d+)"', shop.editor.get(address).text)[0]
+        fields = {"brief": new, "version": version, "then": "next"}
+        saved = shop.editor.send(address, fields).headers["location"]
+        assert saved.startswith(f"/console/images/{signs[following]}?"), brief
+
+
 @one_postgresql
 def test_a_save_of_nothing_is_no_change(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """Enter on each image leaves no trace in the journal, and no conflict for others."""

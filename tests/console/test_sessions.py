@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import time
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from productsearch_engine.limits import (
     SIGN_IN_TRIES,
     TOKEN_CALLS_MAX,
 )
-from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.libraries import Libraries, WrongSecretError
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
 
@@ -76,7 +77,16 @@ def test_a_session_of_the_key_before_ends_with_it(
     assert 303 == owner.sign_in(shop.keys[0], new).status_code
     assert 200 == late.get("/console/library").status_code
     assert 403 == late.send("/console/library/rotate", {"sure": "1"}).status_code
+    assert "new secret key was made" not in owner.get("/console/changes").text
+    # Of two sessions that make a new one at the same time, the second knows the key of before.
     with pool.connection() as connection:
+        known = connection.execute("select secret_digest from apps where id = %s", [row[0]])
+        (digest,) = known.fetchone() or ()
+    with pytest.raises(WrongSecretError):
+        libraries.rotate(row[0], 0, hashlib.sha256(shop.keys[1].encode()).digest())
+    with pool.connection() as connection:
+        known = connection.execute("select secret_digest from apps where id = %s", [row[0]])
+        assert (digest,) == known.fetchone()
         connection.execute("update apps set old_until = now() where id = %s", [row[0]])
     assert 303 == late.get("/console/library").status_code
     assert 200 == owner.get("/console/library").status_code

@@ -77,6 +77,7 @@ def opened(page: Page, url: str, again: bytes) -> Iterator[str]:
         "pins": "/console/pins",
         "doubles": "/console/doubles",
         "products": "/console/doubles?kind=product",
+        "dismissed": "/console/doubles/dismissed",
         "library": "/console/library",
         "add": "/console/add",
         "changes": "/console/changes",

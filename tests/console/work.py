@@ -77,7 +77,8 @@ def part_and_pins(browser: Browser, url: str, state: Any, tally: Tally) -> None:
     for place in (0, 2):
         page.goto(found)
         page.locator("[name=hit]").nth(place).click()
-        page.wait_for_url("**/pins")
+        page.wait_for_url("**told=pinned*")
+    page.goto(url + "/console/pins")
     page.locator(".run button").click()
     page.wait_for_selector(".word.similar, .word.same")
     expect(tally, "pins have run", page.locator(".word.same").count() == 1)

@@ -17,7 +17,7 @@ from productsearch_engine.store import search_statements, signs
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.details import Details
-from productsearch_engine.store.gallery import Gallery, Selection, Stored, place_of
+from productsearch_engine.store.gallery import Gallery, Stored, place_of
 from productsearch_engine.store.images import (
     DuplicateError,
     Images,
@@ -34,6 +34,7 @@ from productsearch_engine.store.plans import Borders, Plan
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.rows import Progress
+from productsearch_engine.store.selections import Selection
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.bulk_library import rows
 from tests.engine.test_store import image
@@ -152,6 +153,8 @@ def _looks(shop: _Shop) -> list[Any]:
     return [
         *([_told(image) for image in each] for each in several),
         gallery.facets(library),
+        gallery.count(library, Selection(class_id1=1), 4),
+        gallery.count(library, Selection(class_id2=6, text="1"), 100),
         [gallery.copy(library, image.sign) for image in page],
         (overview.second, [count for _, count in overview.adds], overview.vector_index_valid),
         Pins(shop.pool).list(library),

@@ -50,7 +50,9 @@ def importer(
     pool: Pool, to: Library, rejected: Callable[[RowError], None] | None = None
 ) -> Importer:
     """Return an importer of rows with vectors."""
-    return Importer(BulkRows(pool), to, describer=_no_images, rejected=rejected)
+    return Importer(
+        BulkRows(pool), to, describer=_no_images, shortage=lambda _: None, rejected=rejected
+    )
 
 
 def _nothing(_: Progress) -> None:

@@ -16,15 +16,19 @@ import psycopg
 import pytest
 import requests
 
-from demo.processes import Engine
+from demo.processes import Engine, ServerError
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.database.disk import Disk
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.database.watch import Watch
 from productsearch_engine.limits import DISK_FREE_LAST, DISK_FREE_MIN, DISK_RESERVE_BYTES
+from tests.engine.bulk_library import head, rows, write
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template
 from tests.engine.image_files import jpeg
+
+_ROWS, _DIMENSIONS = 20_000, 512
+"""Of a file that takes some 100 MiB in the database, its index and PostgreSQL's log included."""
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
@@ -130,6 +134,36 @@ def test_the_disk_fills(small: Engine, template: Template) -> None:
     _until(small, "ok")
     assert 0 == code_of(caller.call("add", image=jpeg(5), brief="x"))
     _wait(reserve.exists)
+    caller.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk")
+def test_an_import_stops_before(small: Engine, template: Template, tmp_path: Path) -> None:
+    """It ends with a sentence while PostgreSQL has room, and goes on when there is more.
+
+    Meanwhile all libraries are searched. The index waits for the import that completes it.
+    """
+    file = tmp_path / "made.ndjson"
+    made = head(images=_ROWS, dimensions=_DIMENSIONS, keep_images=False)
+    write(file, [*rows(_ROWS, dimensions=_DIMENSIONS, plain=True)], made)
+    caller = Caller(small.url, *template.keys)
+    assert 0 == code_of(caller.call("add", image=jpeg(1), brief="1"))
+    hog = small.data / "hog"
+    free = shutil.disk_usage(small.data).free - DISK_FREE_MIN - 2 * DISK_RESERVE_BYTES
+    with hog.open("wb") as grown:
+        os.posix_fallocate(grown.fileno(), 0, free - (40 << 20))
+    with pytest.raises(ServerError) as stopped:
+        small.command("import", str(file), "--library", "big", "--create")
+    told = str(stopped.value)
+    assert "MiB more are needed, and the database's disk has" in told
+    assert "run the same import again: it goes on from there" in told
+    assert "Traceback" not in told + small.log()
+    assert 1 == caller.call("search", image=jpeg(1))["result_num"]
+    assert 0 == code_of(caller.call("add", image=jpeg(2), brief="2"))
+    hog.unlink()
+    told = small.command("import", str(file), "--library", "big")
+    assert f"{_ROWS} rows, {_ROWS} added, 0 duplicates" in told
     caller.close()
 
 

@@ -106,11 +106,18 @@ def old_indexes(pool: ConnectionPool[Any], shop: Library) -> int:
         return len(tables.vector_indexes(connection, tables.images(shop.id)))
 
 
-def test_a_library_of_the_version_before_is_carried_over(pool: ConnectionPool[Any]) -> None:
+def test_a_library_of_the_version_before_is_carried_over(
+    pool: ConnectionPool[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """It is searched all the time; its old index goes only after the time of a rolling upgrade."""
     shop, _ = before(pool, "carried-over")
     images = Images(pool, borders=Borders(exact_images=0, prefix_images=0))
     expected = images.search(shop, vector(3), EVERY, 0, 10)
+    full = NearestBuilds(pool, shortage=lambda _: "the disk is full")
+    for _ in range(2):
+        full.look()
+    assert not Libraries(pool).named("carried-over").nearest
+    assert 1 == sum("the disk is full: no index" in told for told in caplog.messages)
     NearestBuilds(pool).look()
     carried = Libraries(pool).named("carried-over")
     assert (False, True) == (shop.nearest, carried.nearest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +59,15 @@ def test_known_machines(memory: int, shared: int, cache: int) -> None:
     """The sizes that the documentation names."""
     chosen = tuning.configuration(memory, 2)
     assert (shared, cache) == (mib(chosen, "shared_buffers"), mib(chosen, "effective_cache_size"))
+
+
+@given(SIZES, some.integers(0, 1 << 45))
+def test_the_log_leaves_room(memory: int, disk: int) -> None:
+    """PostgreSQL's log is bounded by the disk too, where that is small beside the memory."""
+    wal = mib(tuning.configuration(memory, 2, disk), "max_wal_size")
+    assert wal == min(
+        mib(tuning.configuration(memory, 2), "max_wal_size"), max(disk // 8 // MIB, 128)
+    )
 
 
 GROUPS = {
@@ -130,7 +140,8 @@ def test_server_has_them(data: Path) -> None:
     note = "# Written by productsearch-engine; yours to change."
     before = file.read_text().partition(note)[0]
     file.write_text(f"{before}{note}\nshared_buffers = 256MB\nwork_mem = 3MB\n")
-    wanted = tuning.configuration(tuning.memory_bytes(), tuning.cores())
+    disk = shutil.disk_usage(data).total
+    wanted = tuning.configuration(tuning.memory_bytes(), tuning.cores(), disk)
     for _ in range(2):
         with open_pool(load({}, {"data": str(data)}), 1) as pool, pool.connection() as connection:
             dsn = connection.info.dsn

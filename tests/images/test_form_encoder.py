@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from types import SimpleNamespace
 from urllib.parse import quote_plus
 
 import pytest
@@ -63,6 +64,31 @@ async def test_the_event_loop_serves_others_between_blocks(
     assert len(encoded) >= len(LARGE[0]) // 200_000
     assert {*range(1, len(encoded) + 1)} <= {*turns}
     assert _value(LARGE[0]) == b"".join(await large)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("turn_s", "turns"), [(0.0, 4), (0.4, 3), (1.0, 1)])
+async def test_others_have_four_turns_unless_they_take_as_long_as_a_block(
+    turn_s: float, turns: int, encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small call needs a dozen turns of the event loop, and waits for no block in most of them.
+    Where turns are long, large images do not wait for one another.
+    """
+    now_s, blocks, others = 0.0, 0, 0
+    escaped = form_encoding._escaped
+
+    def in_a_second(block: bytes | memoryview) -> bytes:
+        nonlocal now_s, blocks
+        now_s, blocks = now_s + 1, blocks + 1
+        return escaped(block)
+
+    monkeypatch.setattr(form_encoding, "_escaped", in_a_second)
+    monkeypatch.setattr(form_encoding, "time", SimpleNamespace(monotonic=lambda: now_s))
+    large = asyncio.create_task(encoder.form_value(LARGE[0], fits=False))
+    while not large.done():
+        await asyncio.sleep(0)
+        now_s, others = now_s + turn_s, others + 1
+    assert turns * blocks <= others <= turns * blocks + 3
 
 
 @pytest.mark.asyncio

@@ -19,7 +19,9 @@ import pytest
 
 from demo.processes import Engine, ServerError
 from productsearch_engine import settings
+from productsearch_engine.database.disk import Disk
 from productsearch_engine.database.pool import WatchedPool, open_pool
+from productsearch_engine.database.watch import Watch
 from productsearch_engine.embedding.interface import Box, Description, Embedding, Pixels, Vectors
 from productsearch_engine.images.small_copy import kept_image
 from productsearch_engine.pasteable import pasteable
@@ -104,7 +106,7 @@ def digest(seed: int) -> bytes:
 
 def filled(pool: WatchedPool, of: Library, to: Eight | None = None) -> tuple[Change, Other]:
     """Give a library a complete second table."""
-    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda: False, None), command)
+    change = Change(Reembeddings(pool), of, to or Eight(), Room(lambda _: None), command)
     other = change.begin()
     change.fill()
     return change, other
@@ -362,16 +364,17 @@ def test_a_running_engine_drops_old_vectors(pool: WatchedPool) -> None:
 def test_a_full_disk_stops_it(pool: WatchedPool, tmp_path: Path) -> None:
     """It ends with a sentence before the disk is full, and goes on when there is room."""
     shop = library(pool, "full", 40)
-    looks = iter([False, False, True])
-    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda: next(looks), None), command)
+    looks = iter([None, None, "the disk is full"])
+    change = Change(Reembeddings(pool), shop, Eight(), Room(lambda _: next(looks)), command)
     change.begin()
     with pytest.raises(LibraryError, match="disk is full"):
         change.fill()
     assert 32 == count(pool, f"select count(*) from {second(shop)}")
     filled(pool, shop)
     assert 40 == count(pool, f"select count(*) from {second(shop)}")
-    with pytest.raises(LibraryError, match=r"take about \d{6,} MiB more"):
-        Room(lambda: False, tmp_path).require(10**12, AFTER)
+    watch = Watch("", Disk(tmp_path))
+    with pytest.raises(LibraryError, match=r"about \d{6,} MiB more are needed, and the"):
+        Room(watch.shortage).require(10**12, AFTER)
 
 
 def test_a_calibration_belongs_to_its_embedding(pool: WatchedPool) -> None:

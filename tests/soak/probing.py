@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -51,7 +52,8 @@ def probed(health: str, metrics: str) -> Iterator[Answers]:
 def _probe(health: str, metrics: str) -> Answers:
     answers = Answers()
     with grpc.insecure_channel(health) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types lack the methods
+        check = stub.Check
         check(health_pb2.HealthCheckRequest(), timeout=30)
         print("probing", flush=True)
         while not _told_to_stop():

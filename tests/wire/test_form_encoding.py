@@ -28,7 +28,7 @@ from productsearch_service.upstream.masked import MaskedText
 from tests.fakes.upstream import FakeUpstream
 from tests.pictures import noise_jpeg
 
-_BLOCK_BYTES = 196_608
+_BLOCK_BYTES = 98_304
 """So much is encoded at a time."""
 _AT_ONCE = 32
 SIZES = [

@@ -17,7 +17,7 @@ from productsearch_engine.bulk.embedding import Describer, describer
 from productsearch_engine.bulk.fields import RowError
 from productsearch_engine.bulk.heads import Head
 from productsearch_engine.bulk.importing import Importer
-from productsearch_engine.bulk.indexing import alone, indexing
+from productsearch_engine.bulk.indexing import alone, indexing, shortage_of
 from productsearch_engine.bulk.source import Source, files_of
 from productsearch_engine.database.dsn import has_password
 from productsearch_engine.database.other import blamed
@@ -169,6 +169,7 @@ def _load(
             BulkRows(pool),
             library,
             describer=images,
+            shortage=shortage_of(pool, library),
             rejected=reject if options.skip_wrong else None,
         )
         for source in sources:

@@ -43,27 +43,35 @@ class Importer:
         library: Library,
         *,
         describer: Callable[[], Describer],
+        shortage: Callable[[list[Row]], str | None],
         rejected: Callable[[RowError], None] | None = None,
     ):
         """``describer`` is asked when the first image comes; ``rejected`` takes wrong rows.
 
-        Without ``rejected`` the first wrong row ends the import.
+        ``shortage`` says before each batch why the database has no room for it, or nothing. Without
+        ``rejected`` the first wrong row ends the import.
         """
         self._rows = rows
         self._library = library
         self._describer = describer
+        self._shortage = shortage
         self._rejected = rejected
 
     def load(self, source: Source, tell: Callable[[Progress], None]) -> Progress:
         """Load a file from where an earlier run stopped; return what became of all its rows.
 
-        Rows before a wrong one are stored when RowError is raised, rows before a full library when
-        LibraryError is. Raises OSError, psycopg.Error.
+        Rows before a wrong one are stored when RowError is raised, rows before a full library or a
+        full disk when LibraryError is. Raises OSError, psycopg.Error.
         """
         done = self._rows.progress(self._library, source.identity)
         tell(done)
         for group in _ahead(_grouped(source.rows(done.position, done.rows_read))):
             wrong, batch = self._batch(group, done)
+            if shortage := self._shortage(batch.rows):
+                raise LibraryError(
+                    f"{shortage}; {done.rows_read} rows of {source.file} are done. Make room, and"
+                    " run the same import again: it goes on from there"
+                )
             loaded = self._rows.load(self._library, batch.rows, source.identity, batch.progress)
             added, taken = loaded.added, loaded.taken
             done = replace(

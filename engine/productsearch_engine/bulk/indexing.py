@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from productsearch_engine.database import tuning
@@ -24,6 +24,7 @@ from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.rows import Row
 
 _WAIT_S = 10.0
 """How long an import waits for one that was killed: PostgreSQL notices within a second."""
@@ -33,6 +34,12 @@ _MEMORY_OF_ONE = 32 << 20
 
 _SHARED_LEFT = 64 << 20
 """What an index leaves to searches that share memory."""
+
+_ROW_BYTES = 400
+"""What a row takes beside its vector, its copy and its brief."""
+
+_WRITTEN = 2
+"""What is stored is written to PostgreSQL's log as well."""
 
 
 @contextmanager
@@ -55,7 +62,8 @@ def alone(pool: WatchedPool, library: Library) -> Iterator[None]:
 def indexing(chosen: Settings, pool: WatchedPool, library: Library, rows: int) -> Iterator[None]:
     """Drop the index of the vectors if that is quicker, and build what is missing at the end.
 
-    It is built also after an error, so that the library can be searched as before.
+    It is built also after an error, so that the library can be searched as before, but not on a
+    disk that it would fill: PostgreSQL would stop, for all libraries.
     """
     index = BulkIndex(pool)
     new = max(rows, INDEX_REBUILT_ROWS_MIN)
@@ -65,8 +73,29 @@ def indexing(chosen: Settings, pool: WatchedPool, library: Library, rows: int) -
         yield
     finally:
         if index.is_dropped(library):
-            build(chosen, pool, library)
+            if shortage := pool.watch.shortage(_WRITTEN * index.memory_bytes(library)):
+                told = "%s: the index of %s waits for its next import, and searches read all of it"
+                print(told % (shortage, library.name), file=sys.stderr)
+            else:
+                build(chosen, pool, library)
     index.analyze(library)
+
+
+def shortage_of(pool: WatchedPool, library: Library) -> Callable[[list[Row]], str | None]:
+    """Return a function that says why there is no room for some rows, or nothing if there is.
+
+    Nor for the index of what is stored, if that waits to be built.
+    """
+    index = BulkIndex(pool)
+
+    def shortage(rows: list[Row]) -> str | None:
+        size = sum(len(row.vector) + len(row.copy or b"") + len(row.brief) for row in rows)
+        size += _ROW_BYTES * len(rows)
+        if index.is_dropped(library):
+            size += index.memory_bytes(library)
+        return pool.watch.shortage(_WRITTEN * size)
+
+    return shortage
 
 
 def build(chosen: Settings, pool: WatchedPool, library: Library) -> None:

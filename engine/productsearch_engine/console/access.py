@@ -10,6 +10,8 @@ import time
 from starlette.responses import Response
 
 from productsearch_engine.console import forms, pages
+from productsearch_engine.console.compare import Compare
+from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.session import Sessions
 from productsearch_engine.console.sign_in import SignIn
@@ -19,10 +21,11 @@ from productsearch_engine.console.visit import Visit, safe, to
 class Access:
     """The forms and pages about sessions that have begun."""
 
-    def __init__(self, rooms: Rooms, sessions: Sessions, sign_in: SignIn):
+    def __init__(self, rooms: Rooms, sessions: Sessions, sign_in: SignIn, compare: Compare):
         self._rooms = rooms
         self._sessions = sessions
         self._sign_in = sign_in
+        self._compare = compare
 
     async def stay(self, visit: Visit) -> Response:
         """Answer who opens this page, by which the session goes on."""
@@ -43,7 +46,10 @@ class Access:
 
     async def begin_beside(self, visit: Visit, form: forms.Form) -> Response:
         """Let somebody look at another library, too, by a name and a password of that one."""
-        known = await self._sign_in.known(visit.request, form)
+        try:
+            known = await self._sign_in.known(visit.request, form)
+        except Refusal as refused:
+            return await self._compare.refused(visit, form, refused)
         response = to(safe(form.one("back"), "/console/compare"))
         self._sessions.begin_beside(
             visit.request, response, app_id=known.app_id, name=known.name, stamp=known.stamp

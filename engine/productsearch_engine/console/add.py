@@ -11,6 +11,7 @@ import secrets
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from starlette.responses import Response
 
@@ -22,12 +23,14 @@ from productsearch_engine.console.fitting import fitted
 from productsearch_engine.console.forms import File, Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.view import class_id
-from productsearch_engine.console.visit import Visit
+from productsearch_engine.console.view import class_id, refused
+from productsearch_engine.console.visit import Visit, number
 from productsearch_engine.limits import BRIEF_BYTES_MAX
 from productsearch_engine.store import signs
 
 _NAME_MAX = 200
+_PASSING = ("full", "busy", "unavailable", "embedding", "library", "fault")
+"""Why a file was refused that has nothing wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,11 @@ class Outcome:
     is_noted: bool = True
     """Whether the journal knows of it: else no undo does."""
 
+    @property
+    def is_own(self) -> bool:
+        """Return whether it was refused for what the file is; else it may be sent again."""
+        return self.refused not in _PASSING
+
 
 class Add:
     """The page to add images."""
@@ -57,13 +65,12 @@ class Add:
 
     async def send(self, visit: Visit, form: Form) -> Response:
         """Add the files of a form, one after the other."""
-        try:
-            numbers = class_id(form.one("class_id1")), class_id(form.one("class_id2"))
-        except Refusal as refused:
-            return _page(visit, form, [], refused.key, 400)
-        if not form.files:
-            return _page(visit, form, [], "no_file", 400)
-        change, outcomes = notice.number(form.one("change")), []
+        entered = {name: form.one(name) for name in ("class_id1", "class_id2")}
+        wrong = refused(entered) if form.files else refused(entered) | {"image": "no_file"}
+        if wrong:
+            return _page(visit, form, [], wrong, 400)
+        numbers = class_id(entered["class_id1"]), class_id(entered["class_id2"])
+        change, outcomes = number(form.one("change")), []
         for file in form.files:
             outcome = await self._add(visit, file, form.one("brief"), *numbers)
             if outcome.refused is None:
@@ -78,7 +85,7 @@ class Add:
             visit = replace(await self._counted(visit), notice=done)
         except Exception as error:  # noqa: BLE001 - what was added is told all the same
             refusal.of(error)
-        return _page(visit, form, outcomes)
+        return notice.remembered(visit, _page(visit, form, outcomes), change)
 
     async def _noted(self, visit: Visit, outcome: Outcome, change: int | None) -> int | None:
         """Write an add down in the journal, as a part of the change that its files have made."""
@@ -115,8 +122,8 @@ class Add:
                 class_id2=class_id2,
             )
             answer = await self._rooms.calls.answer(visit.app_id, wanted, None)
-        except Refusal as refused:
-            return Outcome(name=name, sign=None, refused=refused.key, facts=refused.facts)
+        except Refusal as refusing:
+            return Outcome(name=name, sign=None, refused=refusing.key, facts=refusing.facts)
         except Exception as error:  # noqa: BLE001 - told beside the file, as a call would be
             failed = api_error(error, 10**17 + secrets.randbelow(10**17))
             key = refusal.of_api_error(failed).key
@@ -140,7 +147,7 @@ def _page(
     visit: Visit,
     form: Form,
     outcomes: list[Outcome],
-    refused: str | None = None,
+    wrong: Mapping[str, str] = MappingProxyType({}),
     status: int = 200,
 ) -> Response:
     return pages.page(
@@ -149,7 +156,7 @@ def _page(
         status,
         section="add",
         outcomes=outcomes,
-        refused=refused,
+        wrong=wrong,
         entered={
             name: form.one(name, default)
             for name, default in (("brief", "{name}"), ("class_id1", ""), ("class_id2", ""))

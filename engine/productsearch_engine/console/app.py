@@ -9,7 +9,6 @@ content.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -21,18 +20,16 @@ from productsearch_engine.api import bodies
 from productsearch_engine.console import (
     assets,
     forms,
-    language,
     notice,
     origin,
-    pages,
     refusal,
 )
 from productsearch_engine.console.access import Access
 from productsearch_engine.console.add import Add
-from productsearch_engine.console.attempts import Places, counted_as
 from productsearch_engine.console.bulk import Bulk
 from productsearch_engine.console.changes import Changes
 from productsearch_engine.console.compare import Compare
+from productsearch_engine.console.dismissed import Dismissed
 from productsearch_engine.console.doubles import Doubles
 from productsearch_engine.console.gallery import GalleryPage
 from productsearch_engine.console.image import ImagePage
@@ -41,25 +38,19 @@ from productsearch_engine.console.media import Media
 from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.pins import PinsPage
 from productsearch_engine.console.refusal import Refusal
+from productsearch_engine.console.resent import Resent
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import SearchPage
 from productsearch_engine.console.session import Session, Sessions
 from productsearch_engine.console.sign_in import SignIn
 from productsearch_engine.console.visit import (
     Visit,
-    address,
-    address_of,
     here,
     safe,
     to,
 )
 from productsearch_engine.console.visitors import Visitors
-from productsearch_engine.limits import (
-    CONSOLE_BODY_BYTES_MAX,
-    RESENT_AT_ONCE,
-    RESENT_BYTES_MAX,
-    RESENT_OF_ADDRESS,
-)
+from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX
 from productsearch_engine.store.users import Role
 
 Page = Callable[[Visit], Awaitable[Response]]
@@ -76,10 +67,9 @@ class Console:
 
     def __init__(self, rooms: Rooms, key: bytes):
         self._rooms = rooms
-        self._resent = Places(RESENT_AT_ONCE, RESENT_OF_ADDRESS)
+        self._resent = Resent(rooms.threads)
         self._sessions = Sessions(key)
         self._sign_in = SignIn(rooms, self._sessions)
-        self._access = Access(rooms, self._sessions, self._sign_in)
         self._visitors = Visitors(rooms, self._sessions)
         self._gallery = GalleryPage(rooms)
         self._image = ImagePage(rooms)
@@ -87,11 +77,13 @@ class Console:
         self._parts = Parts(rooms)
         self._search = SearchPage(rooms, self._parts)
         self._compare = Compare(rooms, self._parts, self._visitors)
+        self._access = Access(rooms, self._sessions, self._sign_in, self._compare)
         self._pins = PinsPage(rooms, self._parts)
         self._doubles = Doubles(rooms)
+        self._dismissed = Dismissed(rooms)
         self._library = LibraryPage(rooms)
         self._add = Add(rooms)
-        self._changes = Changes(rooms)
+        self._changes = Changes(rooms, self._parts)
         self._media = Media(rooms)
 
     def routes(self) -> list[Route]:
@@ -125,6 +117,9 @@ class Console:
             _route("/console/pins/run", change(self._pins.run, "look"), "POST"),
             _route("/console/doubles", look(self._doubles.show)),
             _route("/console/doubles", change(self._doubles.merge), "POST"),
+            _route("/console/doubles/dismissed", look(self._dismissed.show)),
+            _route("/console/doubles/dismiss", change(self._dismissed.dismiss), "POST"),
+            _route("/console/doubles/take-back", change(self._dismissed.take_back), "POST"),
             _route("/console/library", look(self._library.show)),
             _route("/console/library/images.jsonl", look(self._library.export)),
             _route("/console/library/grow", change(self._library.grow), "POST"),
@@ -178,17 +173,18 @@ class Console:
         async def answer(request: Request) -> Response:
             session = self._sessions.read(request)
             if session is None:
-                return await self._signed_out(request)
+                return await self._resent.signed_out(request)
             if not origin.comes_from_here(request):
                 raise Refusal(403, "origin")
             size = bodies.announced(request, CONSOLE_BODY_BYTES_MAX)
             async with self._rooms.api.admitted(session.app_id, size):
                 visit = await self._visit(request, session)
                 if visit is None:
-                    return await self._signed_out(request)
+                    return await self._resent.signed_out(request)
                 form = await forms.read(request, self._rooms.threads)
+                request.state.form = form
                 if not self._sessions.is_token(session.person, form.one("token")):
-                    raise Refusal(403, "person", wrote=form.one("brief"))
+                    raise Refusal(403, "person")
                 _require(visit, role)
                 answered = await page(visit, form)
             return answered if isinstance(answered, Response) else await answered()
@@ -206,25 +202,6 @@ class Console:
         session = self._sessions.read(request)
         left_s = 0.0 if session is None else self._sessions.left_s(request, session)
         return Response(str(max(0, int(left_s))), media_type="text/plain")
-
-    async def _signed_out(self, request: Request) -> Response:
-        """Answer a form of who is not signed in: with what it has, to be sent again after that.
-
-        Its token stays right for the same person. Of files the names are kept; nothing of a form
-        that is long.
-        """
-        form = forms.Form(fields=())
-        with self._resent.take(counted_as(address_of(request))) as has_place:
-            if has_place and origin.comes_from_here(request):
-                with suppress(Refusal):
-                    form = await forms.without_files(request, self._rooms.threads, RESENT_BYTES_MAX)
-        values = {
-            "action": address(request),
-            "fields": form.fields,
-            "files": [file.name for file in form.files],
-        }
-        spoken = language.of_request(request)
-        return pages.plain(request, spoken, "signed_out.html", 401, values)
 
     async def _visit(self, request: Request, session: Session) -> Visit | None:
         """Return who somebody is; a page about an error finds it in the request's state."""
@@ -248,7 +225,7 @@ class Console:
         except ClientDisconnect:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
-            return origin.protect(_refused(request, refusal.of(error)))
+            return origin.protect(await self._resent.refused(request, refusal.of(error)))
 
 
 def _route(path: str, endpoint: _Endpoint, method: str = "GET") -> Route:
@@ -273,16 +250,3 @@ def _quoted(address: str) -> str:
 
 async def _home(_request: Request) -> Response:
     return to("/console/")
-
-
-def _refused(request: Request, refused: Refusal) -> Response:
-    """Answer with what was refused; who is known to have signed in stays so."""
-    visit: Visit | None = getattr(request.state, "visit", None)
-    wrote = refused.facts.get("wrote", "")
-    # The page with the form, where what was wrong can be put right.
-    back = here(request) if request.method == "POST" else ""
-    values = {"key": refused.key, "code": refused.status, "wrote": wrote, "back": back}
-    if visit is not None:
-        return pages.page(visit, "error.html", refused.status, **values)
-    spoken = language.of_request(request)
-    return pages.plain(request, spoken, "error.html", refused.status, values)

@@ -52,17 +52,6 @@ def class_filter(asked: Mapping[str, str], *, lenient: bool = False) -> ClassFil
     )
 
 
-def refused(asked: Mapping[str, str]) -> dict[str, str]:
-    """Return the key of ``refusal.told`` by field, for those that are no class ids."""
-    found = {}
-    for name in ("class_id1", "class_id2"):
-        try:
-            class_id(asked.get(name, ""))
-        except Refusal as refusal:
-            found[name] = refusal.key
-    return found
-
-
 def chosen(asked: Mapping[str, str], *names: str) -> dict[str, str]:
     """Return those of the fields that are there: by default all but the source."""
     return {name: asked[name] for name in names or CARRIED if asked.get(name)}

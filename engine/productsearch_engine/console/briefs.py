@@ -6,12 +6,13 @@ Knows briefs: bytes that are text, some of them JSON objects. Does not know form
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from productsearch_engine.console.members import Member, members, with_member, without
+from productsearch_engine.console.members import Member, Raw, members, with_member, without
 from productsearch_engine.limits import BRIEF_BYTES_MAX
 
 KEYS_MAX = 16
@@ -170,7 +171,10 @@ def _value(text: str, *, numbers: bool) -> object:
         value = json.loads(text, parse_constant=_no_number)
     except ValueError:
         return text
-    return text if isinstance(value, str | list | dict) else value
+    # A number beyond all that programs know is none to who reads the brief.
+    if isinstance(value, str | list | dict) or value in (math.inf, -math.inf):
+        return text
+    return Raw(text.strip())
 
 
 def _no_number(text: str) -> object:

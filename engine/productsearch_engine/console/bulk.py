@@ -20,7 +20,7 @@ from productsearch_engine.console.difference import Difference, differences, sho
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.store import signs
 from productsearch_engine.store.details import Written
 from productsearch_engine.store.gallery import Stored
@@ -54,7 +54,7 @@ class Bulk:
         )
         if not count:
             raise Refusal(404, "gone")
-        return to(notice.with_fields(safe(form.one("back")), done=done))
+        return notice.told(visit, safe(form.one("back")), done=done)
 
     async def show(self, visit: Visit, form: Form) -> Response:
         """Answer with the form to edit the selected images; with what it would change, if asked."""
@@ -88,7 +88,7 @@ class Bulk:
         if not count:
             images = await self._images(visit, form)
             return await self._page(visit, form, images, Refusal(409, "bulk_conflict"), 409)
-        return to(notice.with_fields(safe(form.one("back")), done=done))
+        return notice.told(visit, safe(form.one("back")), done=done)
 
     async def _images(self, visit: Visit, form: Form) -> list[Stored]:
         find = self._rooms.stores.gallery.find
@@ -104,7 +104,8 @@ class Bulk:
         try:
             planned = await self._rooms.in_thread(_planned, images, asked)
         except LongBriefsError as error:
-            raise Refusal(400, "briefs", n=error.count) from None
+            field = "brief" if asked.brief.doing == "set" else "value"
+            raise Refusal(400, "briefs", field=field, n=error.count) from None
         if changes and not planned.images:
             raise Refusal(400, "unchanged")
         return planned
@@ -129,6 +130,7 @@ class Bulk:
             shown=_SHOWN_MAX,
             counts={name: _counts(images, name) for name in ("class_id1", "class_id2")},
             briefs=await self._rooms.in_thread(count),
+            versions=_versions(form, images, anew=refused is not None and refused.status == 409),
             brief_values_shown=_VALUES_MAX,
             choice=bulk_form.choice,
             readable=readable,
@@ -137,6 +139,7 @@ class Bulk:
             entered={name: form.one(name) for name in bulk_form.TEXTS},
             doing={name: form.one(f"{name}_do", "keep") for name in bulk_form.FIELDS},
             refused=refused,
+            beside={} if refused is None else refused.beside,
             planned=None if planned is None else await self._rooms.in_thread(_told, planned),
         )
 
@@ -181,6 +184,13 @@ def _told(planned: _Planned) -> tuple[int, list[tuple[Difference, int]], int]:
 
 def _written(image: Stored) -> Written:
     return Written(image.brief, image.class_id1, image.class_id2)
+
+
+def _versions(form: Form, images: list[Stored], *, anew: bool) -> dict[str, str]:
+    """Return which version of each image somebody has seen: that of the form, unless ``anew``."""
+    now = {signs.to_text(image.sign): str(image.version) for image in images}
+    seen = dict(zip(form.values("sign"), form.values("version"), strict=False))
+    return now if anew else {sign: seen.get(sign, version) for sign, version in now.items()}
 
 
 def _has_changed(form: Form, images: list[Stored]) -> bool:

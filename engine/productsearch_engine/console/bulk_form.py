@@ -50,14 +50,16 @@ def asked(form: Form) -> Asked:
     if doing["brief"] not in ("member", "without"):
         unused += ["key", "value"]
     known = {"set", "remove", "member", "without"}
-    if any(form.one(name).strip() for name in unused) or not {*doing.values()} & known:
-        raise Refusal(400, "choice")
+    # A value beside "Leave" is told there.
+    meant = next((name for name in unused if form.one(name).strip()), "")
+    if meant or not {*doing.values()} & known:
+        raise Refusal(400, "choice", field=meant)
     numbers: dict[str, int | None] = {}
     for name in ("class_id1", "class_id2"):
         if doing[name] == "set":
-            number = class_id(form.one(name))
+            number = class_id(form.one(name), lenient=True)
             if number is None:
-                raise Refusal(400, "class_id")
+                raise Refusal(400, "class_id", field=name)
             numbers[name] = number
         elif doing[name] == "remove":
             numbers[name] = None
@@ -73,11 +75,15 @@ def _edit(form: Form, doing: str) -> Edit:
     where, key = _where(form.one("where")), form.one("key")
     match doing:
         case "set":
-            return Edit(doing="set", where=where, text=brief(form.one("brief")).decode())
+            try:
+                text = brief(form.one("brief")).decode()
+            except Refusal as refused:
+                raise Refusal(400, refused.key, field="brief") from None
+            return Edit(doing="set", where=where, text=text)
         case "member" | "without":
             key = key or where.key or ""
             if not key:
-                raise Refusal(400, "key")
+                raise Refusal(400, "key", field="key")
             value = form.one("value").replace("\r\n", "\n")
             return Edit(
                 doing="member" if doing == "member" else "without",

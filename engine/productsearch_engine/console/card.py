@@ -42,7 +42,8 @@ def card(image: Stored, score: float | None = None, word: str | None = None) -> 
     brief = image.brief.decode(errors="replace")
     pairs = _pairs(brief)
     text = readable(brief)
-    title = " · ".join(value for _, value in pairs[:_TITLE_VALUES_MAX]) if pairs else text
+    values = [value for _, value in pairs if value.strip()]
+    title = " · ".join(values[:_TITLE_VALUES_MAX]) or text
     return Card(
         sign=signs.to_text(image.sign),
         title=title.strip(),

@@ -15,10 +15,11 @@ from productsearch_engine.console import notice, pages
 from productsearch_engine.console.card import card
 from productsearch_engine.console.difference import Difference, differences, short, summed
 from productsearch_engine.console.forms import Form
+from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, safe, to
-from productsearch_engine.limits import CHANGES_PAGE, CHANGES_TOLD, SELECTION_MAX
+from productsearch_engine.console.visit import Visit, number, safe
+from productsearch_engine.limits import CHANGES_PAGE, CHANGES_TOLD, RENEWED_MAX, SELECTION_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.details import Changed, Written
 from productsearch_engine.store.images import LibraryFullError
@@ -28,8 +29,10 @@ from productsearch_engine.store.undo_errors import (
     ErasedError,
     NothingToUndoError,
     OtherEmbeddingError,
+    RoomUsedError,
 )
 
+_RENEWED_AT_ONCE = 16
 _TOLD_SHORT = 3
 _SUMMED_MAX = 12
 
@@ -37,8 +40,9 @@ _SUMMED_MAX = 12
 class Changes:
     """Who changed what, when and from where."""
 
-    def __init__(self, rooms: Rooms):
+    def __init__(self, rooms: Rooms, parts: Parts):
         self._rooms = rooms
+        self._parts = parts
 
     async def show(self, visit: Visit) -> Response:
         """Answer with a page of changes."""
@@ -53,7 +57,7 @@ class Changes:
             visit.library,
             CHANGES_PAGE + 1,
             chosen,
-            notice.number(asked.get("before", "")),
+            number(asked.get("before", "")),
         )
         more, changes = len(changes) > CHANGES_PAGE, changes[:CHANGES_PAGE]
         fields = {"kind": chosen.kind, "who": chosen.who, "undoable": chosen.undoable and 1}
@@ -91,11 +95,11 @@ class Changes:
 
     async def one(self, visit: Visit) -> Response:
         """Answer with a change and its images, each as it was and as it became."""
-        number = notice.number(visit.request.path_params["change"])
-        if number is None:
+        asked = number(visit.request.path_params["change"])
+        if asked is None:
             raise Refusal(404, "page")
         find = self._rooms.stores.journal.find
-        change = await self._rooms.in_thread(find, visit.library, number)
+        change = await self._rooms.in_thread(find, visit.library, asked)
         if change is None:
             raise Refusal(404, "page")
         return await self._rooms.in_thread(self._one, visit, change)
@@ -127,12 +131,13 @@ class Changes:
 
     async def undo(self, visit: Visit, form: Form) -> Response:
         """Undo a change."""
-        change = notice.number(form.one("change"))
+        change = number(form.one("change"))
         if change is None:
             raise Refusal(400, "undo")
         try:
-            restored, wanted = await self._rooms.in_thread(
-                self._rooms.stores.journal.undo, visit.library, change, visit.author
+            await self._renew(visit, change)
+            undone = await self._rooms.in_thread(
+                self._rooms.stores.journal.take_back, visit.library, change, visit.author
             )
         except NothingToUndoError:
             raise Refusal(409, "undo") from None
@@ -142,10 +147,34 @@ class Changes:
             raise Refusal(409, "changed_since") from None
         except OtherEmbeddingError:
             raise Refusal(409, "embedding_since") from None
+        except RoomUsedError:
+            raise Refusal(409, "room_used") from None
         except LibraryFullError:
             raise Refusal(409, "full") from None
-        told = "undone" if restored == wanted else "undone_part"
-        return to(notice.with_fields(safe(form.one("back")), told=told))
+        told = "undone" if undone.restored == undone.wanted else "undone_part"
+        return notice.told(visit, safe(form.one("back")), done=undone.change, told=told)
+
+    async def _renew(self, visit: Visit, change_id: int) -> None:
+        """Let images that were deleted under another embedding have vectors of the present one.
+
+        They are stored as they are made: an undo that is sent again goes on from there.
+        """
+        stores, library = self._rooms.stores, visit.library
+        change = await self._rooms.in_thread(stores.journal.find, library, change_id)
+        if change is None or not change.undoable or change.kind not in ("delete", "merge"):
+            return
+        left = await self._rooms.in_thread(
+            stores.renewals.left, library, change_id, RENEWED_MAX + 1
+        )
+        if left > RENEWED_MAX:
+            raise Refusal(409, "embedding_many")
+        copies = stores.renewals.copies
+        while some := await self._rooms.in_thread(copies, library, change_id, _RENEWED_AT_ONCE):
+            vectors = {
+                each.sign: (await self._parts.described(visit, each.webp, each.region)).vector
+                for each in some
+            }
+            await self._rooms.in_thread(stores.renewals.store, library, change_id, vectors)
 
 
 def _differences(changed: Changed) -> list[Difference]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
 from productsearch_engine.console import asked, pages
 from productsearch_engine.console.card import Card
+from productsearch_engine.console.forms import Form
 from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import cards_of
-from productsearch_engine.console.visit import Visit
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.console.visitors import Visitors
 from productsearch_engine.limits import COMPARED_RANKS
 from productsearch_engine.store.images import LibraryGoneError
@@ -69,7 +71,22 @@ class Compare:
 
     async def show(self, visit: Visit) -> Response:
         """Answer with both searches, or with what is missing for them."""
-        fields = dict(visit.request.query_params)
+        return await self._page(visit, dict(visit.request.query_params))
+
+    async def refused(self, visit: Visit, form: Form, refused: Refusal) -> Response:
+        """Answer who was not let in to the other library: with the form, and why not."""
+        back = safe(form.one("back"), "/console/compare")
+        told = {"refused": refused.key, "name": form.one("name").strip(), "here": back}
+        fields = dict(parse_qsl(back.partition("#")[0].partition("?")[2]))
+        try:
+            return await self._page(visit, fields, refused.status, **told)
+        except Refusal:
+            # The search that it was to be compared with is not kept any more.
+            return await self._page(visit, {}, refused.status, **told)
+
+    async def _page(
+        self, visit: Visit, fields: dict[str, str], status: int = 200, **told: str
+    ) -> Response:
         query = await asked.query_of(self._rooms, visit.library, fields)
         other = await self._rooms.in_thread(self._rooms.stores.reembeddings.other, visit.library)
         beside = await self._visitors.beside(visit.request)
@@ -89,6 +106,7 @@ class Compare:
         return pages.page(
             visit,
             "compare.html",
+            status,
             section="compare",
             entered={name: fields.get(name, "") for name in (*asked.CARRIED, *asked.SOURCES)},
             address=asked.chosen(fields, *asked.CARRIED, *asked.SOURCES),
@@ -104,6 +122,7 @@ class Compare:
             height=ROW * rows - GAP,
             ranks=rows,
             hits=COMPARED_RANKS,
+            **{"refused": "", "name": "", **told},
         )
 
     async def _first(self, visit: Visit, query: Query, chosen: ClassFilter) -> Column:

@@ -21,18 +21,20 @@ from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.search import is_calibrated
 from productsearch_engine.console.view import View
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.embedding.calibration import SIMILAR
 from productsearch_engine.limits import (
     DOUBLES_LOOKED_AT,
     DOUBLES_NEIGHBOURS,
     DOUBLES_PAIRS,
+    DOUBLES_REACH,
     MARKS_KNOWN_MAX,
 )
 from productsearch_engine.store import signs
 from productsearch_engine.store.gallery import Stored
 from productsearch_engine.store.journal import Values
 from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.queries import Query
 from productsearch_engine.store.statements import ClassFilter
 from productsearch_engine.workers.describe import Task, Wanted
 
@@ -59,6 +61,12 @@ class _Near:
     score: float
     cosine: float
 
+    @property
+    def signs(self) -> tuple[int, int]:
+        """Return the signs of both, the lesser one first."""
+        one, other = sorted((self.newer.sign, self.older.sign))
+        return one, other
+
 
 class Doubles:
     """The page of the two lists."""
@@ -83,6 +91,10 @@ class Doubles:
         )
         more, images = len(images) > DOUBLES_LOOKED_AT, images[:DOUBLES_LOOKED_AT]
         near = await self._rooms.in_thread(self._near, library, images)
+        dismissed = await self._rooms.in_thread(
+            self._rooms.stores.dismissals.among, library, [each.signs for each in near]
+        )
+        near = [each for each in near if each.signs not in dismissed]
         pairs: list[Pair] = []
         for at, each in enumerate(near):
             if len(pairs) >= DOUBLES_PAIRS and each.newer is not near[at - 1].newer:
@@ -110,14 +122,20 @@ class Doubles:
 
     def _near(self, library: Library, images: list[Stored]) -> list[_Near]:
         """Return each image with those added before it that are near to it."""
-        stores, found = self._rooms.stores, []
-        everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+        stores = self._rooms.stores
+        found: list[_Near] = []
         for newer in images:
             query = stores.queries.stored(library, newer.sign)
-            if query is None:
-                continue
-            hits, _ = stores.images.search(
-                library, query.vector, everything, 0, DOUBLES_NEIGHBOURS + 1, query.digest
+            if query is not None:
+                found += self._older(library, newer, query)
+        return found
+
+    def _older(self, library: Library, newer: Stored, query: Query) -> list[_Near]:
+        stores, count = self._rooms.stores, DOUBLES_NEIGHBOURS + 1
+        everything = ClassFilter(class_id1=None, class_id2=None, any_class=False)
+        while True:
+            hits, more = stores.images.search(
+                library, query.vector, everything, 0, count, query.digest
             )
             scores = calls.scores(library, hits)
             near = {
@@ -125,11 +143,15 @@ class Doubles:
                 for hit, score in zip(hits, scores, strict=True)
                 if not hit.same and (hit.cosine >= _COSINE_MIN or score >= SIMILAR)
             }
-            for older in stores.gallery.find(library, [*near]):
-                if (older.created_at, older.sign) < (newer.created_at, newer.sign):
-                    score, cosine = near[older.sign]
-                    found.append(_Near(newer=newer, older=older, score=score, cosine=cosine))
-        return found
+            older = [
+                _Near(newer=newer, older=each, score=near[each.sign][0], cosine=near[each.sign][1])
+                for each in stores.gallery.find(library, [*near])
+                if (each.created_at, each.sign) < (newer.created_at, newer.sign)
+            ]
+            # Equal images that were added later may fill the first places.
+            if older or not more or len(near) < count - 1 or count >= DOUBLES_REACH:
+                return older
+            count = min(4 * count, DOUBLES_REACH)
 
     async def _same_image(self, visit: Visit, near: _Near) -> bool:
         if near.cosine < _COSINE_MIN:
@@ -170,7 +192,7 @@ class Doubles:
         back = safe(form.one("back"))
         seen = [form.one(name) for name in ("keep_version", "drop_version")]
         if any(text and text != str(each.version) for text, each in zip(seen, images, strict=True)):
-            return to(notice.with_fields(back, told="merge_conflict"))
+            return notice.told(visit, back, told="merge_conflict")
         done = await self._rooms.in_thread(
             self._rooms.stores.journal.merge,
             visit.library,
@@ -180,7 +202,7 @@ class Doubles:
             visit.author,
         )
         told = "merge_conflict" if done is None else None
-        return to(notice.with_fields(back, done=done, told=told))
+        return notice.told(visit, back, done=done, told=told)
 
 
 def _differ(one: bytes, other: bytes) -> int:

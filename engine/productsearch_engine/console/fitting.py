@@ -58,5 +58,5 @@ def _refusal(sides: tuple[int, int] | None) -> Refusal:
     """Return which rule an image breaks, with its sides."""
     if sides is None:
         return Refusal(400, "pixels")
-    shown = {"width": sides[0], "height": sides[1]}
-    return Refusal(400, "small" if min(sides) < SIDE_PX_MIN else "narrow", **shown)
+    key = "small" if min(sides) < SIDE_PX_MIN else "narrow"
+    return Refusal(400, key, width=sides[0], height=sides[1])

@@ -58,6 +58,9 @@ async def read(request: Request, threads: Executor, most: int = CONSOLE_BODY_BYT
     except ApiError as error:
         if error.code == codes.IMAGE_SIZE:
             raise Refusal(413, "large") from None
+        if error.code == codes.UNAVAILABLE:
+            # It came too slowly, and stopped in the middle: no database is in it.
+            raise Refusal(408, "slow") from None
         raise
     kind = request.headers.get("content-type", "")
     if len(body) <= _INLINE_BYTES_MAX:

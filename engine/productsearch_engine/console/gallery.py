@@ -5,41 +5,15 @@ Knows the store. Does not know how a page looks.
 
 from __future__ import annotations
 
-import time
-
 from starlette.responses import Response
 
 from productsearch_engine.console import pages
 from productsearch_engine.console.card import card
+from productsearch_engine.console.facets import FacetCounts
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.view import View
 from productsearch_engine.console.visit import Visit
-from productsearch_engine.limits import CONSOLE_PAGE
-from productsearch_engine.store.gallery import Facets
-
-_LARGE = 50_000
-_FACETS_S, _LARGE_FACETS_S = 2.0, 60.0
-_LIBRARIES_MAX = 256
-
-
-class FacetCounts:
-    """Counts of class ids by library; those of a large library are up to a minute old."""
-
-    def __init__(self, rooms: Rooms):
-        self._rooms = rooms
-        self._known: dict[int, tuple[Facets, float]] = {}
-
-    async def of(self, visit: Visit) -> Facets:
-        """Return the counts of the visitor's library."""
-        library = visit.library
-        facets, until = self._known.get(library.id, (None, 0.0))
-        if facets is None or until < time.monotonic():
-            facets = await self._rooms.in_thread(self._rooms.stores.gallery.facets, library)
-            if len(self._known) >= _LIBRARIES_MAX:
-                self._known.clear()
-            lasts = _LARGE_FACETS_S if library.image_count > _LARGE else _FACETS_S
-            self._known[library.id] = facets, time.monotonic() + lasts
-        return facets
+from productsearch_engine.limits import CONSOLE_PAGE, FILTERED_COUNTED_MAX
 
 
 class GalleryPage:
@@ -76,4 +50,20 @@ class GalleryPage:
             next=view.after(images[-1]) if has_next else None,
             previous=view.before(images[0]) if has_previous else None,
             facets=await self._facets.of(visit),
+            matches=await self._matches(visit, view, len(images), has_previous, has_next),
         )
+
+    async def _matches(
+        self, visit: Visit, view: View, shown: int, has_previous: bool, has_next: bool
+    ) -> tuple[int, bool] | None:
+        """Return how many images pass the filters, and whether these are all; None: no filter."""
+        if not view.is_filtered:
+            return None
+        if not has_previous and not has_next:
+            return shown, True
+        count = self._rooms.stores.gallery.count
+        found, are_all = await self._rooms.in_thread(
+            count, visit.library, view.selection, FILTERED_COUNTED_MAX
+        )
+        # The page itself may know of more.
+        return max(found, shown), are_all

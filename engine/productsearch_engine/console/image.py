@@ -5,6 +5,9 @@ Whoever edits an image that somebody else has changed meanwhile is told, and see
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from starlette.responses import Response
 
 from productsearch_engine.console import notice, pages
@@ -12,8 +15,8 @@ from productsearch_engine.console.card import card, is_broken_json, readable
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.view import View, brief, class_id
-from productsearch_engine.console.visit import Visit, safe, to
+from productsearch_engine.console.view import View, brief, class_id, refused
+from productsearch_engine.console.visit import Visit, safe
 from productsearch_engine.limits import KEPT_SIDE_PX
 from productsearch_engine.store import signs
 from productsearch_engine.store.gallery import Stored, place_of
@@ -28,35 +31,29 @@ class ImagePage:
 
     async def show(self, visit: Visit) -> Response:
         """Answer with the page of an image."""
-        return await self._page(visit, await self._image(visit))
-
-    async def edit(self, visit: Visit, form: Form) -> Response:
-        """Change an image, if nobody else has since the form was shown."""
         try:
             image = await self._image(visit)
         except Refusal as refused:
-            return pages.page(
-                visit,
-                "error.html",
-                refused.status,
-                key=refused.key,
-                code=refused.status,
-                wrote=form.one("brief"),
-                back="",
-            )
+            # Back to the list: where the image was in it, nobody knows any more.
+            back = _results(visit) or "/console/" + View.of(visit.request.query_params).query()
+            raise Refusal(refused.status, refused.key, back=back) from None
+        return await self._page(visit, image)
+
+    async def edit(self, visit: Visit, form: Form) -> Response:
+        """Change an image, if nobody else has since the form was shown."""
+        image = await self._image(visit)
         mine = {name: form.one(name) for name in ("brief", "class_id1", "class_id2")}
         version = form.one("version")
-        try:
-            values = Values(
-                brief=_written(mine["brief"], image),
-                class_id1=class_id(mine["class_id1"]),
-                class_id2=class_id(mine["class_id2"]),
-                sets=frozenset(("class_id1", "class_id2")),
-            )
-        except Refusal as refused:
-            return await self._page(visit, image, mine=mine, refused=refused.key, status=400)
+        if wrong := refused(mine):
+            return await self._page(visit, image, mine=mine, wrong=wrong, status=400)
+        values = Values(
+            brief=_written(mine["brief"], image),
+            class_id1=class_id(mine["class_id1"]),
+            class_id2=class_id(mine["class_id2"]),
+            sets=frozenset(("class_id1", "class_id2")),
+        )
         if _is_same(values, image):
-            return to(await self._after_edit(visit, image, form, None))
+            return await self._after_edit(visit, image, form, None)
         journal = self._rooms.stores.journal
         done, count = await self._rooms.in_thread(
             journal.edit,
@@ -68,11 +65,13 @@ class ImagePage:
         )
         if not count:
             image = await self._image(visit)
-            return await self._page(visit, image, mine=mine, refused="conflict", status=409)
-        return to(await self._after_edit(visit, image, form, done))
+            return await self._page(visit, image, mine=mine, is_conflict=True, status=409)
+        return await self._after_edit(visit, image, form, done)
 
-    async def _after_edit(self, visit: Visit, image: Stored, form: Form, done: int | None) -> str:
-        """Return where to go: to the same image, or on to the next one."""
+    async def _after_edit(
+        self, visit: Visit, image: Stored, form: Form, done: int | None
+    ) -> Response:
+        """Go to the same image, or on to the next one."""
         view = View.of(visit.request.query_params)
         sign = image.sign
         if form.one("then") == "next":
@@ -84,7 +83,7 @@ class ImagePage:
             elif following is not None:
                 sign = following.sign
         address = f"/console/images/{signs.to_text(sign)}{_query(visit, view)}"
-        return notice.with_fields(address, done=done)
+        return notice.told(visit, address, done=done)
 
     async def _image(self, visit: Visit) -> Stored:
         sign = signs.from_text(visit.request.path_params["sign"].encode())
@@ -106,14 +105,15 @@ class ImagePage:
                 visit.library,
                 view.selection,
                 view.sort,
-                1,
+                2,
                 place=place_of(image, view.sort),
                 backwards=backwards,
             )
             for backwards in (True, False)
         ]
-        before, after = (each[0] if each else None for each in found)
-        return before, after
+        # After an edit the place is that of before, and the image may have another one.
+        before, after = ([each for each in some if each.sign != image.sign] for some in found)
+        return (before[-1] if before else None), (after[0] if after else None)
 
     async def _page(
         self,
@@ -121,7 +121,8 @@ class ImagePage:
         image: Stored,
         *,
         mine: dict[str, str] | None = None,
-        refused: str | None = None,
+        wrong: Mapping[str, str] = MappingProxyType({}),
+        is_conflict: bool = False,
         status: int = 200,
     ) -> Response:
         view = View.of(visit.request.query_params)
@@ -141,7 +142,8 @@ class ImagePage:
             results=results,
             listed=listed,
             mine=mine,
-            refused=refused,
+            wrong=wrong,
+            is_conflict=is_conflict,
             previous=before and signs.to_text(before.sign),
             next=after and signs.to_text(after.sign),
         )

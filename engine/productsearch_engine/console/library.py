@@ -13,21 +13,22 @@ from datetime import UTC, date, datetime, timedelta
 
 from starlette.responses import Response, StreamingResponse
 
-from productsearch_engine.console import notice, pages
+from productsearch_engine.console import notice, pages, refusal
 from productsearch_engine.console.card import card
 from productsearch_engine.console.forms import Form
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.console.visit import Visit
 from productsearch_engine.limits import (
     EMPTIED_MAX,
     GROW_MAX,
     LIBRARY_PAGE_DAYS,
     LIBRARY_PAGE_REMEMBERED_S,
 )
-from productsearch_engine.store.gallery import Selection, Stored, place_of
-from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.gallery import Stored, place_of
+from productsearch_engine.store.libraries import Library, WrongSecretError
 from productsearch_engine.store.overview import Overview
+from productsearch_engine.store.selections import Selection
 
 _EXPORTED_AT_ONCE = 1000
 _LIBRARIES_MAX = 256
@@ -54,8 +55,8 @@ class LibraryPage:
         grow = self._rooms.stores.libraries.grow
         await self._rooms.in_thread(grow, visit.library.name, by)
         note = self._rooms.stores.journal.note
-        await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
-        return to("/console/library")
+        done = await self._rooms.in_thread(note, visit.library, "grow", by, visit.author)
+        return notice.told(visit, "/console/library", done=done)
 
     async def rotate(self, visit: Visit, form: Form) -> Response:
         """Give the library's app another secret key, and show it this once.
@@ -66,11 +67,16 @@ class LibraryPage:
             raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
-        # Before it: a key that was made is shown, whatever happens to the journal.
-        note = self._rooms.stores.journal.note
-        await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
         rotate = self._rooms.stores.libraries.rotate
-        secret_key = await self._rooms.in_thread(rotate, visit.app_id)
+        try:
+            secret_key = await self._rooms.in_thread(rotate, visit.app_id, 0, visit.secret_digest)
+        except WrongSecretError:
+            raise Refusal(403, "keys") from None
+        note = self._rooms.stores.journal.note
+        try:
+            await self._rooms.in_thread(note, visit.library, "rotate", 0, visit.author)
+        except Exception as error:  # noqa: BLE001 - a key that was made is shown all the same
+            refusal.of(error)
         return await self._page(visit, secret_key=secret_key)
 
     async def empty(self, visit: Visit, form: Form) -> Response:
@@ -86,7 +92,7 @@ class LibraryPage:
             done, _ = await self._rooms.in_thread(
                 self._rooms.stores.journal.empty, visit.library, visit.author, EMPTIED_MAX
             )
-        return to(notice.with_fields("/console/", done=done))
+        return notice.told(visit, "/console/", done=done)
 
     async def export(self, visit: Visit) -> Response:
         """Answer with all images as JSON, one a line, the oldest first."""

@@ -12,10 +12,10 @@ from collections import OrderedDict
 
 from starlette.responses import RedirectResponse, Response
 
-from productsearch_engine.console import assets, notice
+from productsearch_engine.console import assets
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit
+from productsearch_engine.console.visit import Visit, number
 from productsearch_engine.limits import THUMBNAILS_AT_ONCE, THUMBNAILS_BYTES_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.workers.describe import Task, Wanted
@@ -74,7 +74,7 @@ class Media:
 
     async def pin(self, visit: Visit) -> Response:
         """Answer with the image of a pinned search."""
-        pin = notice.number(visit.request.path_params["pin"])
+        pin = number(visit.request.path_params["pin"])
         if pin is None:
             raise Refusal(404, "gone")
         copy = self._rooms.stores.pins.copy

@@ -15,6 +15,10 @@ _HALVES = re.compile("[\ud800-\udfff]")
 _decoder = json.JSONDecoder()
 
 
+class Raw(str):
+    """A value as it is written in JSON."""
+
+
 class Member(NamedTuple):
     """A key with its value, and where both are in the text."""
 
@@ -98,6 +102,8 @@ def _skipped(text: str, at: int) -> int:
 
 
 def _dumped(value: object, *, escapes: bool) -> str:
+    if isinstance(value, Raw):
+        return str(value)
     text = json.dumps(value, ensure_ascii=escapes)
     # Half of an emoji is no UTF-8.
     return json.dumps(value) if _HALVES.search(text) else text

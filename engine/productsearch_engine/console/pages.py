@@ -62,7 +62,6 @@ def plain(
         "library": None,
         "may_edit": False,
         "section": "",
-        "wrote": "",
     }
     text = _templates.get_template(template).render({**common, **values})
     # No page fails because of a character that somebody stored.

@@ -11,21 +11,25 @@ import sys
 from datetime import UTC
 
 from productsearch_engine.database.pool import open_pool
+from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import PASSWORD_BYTES_MAX
 from productsearch_engine.settings import Settings
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import LibraryFullError
 from productsearch_engine.store.journal import Author, Journal
-from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.undo_errors import (
     ChangedSinceError,
     ErasedError,
     NothingToUndoError,
     OtherEmbeddingError,
+    RoomUsedError,
 )
 from productsearch_engine.store.users import Users
 
 _PASSWORD_CHARACTERS_MIN = 10
+_RENEWED_AT_ONCE = 32
 
 
 def add_actions(users: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -152,6 +156,9 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
             return
         try:
             author = Author(name="a command", address="")
+            change = journal.find(library, options.change)
+            if change is not None and change.undoable:
+                _renew(Renewals(pool), library, options.change)
             restored, wanted = journal.undo(library, options.change, author)
         except NothingToUndoError:
             raise LibraryError(f"{options.name!r} has no such change to undo") from None
@@ -160,10 +167,30 @@ def _undo(chosen: Settings, options: argparse.Namespace) -> None:
         except ChangedSinceError:
             raise LibraryError("all of its images were changed or added again since") from None
         except OtherEmbeddingError:
-            raise LibraryError("the library has another embedding since then") from None
+            raise LibraryError(
+                "the library has another embedding since then, and no copies of these images"
+            ) from None
+        except RoomUsedError:
+            raise LibraryError(
+                f"{options.name!r} has more images than it would have room for"
+            ) from None
         except LibraryFullError:
             raise LibraryError(f"{options.name!r} is full: grow it, then undo again") from None
-    print(f"{options.name}: {restored} of {wanted} images are as before")
+    what = "places are taken back" if change and change.kind == "grow" else "images are as before"
+    print(f"{options.name}: {restored} of {wanted} {what}")
+
+
+def _renew(renewals: Renewals, library: Library, change: int) -> None:
+    """Make vectors of the library's embedding of images that were deleted under another one."""
+    from productsearch_engine.images.small_copy import read_kept
+
+    embedding = None
+    while copies := renewals.copies(library, change, _RENEWED_AT_ONCE):
+        embedding = embedding or load(library.embedding)
+        vectors = {
+            each.sign: embedding.embed([read_kept(each.webp)], [each.region])[0] for each in copies
+        }
+        renewals.store(library, change, vectors)
 
 
 def _purge(chosen: Settings, options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from productsearch_engine.console.forms import Form
 from productsearch_engine.console.parts import Parts
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
-from productsearch_engine.console.visit import Visit, to
+from productsearch_engine.console.visit import Visit, safe, to
 from productsearch_engine.limits import PIN_RANK_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.pins import Pin, TooManyPinsError
@@ -54,6 +54,8 @@ class PinsPage:
         copy = None if query is None else await self._parts.copy(visit, fields)
         if query is None or sign is None or copy is None:
             raise Refusal(404, "query")
+        if not await self._rooms.in_thread(self._rooms.stores.gallery.find, visit.library, [sign]):
+            raise Refusal(404, "gone")
         try:
             await self._rooms.in_thread(
                 self._rooms.stores.pins.add,
@@ -66,13 +68,17 @@ class PinsPage:
             )
         except TooManyPinsError:
             raise Refusal(409, "pins") from None
-        return to(_PAGE)
+        back = safe(form.one("back"), "")
+        if not back:
+            return to(_PAGE)
+        place = f"#at-{signs.to_text(sign)}"
+        return notice.told(visit, back.partition("#")[0] + place, told="pinned")
 
     async def remove(self, visit: Visit, form: Form) -> Response:
         """Take a pin away, and offer to bring it back."""
         pin = _number(form)
         await self._rooms.in_thread(self._rooms.stores.pins.remove, visit.library, pin)
-        return to(notice.with_fields(_PAGE, told="unpinned", pin=pin))
+        return notice.told(visit, _PAGE, told="unpinned", pin=pin)
 
     async def bring_back(self, visit: Visit, form: Form) -> Response:
         """Undo the removal of a pin."""
@@ -83,7 +89,7 @@ class PinsPage:
             raise Refusal(409, "pins") from None
         if not is_back:
             raise Refusal(409, "undo")
-        return to(notice.with_fields(_PAGE, told="undone"))
+        return notice.told(visit, _PAGE, told="undone")
 
     async def run(self, visit: Visit, _form: Form) -> Response:
         """Run all searches again, and write down where their images are found."""

@@ -15,6 +15,7 @@ from productsearch_engine.limits import (
     BRIEF_BYTES_MAX,
     GROW_MAX,
     PINS_MAX,
+    RENEWED_MAX,
     SELECTION_MAX,
     SIDE_PX_MAX,
     SIDE_PX_MIN,
@@ -44,13 +45,19 @@ _STATUS = {"busy": 429, "unavailable": 503, "library": 404, "gone": 404, "fault"
 
 
 class Refusal(Exception):
-    """A request is refused with an HTTP status and a key of ``told``."""
+    """A request is refused with an HTTP status and a key of ``told``; ``field``: because of it."""
 
-    def __init__(self, status: int, key: str, **facts: object):
+    def __init__(self, status: int, key: str, *, field: str = "", **facts: object):
         self.status = status
         self.key = key
+        self.field = field
         self.facts = facts
         super().__init__(key)
+
+    @property
+    def beside(self) -> dict[str, object]:
+        """Return what a page tells beside the field, by its name; empty if it is of the form."""
+        return {self.field: self.key, "facts": self.facts} if self.field else {}
 
 
 def of(error: Exception) -> Refusal:
@@ -183,7 +190,20 @@ def _other(key: str, _: Translate) -> str:
         case "changed_since":
             return _("Nothing was undone: the images were changed again since.")
         case "embedding_since":
-            return _("Nothing was undone: the library has another embedding since then.")
+            return _(
+                "Nothing was undone: the library has another embedding since then, and no copy of"
+                " the deleted images was kept to make their vectors from."
+            )
+        case "embedding_many":
+            return _(
+                "Nothing was undone: the library has another embedding since then, and vectors of"
+                " more than %(most)s images have to be made. productsearch-engine undo does that.",
+                most=RENEWED_MAX,
+            )
+        case "room_used":
+            return _("Nothing was undone: the library has more images than it would have room for.")
+        case "shown":
+            return _("This pair is shown already.")
         case "query":
             return _("The image of this search is not kept any more. Choose it again.")
         case "no_copy":
@@ -206,6 +226,10 @@ def _other(key: str, _: Translate) -> str:
             return _("Name and password do not match.")
         case "tries":
             return _("Too many tries. Wait five minutes.")
+        case "slow":
+            return _(
+                "The form took too long to arrive here. Send smaller files, or use a faster line."
+            )
         case "large":
             return _("Send at most 16 MB at once, or turn scripts on: then each file goes alone.")
         case _:

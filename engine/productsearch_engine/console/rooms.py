@@ -14,7 +14,9 @@ from typing import ParamSpec, TypeVar
 
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.calls import Calls
+from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.details import Details
+from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
@@ -24,6 +26,7 @@ from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
 from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
 from productsearch_engine.workers.pool import Workers
@@ -45,6 +48,9 @@ class Stores:
     ended_sessions: EndedSessions
     queries: Queries
     pins: Pins
+    class_changes: ClassChanges
+    dismissals: Dismissals
+    renewals: Renewals
     overviews: Overviews
     reembeddings: Reembeddings
     second_search: SecondSearch

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from productsearch_engine.api import calls, parameters
-from productsearch_engine.console import asked, pages, refusal, snippets
+from productsearch_engine.console import asked, pages, refusal, snippets, view
 from productsearch_engine.console.card import Card, card
 from productsearch_engine.console.fitting import fitted
 from productsearch_engine.console.forms import Form
@@ -53,6 +53,10 @@ class SearchPage:
         async def downloaded() -> Response:
             async with self._rooms.api.admitted(visit.app_id, DOWNLOAD_BYTES_MAX):
                 content = await self._rooms.api.download(visit.app_id, url)
+                image = await fitted(self._rooms, visit, content)
+                if image.is_scaled:
+                    source = parameters.Source(image=image.encoded)
+                    return await self._results(visit, source, None, {**fields, "url": url})
                 source = parameters.Source(url=url)
                 return await self._results(visit, source, content, {**fields, "url": url})
 
@@ -109,7 +113,7 @@ class SearchPage:
         query = await asked.query_of(self._rooms, visit.library, fields)
         if query is None:
             return self._page(visit, fields)
-        if wrong := asked.refused(fields):
+        if wrong := view.refused(fields):
             return self._page(visit, fields, 400, refused=wrong)
         start = _number(fields.get("start", ""))
         cards, more = await self._found(visit, query, asked.class_filter(fields), start)

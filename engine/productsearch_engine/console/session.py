@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
-from productsearch_engine.console import passwords
+from productsearch_engine.console import cookies, passwords
 from productsearch_engine.limits import (
     BROWSER_KNOWN_S,
     CLOCKS_APART_S,
@@ -202,12 +202,4 @@ def _new(app_id: int, name: str, stamp: str) -> Session:
 def _set(
     request: Request, response: Response, name: str, value: str, lasts_s: int = SESSION_S
 ) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=lasts_s,
-        path="/console",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    cookies.put(request, response, name, value, lasts_s)

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.limits import BRIEF_BYTES_MAX, CLASS_ID_MAX, CLASS_ID_MIN
-from productsearch_engine.store.gallery import Place, Selection, Sort, Stored, place_of
+from productsearch_engine.store.gallery import Place, Sort, Stored, place_of
+from productsearch_engine.store.selections import Selection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_MAX = 256
@@ -98,6 +99,17 @@ def class_id(text: str, *, lenient: bool = False) -> int | None:
     if lenient:
         return None
     raise Refusal(400, "class_id")
+
+
+def refused(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the key of ``refusal.told`` of each field that is not as it has to be, by its name."""
+    found = {}
+    for name, read in (("brief", brief), ("class_id1", class_id), ("class_id2", class_id)):
+        try:
+            read(fields.get(name, ""))
+        except Refusal as refusal:
+            found[name] = refusal.key
+    return found
 
 
 def brief(text: str) -> bytes:

@@ -12,9 +12,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from productsearch_engine.console.language import Language
+from productsearch_engine.limits import UNDO_OFFERED_S
 from productsearch_engine.store.journal import Author, Change
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.users import Role
+
+LAST_CHANGE = "productsearch_console_change"
+"""The cookie with the number of a browser's last change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class Notice:
     key: str = ""
     pin: int | None = None
     """The pin that was removed, if it is one."""
+    pair: str = ""
+    """The pair of images that was dismissed, if it is one."""
+    lasts_s: int = UNDO_OFFERED_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +44,8 @@ class Visit:
     library: Library
     who: str
     role: Role
-    by_keys: bool
-    """Whether they signed in with the library's key pair, the present one."""
+    secret_digest: bytes | None
+    """Of the library's secret key, if they signed in with it, and with the present one."""
     token: str
     """What a form of this session has to carry."""
     can_stay: bool = True
@@ -47,14 +54,29 @@ class Visit:
     """What the address tells of a change that was just made."""
 
     @property
+    def last_change(self) -> int | None:
+        """Return the change that their browser made last, for about a minute."""
+        return number(self.request.cookies.get(LAST_CHANGE, ""))
+
+    @property
     def may_edit(self) -> bool:
         """Return whether the role lets them change the library."""
         return self.role == "edit"
 
     @property
+    def by_keys(self) -> bool:
+        """Return whether they signed in with the library's key pair, the present one."""
+        return self.secret_digest is not None
+
+    @property
     def author(self) -> Author:
         """Return what the journal writes down of them."""
         return Author(name=self.who, address=address_of(self.request))
+
+
+def number(text: str) -> int | None:
+    """Return the number of a change that a form, an address or a cookie names."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def address_of(request: Request) -> str:

@@ -29,7 +29,7 @@ class Visitors:
         found = await self._rooms.in_thread(self._found, session)
         if found is None:
             return None
-        role, by_keys, library = found
+        role, secret_digest, library = found
         return Visit(
             request=request,
             language=language.of_request(request),
@@ -37,7 +37,7 @@ class Visitors:
             library=library,
             who=f"key {session.name[:6]}…" if session.is_of_keys else session.name,
             role=role,
-            by_keys=by_keys,
+            secret_digest=secret_digest,
             token=self._sessions.token(session.person),
             can_stay=session.can_stay,
         )
@@ -47,26 +47,27 @@ class Visitors:
         session = self._sessions.beside(request)
         return None if session is None else await self.visit(request, session)
 
-    def _found(self, session: Session) -> tuple[Role, bool, Library] | None:
-        """Return the role, whether it is by the present key pair, and the library."""
+    def _found(self, session: Session) -> tuple[Role, bytes | None, Library] | None:
+        """Return the role, the digest of the present secret key if it is by that, the library."""
         stores = self._rooms.stores
         if stores.ended_sessions.has_ended(*session.ended_by, session.began):
             return None
-        role, by_keys = self._role(session)
+        role, secret_digest = self._role(session)
         app = None if role is None else stores.libraries.app(session.app_id)
         if role is None or app is None or app.library is None:
             return None
-        return role, by_keys, app.library
+        return role, secret_digest, app.library
 
-    def _role(self, session: Session) -> tuple[Role | None, bool]:
+    def _role(self, session: Session) -> tuple[Role | None, bytes | None]:
         stores = self._rooms.stores
         if session.is_of_keys:
             # A session of the key before ends with it, and makes no new one.
             digests = stores.libraries.secret_digests(session.app_id)
             stamps = [passwords.stamp_of_keys(each) for each in digests if each is not None]
-            return ("edit" if session.stamp in stamps else None), session.stamp in stamps[:1]
+            by_present = session.stamp in stamps[:1]
+            return ("edit" if session.stamp in stamps else None), digests[0] if by_present else None
         user = stores.users.find(session.name)
         if user is None or user.app_id != session.app_id:
-            return None, False
+            return None, None
         same = passwords.stamp(user.password_hash) == session.stamp
-        return (user.role if same else None), False
+        return (user.role if same else None), None

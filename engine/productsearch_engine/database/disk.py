@@ -36,6 +36,11 @@ class Disk:
         """Whether there was too little room for further images when it was last looked at."""
         return self._full
 
+    @property
+    def free_bytes(self) -> int:
+        """How many bytes may be taken before adds are refused; looks at the disk."""
+        return max(0, shutil.disk_usage(self._data).free - DISK_FREE_MIN - DISK_RESERVE_BYTES)
+
     def look(self) -> None:
         """Look at the free space; make or give up the reserve."""
         free = shutil.disk_usage(self._data).free

@@ -207,7 +207,8 @@ class Embedded:
 
     def _configure(self) -> None:
         """Write the settings for this machine to a file that ``postgresql.conf`` includes."""
-        values = tuning.configuration(tuning.memory_bytes(), tuning.cores())
+        disk = shutil.disk_usage(self._cluster).total
+        values = tuning.configuration(tuning.memory_bytes(), tuning.cores(), disk)
         lines = [f"{name} = {value}\n" for name, value in values.items()]
         self._write(self._cluster / _MACHINE, "".join(lines))
         file = self._cluster / "postgresql.conf"

@@ -11,26 +11,34 @@ from pathlib import Path
 
 _MIB = 1 << 20
 _GIB = 1 << 30
+_LEAST_LOG = 128 * _MIB
+"""Less would have PostgreSQL flush all the time."""
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-def configuration(memory_bytes: int, cores: int) -> dict[str, str]:
+def configuration(memory_bytes: int, cores: int, disk_bytes: int | None = None) -> dict[str, str]:
     """Return settings for a machine, or for the part of it that a container has.
 
     The engine's processes take as much again as PostgreSQL's own memory; the rest is the kernel's
     cache, which PostgreSQL reads through. The limits keep small machines going and large ones from
-    spending memory where it does not help.
+    spending memory where it does not help. ``disk_bytes`` is the size of the whole disk, if it is
+    known: PostgreSQL's log, which grows to about ``max_wal_size`` while much is loaded, has to
+    leave room for the rows.
     """
     # An eighth, but on small machines up to a quarter: less than 256 MiB is felt at once.
     shared = max(memory_bytes // 8, min(memory_bytes // 4, 256 * _MIB))
     helpers = min(cores // 2, 4)
+    log = _within(memory_bytes // 8, _GIB, 8 * _GIB)
+    if disk_bytes is not None:
+        log = min(log, max(disk_bytes // 8, _LEAST_LOG))
     return {
         "shared_buffers": _mib(min(shared, 8 * _GIB)),
         "effective_cache_size": _mib(memory_bytes // 2),
         "work_mem": _mib(_within(memory_bytes // 512, 4 * _MIB, 64 * _MIB)),
         "maintenance_work_mem": _mib(_within(memory_bytes // 16, 64 * _MIB, 2 * _GIB)),
-        "max_wal_size": _mib(_within(memory_bytes // 8, _GIB, 8 * _GIB)),
+        "max_wal_size": _mib(log),
         "max_worker_processes": str(max(cores, 8)),
         "max_parallel_workers": str(max(cores, 1)),
         # Half of the cores: the other searches need theirs.

@@ -88,6 +88,19 @@ class Watch:
             time.monotonic() - self._disk_full_s < DISK_FULL_S
         )
 
+    def shortage(self, needed_bytes: int) -> str | None:
+        """Return why so many bytes more would let the disk run full, or None if they fit.
+
+        Of a database elsewhere it is only known whether a statement failed for want of room.
+        """
+        if self.disk_is_full():
+            return "the database's disk is full"
+        free = None if self._disk is None else self._disk.free_bytes
+        if free is None or needed_bytes <= free:
+            return None
+        needed, mib = -(-needed_bytes >> 20), free >> 20
+        return f"about {needed} MiB more are needed, and the database's disk has {mib} MiB for it"
+
     def _run(self) -> None:
         while not self._stopped.wait(DATABASE_PROBE_S):
             self._ask()

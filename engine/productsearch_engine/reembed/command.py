@@ -70,7 +70,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
                 print(f"{library.name} has no vectors but those of {library.embedding}")
                 return
             to = load(options.to)
-            room = Room(pool.watch.disk_is_full, None if chosen.database else chosen.data)
+            room = Room(pool.watch.shortage)
             command = partial(pasteable, chosen)
             change = Change(reembeddings, library, to, room, command)
             other = change.begin()

@@ -45,9 +45,11 @@ from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.recall_checks import RecallChecks
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.details import Details
+from productsearch_engine.store.dismissals import Dismissals
 from productsearch_engine.store.ended_sessions import EndedSessions
 from productsearch_engine.store.gallery import Gallery
 from productsearch_engine.store.images import Images
@@ -60,6 +62,7 @@ from productsearch_engine.store.queries import Queries
 from productsearch_engine.store.quotas import Quotas
 from productsearch_engine.store.recall import RecallSample
 from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
@@ -103,7 +106,9 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         class_indexes, searches = ClassIndexes(), SearchCounts(pool)
         sample, states = RecallSample(pool), DatabaseStates(pool)
         for work in (
-            _completing(NearestBuilds(pool, class_indexes=class_indexes)),
+            _completing(
+                NearestBuilds(pool, class_indexes=class_indexes, shortage=pool.watch.shortage)
+            ),
             _dropping(Reembeddings(pool)),
             _forgetting(Journal(pool), Pins(pool)),
             _counting(searches),
@@ -148,6 +153,9 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             ended_sessions=EndedSessions(pool),
             queries=Queries(pool),
             pins=Pins(pool),
+            class_changes=ClassChanges(pool),
+            dismissals=Dismissals(pool),
+            renewals=Renewals(pool),
             overviews=Overviews(pool),
             reembeddings=Reembeddings(pool),
             second_search=SecondSearch(pool),

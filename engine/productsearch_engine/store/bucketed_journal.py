@@ -56,7 +56,7 @@ def empty(
 def note_add(connection: _Connection, library: Library, values: dict[str, Any]) -> _Done:
     """Write down that the image ``sign`` was added."""
     there = {"signs": [values["sign"]]} | among([values["sign"]])
-    found = connection.execute(composed(_VERSIONS, library), there).fetchone()
+    found = connection.execute(composed(_ADDED_AT, library), there).fetchone()
     if found is None:
         return None
     row = connection.execute(
@@ -65,19 +65,20 @@ def note_add(connection: _Connection, library: Library, values: dict[str, Any]) 
     return None if row is None else (row[0], row[1])
 
 
-def undo_add(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
-    """Delete the images of a change that nobody has changed since; return how many."""
+def undo_add(
+    connection: _Connection, library: Library, values: dict[str, Any]
+) -> tuple[int, int | None]:
+    """Delete those of some added images that nobody has changed since; return as ``empty``."""
     together(connection)
-    then = dict(connection.execute(_OF_CHANGE, values).fetchall())
+    then = dict(connection.execute(_ADDED, values).fetchall())
+    if not then:
+        return 0, None
     take_turn(connection, library)
     there = {"signs": [*then]} | among(then)
     now = dict(connection.execute(composed(_VERSIONS, library), there).fetchall())
     same = [sign for sign, version in then.items() if now.get(sign) == version]
-    there = {"signs": same, "versions": [then[sign] for sign in same]} | among(same)
-    deleted = [row[0] for row in connection.execute(composed(_DELETE_SAME, library), there)]
-    forget(connection, library, deleted)
-    count_deleted(connection, library, len(deleted))
-    return len(deleted)
+    deleted = _take(connection, library, values | {"signs": same}) if same else 0
+    return deleted, max(then)
 
 
 def undo_edit(connection: _Connection, library: Library, values: dict[str, Any]) -> int:
@@ -199,12 +200,14 @@ _VERSIONS: LiteralString = (
     "select sign, updated_at from {images}"
     " where library_id = {library} and sign = any(%(signs)s){among}"
 )
-_OF_CHANGE: LiteralString = (
-    "select sign, updated_at from changed_images where change_id = %(change)s"
+_ADDED_AT: LiteralString = (
+    "select sign, created_at from {images}"
+    " where library_id = {library} and sign = any(%(signs)s){among}"
 )
-_DELETE_SAME: LiteralString = """
-delete from {images} where library_id = {library} and sign = any(%(signs)s){among}
-    and updated_at = any(%(versions)s) returning sign
+_ADDED: LiteralString = """
+select sign, updated_at from changed_images
+where change_id = %(added)s and (%(after)s::bigint is null or sign > %(after)s::bigint)
+order by sign limit %(count)s
 """
 _EDITED: LiteralString = """
 select sign, updated_at, updated_before, brief, class_id1, class_id2 from changed_images

@@ -6,7 +6,6 @@ Reads only.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,16 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.store import originals, statements
+from productsearch_engine.store import originals, selections, statements
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.originals import Original
+from productsearch_engine.store.selections import Selection
 
 Sort = Literal["newest", "oldest", "brief"]
 
-_FACETS_MAX = 24
+FACETS_MAX = 24
+"""Class ids that are counted: the most frequent ones."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,17 +47,6 @@ class Stored:
     def version(self) -> int:
         """Microseconds since 1970 of the last change: equal while nobody has changed it."""
         return (self.updated_at - _EPOCH) // timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which images are listed; what is None or empty does not filter."""
-
-    class_id1: int | None = None
-    class_id2: int | None = None
-    text: str = ""
-    """Part of the brief as people read it: letters of either case, of JSON's too."""
-    since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +87,7 @@ class Gallery:
         Raises LibraryGoneError.
         """
         descending = (sort == "newest") != backwards
-        values = _values(selection) | {"count": count}
+        values = selections.values(selection) | {"count": count}
         if place is not None:
             values |= {"key": place.key, "sign": place.sign}
         with self._connection() as connection:
@@ -107,11 +97,25 @@ class Gallery:
                 sort,
                 descending=descending,
                 placed=place is not None,
-                folds=connection.info.server_version >= _FOLDS,
+                folds=connection.info.server_version >= selections.FOLDS,
             )
             rows = connection.execute(statements.composed(text, library), values).fetchall()
         found = [_stored(row) for row in rows]
         return found[::-1] if backwards else found
+
+    def count(self, library: Library, selection: Selection, most: int) -> tuple[int, bool]:
+        """Count the images of a selection; return how many, and whether these are all.
+
+        Counted to ``most``, and among twice as many images if each has to be looked at: the
+        count costs the same in a library of a million.
+        """
+        values = selections.values(selection) | {"most": most, "looked_at": 2 * most}
+        with self._connection() as connection:
+            folds = connection.info.server_version >= selections.FOLDS
+            text = selections.count_text(selection, folds=folds)
+            row = connection.execute(statements.composed(text, library), values).fetchone()
+        found, looked_at = (int(row[0]), int(row[1])) if row else (0, 0)
+        return min(found, most), found < most and looked_at < values["looked_at"]
 
     def find(self, library: Library, signs: list[int]) -> list[Stored]:
         """Return those of some images that are stored, in the order of ``signs``."""
@@ -129,7 +133,7 @@ class Gallery:
         """Count the images of each class id."""
         with self._connection() as connection:
             first, second = (
-                connection.execute(statements.composed(text, library), [_FACETS_MAX]).fetchall()
+                connection.execute(statements.composed(text, library), [FACETS_MAX]).fetchall()
                 for text in (_FACET, _FACET.replace("class_id1", "class_id2"))
             )
         return Facets(
@@ -179,35 +183,6 @@ _FACET: LiteralString = (
 _COPY: LiteralString = (
     "select webp from kept_images where library_id = {library} and sign = %(sign)s{at}"
 )
-_FOLDS = 180000
-"""The version of PostgreSQL that knows letters of either case in every script by itself."""
-
-# A brief is UTF-8, but PostgreSQL's text has no NUL: such a brief is compared byte by byte.
-_TEXT: LiteralString = """
-case when position('\\x00'::bytea in i.brief) = 0
-    then convert_from(i.brief, 'UTF8') ilike %(pattern)s
-    else position(%(text)s::bytea in i.brief) > 0 end
-"""
-# As people read it: letters that JSON has escaped (\u7ea2), decomposed or wide ones, either case.
-# Most briefs have none of these, and folding costs five times what comparing does.
-_TEXT_FOLDED: LiteralString = """
-case
-    when position('\\x00'::bytea in i.brief) > 0
-        then position(%(text)s::bytea in i.brief) > 0
-    when position('\\x5c75'::bytea in i.brief) = 0
-            and octet_length(i.brief) = char_length(convert_from(i.brief, 'UTF8'))
-        then convert_from(i.brief, 'UTF8') ilike %(folded)s
-    else casefold(normalize(
-        convert_from(i.brief, 'UTF8') || case
-            when position('\\x5c75'::bytea in i.brief) > 0
-                -- A number of eight letters may be one of a hundred thousand digits.
-                and convert_from(i.brief, 'UTF8') !~ '[0-9][eE][+-]?[0-9][0-9][0-9]'
-                and pg_input_is_valid(convert_from(i.brief, 'UTF8'), 'jsonb')
-            then chr(10) || convert_from(i.brief, 'UTF8')::jsonb::text
-            else '' end,
-        NFKC) collate "pg_unicode_fast") like %(folded)s
-end
-"""
 
 
 def _select(library: Library) -> LiteralString:
@@ -226,36 +201,13 @@ def _page_text(
     key: LiteralString = "i.brief" if sort == "brief" else "i.created_at"
     kind: LiteralString = "bytea" if sort == "brief" else "timestamptz"
     conditions: list[LiteralString] = ["i.library_id = {library}"]
-    if selection.class_id1 is not None:
-        conditions.append("i.class_id1 = %(class_id1)s")
-    if selection.class_id2 is not None:
-        conditions.append("i.class_id2 = %(class_id2)s")
-    if selection.text:
-        conditions.append(_TEXT_FOLDED if folds else _TEXT)
-    if selection.since is not None:
-        conditions.append("i.created_at >= %(since)s")
+    conditions += selections.conditions(selection, folds=folds)
     if placed:
         sign: LiteralString = "<" if descending else ">"
         conditions.append(f"({key}, i.sign) {sign} (%(key)s::{kind}, %(sign)s::bigint)")
     order: LiteralString = "desc" if descending else "asc"
     where: LiteralString = " and ".join(conditions)
     return f"{select} where {where} order by {key} {order}, i.sign {order} limit %(count)s"
-
-
-def _values(selection: Selection) -> dict[str, Any]:
-    return {
-        "class_id1": selection.class_id1,
-        "class_id2": selection.class_id2,
-        "pattern": _pattern(selection.text),
-        "folded": _pattern(unicodedata.normalize("NFKC", selection.text).casefold()),
-        "text": selection.text.encode(),
-        "since": selection.since,
-    }
-
-
-def _pattern(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:

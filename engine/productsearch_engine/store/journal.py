@@ -17,17 +17,19 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import CHANGES_KEPT, CHANGES_PEOPLE_MAX, UNDO_S
-from productsearch_engine.store import bucketed_journal, journal_edits, merges, purges, room
+from productsearch_engine.store import (
+    bucketed_journal,
+    journal_edits,
+    merges,
+    purges,
+    room,
+    undoing,
+)
 from productsearch_engine.store import journal_statements as texts
 from productsearch_engine.store.images import LibraryFullError, LibraryGoneError
-from productsearch_engine.store.journal_steps import BATCH, Step, in_batches, undone
+from productsearch_engine.store.journal_steps import BATCH, Step, in_batches
 from productsearch_engine.store.libraries import Library
-from productsearch_engine.store.undo_errors import (
-    ChangedSinceError,
-    ErasedError,
-    NothingToUndoError,
-    OtherEmbeddingError,
-)
+from productsearch_engine.store.undoing import Undone
 
 Kind = Literal["add", "edit", "delete", "merge", "undo", "grow", "rotate"]
 
@@ -80,7 +82,7 @@ class Change:
     sign: int | None
     """The image that was added or changed, if it is one, for as long as an undo knows it."""
     of_embedding_before: bool
-    """Whether nothing can be undone because the library has another embedding since."""
+    """Whether nothing can be undone: the library has another embedding since, and no copies."""
 
 
 class Journal:
@@ -138,13 +140,13 @@ class Journal:
         values: dict[str, Any] = {"library": library.id, "generation": library.generation}
         values |= _written_by(author)
         with self._connection() as connection, connection.transaction() as transaction:
-            row = connection.execute(texts.BEGIN_EMPTY, values).fetchone()
+            row = connection.execute(texts.BEGIN_DELETE, values).fetchone()
             values["change"] = change = row[0] if row else None
             change_some = Step(texts.EMPTY, bucketed_journal.empty)
             deleted = in_batches(connection, library, change_some, values, most)
             if not deleted:
                 raise psycopg.Rollback(transaction)
-            connection.execute(texts.END_EMPTY, values | {"deleted": deleted})
+            connection.execute(texts.END_DELETE, values | {"deleted": deleted})
         return (change, deleted) if deleted else (None, 0)
 
     def note_add(
@@ -161,27 +163,28 @@ class Journal:
 
     def note(
         self, library: Library, kind: Literal["grow", "rotate"], images: int, author: Author
-    ) -> None:
-        """Write down what is done to a library itself: room for so many images, or a new key."""
+    ) -> int:
+        """Write down what is done to a library itself, room for so many images or a new key.
+
+        Returns the change's number.
+        """
         values = {"library": library.id, "kind": kind, "images": images} | _written_by(author)
         with self._connection() as connection:
-            connection.execute(texts.NOTE, values)
+            row = connection.execute(texts.NOTE, values).fetchone()
+        assert row is not None  # noqa: S101 - an insert without conflict returns its row
+        return int(row[0])
 
     def undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
-        """Undo a change; return of how many images, and how many it had.
+        """Undo a change as ``take_back`` does; return of how many images, and how many it had."""
+        undone = self.take_back(library, change_id, author)
+        return undone.restored, undone.wanted
+
+    def take_back(self, library: Library, change_id: int, author: Author) -> Undone:
+        """Undo a change.
 
         Raises NothingToUndoError, ErasedError, ChangedSinceError, OtherEmbeddingError,
-        LibraryFullError, LibraryGoneError.
+        RoomUsedError, LibraryFullError, LibraryGoneError.
         """
-        try:
-            return self._undo(library, change_id, author)
-        except LibraryFullError:
-            with self._connection() as connection:
-                if not room.take_back(connection, library):
-                    raise
-        return self._undo(library, change_id, author)
-
-    def _undo(self, library: Library, change_id: int, author: Author) -> tuple[int, int]:
         values = {
             "change": change_id,
             "library": library.id,
@@ -189,25 +192,17 @@ class Journal:
             "seconds": UNDO_S,
             **_written_by(author),
         }
+        try:
+            return self._take_back(library, values)
+        except LibraryFullError:
+            with self._connection() as connection:
+                if not room.take_back(connection, library):
+                    raise
+        return self._take_back(library, values)
+
+    def _take_back(self, library: Library, values: dict[str, Any]) -> Undone:
         with self._connection() as connection, connection.transaction():
-            row = connection.execute(texts.BEGIN_UNDO, values).fetchone()
-            if row is None:
-                raise NothingToUndoError
-            kind, wanted = row
-            left = connection.execute(texts.IS_LEFT, values).fetchone()
-            if left is None:
-                raise ErasedError
-            # Of a merge the edit first: the image that comes back is none of it.
-            restored = 0 if kind == "delete" else undone(connection, library, kind, values)
-            if kind in ("delete", "merge"):
-                undoing = Step(texts.UNDO_DELETE[library.keep_images], bucketed_journal.undo_delete)
-                back = in_batches(connection, library, undoing, values, int(wanted))
-                connection.execute(texts.COUNT_BACK, values | {"restored": back})
-                restored += back
-            if not restored:
-                raise ChangedSinceError if left[0] else OtherEmbeddingError
-            connection.execute(texts.NOTE_UNDO, values | {"restored": restored})
-        return restored, int(wanted)
+            return undoing.undo(connection, library, values)
 
     def last(
         self, library: Library, count: int, chosen: Chosen, before: int | None = None

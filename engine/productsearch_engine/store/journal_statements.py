@@ -60,7 +60,7 @@ select (select id from change), (select count(*) from deleted)
     "TAKEN", _TAKEN.replace("CHANGE", "(select id from change)")
 )
 
-BEGIN_EMPTY: LiteralString = """
+BEGIN_DELETE: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
 values (%(library)s, 'delete', 0, %(who)s, %(address)s) returning id
 """
@@ -76,7 +76,7 @@ select (select count(*) from deleted), (select max(sign) from found)
 """.replace("TAKEN", _TAKEN.replace("CHANGE", "%(change)s::bigint"))
 
 # At the end: whoever adds waits for the library's row.
-END_EMPTY: LiteralString = """
+END_DELETE: LiteralString = """
 with counted as (
     update libraries set image_count = image_count - %(deleted)s where id = %(library)s
 )
@@ -112,7 +112,9 @@ select (select id from (table joined union all table change) c), (select count(*
 """
 NOTE_ADD: LiteralString = _NOTE_ADD.replace(
     "FOUND",
-    "select sign, updated_at from {images} where library_id = {library} and sign = %(sign)s",
+    # As it was added: whoever has changed it since, before this entry, has another time.
+    "select sign, created_at as updated_at from {images}"
+    " where library_id = {library} and sign = %(sign)s",
 )
 NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
     "FOUND", "select %(sign)s::bigint as sign, %(updated_at)s::timestamptz as updated_at"
@@ -122,28 +124,27 @@ NOTE_ADD_OF: LiteralString = _NOTE_ADD.replace(
 BEGIN_UNDO: LiteralString = """
 update changes set undone_at = now()
 where id = %(change)s and library_id = %(library)s and undone_at is null
-    and kind in ('add', 'edit', 'delete', 'merge')
+    and kind in ('add', 'edit', 'delete', 'merge', 'grow')
     and changed_at > now() - make_interval(secs => %(seconds)s)
 returning kind, image_count
 """
 
-_UNDO_ADD: LiteralString = """
-with found as (
-    select i.sign from {images} i join changed_images c using (library_id, sign, updated_at)
-    where c.change_id = %(change)s and i.library_id = {library} for update of i
+# The delete that takes an add back: in batches, of the images that nobody has changed since.
+UNDO_ADD: LiteralString = """
+with looked_at as (
+    select sign, updated_at from changed_images
+    where change_id = %(added)s and library_id = {library}
+        and (%(after)s::bigint is null or sign > %(after)s::bigint)
+    order by sign limit %(count)s
 ),
-deleted as (
-    delete from {images} where library_id = {library} and sign in (select sign from found)
-    returning sign
-),
-counted as (
-    update libraries set image_count = image_count - (select count(*) from deleted)
-    where id = {library} and exists (table deleted)
-)
-select count(*) from deleted
-"""
+found as (
+    select i.* from {images} i join looked_at using (sign, updated_at)
+    where i.library_id = {library} order by i.sign for update of i
+),TAKEN
+select (select count(*) from deleted), (select max(sign) from looked_at)
+""".replace("TAKEN", _TAKEN.replace("CHANGE", "%(change)s::bigint"))
 
-_UNDO_EDIT: LiteralString = """
+UNDO_EDIT: LiteralString = """
 with found as (
     select i.sign, c.brief, c.class_id1, c.class_id2, c.updated_before
     from {images} i join changed_images c using (library_id, sign, updated_at)
@@ -158,6 +159,7 @@ edited as (
 )
 select count(*) from edited
 """
+"""Its row is the number of images that it restored: of an edit, or of a merge."""
 
 # An image that was added again since stays as it is.
 _UNDO_DELETE: LiteralString = """
@@ -176,13 +178,6 @@ back as (
 )KEPT
 select (select count(*) from back), (select max(sign) from found)
 """
-
-UNDO: Mapping[str, LiteralString] = {
-    "add": _UNDO_ADD,
-    "edit": _UNDO_EDIT,
-    "merge": _UNDO_EDIT,
-}
-"""By the kind of change: a statement whose row is the number of images it restored."""
 
 UNDO_DELETE: Mapping[bool, LiteralString] = {
     False: _UNDO_DELETE.replace("KEPT", ""),
@@ -207,6 +202,11 @@ update libraries set image_count = image_count + %(restored)s
 where id = %(library)s and %(restored)s > 0
 """
 
+SHRINK: LiteralString = """
+update libraries set capacity = capacity - %(by)s
+where id = %(library)s and image_count <= capacity - %(by)s
+"""
+
 IS_LEFT: LiteralString = """
 select bool_or(coalesce(generation, %(generation)s) = %(generation)s)
 from changed_images where change_id = %(change)s having count(*) > 0
@@ -215,13 +215,13 @@ from changed_images where change_id = %(change)s having count(*) > 0
 
 NOTE: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
-values (%(library)s, %(kind)s, %(images)s, %(who)s, %(address)s)
+values (%(library)s, %(kind)s, %(images)s, %(who)s, %(address)s) returning id
 """
 """Of what is done to the library itself."""
 
 NOTE_UNDO: LiteralString = """
 insert into changes (library_id, kind, image_count, who, address)
-values (%(library)s, 'undo', %(restored)s, %(who)s, %(address)s)
+values (%(library)s, 'undo', %(restored)s, %(who)s, %(address)s) returning id
 """
 
 FORGET: LiteralString = """
@@ -239,14 +239,16 @@ delete from changes where library_id = %(library)s and id <= (
 
 # A purge leaves nothing of an image, and so does a day.
 _RECENT: LiteralString = (
-    "undone_at is null and kind in ('add', 'edit', 'delete', 'merge')"
+    "undone_at is null and kind in ('add', 'edit', 'delete', 'merge', 'grow')"
     " and changed_at > now() - make_interval(secs => %(seconds)s)"
 )
-_LEFT: LiteralString = "exists (select from changed_images where change_id = changes.id)"
-# The vector of a deleted image is of no use to another embedding.
+_LEFT: LiteralString = (
+    "(kind = 'grow' or exists (select from changed_images where change_id = changes.id))"
+)
+# The vector of a deleted image is of no use to another embedding: its small copy is.
 _USABLE: LiteralString = (
-    "exists (select from changed_images i where i.change_id = changes.id"
-    " and coalesce(i.generation, %(generation)s) = %(generation)s)"
+    "(kind = 'grow' or exists (select from changed_images i where i.change_id = changes.id"
+    " and (coalesce(i.generation, %(generation)s) = %(generation)s or i.webp is not null)))"
 )
 
 _CHANGES: LiteralString = (

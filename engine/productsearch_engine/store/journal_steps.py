@@ -11,8 +11,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from productsearch_engine.store import bucketed_journal, statements
-from productsearch_engine.store import journal_statements as texts
+from productsearch_engine.store import statements
 from productsearch_engine.store.libraries import Library
 
 BATCH = 1000
@@ -33,18 +32,6 @@ class Step:
         if library.bucketed:
             return self.steps(connection, library, values)
         return connection.execute(statements.composed(self.text, library), values).fetchone()
-
-
-def undone(
-    connection: psycopg.Connection[Any], library: Library, kind: str, values: dict[str, Any]
-) -> int:
-    """Undo a change but for what it deleted; return of how many images."""
-    if library.bucketed:
-        undo = bucketed_journal.undo_add if kind == "add" else bucketed_journal.undo_edit
-        return undo(connection, library, values)
-    text = statements.composed(texts.UNDO[kind], library)
-    row = connection.execute(text, values).fetchone()
-    return int(row[0]) if row else 0
 
 
 def in_batches(

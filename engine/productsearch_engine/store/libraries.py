@@ -162,8 +162,10 @@ class Libraries:
                 raise unknown(connection, name)
         return self.named(name)
 
-    def rotate(self, app_id: int, overlap_s: int = 0) -> str:
+    def rotate(self, app_id: int, overlap_s: int = 0, known: bytes | None = None) -> str:
         """Give an app another secret key and return it.
+
+        ``known``: the digest of the present one. Raises WrongSecretError if it is another by now.
 
         The old one is refused after ``overlap_s``, and so are its tokens: by each engine as soon as
         it looks at the app again (``limits.LIBRARY_REMEMBERED_S``). One that was still good beside
@@ -171,11 +173,14 @@ class Libraries:
         """
         secret_key = key_pairs.new_secret()
         with self._pool.connection() as connection:
-            connection.execute(
+            done = connection.execute(
                 "update apps set old_secret_digest = secret_digest,"
-                " old_until = now() + make_interval(secs => %s), secret_digest = %s where id = %s",
-                [overlap_s, key_pairs.digest(secret_key), app_id],
+                " old_until = now() + make_interval(secs => %s), secret_digest = %s where id = %s"
+                " and (%s::bytea is null or secret_digest = %s)",
+                [overlap_s, key_pairs.digest(secret_key), app_id, known, known],
             )
+        if known is not None and not done.rowcount:
+            raise WrongSecretError
         return secret_key
 
     def rotate_named(self, name: str, overlap_s: int = 0) -> Credentials:

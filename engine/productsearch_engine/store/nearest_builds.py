@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 _LOCK = 7_201_190_004
 """With the library's id: one engine at a time builds."""
 
+_BUILT_BYTES = 2 * 1050
+"""What a build writes for an image, with PostgreSQL's log: its prefix, and that in the index."""
+
 _LOCK_WAIT_S = 2
 """How long a build waits for calls under way; calls that begin meanwhile wait for it."""
 
@@ -87,7 +90,11 @@ class NearestBuilds:
         pool: ConnectionPool[Any],
         old_index_kept_s: float = OLD_INDEX_KEPT_S,
         class_indexes: ClassIndexes | None = None,
+        shortage: Callable[[int], str | None] = lambda _: None,
     ):
+        """``shortage`` says why the database has no room for so many bytes, or nothing."""
+        self._shortage = shortage
+        self._told: set[int] = set()
         self._pool = pool
         self._class_indexes = class_indexes
         self._old_index_kept_s = old_index_kept_s
@@ -103,9 +110,23 @@ class NearestBuilds:
                 return
             if library.nearest:
                 self._drop_old_index(library)
+            if not self._has_room(library):
+                continue
+            if library.nearest:
                 self._tend_classes(library)
             else:
                 self.build(library, is_stopped)
+
+    def _has_room(self, library: Library) -> bool:
+        """Return whether an index of all of a library's vectors fits; say once if it does not."""
+        shortage = self._shortage(library.image_count * _BUILT_BYTES)
+        if shortage is None:
+            self._told.discard(library.id)
+        elif library.id not in self._told:
+            self._told.add(library.id)
+            told = "library %d: %s: no index of its vectors is built meanwhile"
+            _log.warning(told, library.id, shortage)
+        return shortage is None
 
     def interrupt(self) -> None:
         """End the statement under way, if there is one; for another thread."""

@@ -106,6 +106,12 @@ class Pins:
                 [library.id, pin],
             )
 
+    def is_removed(self, library: Library, pin: int) -> bool:
+        """Return whether a pin was removed, and can be brought back."""
+        values = {"library": library.id, "pin": pin, "seconds": UNDO_S}
+        with self._pool.connection() as connection:
+            return connection.execute(_REMOVED, values).fetchone() is not None
+
     def bring_back(self, library: Library, pin: int) -> bool:
         """Undo a removal; return whether there was one. Raises TooManyPinsError."""
         values = {"library": library.id, "pin": pin, "most": PINS_MAX, "seconds": UNDO_S}
@@ -171,6 +177,10 @@ select pins from known where exists (
         and removed_at > now() - make_interval(secs => %(seconds)s)
 )
 """
+_REMOVED: LiteralString = (
+    "select from pins where library_id = %(library)s and id = %(pin)s"
+    " and removed_at > now() - make_interval(secs => %(seconds)s)"
+)
 _LIST: LiteralString = (
     "select id, sign, embedding, source, region, generation, class_id1, class_id2, any_class, who,"
     " pinned_at, ran_at, rank, score from pins where library_id = %s"

@@ -37,7 +37,7 @@ def purge(connection: _Connection, library: Library, chosen: list[int]) -> int:
     digests = {bytes(digest) for _, digest in rows if digest is not None}
     asked = connection.execute(_DIGESTS, values).fetchall()
     digests |= {*_of(chosen, (bytes(row[0]) for row in asked))}
-    for text in (_SEARCHED, _PINNED, _DELETED):
+    for text in (_SEARCHED, _PINNED, _DELETED, _DISMISSED):
         connection.execute(text, values | {"digests": [*digests]})
     return len({sign for sign, _ in rows})
 
@@ -75,3 +75,7 @@ _DELETED: LiteralString = (
     "delete from deleted_images where library_id = %(library)s and sign = any(%(signs)s)"
 )
 """What searches would find of images after their delete; the delete itself has left some."""
+_DISMISSED: LiteralString = """
+delete from dismissed_pairs
+where library_id = %(library)s and (sign = any(%(signs)s) or other = any(%(signs)s))
+"""

@@ -188,7 +188,7 @@ class Reembeddings:
             rows = connection.execute(
                 composed(reembedding_statements.COPIES, library), values, binary=True
             ).fetchall()
-        return [_copy(*row) for row in rows]
+        return [copy_of(*row) for row in rows]
 
     def store(
         self, library: Library, embedding: str, signs: Sequence[int], vectors: Vectors
@@ -330,10 +330,11 @@ def _late_copies(connection: Connection[Any], library: Library, signs: Sequence[
     rows = connection.execute(
         composed(reembedding_statements.LATE_COPIES, library), {"signs": signs}, binary=True
     ).fetchall()
-    return [_copy(*row) for row in rows]
+    return [copy_of(*row) for row in rows]
 
 
-def _copy(sign: int, webp: bytes, region: Sequence[float] | None) -> Copy:
+def copy_of(sign: int, webp: bytes, region: Sequence[float] | None) -> Copy:
+    """Return a small copy of its columns."""
     return Copy(sign, webp, None if region is None else Box(*region))
 
 

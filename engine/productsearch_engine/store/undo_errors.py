@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from productsearch_engine.store.images import LibraryFullError
+
 
 class NothingToUndoError(Exception):
     """There is no such change, it was undone, or it is older than a day."""
@@ -12,8 +14,12 @@ class ChangedSinceError(Exception):
 
 
 class OtherEmbeddingError(Exception):
-    """Every image of a change was deleted before the library got another embedding."""
+    """Every image of a change was deleted under another embedding, and no copy of it was kept."""
 
 
 class ErasedError(Exception):
     """Every image of a change was purged since."""
+
+
+class RoomUsedError(LibraryFullError):
+    """The library has more images than it would have room for."""

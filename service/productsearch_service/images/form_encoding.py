@@ -8,6 +8,7 @@ replacements in C do the same many times faster.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,10 +19,12 @@ from productsearch_service.images import inspect
 from productsearch_service.images.pool import Pool
 from productsearch_service.turns import Turns
 
-_BLOCK_BYTES: Final = 3 * 65_536
-"""Encoded at a time; between two blocks the event loop serves others. A multiple of three: then
-blocks of base64 join without padding."""
-_AT_ONCE_BYTES: Final = 2 * _BLOCK_BYTES
+_BLOCK_BYTES: Final = 3 * 32_768
+"""Encoded at a time. A multiple of three: then blocks of base64 join without padding."""
+_TURNS_OF_OTHERS: Final = 4
+"""Of the event loop, after each block, unless one takes as long as the block did. A small call
+needs about a dozen turns: with one after each block it waits for a dozen blocks."""
+_AT_ONCE_BYTES: Final = 4 * _BLOCK_BYTES
 """An image up to this size is encoded at once: turns would cost it more than they give others."""
 _ESCAPES: Final = ((b"+", b"%2B"), (b"/", b"%2F"), (b"=", b"%3D"))
 
@@ -54,14 +57,24 @@ class FormEncoder:
         parts = []
         async with self._large.turn(caller):
             for block in _blocks(content):
+                began_s = time.monotonic()
                 parts.append(_escaped(block))
-                await asyncio.sleep(0)
+                await _serve_others(time.monotonic() - began_s)
         inspect.check_length(sum(map(len, parts)))
         return tuple(parts)
 
     def close(self) -> None:
         """End the processes of ``fit``, whatever they do."""
         self.pool.close()
+
+
+async def _serve_others(seconds: float) -> None:
+    """Leave the event loop to others for some turns, and for not more than about ``seconds``."""
+    until_s = time.monotonic() + seconds
+    for _ in range(_TURNS_OF_OTHERS):
+        await asyncio.sleep(0)
+        if time.monotonic() >= until_s:
+            break
 
 
 def check(content: bytes) -> None:

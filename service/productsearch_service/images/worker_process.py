@@ -21,8 +21,8 @@ _INHERITED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LAN
 """All that a worker needs of the environment, which may hold secrets."""
 _ALLOCATOR: Final = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(limits.OWN_BLOCK_BYTES_MIN),
-    "MALLOC_TRIM_THRESHOLD_": str(limits.FREE_BYTES_KEPT),
+    "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024),
 }
 """glibc's settings: pixels go back to the system when they are freed, so that a worker is small
 between two images."""

@@ -41,6 +41,6 @@ def trimming() -> PeriodicTask:
 
     async def work() -> None:
         if trim is not None:
-            trim(limits.FREE_BYTES_KEPT)
+            trim(limits.FREE_BYTES_KEPT_LONG)
 
     return PeriodicTask("memory", work, limits.TRIM_PERIOD_S)

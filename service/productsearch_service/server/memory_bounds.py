@@ -34,6 +34,7 @@ def worst_mib(
     full = limits.BYTES_IN_FLIGHT_MAX // limits.LARGE_BYTES
     kinds: dict[str, float] = {
         "the process, idle": _IDLE_BYTES,
+        "kept free": limits.FREE_BYTES_KEPT,
         "connections": connections_max * _CONNECTION_BYTES,
         "health and reflection": limits.BYSTANDERS_MAX * _CALL_BYTES
         + limits.BYSTANDERS_RECEIVING_MAX * _RECEIVED_BYTES,

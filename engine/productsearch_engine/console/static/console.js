@@ -19,7 +19,8 @@ function localise(within) {
 
 // The offer to undo goes after 30 s, unless somebody is just at it; the page of changes has it for a day.
 function fade(notice) {
-  setTimeout(() => (notice.matches(":hover, :focus-within") ? fade(notice) : notice.remove()), 30_000);
+  const over = () => (notice.matches(":hover, :focus-within") ? fade(notice) : notice.remove());
+  setTimeout(over, 1000 * Number(notice.dataset.fades));
 }
 
 // Each page has its person's token: another one came to this tab's browser by another tab.
@@ -94,6 +95,73 @@ function countBytes(field) {
   count();
 }
 
+// What is chosen and written, for the same page in another language, or after a form that was cancelled.
+const keep = (kept) => sessionStorage.setItem("kept", JSON.stringify({ at: location.pathname, fields: [], picked: [], ...kept }));
+
+const isWritten = (field) =>
+  field.name && !["hidden", "password", "file", "submit", "button"].includes(field.type) && !field.matches("[data-pick]");
+
+function changedFields() {
+  const found = [];
+  for (const field of all("input, textarea, select", one("main")).filter(isWritten)) {
+    const ticks = ["checkbox", "radio"].includes(field.type);
+    const options = all("option", field);
+    const before = ticks ? field.defaultChecked : options.length ? options.find((each) => each.defaultSelected)?.value ?? options[0].value : field.defaultValue;
+    if ((ticks ? field.checked : field.value) === before) continue;
+    found.push([field.form?.getAttribute("action"), field.name, field.value, ticks ? field.checked : null]);
+  }
+  return found;
+}
+
+function restore() {
+  const kept = JSON.parse(sessionStorage.getItem("kept") ?? "null");
+  const cameFrom = document.referrer && new URL(document.referrer).pathname;
+  if (kept?.at !== location.pathname) return;
+  sessionStorage.removeItem("kept");
+  if (kept.from && (kept.from !== cameFrom || new URLSearchParams(location.search).has("done"))) return;
+  for (const [action, name, value, checked] of kept.fields) {
+    const same = all(`[name="${CSS.escape(name)}"]`).filter((each) => each.form?.getAttribute("action") === action);
+    const field = checked === null ? same[0] : same.find((each) => each.value === value);
+    if (!field) continue;
+    if (checked === null) field.value = value;
+    else field.checked = checked;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  // What was written is about the image as it was then: whoever has changed it since is not overwritten.
+  for (const field of all('main [name="version"]')) if (kept.version) field.value = kept.version;
+  if (kept.picked.length) document.dispatchEvent(new CustomEvent("console:restore", { detail: kept.picked }));
+}
+
+function speak(link) {
+  link.addEventListener("click", async (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const again = one("form[data-resend]");
+    if (!again) {
+      const fields = changedFields();
+      const picked = all("[data-pick]:checked").map((each) => each.value);
+      if (fields.length || picked.length) keep({ fields, picked, version: fields.length ? one('main [name="version"]')?.value : null });
+      if (one("[data-pages]")) link.search = new URLSearchParams({ back: location.pathname + location.search });
+      return;
+    }
+    // The page is the answer to a form: the form is asked for its answer again.
+    event.preventDefault();
+    const left = again.matches("[data-signed-out]") ? await fetch("/console/session").then((answer) => answer.text(), () => "") : "0";
+    if (left !== "0") return;
+    await fetch(link.href, { redirect: "manual" }).catch(() => null);
+    if (again.matches("[data-conflict]")) one("[name=version]", again).value = "0";
+    if (again.dataset.resend) again.action = again.dataset.resend;
+    again.submit();
+  });
+}
+
+// An undo leads back to where somebody is: to the image in focus, of the page in sight.
+function comeBack(form) {
+  form.addEventListener("submit", () => {
+    const place = document.activeElement?.closest?.("[data-card]")?.querySelector("[data-open]").id ?? location.hash.slice(1);
+    if (one("[data-grid]") && place.startsWith("at-")) one("[name=back]", form).value = `${location.pathname}${location.search}#${place}`;
+  });
+}
+
 // Selection: a click, Shift for a range, Ctrl+A for all, Escape for none.
 function select(form) {
   const picks = () => all("[data-pick]");
@@ -129,6 +197,29 @@ function select(form) {
   document.addEventListener("console:more", show);
   // Whoever comes back, or reloads, finds boxes checked by the browser, after this has run.
   addEventListener("pageshow", show);
+  // Those that are chosen on pages that are not loaded now have boxes that nobody sees.
+  const beyond = (sign) => {
+    const box = document.createElement("input");
+    Object.assign(box, { type: "checkbox", name: "sign", value: sign, checked: true, hidden: true });
+    box.dataset.pick = "";
+    form.append(box);
+  };
+  document.addEventListener("console:restore", (event) => {
+    const boxes = new Map(picks().map((each) => [each.value, each]));
+    for (const sign of event.detail) {
+      if (boxes.has(sign)) boxes.get(sign).checked = true;
+      else beyond(sign);
+    }
+    show();
+  });
+  document.addEventListener("console:more", () => {
+    for (const box of all("[data-pick][hidden]", form)) {
+      const seen = all("[data-pick]:not([hidden])").find((each) => each.value === box.value);
+      if (!seen) continue;
+      seen.checked = box.checked;
+      box.remove();
+    }
+  });
   form.addEventListener("submit", (event) => {
     // Back to the image that follows what is deleted, or to the edited one.
     const boxes = picks();
@@ -138,6 +229,7 @@ function select(form) {
     const at = deletes ? after ?? boxes.findLast((each) => !each.checked) : chosen[0];
     const here = new URL(location.href);
     one("[name=back]", form).value = here.pathname + here.search + (at ? `#at-${at.value}` : "");
+    if (!deletes) keep({ picked: chosen.map((each) => each.value), from: "/console/edit" });
   });
   show();
 }
@@ -381,6 +473,18 @@ function outcomeOf(name, told, kind = "bad") {
   return list;
 }
 
+// Tells beside a field what the server says of it; without it of none.
+function refuse(form, why = null) {
+  for (const each of all(".problem[id]", form)) each.remove();
+  for (const each of all("[aria-invalid=true]", form)) each.removeAttribute("aria-invalid");
+  if (!why) return;
+  const field = form.elements[why.id.slice(4)];
+  (field.closest(".pair") ?? field.closest("label")).after(document.importNode(why, true));
+  field.setAttribute("aria-describedby", why.id);
+  field.setAttribute("aria-invalid", "true");
+  field.focus();
+}
+
 // Files go one by one, so one that is refused holds up no other.
 async function queue(form) {
   const fields = all("input[type=file]", form);
@@ -392,6 +496,7 @@ async function queue(form) {
   const progress = one("[data-progress]", form);
   const [stop, counted] = [one("[data-stop]", form), one("[data-counted]", form)];
   form.classList.add("busy");
+  refuse(form);
   for (const each of [progress, stop, counted]) each.hidden = false;
   progress.max = files.length;
   progress.value = 0;
@@ -443,7 +548,17 @@ async function queue(form) {
     }
     const room = part && one("[data-room]", part);
     if (room) one("[data-room]").textContent = room.textContent;
+    const why = part && one("[data-queue] .problem[id]", part);
+    if (why) {
+      // What is wrong with a field is so for each file.
+      refuse(form, why);
+      failed.push(file);
+      lines[at].replaceWith(outcomeOf(file.name, why.textContent));
+      stopped = true;
+      continue;
+    }
     const outcome = part && one(".outcomes", part);
+    if (outcome && one("[data-passing]", outcome)) failed.push(file);
     if (!outcome) {
       failed.push(file);
       away = !answer || answer.status === 401;
@@ -522,14 +637,18 @@ function scrollOn(pager) {
     shift(-page.cards.length);
     if (full) for (const each of pages.pop().cards) each.remove();
   };
+  // The address is that of the page in sight, for whoever goes on from here and comes back.
+  const locate = () => {
+    const inSight = pages.findLast((page) => page.cards[0].getBoundingClientRect().top < innerHeight / 2) ?? pages[0];
+    const { href } = new URL(inSight.here, location.href);
+    if (href !== location.href) history.replaceState(history.state, "", href);
+  };
   const show = () => {
     for (const [link, href] of [[back, pages[0].prev], [on, pages.at(-1).next]]) {
       link.hidden = !href;
       if (href) link.setAttribute("href", href);
     }
-    // The address is that of the page in sight, for whoever goes on from here and comes back.
-    const inSight = pages.findLast((page) => page.cards[0].getBoundingClientRect().top < innerHeight / 2);
-    history.replaceState(history.state, "", (inSight ?? pages[0]).here);
+    locate();
     document.dispatchEvent(new CustomEvent("console:more"));
   };
   let [loading, pause_s] = [false, 0];
@@ -565,6 +684,11 @@ function scrollOn(pager) {
     for (const each of entries) if (each.isIntersecting) load(each.target);
   }, { rootMargin: "800px" });
   addEventListener("resize", () => shift(-offset));
+  let scrolled = 0;
+  addEventListener("scroll", () => {
+    clearTimeout(scrolled);
+    scrolled = setTimeout(locate, 100);
+  });
   one("a[rel=prev]", pager)?.remove();
   if (pages[0].prev) back.setAttribute("href", pages[0].prev);
   back.hidden = !pages[0].prev;
@@ -628,6 +752,9 @@ all("[data-selection]").forEach(select);
 all("[data-drop]").forEach(drop);
 all("[data-results]").forEach(remember);
 all("[data-steps]").forEach(steps);
+all("[data-language]").forEach(speak);
+all('.notice form[action="/console/undo"]').forEach(comeBack);
+restore();
 if (location.hash.startsWith("#at-")) document.getElementById(location.hash.slice(1))?.focus();
 all("[data-part]").forEach(part);
 all("[data-pages]").forEach(scrollOn);
@@ -636,7 +763,8 @@ document.addEventListener("keydown", press);
 // A form is sent once: twice on a slow line, the second would be about what the first has changed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented) return;
+  // One that only asks may be corrected before its answer comes.
+  if (event.defaultPrevented || form.method === "get") return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
   setTimeout(() => delete form.dataset.sent, 30_000);
