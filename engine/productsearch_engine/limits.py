@@ -27,6 +27,8 @@ BODY_BYTES_MAX = ENCODED_BYTES_MAX + (64 << 10)
 TOKEN_BODY_BYTES_MAX = 16 << 10
 FIELDS_MAX = 64
 """Fields of a urlencoded form, and parts of a multipart one, with a name or without."""
+HEADER_OPTIONS_MAX = 300
+"""Semicolons of a Content-Type or Content-Disposition; a file name may have some."""
 BODY_READ_S = 30.0
 BODY_STALL_S = 5.0
 """Longest pause in a body."""
@@ -157,6 +159,9 @@ sizes of chunks, trailers."""
 
 ANSWER_FIELDS_MAX = 1000
 """Lines of the head of a host's answer."""
+
+GZIP_MEMBERS_MAX = 256
+"""Members of a gzip file that a host sends; of 64 KB each, as bgzip writes them, 64 are enough."""
 
 LOCATION_CHARS_MAX = 8192
 """Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost

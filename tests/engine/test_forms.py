@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from productsearch_engine.api import codes, forms
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.forms import Parts
-from productsearch_engine.limits import FIELDS_MAX
+from productsearch_engine.limits import FIELDS_MAX, HEADER_OPTIONS_MAX
 
 URLENCODED = "application/x-www-form-urlencoded"
 # Bytes that mean something to a form, far more often than chance would have them.
@@ -112,6 +112,24 @@ def test_parts_are_counted(head: bytes, parts: int, refused: bool) -> None:
         else:
             assert not refused
     assert min(parts, FIELDS_MAX + 1) == begun
+
+
+@pytest.mark.parametrize(("options", "refused"), [(HEADER_OPTIONS_MAX, False), (4000, True)])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_options_of_headers_are_counted(*, options: int, refused: bool, quoted: bool) -> None:
+    """A header with more options than any has is refused, of the body and of a part of it."""
+    many = b';x="' + b";" * (options - 2) + b'"' if quoted else b";" * (options - 1)
+    part = b"--e\r\nContent-Disposition: form-data%b;name=a\r\n\r\n1\r\n--e--"
+    kind = "multipart/form-data%s; boundary=e"
+    for content_type, body in (
+        (kind % "", part % many),
+        (kind % many.decode(), part % b""),
+    ):
+        try:
+            found: object = forms.parse(content_type, body)
+        except ApiError as error:
+            found = error.code
+        assert found == (codes.PARAM_INVALID if refused else {b"a": b"1"})
 
 
 def test_cut_multipart_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError
-from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
+from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, GZIP_MEMBERS_MAX
 from tests.engine.image_files import jpeg
 
 IMAGE = jpeg(1)
@@ -67,6 +67,7 @@ TAKEN = {
     "twice": ("gzip, gzip", packed(packed(IMAGE, 31), 31)),
     "deflate in gzip": ("deflate, gzip", packed(packed(IMAGE, -15), 31)),
     "two members": ("gzip", b"".join(packed(half, 31) for half in HALVES)),
+    "many members": ("gzip", packed(b"", 31) * (GZIP_MEMBERS_MAX - 1) + packed(IMAGE, 31)),
     "with padding": ("gzip", packed(IMAGE, 31) + bytes(9)),
     "and nothing more": ("GZIP, identity,", packed(IMAGE, 31)),
     "of a storage": ("gzip,aws-chunked", packed(IMAGE, 31)),
@@ -95,8 +96,13 @@ def test_encodings(name: str, says: Says) -> None:
         ("gzip, gzip", packed(packed(bytes(DOWNLOAD_BYTES_MAX + 1), 31), 31), ImageSizeError),
         ("gzip", packed(bytes(DOWNLOAD_BYTES_MAX // 2 + 1), 31) * 2, ImageSizeError),
         ("gzip, gzip, gzip, gzip", packed(IMAGE, 31), UrlRefusedError),
+        ("gzip", packed(b"", 31) * GZIP_MEMBERS_MAX + packed(IMAGE, 31), UrlRefusedError),
+        ("gzip, gzip", packed(packed(b"", 31) * 20_000, 31), UrlRefusedError),
     ],
-    ids=["cut", "not packed", "a bomb", "a bomb in a bomb", "a bomb of members", "too often"],
+    ids=[
+        *("cut", "not packed", "a bomb", "a bomb in a bomb", "a bomb of members", "too often"),
+        *("one member too many", "members in a member"),
+    ],
 )
 def test_what_cannot_be_unpacked(
     encoding: str, content: bytes, error: type[Exception], says: Says

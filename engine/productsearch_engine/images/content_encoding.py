@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 
 from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError
-from productsearch_engine.limits import DOWNLOAD_BYTES_MAX
+from productsearch_engine.limits import DOWNLOAD_BYTES_MAX, GZIP_MEMBERS_MAX
 
 _PACKED = ("gzip", "x-gzip", "deflate")
 _OTHERS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
@@ -43,8 +43,9 @@ def _unpacked(content: bytes) -> bytes:
 
 
 def _all_of(content: bytes, wbits: int) -> bytes:
+    """Return what all members hold, unless they are many: each costs a copy of all that follow."""
     plain = bytearray()
-    while True:
+    for _ in range(GZIP_MEMBERS_MAX):
         decoder = zlib.decompressobj(wbits=wbits)
         plain += decoder.decompress(content, DOWNLOAD_BYTES_MAX + 1 - len(plain))
         if len(plain) > DOWNLOAD_BYTES_MAX:
@@ -54,3 +55,4 @@ def _all_of(content: bytes, wbits: int) -> bytes:
         content = decoder.unused_data
         if not content.startswith(_GZIP):  # nothing, or padding
             return bytes(plain)
+    raise UrlRefusedError
