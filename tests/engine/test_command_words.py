@@ -1,0 +1,85 @@
+"""Commands whose arguments are no text, or whose output goes nowhere, end with a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.processes import Engine
+from productsearch_engine.cli import main
+from tests.engine.databases import settings_of
+
+_NOT_TEXT = os.fsdecode(b"\xff")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in settings_of(engine).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PRODUCTSEARCH_ENGINE_DATA", str(engine.data))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", _NOT_TEXT, "--to", "x"),
+        ("import", "x", "--library", _NOT_TEXT),
+        ("copy", "a", "--to", f"host={_NOT_TEXT}"),
+        ("reembed", _NOT_TEXT, "--discard"),
+        ("evaluate", "x", "--calibrate", _NOT_TEXT),
+        ("library", "rename", "a", _NOT_TEXT),
+        ("user", "remove", _NOT_TEXT),
+        ("purge", "a", _NOT_TEXT),
+        ("doctor", "--data", _NOT_TEXT),
+    ],
+)
+def test_an_argument_that_is_no_text(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is wrong usage; names of files may be any bytes."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert 2 == ended.value.code
+    assert "is not UTF-8" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_no_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told by its name, without its value, which can be a password."""
+    monkeypatch.setenv("PRODUCTSEARCH_ENGINE_DATABASE", f"host=x password={_NOT_TEXT}y")
+    assert 2 == main(["library", "list"])
+    told = capsys.readouterr().err
+    assert "database: is not UTF-8" in told
+    assert "password" not in told
+
+
+@pytest.mark.parametrize("command", [("user", "list"), ("doctor",)])
+def test_output_that_is_lost(
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A disk that has no room for what a command prints is no success of the command."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert 0 != main(command)
+        monkeypatch.undo()
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_file_whose_name_is_no_text(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written, and told of as far as it can be printed."""
+    engine.create_library("named-by-bytes")
+    with (tmp_path / "out").open("w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        to = tmp_path / f"{_NOT_TEXT}.ndjson"
+        assert 0 == main(["export", "named-by-bytes", "--to", str(to)])
+        monkeypatch.undo()
+    assert to.exists()
+    assert "\\udcff.ndjson" in (tmp_path / "out").read_text()
