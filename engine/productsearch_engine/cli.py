@@ -7,6 +7,7 @@ for a command that was refused or failed, 2 for wrong usage or settings, 130 for
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -19,7 +20,7 @@ import psycopg
 from productsearch_engine import database_commands, library_commands, logs, settings
 from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
-from productsearch_engine.database.cause import cause_of, place_of
+from productsearch_engine.database.cause import cause_of, place_of, words_of
 from productsearch_engine.database.cluster import ClusterError
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.other import OtherDatabaseError
@@ -40,9 +41,39 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _require_text(parser, options)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a file, or of a library, can be one that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    status = _run(options)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left of it would fail once more when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if status == 0:
+            print(f"productsearch-engine: stdout: {error.strerror}", file=sys.stderr)
+        return status or 1
+    return status
+
+
+def _require_text(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with status 2 if an argument, other than the name of a file, is not UTF-8."""
+    for name, value in vars(options).items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str) and not settings.is_text(each):
+                parser.error(f"argument {name}: {each!r} is not UTF-8")
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
-        return _doctor(options)
+        try:
+            return _doctor(options)
+        except OSError as error:
+            print(f"productsearch-engine: {_words(error)}", file=sys.stderr)
+            return 2
     flags = {name: getattr(options, name, None) for name in settings.FLAGS}
     try:
         chosen = settings.load(os.environ, flags)
@@ -65,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: {error} in {place}", file=sys.stderr)
         return 1
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename else error
-        print(f"productsearch-engine: {told}", file=sys.stderr)
+        print(f"productsearch-engine: {_words(error)}", file=sys.stderr)
         return 1
     except SchemaTooNewError as error:
         place = place_of(chosen.database) if chosen.database else str(chosen.data)
@@ -79,11 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"productsearch-engine: database: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        print(
-            f"productsearch-engine: database: {cause_of(error, chosen.database)}", file=sys.stderr
-        )
+        if chosen.database:
+            told = cause_of(error, chosen.database)
+        else:
+            # Nobody gave a connection string that could be corrected.
+            server = chosen.data / "postgres"
+            told = f"{server}: {words_of(error)}; {server / 'server.log'} says more"
+        print(f"productsearch-engine: database: {told}", file=sys.stderr)
         return 1
     return 0
+
+
+def _words(error: OSError) -> str:
+    told = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {told}" if error.filename else told
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -84,7 +84,8 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         if PREFIX + name.upper() in environment
     }
     values |= {name: value for name, value in flags.items() if value is not None}
-    wrong = [
+    wrong = [f"{name}: is not UTF-8" for name, value in values.items() if not is_text(value)]
+    wrong += [
         f"{name}: no such setting{_nearest(name)}"
         for name in environment
         if name.upper().startswith(PREFIX) and name not in _VARIABLES
@@ -113,6 +114,15 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     if wrong:
         raise placed(SettingsError("\n".join(wrong)), environment, flags)
     return settings
+
+
+def is_text(value: str) -> bool:
+    """Return whether an argument or a variable of the environment was UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def placed(

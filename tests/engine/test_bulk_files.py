@@ -210,3 +210,28 @@ def test_an_image_that_is_no_file(tmp_path: Path) -> None:
         row = read(json.dumps({"brief": "x", "image": name}).encode(), 5, None)
         with pytest.raises(RowError, match="row 5: field image"):
             describer.content(row)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe or a device is not waited for, a folder not read; each is told by its name."""
+    pipe = tmp_path / "pipe.ndjson"
+    os.mkfifo(pipe)
+    for file in (pipe, Path("/dev/zero")):
+        with pytest.raises(LibraryError, match=f"{file} is a pipe or a device"):
+            Source.of(file)
+    with pytest.raises(IsADirectoryError):
+        Source.of(tmp_path)
+
+
+def test_what_is_left_of_a_file(tmp_path: Path) -> None:
+    """One that lost its end says so, also one that lost all."""
+    file = write(tmp_path / "a.ndjson", list(rows(2)))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
+    *_, last = Source.of(file).rows(0, 0)
+    assert "it may be cut short" in str(last.row)
+    file.write_bytes(whole.replace(b"}\n", b"\n"))
+    assert "cut short" not in "".join(str(each.row) for each in Source.of(file).rows(0, 0))
+    file.write_bytes(b"")
+    with pytest.raises(LibraryError, match="is empty"):
+        Source.of(file)

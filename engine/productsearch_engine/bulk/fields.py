@@ -39,7 +39,7 @@ class RowError(LibraryError):
     """A row of a file is wrong: which one, which field of it, and what would be right."""
 
     def __init__(self, row: int, field: str, wrong: str):
-        self.row, self.field = row, field
+        self.row, self.field, self.wrong = row, field, wrong
         super().__init__(f"row {row}: field {field}: {wrong}")
 
 

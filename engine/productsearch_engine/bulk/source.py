@@ -46,9 +46,16 @@ class Source:
     @classmethod
     def of(cls, file: Path) -> Source:
         """Look at a file. Raises LibraryError, OSError."""
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise LibraryError(
+                f"{file} is a pipe or a device, where an import that was stopped cannot go on:"
+                " write it to a file first"
+            )
         with file.open("rb") as stream:
             first = stream.readline(IMPORT_LINE_BYTES_MAX)
             identity, size = _identity(file, stream)
+        if not size:
+            raise LibraryError(f"{file} is empty: an export has a first line even of no images")
         try:
             head = read_head(first)
         except LibraryError as error:
@@ -72,6 +79,10 @@ class Source:
         try:
             return read(text, number, self.head)
         except RowError as error:
+            if error.field == "(all)" and not text.endswith(b"\n"):
+                return RowError(
+                    number, error.field, f"{error.wrong}; the file ends here: it may be cut short"
+                )
             return error
 
 
