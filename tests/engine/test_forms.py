@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from productsearch_engine.api import codes, forms
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.forms import Parts
+from productsearch_engine.console import forms as console_forms
+from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.limits import FIELDS_MAX, HEADER_OPTIONS_MAX
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -130,6 +132,11 @@ def test_options_of_headers_are_counted(*, options: int, refused: bool, quoted: 
         except ApiError as error:
             found = error.code
         assert found == (codes.PARAM_INVALID if refused else {b"a": b"1"})
+        try:
+            shown: object = console_forms.parse(content_type, body).fields
+        except Refusal as error:
+            shown = error.status
+        assert shown == (400 if refused else [("a", "1")])
 
 
 def test_cut_multipart_is_refused() -> None:

@@ -11,11 +11,12 @@ from typing import TypeAlias
 
 import numpy as np
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
 from productsearch_engine.api import codes
 from productsearch_engine.api.codes import ApiError
-from productsearch_engine.limits import FIELDS_MAX, HEADER_OPTIONS_MAX
+from productsearch_engine.api.header_options import content_type_of, options_of
+from productsearch_engine.limits import FIELDS_MAX
 
 Fields: TypeAlias = dict[bytes, bytes]
 """Values by field name; of a repeated name the last value, as PHP and Python read it."""
@@ -27,20 +28,13 @@ for _digit in b"0123456789abcdefABCDEF":
 
 def parse(content_type: str, body: bytes) -> Fields:
     """Return the fields of a body. Raises ApiError 216100 if it cannot be parsed."""
-    kind, options = _options(content_type.encode("latin-1", "replace"))
+    try:
+        kind, options = content_type_of(content_type)
+    except ValueError:
+        raise ApiError(codes.PARAM_INVALID) from None
     if kind == b"multipart/form-data":
         return _multipart(options.get(b"boundary", b""), body)
     return _urlencoded(body)
-
-
-def _options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the value of a header and its options. Raises ApiError 216100 if they are many.
-
-    The library looks for the end of an option from the beginning of the rest, at each semicolon.
-    """
-    if header.count(b";") > HEADER_OPTIONS_MAX:
-        raise ApiError(codes.PARAM_INVALID)
-    return parse_options_header(header)
 
 
 def _urlencoded(body: bytes) -> Fields:
@@ -107,7 +101,7 @@ class Parts:
 
     def header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            self._name = _options(self._content)[1].get(b"name")
+            self._name = options_of(self._content)[1].get(b"name")
         self._header = self._content = b""
 
     def data(self, data: bytes, start: int, end: int) -> None:
@@ -138,7 +132,7 @@ def _multipart(boundary: bytes, body: bytes) -> Fields:
         )
         parser.write(body)
         parser.finalize()
-    except FormParserError:
+    except (FormParserError, ValueError):
         raise ApiError(codes.PARAM_INVALID) from None
     if not parts.ended:
         raise ApiError(codes.PARAM_INVALID)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 from starlette.requests import Request
 
 from productsearch_engine.api import bodies, codes
 from productsearch_engine.api.codes import ApiError
+from productsearch_engine.api.header_options import content_type_of, options_of
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.limits import CONSOLE_BODY_BYTES_MAX, CONSOLE_FIELDS_MAX
 
@@ -70,8 +71,8 @@ async def read(request: Request, threads: Executor, most: int = CONSOLE_BODY_BYT
 
 def parse(content_type: str, body: bytes) -> Form:
     """Return the form of a body. Raises Refusal."""
-    kind, options = parse_options_header(content_type)
     try:
+        kind, options = content_type_of(content_type)
         if kind == b"multipart/form-data":
             return _multipart(options.get(b"boundary", b""), body)
         fields = parse_qsl(
@@ -90,7 +91,10 @@ async def without_files(request: Request, threads: Executor, most: int) -> Form:
 
     ``most``: bytes of all that is kept. Raises Refusal, ApiError 2.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    try:
+        kind, options = content_type_of(request.headers.get("content-type", ""))
+    except ValueError:
+        raise Refusal(400, "form") from None
     if kind != b"multipart/form-data":
         return await read(request, threads, most)
     try:
@@ -155,7 +159,7 @@ class _Parts:
 
     def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            self._options = parse_options_header(self._content)[1]
+            self._options = options_of(self._content)[1]
         self._header = self._content = b""
 
     def _data(self, data: bytes, start: int, end: int) -> None:
