@@ -20,7 +20,7 @@ import psycopg
 from productsearch_engine import database_commands, library_commands, logs, settings
 from productsearch_engine.bulk import command as bulk
 from productsearch_engine.console import people
-from productsearch_engine.database.cause import cause_of, place_of
+from productsearch_engine.database.cause import cause_of, place_of, words_of
 from productsearch_engine.database.cluster import ClusterError
 from productsearch_engine.database.migrate import SchemaTooNewError
 from productsearch_engine.database.other import OtherDatabaseError
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What is left of it would fail once more when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if status == 0:
-            print(f"productsearch-engine: stdout: {error.strerror}", file=sys.stderr)
+        print(f"productsearch-engine: stdout: {error.strerror}", file=sys.stderr)
         return status or 1
     return status
 
@@ -109,9 +108,13 @@ def _run(options: argparse.Namespace) -> int:
         print(f"productsearch-engine: database: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        print(
-            f"productsearch-engine: database: {cause_of(error, chosen.database)}", file=sys.stderr
-        )
+        if chosen.database:
+            told = cause_of(error, chosen.database)
+        else:
+            # Nobody gave a connection string that could be corrected.
+            server = chosen.data / "postgres"
+            told = f"{server}: {words_of(error)}; {server / 'server.log'} says more"
+        print(f"productsearch-engine: database: {told}", file=sys.stderr)
         return 1
     return 0
 

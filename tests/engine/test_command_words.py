@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from demo.processes import Engine
 from productsearch_engine.cli import main
+from productsearch_engine.store.libraries import Libraries
 from tests.engine.databases import settings_of
 
 _NOT_TEXT = os.fsdecode(b"\xff")
@@ -83,3 +86,48 @@ def test_a_file_whose_name_is_no_text(
         monkeypatch.undo()
     assert to.exists()
     assert "\\udcff.ndjson" in (tmp_path / "out").read_text()
+
+
+def test_a_database_that_is_lost(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an engine's own one the folder is told, not a connection string that nobody gave."""
+
+    def lost(*_: object) -> None:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Libraries, "list", lost)
+    monkeypatch.delenv("PRODUCTSEARCH_ENGINE_DATABASE", raising=False)
+    assert 1 == main(["library", "list"])
+    told = capsys.readouterr().err
+    assert f"database: {engine.data}/postgres: the connection failed or was lost" in told
+    assert "server.log" in told
+
+
+@pytest.mark.parametrize("content", [b"file,product\n\xff,1\n", b"file,product\n" + b"x" * 200_000])
+def test_a_table_that_is_none(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, with what it should be."""
+    table = tmp_path / "photos.csv"
+    table.write_bytes(content)
+    assert 1 == main(["evaluate", str(table)])
+    assert f"{table}: no CSV file in UTF-8" in capsys.readouterr().err
+
+
+def test_an_export_that_does_not_fit(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The file whose write failed is named, and goes."""
+    engine.create_library("too-large")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert 1 == main(["export", "too-large", "--to", str(tmp_path / "x")])
+    assert f"{tmp_path}/x.part: No space left on device" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]

@@ -83,6 +83,9 @@ def _write(
             os.fsync(stream.fileno())
             if count or empty:
                 new.replace(file)
+        except OSError as error:
+            # A failed write does not know of which file.
+            raise OSError(error.errno, error.strerror, str(new)) from None
         finally:
             new.unlink(missing_ok=True)
     return count

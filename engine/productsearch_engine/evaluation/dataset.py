@@ -57,7 +57,10 @@ def read(source: Path) -> list[Item]:
     """Return the labelled images of a folder or a CSV file. Raises DatasetError."""
     table = source if source.suffix.lower() == ".csv" else source / TABLE
     if table.is_file():
-        items = list(_from_table(table))
+        try:
+            items = list(_from_table(table))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DatasetError(f"{table}: no CSV file in UTF-8: {error}") from None
     elif source.is_dir():
         items = [
             _from_place(path, source)
