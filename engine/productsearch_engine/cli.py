@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What is left of it would fail once more when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if status == 0:
-            print(f"productsearch-engine: stdout: {error.strerror}", file=sys.stderr)
+        print(f"productsearch-engine: stdout: {error.strerror}", file=sys.stderr)
         return status or 1
     return status
 

@@ -11,11 +11,8 @@ import psycopg
 import pytest
 
 from demo.processes import Engine
-from productsearch_engine.bulk import exporting
 from productsearch_engine.cli import main
-from productsearch_engine.progress import Bar
 from productsearch_engine.store.libraries import Libraries
-from tests.engine.bulk_library import head
 from tests.engine.databases import settings_of
 
 _NOT_TEXT = os.fsdecode(b"\xff")
@@ -118,15 +115,19 @@ def test_a_table_that_is_none(
     assert f"{table}: no CSV file in UTF-8" in capsys.readouterr().err
 
 
-def test_an_export_that_does_not_fit(tmp_path: Path) -> None:
+def test_an_export_that_does_not_fit(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The file whose write failed is named, and goes."""
+    engine.create_library("too-large")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    made = head(images=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"No space left on device: .*x\.part"):
-            exporting._write(tmp_path / "x", made, iter(()), Bar("x", 1), 0, empty=True)
+    monkeypatch.setattr(os, "fsync", full)
+    assert 1 == main(["export", "too-large", "--to", str(tmp_path / "x")])
+    assert f"{tmp_path}/x.part: No space left on device" in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
