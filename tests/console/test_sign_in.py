@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -266,3 +268,19 @@ def test_a_session_that_is_used_goes_on() -> None:
         sessions.go_on(request_with(), renewed, old)
         found = sessions.read(request_with(renewed.headers["set-cookie"].partition(";")[0]))
         assert (old if lasts else None) == found
+
+
+def test_a_password_that_is_no_text(engine: Engine) -> None:
+    """Bytes from a pipe that are not UTF-8 are refused with a sentence."""
+    command = [sys.executable, "-m", "productsearch_engine", "user", "add", "bytes"]
+    done = subprocess.run(
+        [*command, "--library", "none", "--role", "look", "--password-stdin"],
+        input=b"\xff\xfe" * 8 + b"\n",
+        env=engine.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert (1, b"productsearch-engine: a password is UTF-8") == (
+        done.returncode,
+        done.stderr.strip(),
+    )

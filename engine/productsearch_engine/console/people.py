@@ -117,8 +117,12 @@ def _password(options: argparse.Namespace) -> str:
     """Return a password from stdin, or a new one. Raises LibraryError."""
     if not options.password_stdin:
         return secrets.token_urlsafe(15)
+    try:
+        line = sys.stdin.buffer.readline(PASSWORD_BYTES_MAX + 2).decode()
+    except UnicodeDecodeError:
+        raise LibraryError("a password is UTF-8") from None
     # Windows ends lines with two characters.
-    password = sys.stdin.readline(PASSWORD_BYTES_MAX + 1).rstrip("\r\n")
+    password = line.rstrip("\r\n")
     most = PASSWORD_BYTES_MAX // 4
     if not _PASSWORD_CHARACTERS_MIN <= len(password) <= most:
         raise LibraryError(f"a password has {_PASSWORD_CHARACTERS_MIN} to {most} characters")
