@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from productsearch_engine.api.error_mapping import CODES
-from productsearch_engine.images.errors import ImageError
+from productsearch_engine.images.errors import ImageError, ImageUnreadableError
 from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import BODY_BYTES_MAX, JOB_BYTES_MAX
 from productsearch_engine.workers import pool
@@ -131,3 +132,21 @@ def test_bombs_by_call(shared_caller: Caller, name: str) -> None:
     file = image_bombs.WORST[name]()
     assert len(file) < BODY_BYTES_MAX
     assert code_of(shared_caller.call("search", image=file)) in (0, 216201, 216202)
+
+
+@pytest.mark.parametrize(("components", "taken"), [(3, True), (4, True), (5, False), (255, False)])
+def test_components_of_a_scan_are_counted(*, components: int, taken: bool) -> None:
+    """A JPEG without its end mark whose scan names more components than any has is refused."""
+    frame = struct.pack(">BHHB", 8, 400, 400, 3) + b"\1\x11\0\2\x11\0\3\x11\0"
+    names = (b"\1\0\2\0\3\0" + b"\3\0" * components)[: 2 * components]
+    scan = bytes([components]) + names + b"\0\x3f\0"
+    content = b"\xff\xd8"
+    for marker, segment in ((0xC0, frame), (0xDA, scan)):
+        content += struct.pack(">BBH", 0xFF, marker, len(segment) + 2) + segment
+    try:
+        found = ImageFile.checked(content).structure.ended
+    except ImageUnreadableError:
+        assert not taken
+    else:
+        assert taken
+        assert not found

@@ -10,7 +10,13 @@ import struct
 
 from productsearch_engine.images.errors import ImageUnreadableError
 from productsearch_engine.images.structure import Structure
-from productsearch_engine.limits import JPEG_SCANS_MAX, LARGE_PX, LARGE_SCANNED_PX, MARKS_MAX
+from productsearch_engine.limits import (
+    JPEG_SCAN_COMPONENTS_MAX,
+    JPEG_SCANS_MAX,
+    LARGE_PX,
+    LARGE_SCANNED_PX,
+    MARKS_MAX,
+)
 
 _SOI, _EOI, _SOS, _COM, _TEM = 0xD8, 0xD9, 0xDA, 0xFE, 0x01
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -68,7 +74,7 @@ def _are_all(scans: list[bytes], frame: bytes) -> bool:
     """Return whether the scans give every coefficient of every component to its last bit."""
     missing = {(component, place) for component in frame[6::3] for place in range(64)}
     for scan in scans:
-        if len(scan) < 6 or len(scan) < 2 * scan[0] + 4:
+        if len(scan) < 6 or len(scan) < 2 * scan[0] + 4 or scan[0] > JPEG_SCAN_COMPONENTS_MAX:
             return False
         first, last, bits = scan[2 * scan[0] + 1 : 2 * scan[0] + 4]
         if not bits & 15:
