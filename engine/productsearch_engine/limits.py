@@ -117,7 +117,8 @@ JPEG_SCANS_MAX = 100
 """Real progressive files have about ten scans; a file with thousands takes minutes to decode."""
 
 JPEG_SCAN_COMPONENTS_MAX = 4
-"""Components of a scan (ITU T.81, table B.3); its header has room for 255."""
+"""Components of a scan (ITU T.81, table B.3), and of the frame of a file that is cut; both headers
+have room for 255."""
 
 MARKS_MAX = 10_000
 """Segments of a JPEG, or chunks of a PNG, that are looked at; real files have hundreds."""

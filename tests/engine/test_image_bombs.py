@@ -135,11 +135,14 @@ def test_bombs_by_call(shared_caller: Caller, name: str) -> None:
 
 
 @pytest.mark.parametrize(("components", "taken"), [(3, True), (4, True), (5, False), (255, False)])
-def test_components_of_a_scan_are_counted(*, components: int, taken: bool) -> None:
-    """A JPEG without its end mark whose scan names more components than any has is refused."""
-    frame = struct.pack(">BHHB", 8, 400, 400, 3) + b"\1\x11\0\2\x11\0\3\x11\0"
-    names = (b"\1\0\2\0\3\0" + b"\3\0" * components)[: 2 * components]
-    scan = bytes([components]) + names + b"\0\x3f\0"
+@pytest.mark.parametrize("of", ["scan", "frame"])
+def test_components_are_counted(*, components: int, taken: bool, of: str) -> None:
+    """A JPEG without its end mark that names more components than any has is refused."""
+    framed, scanned = (components, 3) if of == "frame" else (3, components)
+    frame = struct.pack(">BHHB", 8, 400, 400, framed)
+    frame += (b"\1\x11\0\2\x11\0\3\x11\0" + b"\3\x11\0" * framed)[: 3 * framed]
+    names = (b"\1\0\2\0\3\0" + b"\3\0" * scanned)[: 2 * scanned]
+    scan = bytes([scanned]) + names + b"\0\x3f\0"
     content = b"\xff\xd8"
     for marker, segment in ((0xC0, frame), (0xDA, scan)):
         content += struct.pack(">BBH", 0xFF, marker, len(segment) + 2) + segment

@@ -72,7 +72,10 @@ def read(content: bytes) -> Structure:
 
 def _are_all(scans: list[bytes], frame: bytes) -> bool:
     """Return whether the scans give every coefficient of every component to its last bit."""
-    missing = {(component, place) for component in frame[6::3] for place in range(64)}
+    components = frame[6::3]
+    if len(components) > JPEG_SCAN_COMPONENTS_MAX:
+        return False
+    missing = {(component, place) for component in components for place in range(64)}
     for scan in scans:
         if len(scan) < 6 or len(scan) < 2 * scan[0] + 4 or scan[0] > JPEG_SCAN_COMPONENTS_MAX:
             return False
