@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,14 +18,22 @@ from productsearch_engine.cli import main
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.databases import settings_of
 
+_FIELD_CHARS = 131_072
+"""Python's own limit, which the command line of the clients raises."""
+
 _NOT_TEXT = os.fsdecode(b"\xff")
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_process(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run commands as in a process of their own, and undo what they do to this one."""
     for name, value in settings_of(engine).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PRODUCTSEARCH_ENGINE_DATA", str(engine.data))
+    longest = csv.field_size_limit(_FIELD_CHARS)
+    yield
+    csv.field_size_limit(longest)
+    logging.disable(logging.NOTSET)  # a doctor disables all
 
 
 @pytest.mark.parametrize(
