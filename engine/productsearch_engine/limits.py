@@ -391,9 +391,9 @@ PIN_RANK_MAX = 100
 QUERIES_KEPT = 100
 """Images of a library's searches that are kept, so that a search has an address."""
 
-CANDIDATES = 1990
+CANDIDATES = 2490
 """Images that are found by the prefixes of their vectors, and ranked by the whole vectors: a few
-less than a scan of the index finds in four steps."""
+less than a scan of the index finds in five steps."""
 
 FIRST_RANKS = 350
 FIRST_CANDIDATES = 700
