@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +17,7 @@ import requests
 
 from tests.engine.calling import Caller, code_of
 from tests.engine.image_files import jpeg
+from tests.soak.crash_callers import Acknowledged
 
 _DRAWN: Final = 64
 _GIVE_UP_S: Final = 180.0
@@ -36,25 +36,11 @@ def image(number: int) -> bytes:
 
 
 @dataclass
-class Told:
-    """What was acknowledged, refused and noticed. Thread-safe as far as it is used."""
+class Told(Acknowledged):
+    """What was acknowledged, refused and noticed."""
 
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    count: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
     surprises: list[str] = field(default_factory=list)
     """Answers that no order of the acknowledged writes explains."""
-
-    def note(self) -> None:
-        """Count an acknowledgement."""
-        with self.changed:
-            self.count += 1
-            self.changed.notify_all()
-
-    def wait_for(self, count: int) -> bool:
-        """Wait for that many acknowledgements; False if they do not come."""
-        with self.changed:
-            return self.changed.wait_for(lambda: self.count >= count, _GIVE_UP_S)
 
 
 class Writer:
@@ -83,7 +69,7 @@ class Writer:
                 self._delete(1)
             else:
                 self._delete(self._chance.randrange(2, _SIGNS_MAX))
-            self._told.note()
+            self._told.note_one()
         for caller in self._callers:
             caller.close()
 
