@@ -236,7 +236,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _may_use(self, call: Call, library: str) -> bool:
         policy = self.policy.value if self.policy is not None else None
-        return policy is None or policy.explain(call.caller.name, call.method, library).allowed
+        return policy is None or policy.may(call.caller.name, call.method, library)
 
     async def _allowed(
         self, call: Call, grpc_context: Any, stream: Stream, decode: Decoder
