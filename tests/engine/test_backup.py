@@ -129,14 +129,19 @@ def test_a_moment_is_restored(source: Engine, template: Template, folder: Path) 
 
 
 def _receiving(engine: Engine, wal: Path, host: str) -> subprocess.Popen[bytes]:
-    """Start to stream the log of changes to a folder, as a service would."""
+    """Start to stream the log of changes to a folder, as a service would.
+
+    The slot is there before: without it PostgreSQL may remove what nobody has asked for yet.
+    """
     programs = Programs(engine.data / "log")
     wal.mkdir()
     programs.give(wal)
+    slot = ("-D", str(wal), "--slot", "archive")
+    programs.run("pg_receivewal", "-h", host, "-U", "postgres", *slot, "--create-slot")
     owner = wal.stat()
     binary = next((Path(engine.data).glob("programs-*/**/bin/pg_receivewal")), None)
     return subprocess.Popen(
-        [str(binary or _installed()), "-h", host, "-U", "postgres", "-D", str(wal)],
+        [str(binary or _installed()), "-h", host, "-U", "postgres", *slot],
         user=owner.st_uid,
         group=owner.st_gid,
         cwd="/",
