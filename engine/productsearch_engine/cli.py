@@ -32,6 +32,7 @@ from productsearch_engine.evaluation.dataset import DatasetError
 from productsearch_engine.limits import DOCTOR_LIMITS_S, DOCTOR_S
 from productsearch_engine.reembed import command as reembed
 from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
 from productsearch_engine.store.locks import InUseError
 
@@ -103,6 +104,10 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     except (LibraryError, InUseError, DatasetError, EmbeddedError, ClusterError) as error:
         print(f"productsearch-engine: {error}", file=sys.stderr)
+        return 1
+    except LibraryGoneError:
+        told = "the library was deleted, or given another embedding, meanwhile"
+        print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
     except OtherDatabaseError as error:
         print(f"productsearch-engine: database: {error}", file=sys.stderr)

@@ -416,6 +416,9 @@ BUDGET_PASSING = 1400
 so many of the nearest images are read, those that pass are ranked, and fewer of them than this mean
 that what passes lies elsewhere. The probe is read first, and tells most of these cheaply."""
 
+DIMENSIONS_MAX = 4000
+"""Numbers of a vector: more an index over half-precision vectors does not take."""
+
 LOCK_WAIT_S = 1.0
 """How long a change of a library's tables, or a migration, waits for who uses them; calls that
 begin meanwhile wait for it."""

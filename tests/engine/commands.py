@@ -14,6 +14,11 @@ from tests.engine.databases import settings_of
 
 def ran(engine: Engine, *arguments: str) -> str:
     """Run a command on a running engine's data and return its stdout. Raises ServerError."""
+    return told_by(engine, *arguments)[0]
+
+
+def told_by(engine: Engine, *arguments: str) -> tuple[str, str]:
+    """Run a command on a running engine's data; return stdout and stderr. Raises ServerError."""
     told, wrong = io.StringIO(), io.StringIO()
     own = patch.dict(os.environ, settings_of(engine))
     with redirect_stdout(told), redirect_stderr(wrong), own:
@@ -23,4 +28,4 @@ def ran(engine: Engine, *arguments: str) -> str:
             status = int(refused.code or 0)
     if status:
         raise ServerError(f"status {status}: {wrong.getvalue().strip()}")
-    return told.getvalue()
+    return told.getvalue(), wrong.getvalue()

@@ -15,6 +15,8 @@ import pytest
 
 from demo.processes import Engine
 from productsearch_engine.database.programs import Programs
+from tests.engine import backups
+from tests.engine.backups import run
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
 from tests.engine.databases import connected, one_postgresql
@@ -39,10 +41,7 @@ def folder(tmp_path: Path) -> Path:
     own = [each for each in tmp_path.parents if Path(gettempdir()) in each.parents]
     for each in (tmp_path, *own):
         each.chmod(each.stat().st_mode | 0o011)
-    made = tmp_path / "backup"
-    made.mkdir(mode=0o700)
-    Programs(tmp_path / "log").give(made)
-    return made
+    return backups.given(tmp_path / "backup")
 
 
 def filled(engine: Engine, keys: tuple[str, str]) -> Caller:
@@ -57,13 +56,6 @@ def filled(engine: Engine, keys: tuple[str, str]) -> Caller:
 def found(caller: Caller) -> list[Any]:
     """Return what some searches find."""
     return [caller.call("search", image=jpeg(seed))["result"] for seed in (0, 5, 99)]
-
-
-def run(engine: Engine, name: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs for an engine's server."""
-    with connected(engine) as connection:
-        host = connection.info.host
-    Programs(engine.data / "log").run(name, "-h", host, "-U", "postgres", *arguments)
 
 
 @pytest.mark.slow
@@ -137,14 +129,19 @@ def test_a_moment_is_restored(source: Engine, template: Template, folder: Path) 
 
 
 def _receiving(engine: Engine, wal: Path, host: str) -> subprocess.Popen[bytes]:
-    """Start to stream the log of changes to a folder, as a service would."""
+    """Start to stream the log of changes to a folder, as a service would.
+
+    The slot is there before: without it PostgreSQL may remove what nobody has asked for yet.
+    """
     programs = Programs(engine.data / "log")
     wal.mkdir()
     programs.give(wal)
+    slot = ("-D", str(wal), "--slot", "archive")
+    programs.run("pg_receivewal", "-h", host, "-U", "postgres", *slot, "--create-slot")
     owner = wal.stat()
     binary = next((Path(engine.data).glob("programs-*/**/bin/pg_receivewal")), None)
     return subprocess.Popen(
-        [str(binary or _installed()), "-h", host, "-U", "postgres", "-D", str(wal)],
+        [str(binary or _installed()), "-h", host, "-U", "postgres", *slot],
         user=owner.st_uid,
         group=owner.st_gid,
         cwd="/",

@@ -51,7 +51,12 @@ def importer(
 ) -> Importer:
     """Return an importer of rows with vectors."""
     return Importer(
-        BulkRows(pool), to, describer=_no_images, shortage=lambda _: None, rejected=rejected
+        BulkRows(pool),
+        to,
+        describer=_no_images,
+        require=lambda: None,
+        shortage=lambda _: None,
+        rejected=rejected,
     )
 
 

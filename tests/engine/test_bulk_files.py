@@ -34,6 +34,8 @@ def test_a_row_is_read_as_it_was_written() -> None:
 
 _LONG = base64.b64encode(bytes(2 * DIMENSIONS + 2)).decode()
 _INFINITE = base64.b64encode(b"\x00\x7c" * DIMENSIONS).decode()
+_NO_NUMBER = base64.b64encode(b"\x00\x7e" * DIMENSIONS).decode()
+_VERY_LONG = base64.b64encode(b"\xff\x7b" * DIMENSIONS).decode()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,8 @@ _INFINITE = base64.b64encode(b"\x00\x7c" * DIMENSIONS).decode()
         ("cont_sign", "\ud800", "two numbers"),
         ("brief", "\ud800", "UTF-8"),
         ("breif", "x", "no such field"),
+        ("vector", _NO_NUMBER, "16 float16"),
+        ("vector", _VERY_LONG, "its length is at most 65504"),
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: object, told: str) -> None:
@@ -124,6 +128,7 @@ def test_a_line_may_be_nested_without_end() -> None:
     "wrong",
     [
         {"dimensions": -1},
+        {"dimensions": 4001},
         {"dimensions": 1.5},
         {"dimensions": float("inf")},
         {"images": 10**30},

@@ -136,7 +136,13 @@ def test_an_import_into_an_emptied_library_begins_anew(
     def no_images() -> Any:
         raise AssertionError("no row brings an image")
 
-    importer = Importer(BulkRows(pool), shop, describer=no_images, shortage=lambda _: None)
+    importer = Importer(
+        BulkRows(pool),
+        shop,
+        describer=no_images,
+        require=lambda: None,
+        shortage=lambda _: None,
+    )
     with suppress(KeyboardInterrupt):
         importer.load(source, end)
     assert 20 == BulkRows(pool).empty(shop)

@@ -1,7 +1,8 @@
-"""Vectors are imported, with kills at random points, exported again, and compared."""
+"""Vectors are imported, with kills at random points, exported, restored elsewhere, and compared."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import resource
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.store.libraries import Libraries
 from tests.engine.bulk_library import head, rows
 from tests.engine.databases import connected, postmaster
+from tests.soak.bulk_restored import restored
 from tests.soak.measures import Measure, at_least, equal, report
 
 _RATE: Final = 1500
@@ -38,41 +40,55 @@ class Size:
     dimensions: int = 512
     """Those of ``compact``."""
 
+    plain: bool = True
+    """Whether they are also imported without a kill, which tells the rate."""
+
 
 FULL: Final = Size(vectors=1_000_000, kills=10)
 SMALL: Final = Size(vectors=6000, kills=3, dimensions=32)
 
 
 def run(size: Size, seed: int) -> list[Measure]:
-    """Import without a kill and with kills, export both, and compare with what was written."""
+    """Import without a kill and with kills, export and restore, and compare with the file."""
     print(f"seed {seed}", flush=True)
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="productsearch-import-") as folder:
+        Path(folder).chmod(0o711)  # PostgreSQL's account passes through it
         file = Path(folder) / "made.ndjson"
         _write(file, size, seed)
-        with Engine() as one, Engine() as other:
-            took_s = _timed(one, file, "plain")
-            kills = _killed(other, file, "killed", size, chance)
-            told = other.command("import", str(file), "--library", "killed")
-            files = [_exported(each, name, folder) for each, name in _both(one, other)]
-            facts = [_facts(each, name) for each, name in _both(one, other)]
-        made, plain, killed = (_rows_of(each) for each in (file, *files))
+        made = _rows_of(file)
+        measures = _imported(file, size, made) if size.plain else []
+        with Engine() as engine:
+            kills = _killed(engine, file, "killed", size, chance)
+            told = engine.command("import", str(file), "--library", "killed")
+            found = _rows_of(_exported(engine, "killed", folder))
+            facts = _facts(engine, "killed")
+            measures += [
+                equal("kills", kills, size.kills),
+                equal("rows lost by the kills", len(made - found), 0),
+                equal("rows that are there and not in the file", len(found - made), 0),
+                equal("images counted, killed", facts["count"], size.vectors),
+                equal("images stored, killed", facts["rows"], size.vectors),
+                equal("valid indexes of vectors, killed", facts["indexes"], 1),
+                equal("rows added by an import of what is there", _added(told), 0),
+            ]
+            report(measures)
+            measures += restored(engine, Path(folder), "killed")
+    return measures
+
+
+def _imported(file: Path, size: Size, made: set[int]) -> list[Measure]:
+    """Import without a kill into an engine of its own, and export it again."""
+    with Engine() as engine:
+        took_s = _timed(engine, file, "plain")
+        found = _rows_of(_exported(engine, "plain", str(file.parent)))
+        count = _facts(engine, "plain")["count"]
     return [
         at_least("vectors a second to a searchable library", size.vectors / took_s, _RATE),
-        equal("kills", kills, size.kills),
-        equal("rows of the file that are not there after a plain import", len(made - plain), 0),
-        equal("rows lost by the kills", len(made - killed), 0),
-        equal("rows that are there and not in the file", len((plain | killed) - made), 0),
-        equal("images counted, plain", facts[0]["count"], size.vectors),
-        equal("images counted, killed", facts[1]["count"], size.vectors),
-        equal("images stored, killed", facts[1]["rows"], size.vectors),
-        equal("valid indexes of vectors, killed", facts[1]["indexes"], 1),
-        equal("rows added by an import of what is there", _added(told), 0),
+        equal("rows of the file that are not there after a plain import", len(made - found), 0),
+        equal("rows that are there and not in the file, plain", len(found - made), 0),
+        equal("images counted, plain", count, size.vectors),
     ]
-
-
-def _both(one: Engine, other: Engine) -> list[tuple[Engine, str]]:
-    return [(one, "plain"), (other, "killed")]
 
 
 def _write(file: Path, size: Size, seed: int) -> None:
@@ -163,8 +179,8 @@ def _exported(engine: Engine, name: str, folder: str) -> Path:
 
 
 def _facts(engine: Engine, name: str) -> dict[str, Any]:
-    chosen = settings.load({}, {"data": str(engine.data)})
-    with open_pool(chosen, 1) as pool:
+    own = settings.load({}, {"data": str(engine.data)})
+    with open_pool(own, 1) as pool:
         library = Libraries(pool).named(name)
         with pool.connection() as connection:
             row = connection.execute(
@@ -192,11 +208,11 @@ def _added(told: str) -> int:
     return int(told.split(" rows, ")[1].split(" added")[0])
 
 
-def _size(arguments: list[str]) -> Size:
-    if not arguments:
-        return FULL
-    return Size(vectors=int(arguments[0]), kills=FULL.kills)
-
-
 if __name__ == "__main__":
-    sys.exit(report(run(_size(sys.argv[1:]), random.SystemRandom().randrange(10**6))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("vectors", type=int, nargs="?", default=FULL.vectors)
+    parser.add_argument("--killed-only", action="store_true", help="no import without a kill")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    asked = parser.parse_args()
+    chosen = replace(FULL, vectors=asked.vectors, plain=not asked.killed_only)
+    sys.exit(report(run(chosen, asked.seed)))

@@ -87,8 +87,8 @@ def run_import(chosen: Settings, options: argparse.Namespace) -> None:
         library = libraries.named(options.library)
         for source in sources:
             _require_same_vectors(library, source)
-        with alone(pool, library), indexing(chosen, pool, library, _rows_of(sources)):
-            total = _of(library, lambda: _load(chosen, options, pool, library, sources))
+        with alone(pool, library) as require, indexing(chosen, pool, library, _rows_of(sources)):
+            total = _of(library, lambda: _load(chosen, options, pool, library, sources, require))
         for source in sources:
             BulkRows(pool).forget(library, source.identity)
     print(
@@ -118,10 +118,12 @@ def run_copy(chosen: Settings, options: argparse.Namespace) -> None:
             open_pool(there, 4, COMMAND_PATIENCE_S) as pool,
         ):
             target = copying.target(here, pool, library, name)
-            with alone(pool, target), indexing(there, pool, target, library.image_count):
-                counts = _of(
-                    library, lambda: copying.copy(BulkRows(here), library, BulkRows(pool), target)
-                )
+            with (
+                alone(pool, target) as require,
+                indexing(there, pool, target, library.image_count),
+            ):
+                ways = BulkRows(here), library, BulkRows(pool), target
+                counts = _of(library, lambda: copying.copy(*ways, require))
     print(
         f"{name}: {counts.rows_read} images, {counts.added} added, {counts.duplicates} were there"
     )
@@ -142,6 +144,7 @@ def _load(
     pool: WatchedPool,
     library: Library,
     sources: list[Source],
+    require: Callable[[], None],
 ) -> Progress:
     total = Progress()
     began_s, began = time.monotonic(), 0
@@ -169,6 +172,7 @@ def _load(
             BulkRows(pool),
             library,
             describer=images,
+            require=require,
             shortage=shortage_of(pool, library),
             rejected=reject if options.skip_wrong else None,
         )

@@ -30,11 +30,11 @@ _ATTEMPTS = 3
 class Describer:
     """Makes complete rows of those that bring an image below ``folder``."""
 
-    def __init__(self, workers: Workers, runner: asyncio.Runner, folder: Path, library: Library):
+    def __init__(self, workers: Workers, runner: asyncio.Runner, folder: Path, embedding: str):
         self._workers = workers
         self._runner = runner
         self._folder = folder.resolve()
-        self._library = library
+        self._embedding = embedding
 
     def content(self, incoming: Incoming) -> bytes:
         """Return a row's image file. Raises RowError."""
@@ -59,23 +59,28 @@ class Describer:
             raise RowError(incoming.number, "digest", f"it is not that of {file}")
         return content
 
-    def described(self, rows: Sequence[tuple[Incoming, bytes]]) -> list[Row | RowError]:
+    def described(
+        self, rows: Sequence[tuple[Incoming, bytes]], *, copies: bool
+    ) -> list[Row | RowError]:
         """Return each row with its vector, or why its image is refused.
 
+        copies: whether a row without a small copy gets one.
         Raises LibraryError if the processes do not do it.
         """
-        return self._runner.run(self._all(rows))
+        return self._runner.run(self._all(rows, copies))
 
-    async def _all(self, rows: Sequence[tuple[Incoming, bytes]]) -> list[Row | RowError]:
-        return await asyncio.gather(*(self._one(*each) for each in rows))
+    async def _all(
+        self, rows: Sequence[tuple[Incoming, bytes]], copies: bool
+    ) -> list[Row | RowError]:
+        return await asyncio.gather(*(self._one(*each, copies) for each in rows))
 
-    async def _one(self, incoming: Incoming, content: bytes) -> Row | RowError:
+    async def _one(self, incoming: Incoming, content: bytes, copies: bool) -> Row | RowError:
         row, region = incoming.row, incoming.row.region
         try:
             image = ImageFile.checked(content)
             wanted = Wanted(
-                embedding=self._library.embedding,
-                copy=self._library.keep_images and row.copy is None,
+                embedding=self._embedding,
+                copy=copies and row.copy is None,
                 region=None if region is None else Box(*region),
             )
             for attempt in range(_ATTEMPTS):
@@ -104,7 +109,7 @@ class Describer:
 def describer(folder: Path, library: Library, processes: int) -> Iterator[Describer]:
     """Yield a describer whose processes end with the context."""
     with started(library.embedding, processes) as workers, asyncio.Runner() as runner:
-        yield Describer(workers, runner, folder, library)
+        yield Describer(workers, runner, folder, library.embedding)
 
 
 def _told(error: ImageError) -> str:

@@ -33,6 +33,8 @@ FIELDS: Final = frozenset(
     )
 )
 _SHOWN: Final = 60
+_LENGTH_MAX: Final = float(np.finfo(np.float16).max)
+"""Of a vector: turned to other axes, none of its numbers may be more than float16 has."""
 
 
 class RowError(LibraryError):
@@ -147,6 +149,10 @@ class Reader:
         elements = self._elements(value, right)
         if len(elements) != dimensions or not np.isfinite(elements).all():
             self._wrong("vector", right)
+        if np.linalg.norm(elements.astype(np.float64)) > _LENGTH_MAX:
+            self._wrong(
+                "vector", f"its length is at most {_LENGTH_MAX:.0f}, and 1 as engines make it"
+            )
         return elements.tobytes()
 
     def _elements(self, value: object, right: str) -> np.ndarray[Any, Any]:

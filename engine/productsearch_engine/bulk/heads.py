@@ -12,12 +12,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from productsearch_engine.limits import DIMENSIONS_MAX
 from productsearch_engine.store.libraries import Calibration, LibraryError
 
 FORMAT: Final = "productsearch-library"
 VERSION: Final = 1
-_DIMENSIONS_MAX: Final = 16_000
-"""The most that PostgreSQL stores of a vector."""
 _IMAGES_MAX: Final = 10**12
 
 
@@ -55,7 +54,7 @@ def read_head(text: bytes) -> Head | None:
         return Head(
             library=_text(members["library"]),
             embedding=_text(members["embedding"]),
-            dimensions=_number(members["dimensions"], 1, _DIMENSIONS_MAX),
+            dimensions=_number(members["dimensions"], 1, DIMENSIONS_MAX),
             images=_number(members["images"], 0, _IMAGES_MAX),
             keep_images=bool(members["keep_images"]),
             calibration=_calibration(members.get("calibration")),

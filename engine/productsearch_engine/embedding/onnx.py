@@ -22,9 +22,9 @@ from productsearch_engine.embedding.interface import (
 )
 from productsearch_engine.embedding.onnx_session import open_session
 from productsearch_engine.embedding.region import cut
+from productsearch_engine.limits import DIMENSIONS_MAX
 
 PREFIX = "onnx:"
-DIMENSIONS_MAX = 4000  # of an index over half-precision vectors
 _DIGITS = 12  # of the digest: enough to tell apart what a person puts at one path
 
 Floats = NDArray[np.float32]

@@ -16,6 +16,7 @@ import numpy as np
 
 from productsearch_engine.embedding.interface import Embedding, Vector, Vectors
 from productsearch_engine.images.small_copy import read_kept
+from productsearch_engine.limits import LOCK_PAUSE_S
 from productsearch_engine.progress import Bar
 from productsearch_engine.reembed.room import Room
 from productsearch_engine.store.libraries import Library, LibraryError
@@ -106,13 +107,15 @@ class Change:
             except BusyError:
                 if time.monotonic() > end_s:
                     raise self._too_busy() from None
-                time.sleep(0.2)
+                time.sleep(LOCK_PAUSE_S)
             else:
                 return
 
     def _too_busy(self) -> LibraryError:
         return LibraryError(
-            f"{self._library.name!r} is too busy to switch; run reembed again, nothing is lost"
+            f"{self._library.name!r} left no moment to switch: its tables are in use without a"
+            " pause, by calls, an export, a copy or a backup. Run reembed again later; nothing is"
+            " lost"
         )
 
     def switch(self, other: Other) -> None:
@@ -125,7 +128,7 @@ class Change:
                 if self._reembeddings.switch(self._library, other, self._embed, late_max):
                     return
             except BusyError:
-                time.sleep(0.2)
+                time.sleep(LOCK_PAUSE_S)
             else:
                 late_max = next(late, late_max)
                 self.fill(late_max)

@@ -64,7 +64,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         libraries, reembeddings = Libraries(pool), Reembeddings(pool)
         reembeddings.drop_old()
         library = libraries.named(options.library)
-        with reembeddings.alone(library):
+        with reembeddings.alone(library) as require:
             if options.discard:
                 reembeddings.discard(library)
                 print(f"{library.name} has no vectors but those of {library.embedding}")
@@ -82,6 +82,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
                 print(f"{library.embedding} goes on serving. To switch:")
                 print(command("reembed", library.name, "--embedding", to.name))
                 return
+            require()
             change.switch(other)
     print(f"{library.name} is served with {to.name}. Back, within a day:")
     print(command("reembed", library.name, "--embedding", library.embedding))

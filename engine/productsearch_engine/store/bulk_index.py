@@ -8,9 +8,9 @@ know rows.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
-from psycopg import Connection, errors, sql
+from psycopg import Connection, Error, errors, sql
 from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import INDEX_LINKS_BYTES
@@ -26,6 +26,13 @@ _GIVEN_UP = (
     "the index of {!r} was given up: the library was emptied or deleted meanwhile, or somebody"
     " cancelled it; the next import builds it"
 )
+
+
+class Built(NamedTuple):
+    """How far an index is: the vectors that it has, and whether it waits for transactions."""
+
+    vectors: int
+    waits: bool
 
 
 class BulkIndex:
@@ -110,16 +117,12 @@ class BulkIndex:
             for (name,) in connection.execute(_TABLES, _names(library)).fetchall():
                 connection.execute(sql.SQL("analyze {}").format(sql.Identifier(name)))
 
-    def built(self, library: Library) -> int:
-        """Return how many vectors an index of the library that is being built has."""
-        with self._pool.connection() as connection:
-            row = connection.execute(
-                "select tuples_done from pg_stat_progress_create_index p"
-                " join pg_class c on c.oid = p.relid where datname = current_database()"
-                " and c.relname = any(%(names)s)",
-                _names(library),
-            ).fetchone()
-        return int(row[0]) if row else 0
+    def built(self, library: Library) -> Built:
+        """Return how far an index of the library is that is being built, as far as is known."""
+        with suppress(Error), self._pool.connection() as connection:
+            if row := connection.execute(_BUILT, _names(library)).fetchone():
+                return Built(*row)
+        return Built(0, waits=False)
 
 
 def restore_empty(connection: Connection[Any], library: Library) -> None:
@@ -152,6 +155,11 @@ def _dropped(connection: Connection[Any], library: Library) -> list[str]:
     return [row[0] for row in rows]
 
 
+_BUILT: LiteralString = """
+select tuples_done, phase like 'waiting for %%' and lockers_total > lockers_done
+from pg_stat_progress_create_index p join pg_class c on c.oid = p.relid
+where datname = current_database() and c.relname = any(%(names)s)
+"""
 _TABLES: LiteralString = "select relname from pg_class where relname = any(%(names)s)"
 _INDEXES: LiteralString = """
 select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), i.indisvalid

@@ -23,7 +23,7 @@ from productsearch_engine.store import (
     tables,
 )
 from productsearch_engine.store.images import LibraryGoneError
-from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.long_statements import unbounded
 from productsearch_engine.store.rows import Loaded, Progress, Row
 
@@ -94,12 +94,23 @@ class BulkRows:
         except errors.UndefinedTable:
             raise LibraryGoneError from None
 
+    def now(self, library: Library) -> Library:
+        """Return a library with the name and the settings that it has now.
+
+        Raises LibraryGoneError.
+        """
+        found = Libraries(self._pool).current(library)
+        if found is None:
+            raise LibraryGoneError
+        return found
+
     @contextmanager
     def reading(self, library: Library) -> Iterator[Reading]:
         """Yield all rows of a library by sign, as they are at one moment.
 
         Raises LibraryGoneError.
         """
+        library = self.now(library)
         text = _READ_KEPT if library.keep_images else _READ
         with (
             self._connection() as connection,
@@ -157,13 +168,18 @@ class BulkRows:
         added = 0
         while True:
             try:
-                with self._connection() as connection, unbounded(connection):
+                with self._pool.connection() as connection, unbounded(connection):
                     loaded = bulk_load.load(connection, library, rows, source, progress)
                     added += loaded.added
                     # Full, but for what is lent to adds.
                     if loaded.taken < len(rows) and room.take_back(connection, library):
                         continue
                     return Loaded(loaded.taken, added)
+            except errors.UndefinedTable:
+                # That of the small copies, if somebody has just dropped these.
+                before, library = library, self.now(library)
+                if before.keep_images == library.keep_images:
+                    raise LibraryGoneError from None
             except errors.CheckViolation as error:
                 # Adds of others took the last places meanwhile: less room is seen now.
                 if error.diag.constraint_name != "libraries_room":

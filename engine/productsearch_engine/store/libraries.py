@@ -16,6 +16,7 @@ from psycopg import Connection, errors, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from productsearch_engine.embedding import prefix_axes
 from productsearch_engine.store import key_pairs, locks, tables
 from productsearch_engine.store.key_pairs import Credentials
 
@@ -104,6 +105,15 @@ def check_name(name: str) -> None:
         raise LibraryError("a library's name is 1 to 64 printable characters")
 
 
+def _check_vectors(embedding: str, dimensions: int) -> None:
+    """Raise LibraryError for vectors of another length than the axes of their embedding."""
+    axes = prefix_axes.of(embedding)
+    if axes is not None and axes.rows.shape[1] != dimensions:
+        raise LibraryError(
+            f"a vector of {embedding} has {axes.rows.shape[1]} numbers, not {dimensions}"
+        )
+
+
 class Libraries:
     """The apps and libraries of one database."""
 
@@ -125,6 +135,7 @@ class Libraries:
         Raises LibraryError, InUseError.
         """
         check_name(name)
+        _check_vectors(embedding, dimensions)
 
         def made(connection: Connection[Any]) -> Credentials:
             if api_key is None:
@@ -249,9 +260,11 @@ class Libraries:
                 tables.create_kept(connection, library.id)
             else:
                 tables.drop(connection, tables.kept(library.id))
-            connection.execute(
+            done = connection.execute(
                 "update libraries set keep_images = %s where id = %s", [keep, library.id]
             )
+            if not done.rowcount:
+                raise unknown(connection, name)
 
         locks.patiently(self._pool, change)
 
@@ -317,6 +330,14 @@ class Libraries:
             if row is None:
                 raise unknown(connection, name)
         return _library(row)
+
+    def current(self, library: Library) -> Library | None:
+        """Return a library as it is now, None if it was deleted or given another embedding."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                f"{_SELECT} where l.id = %s and l.generation = %s", [library.id, library.generation]
+            ).fetchone()
+        return None if row is None else _library(row)
 
     def list(self) -> list[Library]:
         """Return all libraries by name."""

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import numpy as np
+import psycopg
 from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
@@ -31,15 +32,12 @@ from productsearch_engine.store import (
     reembedding_statements,
     tables,
 )
-from productsearch_engine.store.images import half
+from productsearch_engine.store.images import LibraryGoneError, half
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembedding_statements import composed
 
 _LOCK = 7_201_190_003
 """With the library's id: one process at a time changes its embedding, or loads it in bulk."""
-
-_LOCK_WAIT_S = 2
-"""How long the switch waits for calls under way; calls that begin meanwhile wait for it."""
 
 
 @dataclass(frozen=True)
@@ -80,27 +78,43 @@ class BusyError(Exception):
 
 
 class Reembeddings:
-    """The second tables of one database's libraries."""
+    """The second tables of one database's libraries.
+
+    Methods raise LibraryGoneError if the library was deleted, or given another embedding.
+    """
 
     def __init__(self, pool: ConnectionPool[Any]):
         self._pool = pool
 
     @contextmanager
-    def alone(self, library: Library) -> Iterator[None]:
+    def alone(self, library: Library) -> Iterator[Callable[[], None]]:
         """Hold the right to change all of a library: its embedding, or its images in bulk.
 
+        Yields a function that raises LibraryError once the right is lost: it is the connection's.
         Raises LibraryError if another process has it. The database takes it back when
         this process ends, also when it is killed.
         """
+
+        def require() -> None:
+            try:
+                connection.execute("select 1")
+            except psycopg.Error:
+                raise LibraryError(
+                    f"the database ended the connection that kept others from changing"
+                    f" {library.name!r} meanwhile: run the same command again, it goes on from here"
+                ) from None
+
         with self._pool.connection() as connection:
             key = _key(library.id)
             row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
             if not row or not row[0]:
                 raise LibraryError(f"another reembed or import of {library.name!r} is running")
             try:
-                yield
+                yield require
             finally:
-                connection.execute("select pg_advisory_unlock(%s, %s)", key)
+                # With its connection the right has ended too; what was done stays done.
+                with suppress(psycopg.Error):
+                    connection.execute("select pg_advisory_unlock(%s, %s)", key)
 
     def other(self, library: Library) -> Other | None:
         """Return the library's second embedding, if it has one."""
@@ -137,10 +151,10 @@ class Reembeddings:
     @contextmanager
     def _beginning(self, library: Library) -> Iterator[Connection[Any]]:
         try:
-            with self._pool.connection() as connection, connection.transaction():
+            with self._connection() as connection, connection.transaction():
                 _wait_for_calls(connection, library, "share")
                 yield connection
-        except errors.LockNotAvailable:
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
             raise BusyError from None
 
     def discard(self, library: Library) -> None:
@@ -177,14 +191,14 @@ class Reembeddings:
             if library.keep_images
             else reembedding_statements.LEFT_WITHOUT
         )
-        with self._pool.connection() as connection, _long(connection):
+        with self._long() as connection:
             row = connection.execute(composed(statement, library)).fetchone()
         return Left(*row) if row else Left(0, 0, 0)
 
     def copies(self, library: Library, after: int | None, count: int) -> list[Copy]:
         """Return images without a new vector whose sign is above ``after``, in order."""
         values = {"after": after, "count": count}
-        with self._pool.connection() as connection, _long(connection):
+        with self._long() as connection:
             rows = connection.execute(
                 composed(reembedding_statements.COPIES, library), values, binary=True
             ).fetchall()
@@ -197,7 +211,7 @@ class Reembeddings:
 
         Raises LibraryError if the second table is not for vectors of this embedding any more.
         """
-        with self._pool.connection() as connection, connection.transaction():
+        with self._connection() as connection, connection.transaction():
             claimed = _claim(connection, library, embedding)
             _store(connection, library, signs, vectors, claimed)
 
@@ -206,7 +220,7 @@ class Reembeddings:
 
         The images are drawn by their digests: at random, but the same in each run.
         """
-        with self._pool.connection() as connection, _long(connection):
+        with self._long() as connection:
             rows = connection.execute(
                 composed(reembedding_statements.SAMPLE, library), [count], binary=True
             ).fetchall()
@@ -226,7 +240,7 @@ class Reembeddings:
             if other
             else tables.images(library.id, library.generation)
         )
-        with self._pool.connection() as connection, _long(connection):
+        with self._long() as connection:
             rows = connection.execute(
                 statement, {"vector": half(vector), "count": count}
             ).fetchall()
@@ -234,7 +248,7 @@ class Reembeddings:
 
     def index(self, library: Library, embedding: str, dimensions: int) -> None:
         """Complete the second table's prefixes with their index; writers do not wait for it."""
-        with nearest_builds.building(self._pool) as connection:
+        with _unless_gone(), nearest_builds.building(self._pool) as connection:
             images, nearest = tables.reembedding(library.id), tables.reembedding_nearest(library.id)
             with connection.transaction():
                 claimed = _claim(connection, library, embedding)
@@ -259,7 +273,7 @@ class Reembeddings:
         one has no copy. Raises BusyError; LibraryError if the second table is another's by now.
         """
         try:
-            with self._pool.connection() as connection, _long(connection):
+            with self._long() as connection:
                 _wait_for_calls(connection, library, "access exclusive")
                 claimed = _claim(connection, library, other.embedding)
                 late = connection.execute(
@@ -274,9 +288,32 @@ class Reembeddings:
                 if copies:
                     _store(connection, library, signs, embed(copies), claimed)
                 embedding_switch.exchange(connection, library, other.embedding, other.dimensions)
-        except errors.LockNotAvailable:
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
             raise BusyError from None
         return True
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Any]]:
+        """Lend a connection. Raises LibraryGoneError."""
+        with _unless_gone(), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _long(self) -> Iterator[Connection[Any]]:
+        """Lend a connection for statements that may take longer than a call's, in a transaction.
+
+        An index of some 100,000 vectors takes minutes: neither the server's limit of a statement
+        nor that of our own connections (``database.bounded``) may end it.
+        """
+        with self._connection() as connection:
+            limit_s = getattr(connection, "limit_s", math.inf)
+            connection.limit_s = math.inf  # type: ignore[attr-defined]
+            try:
+                with connection.transaction():
+                    connection.execute("set local statement_timeout = 0")
+                    yield connection
+            finally:
+                connection.limit_s = limit_s  # type: ignore[attr-defined]
 
 
 def _wait_for_calls(connection: Connection[Any], library: Library, mode: LiteralString) -> None:
@@ -285,7 +322,7 @@ def _wait_for_calls(connection: Connection[Any], library: Library, mode: Literal
     At once in the last mode: an add takes a weaker lock on the table first and a stronger one
     then, so a lock between the two would lead to a deadlock.
     """
-    connection.execute(sql.SQL("set local lock_timeout = {}").format(f"{_LOCK_WAIT_S}s"))
+    locks.bound(connection)
     connection.execute(
         sql.SQL("lock table {} in {} mode").format(
             tables.images(library.id, library.generation), sql.SQL(mode)
@@ -311,7 +348,10 @@ def _claim(connection: Connection[Any], library: Library, embedding: str) -> _Cl
         [library.id],
     ).fetchone()
     if row is None or row[0] != embedding:
-        raise LibraryError(f"the change of {library.name!r} to {embedding} was discarded meanwhile")
+        raise LibraryError(
+            f"the change of {library.name!r} to {embedding} was discarded meanwhile, or"
+            " the library was deleted"
+        )
     return _Claimed(axes=row[1], has_nearest=row[2] == library.generation)
 
 
@@ -363,17 +403,9 @@ def _drop(connection: Connection[Any], library_id: int) -> None:
 
 
 @contextmanager
-def _long(connection: Connection[Any]) -> Iterator[None]:
-    """Run statements that may take longer than a call's, in a transaction.
-
-    An index of some 100,000 vectors takes minutes: neither the server's limit of a statement nor
-    that of our own connections (``database.bounded``) may end it.
-    """
-    limit_s = getattr(connection, "limit_s", math.inf)
-    connection.limit_s = math.inf  # type: ignore[attr-defined]
+def _unless_gone() -> Iterator[None]:
+    """Raise LibraryGoneError for a table that is not there."""
     try:
-        with connection.transaction():
-            connection.execute("set local statement_timeout = 0")
-            yield
-    finally:
-        connection.limit_s = limit_s  # type: ignore[attr-defined]
+        yield
+    except errors.UndefinedTable:
+        raise LibraryGoneError from None
