@@ -22,7 +22,7 @@ CONTINUATION = 9
 
 
 def _with_headers(stub: v1.ProductSearchStub, count: int) -> None:
-    metadata = [(f"x-{number}", "y") for number in range(count)]
+    metadata = tuple((f"x-{number}", "y") for number in range(count))
     stub.SearchImages(SEARCH, metadata=metadata, timeout=20)
 
 
