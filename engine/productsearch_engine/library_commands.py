@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from productsearch_engine.bulk.indexing import index_memory_bytes
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S, KEY_OVERLAP_MAX_S
@@ -210,7 +210,7 @@ def _index_class(chosen: Settings, options: argparse.Namespace) -> None:
             pool,
             class_indexes=indexes,
             shortage=pool.watch.shortage,
-            memory_bytes=index_memory_bytes(chosen),
+            memory_bytes=0 if chosen.database else tuning.index_memory_bytes(),
         )
         if options.class_id1 is not None:
             builds.index_class(library, ("class_id1", options.class_id1))

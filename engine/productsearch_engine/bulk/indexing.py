@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import (
-    INDEX_MEMORY_SHARE,
     INDEX_REBUILT_ROWS_MIN,
     INDEX_REBUILT_SHARE,
 )
@@ -121,11 +120,6 @@ def build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
     print(f"index built in {duration(time.monotonic() - began_s)}", file=sys.stderr)
 
 
-def index_memory_bytes(chosen: Settings) -> int:
-    """Return what an index may take while it is built; 0: nothing is known of the machine."""
-    return 0 if chosen.database else tuning.memory_bytes() // INDEX_MEMORY_SHARE
-
-
 def means(chosen: Settings, needed_bytes: int) -> tuple[int, int | None]:
     """Return how many processes may help to build an index, and the memory for all of them.
 
@@ -135,7 +129,7 @@ def means(chosen: Settings, needed_bytes: int) -> tuple[int, int | None]:
     if chosen.database:
         return 0, None
     helpers = tuning.cores() - 1
-    memory = min(needed_bytes, index_memory_bytes(chosen))
+    memory = min(needed_bytes, tuning.index_memory_bytes())
     memory = max(memory, _MEMORY_OF_ONE * (helpers + 1))
     try:
         free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - it is looked at, not written

@@ -23,9 +23,9 @@ from productsearch_engine.api.app import Api
 from productsearch_engine.api.apps import Apps
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
-from productsearch_engine.bulk.indexing import index_memory_bytes
 from productsearch_engine.console.app import Console
 from productsearch_engine.console.rooms import Rooms, Stores
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
@@ -112,7 +112,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
                     pool,
                     class_indexes=class_indexes,
                     shortage=pool.watch.shortage,
-                    memory_bytes=index_memory_bytes(settings),
+                    memory_bytes=0 if settings.database else tuning.index_memory_bytes(),
                 )
             ),
             _dropping(Reembeddings(pool)),
