@@ -16,12 +16,15 @@ from typing import Any, Final
 
 from psycopg_pool import ConnectionPool
 
-from benchmarks import engine_library, engine_search, engine_vectors
+from benchmarks import engine_classes, engine_library, engine_search, engine_vectors
+from benchmarks.engine_classes import Built
 from benchmarks.engine_search import Searched
+from benchmarks.engine_vectors import Drawn
 from benchmarks.findings import Findings, at_least, at_most, milliseconds
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.settings import Settings
+from productsearch_engine.store.libraries import Libraries, Library
 from tests.soak.measures import Measure, equal, report
 
 _DATA: Final = Path("build/bench/engine-scale")
@@ -33,7 +36,9 @@ _UPDATES: Final = 2000
 _RECALL: Final = {10: 0.98, 300: 0.98, 1000: 0.97}
 _P50_S: Final = {10: 0.06, 300: 0.06, 1000: 0.1}
 _FILTERED_P50_S: Final = 0.1
-_HUNDREDFOLD: Final = 1.6
+_BEFORE: Final = ", before its index"
+_AFTER: Final = ", with its index"
+_TENFOLD: Final = 1.6
 """A library of ten times as many images may take so many times as long."""
 
 
@@ -70,8 +75,7 @@ def measured(size: int, queries: int) -> Findings:
         filled = engine_library.filled(chosen, writing, drawn)
         library = filled.library
         sizes = engine_library.sizes(writing, library)
-        with open_pool(chosen, 1) as pool:
-            found = engine_search.searched(pool, library, drawn)
+        found, indexes = _searched(chosen, writing, library, drawn)
         stored = _stored(writing, library, drawn)
     shutil.rmtree(_DATA)
     numbers = {
@@ -81,18 +85,25 @@ def measured(size: int, queries: int) -> Findings:
         "seconds": time.monotonic() - began_s,
         **stored,
         "searches": _numbers(found),
+        "class_indexes": _of_indexes(indexes),
     }
     return Findings(
         title=f"Engine, {size:,} images",
         rows=_rows(found),
-        measures=[*_searches(size, found), *_stored_bytes(size, numbers), *_writes(size, numbers)],
+        measures=[
+            *_searches(size, found),
+            *_stored_bytes(size, numbers),
+            *_class_indexes(size, indexes),
+            *_writes(size, numbers),
+        ],
         numbers=numbers,
     )
 
 
 def kept(size: int, queries: int, folder: Path) -> Findings:
-    """Search a library of this size that the folder has, or has from now on; write nothing to it.
+    """Search a library of this size that the folder has, or has from now on.
 
+    Nothing is written to it but indexes of classes.
     A run that was killed while it filled the library leaves a folder to be deleted.
     """
     data = folder.resolve() / str(size)
@@ -104,15 +115,65 @@ def kept(size: int, queries: int, folder: Path) -> Findings:
         if library is None:
             library = engine_library.filled(chosen, writing, drawn).library
         sizes = engine_library.sizes(writing, library)
-        with open_pool(chosen, 1) as pool:
-            found = engine_search.searched(pool, library, drawn)
-    numbers = {**_bytes(size, sizes), "searches": _numbers(found)}
+        found, indexes = _searched(chosen, writing, library, drawn)
+    numbers = {
+        **_bytes(size, sizes),
+        "searches": _numbers(found),
+        "class_indexes": _of_indexes(indexes),
+    }
     return Findings(
         title=f"Engine, {size:,} images",
         rows=_rows(found),
-        measures=[*_searches(size, found), *_stored_bytes(size, numbers)],
+        measures=[
+            *_searches(size, found),
+            *_stored_bytes(size, numbers),
+            *_class_indexes(size, indexes),
+        ],
         numbers=numbers,
     )
+
+
+def _searched(
+    chosen: Settings, writing: ConnectionPool[Any], library: Library, drawn: Drawn
+) -> tuple[dict[tuple[str, int], Searched], list[Built]]:
+    """Search with every filter, and once more with those of classes that then have an index.
+
+    What is found before is named so.
+    """
+    with open_pool(chosen, 1) as pool:
+        found = engine_search.searched(pool, library, drawn, bounds=engine_classes.NONE)
+        indexes = engine_classes.built(writing, library, drawn)
+        filters = {
+            name: classes
+            for name, classes in engine_search.FILTERS.items()
+            if engine_classes.uses(classes, indexes)
+        }
+        after = engine_search.searched(pool, library, drawn, filters)
+    named = {(name, count): (name + _BEFORE) if name in filters else name for name, count in found}
+    before = {(named[key], key[1]): each for key, each in found.items()}
+    return before | {(name + _AFTER, count): each for (name, count), each in after.items()}, indexes
+
+
+def _of_indexes(indexes: list[Built]) -> dict[str, dict[str, float | None]]:
+    return {
+        f"{each.of[0]} {each.of[1]}": {
+            "images": each.images,
+            "bytes": each.size_bytes,
+            "seconds": each.seconds,
+        }
+        for each in indexes
+    }
+
+
+def _class_indexes(size: int, indexes: list[Built]) -> list[Measure]:
+    """Return, for the record, what each index of a class takes: apart from bytes an image."""
+    measures = []
+    for each in indexes:
+        name = f"{size}, index of {each.of[0]} {each.of[1]}, {each.images} images"
+        measures.append(at_least(f"{name}: bytes an image of it", each.size_bytes / each.images, 0))
+        if each.seconds is not None:
+            measures.append(at_least(f"{name}: built in s", each.seconds, 0))
+    return measures
 
 
 def _bytes(size: int, sizes: dict[str, int]) -> dict[str, float]:
@@ -159,11 +220,18 @@ def _rows(found: dict[tuple[str, int], Searched]) -> list[tuple[str, ...]]:
 
 
 def _searches(size: int, found: dict[tuple[str, int], Searched]) -> list[Measure]:
-    """Return lines without a filter, and of all filters the worst; the table has each."""
+    """Return lines without a filter, and of all filters the worst; the table has each.
+
+    What is found before a class has its index has no bar.
+    """
     measures = []
     for count in engine_search.COUNTS:
         plain = found["none", count]
-        filtered = [each for (name, of), each in found.items() if of == count and name != "none"]
+        filtered = [
+            each
+            for (name, of), each in found.items()
+            if of == count and name != "none" and not name.endswith(_BEFORE)
+        ]
         for what, some, bar_s in (
             ("no filter", [plain], _P50_S[count]),
             ("worst filter", filtered, _FILTERED_P50_S),
@@ -206,16 +274,12 @@ def _writes(size: int, numbers: dict[str, Any]) -> list[Measure]:
 
 def _growth(numbers: dict[int, dict[str, Any]]) -> list[Measure]:
     """Compare the time of each size with that of a tenth of it, if both were measured."""
-    return [
-        at_most(
-            f"p50 at {size} / at {size // 10}",
-            of_size["searches"]["none, top 300"]["p50_s"]
-            / numbers[size // 10]["searches"]["none, top 300"]["p50_s"],
-            _HUNDREDFOLD,
-        )
-        for size, of_size in numbers.items()
-        if size == 1_000_000 and size // 10 in numbers
-    ]
+    size, tenth = 1_000_000, 100_000
+    if size not in numbers or tenth not in numbers:
+        return []
+    p50_s, of_tenth_s = (numbers[of]["searches"]["none, top 300"]["p50_s"] for of in (size, tenth))
+    sides = f"{p50_s * 1000:.0f} ms at {size} / {of_tenth_s * 1000:.0f} ms at {tenth}"
+    return [at_most(f"p50, {sides}", p50_s / of_tenth_s, _TENFOLD)]
 
 
 if __name__ == "__main__":

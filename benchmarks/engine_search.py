@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from benchmarks.engine_vectors import Drawn, Half, Single
+from productsearch_engine.store.class_indexes import Bounds, ClassIndexes
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.statements import ClassFilter
@@ -80,19 +81,27 @@ class Searched:
 
 
 def searched(
-    pool: ConnectionPool[Any], library: Library, drawn: Drawn
+    pool: ConnectionPool[Any],
+    library: Library,
+    drawn: Drawn,
+    filters: Mapping[str, ClassFilter] = FILTERS,
+    bounds: Bounds | None = None,
 ) -> dict[tuple[str, int], Searched]:
-    """Search with every filter, number of results and query."""
+    """Search with every filter, number of results and query; ``bounds`` of indexes of classes."""
     cosines = _cosines(drawn.vectors, drawn.queries)
+    images = Images(pool, class_indexes=ClassIndexes(bounds))
     found: dict[tuple[str, int], Searched] = {}
-    for name, classes in FILTERS.items():
+    for name, classes in filters.items():
         allowed = _allowed(drawn, classes)
         for count in COUNTS:
-            found[name, count] = _searched(pool, library, drawn, classes, count, allowed, cosines)
+            found[name, count] = _searched(
+                images, pool, library, drawn, classes, count, allowed, cosines
+            )
     return found
 
 
 def _searched(
+    images: Images,
     pool: ConnectionPool[Any],
     library: Library,
     drawn: Drawn,
@@ -101,7 +110,6 @@ def _searched(
     allowed: NDArray[np.int64],
     cosines: Single,
 ) -> Searched:
-    images = Images(pool)
     seconds, recalls, missing = [], [], 0
     wanted = min(count, len(allowed))
     images.search(library, drawn.queries[0], classes, 0, count)

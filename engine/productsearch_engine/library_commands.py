@@ -6,13 +6,16 @@ import argparse
 import json
 from dataclasses import asdict
 
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S, KEY_OVERLAP_MAX_S
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows
+from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.key_pairs import Credentials
 from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.quotas import Quota, Quotas
 from productsearch_engine.store.reembeddings import Reembeddings
 
@@ -67,6 +70,13 @@ def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParse
         "seconds", type=_lag, nargs="?", metavar="SECONDS|off", help="default: show it"
     )
     lag.set_defaults(run=_delete_lag)
+    indexing = action("index-class", "index the vectors of a large class, or show such indexes")
+    indexing.add_argument("name")
+    which = indexing.add_mutually_exclusive_group()
+    which.add_argument("--class-id1", type=positive, metavar="N", help="index this class now")
+    which.add_argument("--class-id2", type=positive, metavar="N", help="index this class now")
+    indexing.add_argument("--json", action="store_true")
+    indexing.set_defaults(run=_index_class)
     listing = action("list", "show all")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=_list)
@@ -190,6 +200,33 @@ def _delete_lag(chosen: Settings, options: argparse.Namespace) -> None:
         seconds = libraries.named(options.name).delete_lag_s
     told = f"searches find a deleted image for {seconds} s more" if seconds else "deletes at once"
     print(f"{options.name}: {told}")
+
+
+def _index_class(chosen: Settings, options: argparse.Namespace) -> None:
+    indexes = ClassIndexes()
+    with open_pool(chosen, 2) as pool:
+        library = Libraries(pool).named(options.name)
+        builds = NearestBuilds(
+            pool,
+            class_indexes=indexes,
+            shortage=pool.watch.shortage,
+            memory_bytes=0 if chosen.database else tuning.index_memory_bytes(),
+        )
+        if options.class_id1 is not None:
+            builds.index_class(library, ("class_id1", options.class_id1))
+        if options.class_id2 is not None:
+            builds.index_class(library, ("class_id2", options.class_id2))
+        found = indexes.listed(pool, library)
+    if options.json:
+        keys = ("column", "class_id", "images", "bytes")
+        print(json.dumps([dict(zip(keys, (*of, *rest), strict=True)) for of, *rest in found]))
+        return
+    if not found:
+        print(f"{options.name}: no class has an index of its own")
+        return
+    print(f"{'CLASS':24} {'IMAGES':>10} {'INDEX MB':>10}")
+    for (column, class_id), images, size_bytes in found:
+        print(f"{f'{column} {class_id}':24} {images:10} {size_bytes >> 20:10}")
 
 
 def _list(chosen: Settings, options: argparse.Namespace) -> None:

@@ -418,9 +418,13 @@ BUDGET_FIRST = 2490
 BUDGET_FIRST_PASSING = 700
 BUDGET = 4490
 BUDGET_PASSING = 1400
+BUDGET_FIRST_ENOUGH = 1490
+BUDGET_ENOUGH = 2490
 """A filter that so large a part of a large library passes is searched by the index of all vectors:
 so many of the nearest images are read, those that pass are ranked, and fewer of them than this mean
-that what passes lies elsewhere. The probe is read first, and tells most of these cheaply."""
+that what passes lies elsewhere. The probe is read first, and tells most of these cheaply. Where as
+many as are enough pass before that, no more is read. So it is where the index is that of one class
+of two, or of both."""
 
 DIMENSIONS_MAX = 4000
 """Numbers of a vector: more an index over half-precision vectors does not take."""
@@ -479,15 +483,21 @@ RARE_SHARE_LARGE = 0.05
 """The same in a large library for filters other than AND, which look up fewer than the rarer class
 has."""
 
-LARGE_CLASS = 50_000
-"""A class of so many images that is searched often gets an index of its vectors."""
+CLASS_INDEX_LIBRARY = 150_000
+"""Classes of a library of more images can have an index of their own; all prefixes of a smaller one
+are as quick."""
+
+LARGE_CLASS = 25_000
+"""A class of so many images that is searched often gets an index of its vectors. Looking up each
+image of a smaller one takes less than a tenth of a second."""
 
 CLASS_INDEX_SEARCHES = 30
 """Searches of a class that are often, from one look of an engine at its tables to the next."""
 
-CLASS_INDEXES_MAX = 4
-CLASS_INDEXES_SHARE = 1.0
-"""Indexes of classes that a library has, and the part of its images that all of them have."""
+CLASS_INDEXES_MAX = 8
+CLASS_INDEXES_SHARE = 1.5
+"""Indexes of classes that a library has, and the part of its images that all of them have. An image
+is in two of them at the most."""
 
 CLASS_INDEX_UNUSED_S = 7 * 86_400.0
 """An index of a class that no search used for so long is dropped."""

@@ -121,6 +121,11 @@ def _searches(shop: _Shop) -> list[Any]:
         values |= search_statements.prefix_of(connection, library, vector)
         text = search_statements.search(library, ONE, Plan.CLASS_INDEX)
         told.append([row[0] for row in connection.execute(text, values, binary=True)])
+        if library.bucketed:
+            # One PostgreSQL reads both indexes side by side, and so few images not at all.
+            text = search_statements.search(library, EITHER, Plan.CLASS_UNION)
+            both = values | {"class_id2": 2}
+            assert connection.execute(text, both, binary=True).fetchall()
     found = Queries(shop.pool).stored(library, signs.derive(asked.digest, 0))
     told.append(found and (found.digest, found.region, found.vector.tolist()))
     return told

@@ -44,9 +44,8 @@ FIRST = "the index is good for the first ranks alone"
     ],
 )
 def test_plan_in_a_large_library(stored: int, passing: int, is_and: bool, expected: Plan) -> None:
-    """Both sides of each border; an index of the class goes before all of them."""
+    """Both sides of each border."""
     assert expected is Borders().plan(stored, passing, is_and=is_and)
-    assert Plan.CLASS_INDEX is Borders().plan(stored, passing, has_index=True)
 
 
 def _drawn() -> tuple[Vectors, Classes]:

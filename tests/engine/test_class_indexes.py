@@ -25,7 +25,7 @@ from tests.engine.test_plans import DIMENSIONS, Classes, Vectors, filled, neares
 
 pytestmark = one_postgresql
 
-BOUNDS = Bounds(large=400, searches=3, count_max=1, share=0.9, unused_s=3600)
+BOUNDS = Bounds(library=0, large=400, searches=3, count_max=1, share=0.9, unused_s=3600)
 LARGE, SMALL = 1200, 300
 
 
@@ -105,6 +105,15 @@ def test_which_classes_get_an_index(
     assert expected == BOUNDS.takes(images, searches, 1000, indexed)
 
 
+def test_which_libraries_have_indexes_of_classes() -> None:
+    """Those that all prefixes of take long; both sides of the border."""
+    assert not Bounds().has_any(150_000)
+    assert Bounds().has_any(150_001)
+    assert not Bounds().takes(100_000, 30, 150_000, [])
+    assert Bounds().takes(25_000, 30, 150_001, [])
+    assert not Bounds().takes(24_999, 30, 150_001, [])
+
+
 @pytest.mark.parametrize(
     ("images", "unused_s", "expected"),
     [(200, 3600, False), (199, 0, True), (200, 3601, True)],
@@ -126,10 +135,10 @@ def test_an_index_comes_and_goes(
         assert Plan.PREFIXES.value == shopper.plan(library, query, 1, None)
     assert "1200 images, 2 searches: gets no index" in shopper.look()
     assert [] == predicates(pool, library)
-    for _ in range(2):  # and one of before
-        shopper.plan(library, query, 1, None)
+    shopper.plan(library, query, 1, None)  # and one of before
+    shopper.plan(library, query, 1, 2)  # each class of a filter counts
+    for _ in range(2):
         shopper.plan(library, query, 2, None)  # too small
-        shopper.plan(library, query, 1, 1)  # not one class
     assert "1200 images, 3 searches: gets an index" in shopper.look()
     assert ["(class_id1 = 1)"] == predicates(pool, library)
     assert Plan.CLASS_INDEX.value == shopper.plan(library, query, 1, None)

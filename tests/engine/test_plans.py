@@ -256,19 +256,17 @@ def test_counts_are_remembered_and_bounded(
     monkeypatch.setattr(statements, "count", lambda *of: counted.append(of[1:]) or original(*of))
     monkeypatch.setattr("productsearch_engine.store.class_counts.CLASS_COUNTS_MAX", 3)
     with pool.connection() as connection:
-        passing = [
-            counts.passing(connection, library, only(1), enough) for enough in (9, 9, 5, 2000)
-        ]
-        assert [9, 9, 5, 1200] == passing
+        images = [counts.images(connection, library, only(1), enough) for enough in (9, 9, 5, 2000)]
+        assert [{"class_id1": found} for found in (9, 9, 5, 1200)] == images
         assert 2 == len(counted)
-        assert 1200 == counts.passing(connection, library, only(1), 1300)
+        assert {"class_id1": 1200} == counts.images(connection, library, only(1), 1300)
         assert 2 == len(counted)
         for class_id in range(10, 20):
-            assert 0 == counts.passing(connection, library, only(None, class_id), 5)
+            assert {"class_id2": 0} == counts.images(connection, library, only(None, class_id), 5)
         assert 3 == len(counts)
         monkeypatch.setattr("productsearch_engine.store.class_counts.CLASS_COUNT_REMEMBERED_S", -1)
         before = len(counted)
-        counts.passing(connection, library, only(None, 19), 5)
+        counts.images(connection, library, only(None, 19), 5)
         assert before + 1 == len(counted)
 
 

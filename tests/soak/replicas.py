@@ -201,7 +201,7 @@ class _Beside:
     def _search(self, pool: ConnectionPool[Any], indexes: ClassIndexes, library: Library) -> None:
         asked = ClassFilter(class_id1=1, class_id2=None, any_class=False)
         with pool.connection() as connection:
-            indexes.serves(connection, library, asked, library.image_count)
+            indexes.serves(connection, library, asked, {"class_id1": library.image_count})
 
     def migrate(self) -> None:
         """Take a migration back, which the next engine that starts carries out again."""

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import (
-    INDEX_MEMORY_SHARE,
     INDEX_REBUILT_ROWS_MIN,
     INDEX_REBUILT_SHARE,
 )
@@ -143,7 +142,7 @@ def means(chosen: Settings, needed_bytes: int) -> tuple[int, int | None]:
     if chosen.database:
         return 0, None
     helpers = tuning.cores() - 1
-    memory = min(needed_bytes, tuning.memory_bytes() // INDEX_MEMORY_SHARE)
+    memory = min(needed_bytes, tuning.index_memory_bytes())
     memory = max(memory, _MEMORY_OF_ONE * (helpers + 1))
     try:
         free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - it is looked at, not written

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from productsearch_engine.limits import INDEX_MEMORY_SHARE
+
 _MIB = 1 << 20
 _GIB = 1 << 30
 _LEAST_LOG = 128 * _MIB
@@ -52,6 +54,11 @@ def memory_bytes() -> int:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = (_number(file) for file in _of_cgroups("memory.max", "memory.limit_in_bytes"))
     return min([machine, *(limit for limit in limits if limit)])
+
+
+def index_memory_bytes() -> int:
+    """Return what an index of vectors may take while it is built on this machine."""
+    return memory_bytes() // INDEX_MEMORY_SHARE
 
 
 def cores() -> int:

@@ -24,6 +24,7 @@ from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.calls import Calls
 from productsearch_engine.console.app import Console
 from productsearch_engine.console.rooms import Rooms, Stores
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
 from productsearch_engine.images.download import Downloader
@@ -107,7 +108,12 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         sample, states = RecallSample(pool), DatabaseStates(pool)
         for work in (
             _completing(
-                NearestBuilds(pool, class_indexes=class_indexes, shortage=pool.watch.shortage)
+                NearestBuilds(
+                    pool,
+                    class_indexes=class_indexes,
+                    shortage=pool.watch.shortage,
+                    memory_bytes=0 if settings.database else tuning.index_memory_bytes(),
+                )
             ),
             _dropping(Reembeddings(pool)),
             _forgetting(Journal(pool), Pins(pool)),

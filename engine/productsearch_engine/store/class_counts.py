@@ -46,29 +46,23 @@ class ClassCounts:
         """Return how many classes are remembered."""
         return len(self._known)
 
-    def passing(
+    def images(
         self,
         connection: psycopg.Connection[Any],
         library: Library,
         classes: ClassFilter,
         enough: int,
-    ) -> int | None:
-        """Return at most how many images pass a filter, or None if it is none.
-
-        Counted to ``enough`` only. With AND it is the number of the rarer class.
-        """
+    ) -> dict[ClassColumn, int]:
+        """Return how many images each class of a filter has; counted to ``enough`` only."""
         wanted: dict[ClassColumn, int | None] = {
             "class_id1": classes.class_id1,
             "class_id2": classes.class_id2,
         }
-        counts = [
-            self._count(connection, library, column, class_id, enough)
+        return {
+            column: self._count(connection, library, column, class_id, enough)
             for column, class_id in wanted.items()
             if class_id is not None
-        ]
-        if not counts:
-            return None
-        return sum(counts) if classes.any_class else min(counts)
+        }
 
     def _count(
         self,

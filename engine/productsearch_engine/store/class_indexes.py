@@ -16,13 +16,16 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import Connection, sql
+from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import (
     CLASS_COUNTS_MAX,
+    CLASS_INDEX_LIBRARY,
     CLASS_INDEX_SEARCHES,
     CLASS_INDEX_UNUSED_S,
     CLASS_INDEXES_KNOWN_S,
@@ -31,12 +34,17 @@ from productsearch_engine.limits import (
     LARGE_CLASS,
 )
 from productsearch_engine.store import statements, tables
-from productsearch_engine.store.libraries import Library
+from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.statements import ClassColumn, ClassFilter
 
 _log = logging.getLogger(__name__)
 
 Class = tuple[ClassColumn, int]
+
+_TOO_SMALL = (
+    "{2} {3} has {4} of the {0.image_count} images of {0.name!r}: an index of its own is for"
+    " libraries of more than {1.library} images and classes of {1.large}"
+)
 
 _UNREAD: tuple[float, frozenset[Class]] = -math.inf, frozenset()
 _PREDICATE = re.compile(r"\((class_id[12]) = (\d+)\)")
@@ -46,18 +54,24 @@ _PREDICATE = re.compile(r"\((class_id[12]) = (\d+)\)")
 class Bounds:
     """Which classes have an index; see ``limits``."""
 
+    library: int = CLASS_INDEX_LIBRARY
     large: int = LARGE_CLASS
     searches: int = CLASS_INDEX_SEARCHES
     count_max: int = CLASS_INDEXES_MAX
     share: float = CLASS_INDEXES_SHARE
     unused_s: float = CLASS_INDEX_UNUSED_S
 
+    def has_any(self, stored: int) -> bool:
+        """Return whether a library of so many images has indexes of classes at all."""
+        return stored > self.library
+
     def takes(self, images: int, searches: int, stored: int, indexed: list[int]) -> bool:
         """Return whether a class gets an index: ``indexed`` are the sizes of those that have one.
 
         ``images`` is the size of the class, ``searches`` how often it was asked for of late.
         """
-        is_wanted = images >= self.large and searches >= self.searches
+        is_large = self.has_any(stored) and images >= self.large
+        is_wanted = is_large and searches >= self.searches
         has_room = len(indexed) < self.count_max and sum(indexed) + images <= self.share * stored
         return is_wanted and has_room
 
@@ -75,6 +89,7 @@ class _Index:
     of: Class
     is_valid: bool
     unused_s: float
+    size_bytes: int
 
 
 class ClassIndexes:
@@ -87,27 +102,41 @@ class ClassIndexes:
         self._known: dict[tuple[int, int], tuple[float, frozenset[Class]]] = {}
 
     def serves(
-        self, connection: Connection[Any], library: Library, classes: ClassFilter, passing: int
-    ) -> bool:
-        """Return whether a search has an index of its class, and note that it was asked for.
+        self,
+        connection: Connection[Any],
+        library: Library,
+        classes: ClassFilter,
+        images: Mapping[ClassColumn, int],
+    ) -> frozenset[ClassColumn]:
+        """Return which classes of a filter have an index, and note that they were asked for.
 
-        ``passing`` is the number of images that pass; it need not be counted beyond the size of a
-        large class. What is known of a library's indexes is a few seconds old.
+        ``images`` are the sizes of the classes; they need not be counted beyond that of a large
+        class. What is known of a library's indexes is a few seconds old.
         """
-        of = _only_class(classes)
-        if of is None or not library.nearest or passing < self.bounds.large:
-            return False
-        key = (library.id, of)
+        if not library.nearest or not self.bounds.has_any(library.image_count):
+            return frozenset()
+        asked = [of for of in _classes(classes) if images[of[0]] >= self.bounds.large]
+        if not asked:
+            return frozenset()
         with self._lock:
             if len(self._asked) >= CLASS_COUNTS_MAX:
                 self._asked.clear()
-            self._asked[key] += 1
+            self._asked.update((library.id, of) for of in asked)
             read_s, found = self._known.get((library.id, library.generation), _UNREAD)
         if time.monotonic() - read_s > CLASS_INDEXES_KNOWN_S:
             found = frozenset(each.of for each in _indexes(connection, library) if each.is_valid)
             with self._lock:
                 self._known[library.id, library.generation] = (time.monotonic(), found)
-        return of in found
+        return frozenset(of[0] for of in asked if of in found)
+
+    def listed(self, pool: ConnectionPool[Any], library: Library) -> list[tuple[Class, int, int]]:
+        """Return the classes that have a complete index: each, its images, the index's bytes."""
+        with pool.connection() as connection:
+            return [
+                (index.of, _images(connection, library, index.of), index.size_bytes)
+                for index in _indexes(connection, library)
+                if index.is_valid
+            ]
 
     def concern(self, connection: Connection[Any], library: Library) -> bool:
         """Return whether there is something to tend: an index of a class, or searches of one.
@@ -148,11 +177,26 @@ class ClassIndexes:
                 "gets an index" if takes else "gets no index",
             )
             if takes:
-                _build(connection, library, of)
-                _log.info("library %d: index of %s %d built", library.id, *of)
+                _build(connection, library, of, images)
                 break
         with self._lock:
             self._known.clear()
+
+    def build(self, connection: Connection[Any], library: Library, of: Class) -> None:
+        """Build the index of a class now, if it has none, however often it is asked for.
+
+        Raises LibraryError: the class is one whose index would be dropped again. Must not run in a
+        transaction, nor beside ``tend``.
+        """
+        images = _images(connection, library, of)
+        if not self.bounds.has_any(library.image_count) or self.bounds.drops(images, 0):
+            raise LibraryError(_TOO_SMALL.format(library, self.bounds, *of, images))
+        for index in _indexes(connection, library):
+            if index.of == of:
+                if index.is_valid:
+                    return
+                tables.drop_index(connection, index.name)
+        _build(connection, library, of, images)
 
     def _taken(self, library: Library) -> list[tuple[Class, int]]:
         """Return how often each class of a library was asked for, most often first.
@@ -171,23 +215,24 @@ class ClassIndexes:
         return sorted(own.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _only_class(classes: ClassFilter) -> Class | None:
-    """Return the class of a filter that names one, else None."""
-    if classes.class_id2 is None and classes.class_id1 is not None:
-        return "class_id1", classes.class_id1
-    if classes.class_id1 is None and classes.class_id2 is not None:
-        return "class_id2", classes.class_id2
-    return None
+def _classes(classes: ClassFilter) -> list[Class]:
+    """Return the classes that a filter names."""
+    named: list[tuple[ClassColumn, int | None]] = [
+        ("class_id1", classes.class_id1),
+        ("class_id2", classes.class_id2),
+    ]
+    return [(column, class_id) for column, class_id in named if class_id is not None]
 
 
 def _indexes(connection: Connection[Any], library: Library) -> list[_Index]:
     rows = connection.execute(_INDEXES, [tables.nearest(library.id).as_string(None)]).fetchall()
     found = []
-    for name, predicate, is_valid, unused_s in rows:
+    for name, predicate, is_valid, unused_s, size_bytes in rows:
         match = _PREDICATE.fullmatch(predicate)
         if match is not None:
             column: ClassColumn = "class_id1" if match[1] == "class_id1" else "class_id2"
-            found.append(_Index(name, (column, int(match[2])), is_valid, float(unused_s)))
+            of: Class = column, int(match[2])
+            found.append(_Index(name, of, is_valid, float(unused_s), int(size_bytes)))
     return found
 
 
@@ -197,19 +242,23 @@ def _images(connection: Connection[Any], library: Library, of: Class) -> int:
     return int(row[0]) if row else 0
 
 
-def _build(connection: Connection[Any], library: Library, of: Class) -> None:
+def _build(connection: Connection[Any], library: Library, of: Class, images: int) -> None:
+    _log.info("library %d: index of %s %d begun, %d images", library.id, *of, images)
+    began_s = time.monotonic()
     connection.execute(
         sql.SQL(
             "create index concurrently on {} using hnsw (prefix halfvec_cosine_ops) where {} = {}"
         ).format(tables.nearest(library.id), sql.Identifier(of[0]), sql.Literal(of[1]))
     )
+    seconds = time.monotonic() - began_s
+    _log.info("library %d: index of %s %d built in %.0f s", library.id, *of, seconds)
 
 
 _IS_DROPPED: LiteralString = "select from dropped_indexes where library_id = %s limit 1"
 # An index that was not used since the statistics began is as if it were used just now.
 _INDEXES: LiteralString = """
 select i.indexrelid::regclass::text, pg_get_expr(i.indpred, i.indrelid), i.indisvalid,
-    extract(epoch from coalesce(now() - s.last_idx_scan, '0'))
+    extract(epoch from coalesce(now() - s.last_idx_scan, '0')), pg_relation_size(i.indexrelid)
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
     left join pg_stat_all_indexes s on s.indexrelid = i.indexrelid
 where i.indrelid = to_regclass(%s) and a.amname = 'hnsw' and i.indpred is not null

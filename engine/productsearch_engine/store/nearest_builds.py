@@ -18,8 +18,8 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
 from productsearch_engine.store import tables
-from productsearch_engine.store.class_indexes import ClassIndexes
-from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.class_indexes import Class, ClassIndexes
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.long_statements import unbounded
 
 _log = logging.getLogger(__name__)
@@ -33,12 +33,14 @@ _BUILT_BYTES = 2 * 1050
 _LOCK_WAIT_S = 2
 """How long a build waits for calls under way; calls that begin meanwhile wait for it."""
 
-_BUILDING: tuple[LiteralString, ...] = (
-    "set maintenance_work_mem = '512MB'",
-    # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
-    # take the cores that calls need.
-    "set max_parallel_maintenance_workers = 0",
-)
+_MEMORY_BYTES = 512 << 20
+"""What an index may take while it is built, that of half a million vectors; one that needs more is
+built much slower."""
+
+_MEMORY: LiteralString = "select set_config('maintenance_work_mem', %s, false)"
+# Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
+# take the cores that calls need.
+_ALONE: LiteralString = "set max_parallel_maintenance_workers = 0"
 _BUILT: tuple[LiteralString, ...] = (
     "reset maintenance_work_mem",
     "reset max_parallel_maintenance_workers",
@@ -46,11 +48,13 @@ _BUILT: tuple[LiteralString, ...] = (
 
 
 @contextmanager
-def building(pool: ConnectionPool[Any]) -> Iterator[Connection[Any]]:
+def building(
+    pool: ConnectionPool[Any], memory_bytes: int = _MEMORY_BYTES
+) -> Iterator[Connection[Any]]:
     """Yield a connection for statements that take long, with memory for an index of vectors."""
     with pool.connection() as connection, unbounded(connection):
-        for setting in _BUILDING:
-            connection.execute(setting)
+        connection.execute(_MEMORY, [f"{memory_bytes >> 10}kB"])
+        connection.execute(_ALONE)
         try:
             yield connection
         finally:
@@ -91,9 +95,14 @@ class NearestBuilds:
         old_index_kept_s: float = OLD_INDEX_KEPT_S,
         class_indexes: ClassIndexes | None = None,
         shortage: Callable[[int], str | None] = lambda _: None,
+        memory_bytes: int = _MEMORY_BYTES,
     ):
-        """``shortage`` says why the database has no room for so many bytes, or nothing."""
+        """``shortage`` says why the database has no room for so many bytes, or nothing.
+
+        ``memory_bytes`` is what an index may take while it is built.
+        """
         self._shortage = shortage
+        self._memory_bytes = max(memory_bytes, _MEMORY_BYTES)
         self._told: set[int] = set()
         self._pool = pool
         self._class_indexes = class_indexes
@@ -116,6 +125,18 @@ class NearestBuilds:
                 self._tend_classes(library)
             else:
                 self.build(library, is_stopped)
+
+    def index_class(self, library: Library, of: Class) -> None:
+        """Build the index of a class now. Raises LibraryError."""
+        indexes = self._class_indexes or ClassIndexes()
+        if not library.nearest:
+            raise LibraryError(f"the prefixes of {library.name!r} are being computed: try again")
+        if shortage := self._shortage(library.image_count * _BUILT_BYTES):
+            raise LibraryError(shortage)
+        with self._alone(library) as connection:
+            if connection is None:
+                raise LibraryError(f"an index of {library.name!r} is being built: try again later")
+            indexes.build(connection, library, of)
 
     def _has_room(self, library: Library) -> bool:
         """Return whether an index of all of a library's vectors fits; say once if it does not."""
@@ -179,7 +200,7 @@ class NearestBuilds:
     @contextmanager
     def _alone(self, library: Library) -> Iterator[Connection[Any] | None]:
         """Yield a connection if no other engine is at work on the library."""
-        with building(self._pool) as connection:
+        with building(self._pool, self._memory_bytes) as connection:
             key = [_LOCK % 2**31, library.id % 2**31]
             row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
             if not row or not row[0]:

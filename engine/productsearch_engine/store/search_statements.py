@@ -17,7 +17,9 @@ from psycopg import Connection
 
 from productsearch_engine.limits import (
     BUDGET,
+    BUDGET_ENOUGH,
     BUDGET_FIRST,
+    BUDGET_FIRST_ENOUGH,
     BUDGET_FIRST_PASSING,
     BUDGET_PASSING,
     BUDGET_PROBE,
@@ -32,9 +34,10 @@ from productsearch_engine.limits import (
     LARGE_LIBRARY,
 )
 from productsearch_engine.store import budgeted
+from productsearch_engine.store import search_texts as texts
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.plans import Plan
-from productsearch_engine.store.statements import ClassFilter, composed
+from productsearch_engine.store.statements import ClassColumn, ClassFilter, composed
 
 _COLUMNS = 4
 
@@ -52,33 +55,42 @@ class Fit(enum.IntEnum):
     ALL = 2
 
 
-def search(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
+def search(
+    library: Library, classes: ClassFilter, plan: Plan, scanned: ClassColumn | None = None
+) -> bytes:
     """Return a select of one page, nearest first.
 
     Its columns: sign, cosine distance, brief, and whether it is the very image searched with; then
     perhaps a ``Fit``: ``read`` takes it apart. ``candidates_of`` and ``prefix_of`` say what it
     takes beside the page; ``stored`` is the number of images that pass, so far as it is known.
+    ``scanned`` is the class whose index ``Plan.CLASS_BUDGET`` reads.
     """
-    if library.nearest and (plan in _FOUND or plan is Plan.BUDGET):
-        text = _RANKED.replace("NEAR", _near("near", plan, bucketed=library.bucketed))
-        text = text.replace("FIRST", _first(plan)).replace("FITNESS", _fit(plan))
-        addend = _PLAIN
+    if library.nearest and (plan in texts.FOUND or plan in budgeted.PLANS):
+        near = _near("near", plan, scanned, bucketed=library.bucketed)
+        text = texts.RANKED.replace("NEAR", near)
+        text = text.replace("FIRST", _first("near", plan, bucketed=library.bucketed))
+        text = text.replace("FITNESS", _fit(plan, bucketed=library.bucketed))
+        addend = texts.PLAIN
     else:
-        text = _SEARCH.replace("DISTANCE", _INDEXED if plan is Plan.NEAREST else _EXACT)
-        addend = _PLAIN if plan is Plan.CLASSES else _NO_INDEX
-    return _composed(text.replace("FILTER", _condition(classes, addend)), library)
+        text = texts.SEARCH.replace(
+            "DISTANCE", texts.INDEXED if plan is Plan.NEAREST else texts.EXACT
+        )
+        addend = texts.PLAIN if plan is Plan.CLASSES else texts.NO_INDEX
+    return _composed(_filtered(text, classes, addend), library)
 
 
-def search_after_first(library: Library, classes: ClassFilter, plan: Plan) -> bytes:
+def search_after_first(
+    library: Library, classes: ClassFilter, plan: Plan, scanned: ClassColumn | None = None
+) -> bytes:
     """Return a select of one page whose first ranks are those of ``search`` by an index.
 
-    The others are ranked among all prefixes. ``plan`` says which index.
+    The others are ranked among all prefixes. ``plan`` and ``scanned`` say which index.
     """
-    by_index = _near("by_index", plan, bucketed=library.bucketed)
+    by_index = _near("by_index", plan, scanned, bucketed=library.bucketed)
     by_prefix = _near("by_prefix", Plan.PREFIXES, bucketed=library.bucketed)
-    text = _AFTER_FIRST.replace("BY_INDEX", by_index).replace("BY_PREFIX", by_prefix)
-    text = text.replace("FIRST", _first(plan))
-    return _composed(text.replace("FILTER", _condition(classes, _PLAIN)), library)
+    text = texts.AFTER_FIRST.replace("BY_INDEX", by_index).replace("BY_PREFIX", by_prefix)
+    text = text.replace("FIRST", _first("by_index", plan, bucketed=library.bucketed))
+    return _composed(_filtered(text, classes, texts.PLAIN), library)
 
 
 def read(rows: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Fit]:
@@ -107,7 +119,7 @@ def prefix_of(
     if not library.bucketed:
         return {}
     values = {"embedding": embedding}
-    row = connection.execute(_composed(_PREFIX, library), values, binary=True).fetchone()
+    row = connection.execute(_composed(texts.PREFIX, library), values, binary=True).fetchone()
     return {"prefix": None if row is None else row[0]}
 
 
@@ -125,6 +137,8 @@ def _composed(text: LiteralString, library: Library) -> bytes:
         ("{budget_first}", BUDGET_FIRST),
         ("{budget_passing}", BUDGET_PASSING),
         ("{budget_first_passing}", BUDGET_FIRST_PASSING),
+        ("{budget_enough}", BUDGET_ENOUGH),
+        ("{budget_first_enough}", BUDGET_FIRST_ENOUGH),
         ("{budget_probe}", BUDGET_PROBE),
         ("{budget_probe_passing}", BUDGET_PROBE_PASSING),
         ("{crowd}", CROWD),
@@ -134,162 +148,48 @@ def _composed(text: LiteralString, library: Library) -> bytes:
     return composed(text, library)
 
 
-def _near(name: LiteralString, plan: Plan, *, bucketed: bool) -> LiteralString:
+def _near(
+    name: LiteralString, plan: Plan, scanned: ClassColumn | None = None, *, bucketed: bool
+) -> LiteralString:
     """Return the candidates of a plan as a query of a name."""
-    if plan is Plan.BUDGET:
-        return budgeted.NEAR.replace("NAME", name)
-    texts, found = (_NEAR_BUCKETED, _FOUND_BUCKETED) if bucketed else (_NEAR, _FOUND)
-    return texts.replace("NAME", name).replace("FOUND", found[plan])
+    if bucketed and plan is Plan.CLASS_UNION:
+        near = texts.NEAR_BUCKETED.replace("FIND", texts.BOTH_BUCKETED)
+    elif plan in budgeted.PLANS:
+        near = budgeted.near(plan, _one(scanned or "class_id1"))
+    elif bucketed:
+        near = texts.NEAR_BUCKETED.replace("FIND", texts.FOUND_BUCKETED[plan])
+    else:
+        near = texts.NEAR.replace("FOUND", texts.FOUND[plan])
+    return near.replace("NAME", name)
 
 
-def _first(plan: Plan) -> LiteralString:
+def _first(name: LiteralString, plan: Plan, *, bucketed: bool) -> LiteralString:
     """Return how far the first candidates of a plan go."""
-    return "{budget_first}" if plan is Plan.BUDGET else "{first_candidates}"
+    is_budgeted = plan in budgeted.PLANS and not bucketed
+    return budgeted.FIRST.replace("NAME", name) if is_budgeted else "{first_candidates}"
 
 
-def _fit(plan: Plan) -> LiteralString:
-    if plan is Plan.BUDGET:
+def _fit(plan: Plan, *, bucketed: bool) -> LiteralString:
+    if plan in budgeted.PLANS and not bucketed:
         return budgeted.FIT
-    return _FITS if plan is Plan.PREFIXES else _FIT
+    return texts.FITS if plan is Plan.PREFIXES else texts.FIT
+
+
+def _one(column: ClassColumn, addend: LiteralString = "") -> LiteralString:
+    if column == "class_id1":
+        return f"class_id1{addend} = %(class_id1)s"
+    return f"class_id2{addend} = %(class_id2)s"
+
+
+def _filtered(text: LiteralString, classes: ClassFilter, addend: LiteralString) -> LiteralString:
+    text = text.replace("FILTER", _condition(classes, addend))
+    return text.replace("ONE", _one("class_id1")).replace("OTHER", _one("class_id2"))
 
 
 def _condition(classes: ClassFilter, addend: LiteralString) -> LiteralString:
-    first: LiteralString = f"class_id1{addend} = %(class_id1)s"
-    second: LiteralString = f"class_id2{addend} = %(class_id2)s"
+    first, second = _one("class_id1", addend), _one("class_id2", addend)
     if classes.class_id1 is not None and classes.class_id2 is not None:
         return f"({first} or {second})" if classes.any_class else f"{first} and {second}"
     if classes.class_id1 is not None:
         return first
     return second if classes.class_id2 is not None else "true"
-
-
-# No index answers for a sum, so PostgreSQL does not begin with a class unless it is told to.
-_NO_INDEX: LiteralString = " + 0"
-_PLAIN: LiteralString = ""
-
-# The very expression of the index that a library has until its table of prefixes is complete.
-_INDEXED: LiteralString = "embedding::halfvec({dimensions}) <=> %(embedding)b"
-# The same number; the sum keeps the index out.
-_EXACT: LiteralString = "(embedding <=> %(embedding)b) + 0"
-
-# All pages of a query have one plan and one ranking: the window's limit and hnsw.ef_search
-# are always the same, MATERIALIZED keeps the page's own limit from the planner, and the sign
-# orders equal distances. A scan in relaxed order is sorted once more, which the sum is for.
-_SEARCH: LiteralString = """
-with ranked as materialized (
-    select sign, brief, digest, DISTANCE as distance
-    from {images} where FILTER
-    order by distance, sign limit {window}
-)
-select sign, distance, brief, digest = %(digest)s from ranked order by distance + 0, sign
-limit %(count)s offset %(start)s
-"""
-
-# The sum keeps the index out: all that pass the filter are compared.
-_FOUND: dict[Plan, LiteralString] = {
-    Plan.NEAREST: """
-            select sign, prefix <=> (select nearest_prefix({axes}, %(embedding)b)) as off
-            from {nearest} order by off limit {candidates}
-""",
-    # The filter is the predicate of the class's index; PostgreSQL plans for the number given.
-    Plan.CLASS_INDEX: """
-            select sign, prefix <=> (select nearest_prefix({axes}, %(embedding)b)) as off
-            from {nearest} where FILTER order by off limit {candidates}
-""",
-    Plan.PREFIXES: """
-            select sign, (prefix <=> (select nearest_prefix({axes}, %(embedding)b))) + 0 as off
-            from {nearest} where FILTER order by off, sign limit {candidates}
-""",
-}
-
-# Images are named before their prefixes: locks are taken in this order everywhere.
-_NEAR: LiteralString = """NAME as materialized (
-    select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place, c.off
-    from {images} i join (
-        select sign, off, row_number() over () as place from (FOUND        ) as found
-    ) as c using (sign)
-    where i.library_id = {library} and c.place <= %(candidates)s
-)"""
-
-# Each shard finds as many as are asked for, and the coordinator takes the nearest of them.
-_FOUND_BUCKETED: dict[Plan, LiteralString] = {
-    Plan.NEAREST: """
-    select bucket, sign, prefix <=> %(prefix)b as off from {nearest}
-    order by off limit {candidates}
-""",
-    Plan.CLASS_INDEX: """
-    select bucket, sign, prefix <=> %(prefix)b as off from {nearest} where FILTER
-    order by off limit {candidates}
-""",
-    Plan.PREFIXES: """
-    select bucket, sign, (prefix <=> %(prefix)b) + 0 as off from {nearest} where FILTER
-    order by off, sign limit {candidates}
-""",
-}
-_NEAR_BUCKETED: LiteralString = """NAME_found as materialized (FOUND),
-NAME_placed as materialized (
-    select bucket, sign, off, row_number() over (order by off, sign) as place from NAME_found
-),
-NAME as materialized (
-    select i.sign, i.brief, i.digest, i.embedding <=> %(embedding)b as distance, c.place, c.off
-    from {images} i join NAME_placed c using (bucket, sign)
-    where i.library_id = {library} and c.place <= %(candidates)s
-)"""
-
-# How many candidates there are, and how many of them are equally far at the most: of the first ones
-# and of all. ``stored`` is the number of images that pass.
-_FIT: LiteralString = """
-counted as (
-    select count(*) as every, count(*) filter (where place <= {first_candidates}) as firsts
-    from near group by floor(off / {crowd_width})
-),
-fit as (
-    select case
-        when sum(firsts) < least({first_ranks} + 1, %(stored)s) or max(firsts) >= {crowd} then 0
-        when sum(every) < least(%(candidates)s, {window}, %(stored)s) or max(every) >= {crowd}
-            then 1
-        else 2
-    end as fit from counted
-)"""
-_FITS: LiteralString = "fit as (select 2 as fit)"
-
-# Candidates by their prefixes, ranked by their whole vectors. Of the same candidates, so that the
-# pages agree, come the first ranks from the first of them and the later ranks from all.
-_RANKED: LiteralString = """
-with NEAR,
-first as (
-    select sign from near where place <= FIRST
-    order by distance, sign limit {first_ranks}
-),
-ranked as (
-    select near.*, sign in (table first) as is_first from near
-    order by is_first desc, distance, sign limit {window}
-),
-FITNESS,
-page as (
-    select * from ranked order by is_first desc, distance, sign limit %(count)s offset %(start)s
-)
-select sign, distance, brief, digest = %(digest)s, coalesce(fit, 0) from fit left join page on true
-order by is_first desc, distance, sign
-"""
-
-_AFTER_FIRST: LiteralString = """
-with BY_INDEX,
-BY_PREFIX,
-first as (
-    select * from by_index where place <= FIRST
-    order by distance, sign limit {first_ranks}
-),
-ranked as (
-    select * from (
-        select sign, distance, brief, digest, true as is_first from first
-        union all
-        select sign, distance, brief, digest, false from by_prefix
-        where sign not in (select sign from first)
-    ) as both_of_them order by is_first desc, distance, sign limit {window}
-)
-select sign, distance, brief, digest = %(digest)s from ranked
-order by is_first desc, distance, sign limit %(count)s offset %(start)s
-"""
-
-_PREFIX: LiteralString = "select nearest_prefix({axes}, %(embedding)b)"
