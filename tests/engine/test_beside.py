@@ -20,7 +20,7 @@ from productsearch_engine.bulk.exporting import export
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.source import Source
 from productsearch_engine.database.pool import WatchedPool
-from productsearch_engine.store import bulk_load, locks
+from productsearch_engine.store import bulk_load, locks, rights
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import LibraryGoneError
@@ -203,7 +203,7 @@ def test_a_right_that_is_lost(pool: WatchedPool) -> None:
             )
         with pytest.raises(LibraryError, match="run the same command again"):
             require()
-    with Reembeddings(pool).alone(to):
+    with rights.alone(pool, to):
         pass
 
 

@@ -21,9 +21,9 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
+from productsearch_engine.store import rights
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
-from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.rows import Row
 
 _WAITS = (
@@ -56,7 +56,7 @@ def alone(pool: WatchedPool, library: Library) -> Iterator[Callable[[], None]]:
     with ExitStack() as stack:
         while True:
             try:
-                require = stack.enter_context(Reembeddings(pool).alone(library))
+                require = stack.enter_context(rights.alone(pool, library))
                 break
             except LibraryError:
                 if time.monotonic() > ends_s:
