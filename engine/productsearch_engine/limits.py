@@ -171,7 +171,13 @@ LOCATION_CHARS_MAX = 8192
 """Longest address that a redirect leads to: servers take no longer ones, and accents in a name cost
 the square of their number."""
 
+TRANSFER_CODING_BYTES_MAX = 1024
+"""Longest list of transfer codings of a host; nobody has more than two."""
+
 DOWNLOAD_S = 10.0
+CONNECT_S_MIN = 1.0
+"""Of a host's addresses each gets an equal part of the time that is left, and so much at least."""
+
 DOWNLOAD_REDIRECTS_MAX = 3
 DOWNLOADS_MAX = 16
 """Downloads at the same time. They have threads of their own, so slow hosts hold no worker."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from productsearch_service.settings import Settings
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_STDERR: Final = 2
 _EXIT_CANNOT_START: Final = 2
 _DOCTOR_S: Final = 2.5
 """With the start of its process: the doctor ends within three seconds on a busy machine too."""
@@ -111,6 +112,7 @@ def main() -> int:
 def _serve() -> int:
     """Run until SIGTERM or SIGINT; a second signal hurries."""
     signals = _Signals()
+    _open_standard_streams()
     if not sys.stdin or not sys.stdin.isatty():
         # Files are read anew without being told; a reload command must not end all calls.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -143,6 +145,20 @@ def _serve() -> int:
     logging.shutdown()
     # Python would wait for a thread that still reads from a volume that hangs.
     os._exit(0)
+
+
+def _open_standard_streams() -> None:
+    """Open those of the descriptors 0 to 2 that are closed, on nothing.
+
+    Else a socket gets one: the log would be written to it, and libuv ends a process that closes it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It stays open until the process ends.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 async def _run(settings: Settings, signals: _Signals) -> None:

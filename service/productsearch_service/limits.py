@@ -89,6 +89,8 @@ PACE_REST: Final = 3.0
 PACE_REST_S_MAX: Final = 0.25
 FIELDS_MAX: Final = 1000
 """Of one message and those inside it; none has more than twenty that mean something."""
+HEADERS_MAX: Final = 128
+"""Of a call; a mesh adds a dozen. gRPC hands over any number, for 3 us of the event loop each."""
 FIELDS_UNCOUNTED_BYTES: Final = 16 * 1024
 """Of a message that is decoded without counting: its fields cannot be that many."""
 WAITING_MAX: Final = 1024

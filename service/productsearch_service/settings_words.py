@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 _NEAR: Final = 0.7
 _VALUE_CHARS_MAX: Final = 21
 """Longer text is not told: it may be a secret in the wrong place, and those are longer."""
 _TOLD_MAX: Final = 10**20
+_COMPARISONS_MAX: Final = 20_000
+"""Of names, for the hints of one file: a second of CPU."""
 _UNTOLD: Final = frozenset({"api_key", "secret_key", "base_url", "traces_endpoint"})
 
 _SENTENCES: Final = {
@@ -70,6 +72,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     swapped = [each for each in known if sorted(each) == sorted(name)]
     near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+class Hints:
+    """Hints at many names, as long as they cost little: each is compared with all that are known.
+
+    They are told while a service starts, and while its event loop needs the interpreter.
+    """
+
+    def __init__(self, comparisons_max: int = _COMPARISONS_MAX) -> None:
+        self._left = comparisons_max
+
+    def nearest(self, name: str, known: Collection[str]) -> str:
+        """Return the hint, or nothing once it would cost too much."""
+        self._left -= len(known)
+        return nearest(name, known) if self._left >= 0 else ""
 
 
 def value_of(problem: Any) -> str:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
 
+from productsearch_engine.api import codes
+from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.images import bounded_answer, download
 from productsearch_engine.images.download import Downloader
-from productsearch_engine.images.errors import ImageSizeError, UrlRefusedError, UrlTimeoutError
+from productsearch_engine.images.errors import (
+    ImageSizeError,
+    NothingToSpareError,
+    UrlRefusedError,
+    UrlTimeoutError,
+)
 from productsearch_engine.images.own_address import is_own
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.image_files import jpeg
@@ -231,6 +239,55 @@ def test_a_silent_host_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
                 Downloader(allow_private=True).download(
                     f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
                 )
+
+
+def test_a_silent_address_leaves_time_for_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a host with several addresses one may be lost, as IPv6 is in some networks."""
+    monkeypatch.setattr(download, "DOWNLOAD_S", 6)
+    good = int(site.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        for _ in range(4):  # nobody accepts, so from the second on nobody is answered
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+            for port in (full.getsockname()[1], good)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert jpeg(1) == Downloader(allow_private=True).download("http://two.example/image/1")
+
+
+def test_without_descriptors_nothing_is_said_of_the_host(site: Site) -> None:
+    """The engine has none to spare: no host refused, and its own address is not another's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(NothingToSpareError):
+            Downloader(allow_private=True).download(f"{site.url}/image/1")
+        with pytest.raises(NothingToSpareError):
+            is_own("127.0.0.1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert codes.UNAVAILABLE == api_error(NothingToSpareError(), 1).code
+
+
+def test_without_threads_nothing_is_said_of_the_host(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for threads."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    downloader = Downloader(allow_private=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Timer, "start", start)
+        with pytest.raises(NothingToSpareError):
+            downloader.download(f"{site.url}/image/1")
+    assert jpeg(1) == downloader.download(f"{site.url}/image/1")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from productsearch_engine.images.errors import (
     ImageSizeError,
     ImageUnreadableError,
 )
+from productsearch_engine.images.fit import fit
 from productsearch_engine.images.image_file import ImageFile
 from tests.colour_keys import COLOURS, GREYS, keyed
 from tests.engine.image_files import draw, encoded, jpeg, png_claiming
@@ -294,3 +295,22 @@ def test_digest_is_of_the_bytes() -> None:
     """The same pixels in another file are another image."""
     assert ImageFile.checked(jpeg(1)).digest == ImageFile.checked(jpeg(1)).digest
     assert ImageFile.checked(jpeg(1)).digest != ImageFile.checked(jpeg(1) + b"\0").digest
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    b'syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation='
+    b'"6"/></rdf:RDF></x:xmpmeta>'
+)
+"""What a program wrote beside the EXIF data, which says nothing of an orientation."""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_only_exif_turns(kind: str) -> None:
+    """An orientation elsewhere turns no image, with ``fit`` or without; so browsers have it."""
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    file = encoded(draw(1), kind, **({"pnginfo": text} if kind == "PNG" else {"xmp": XMP}))
+    assert draw(1).size == Image.open(io.BytesIO(fit(file)[0])).size
+    if kind in ("JPEG", "PNG"):
+        assert draw(1).size == ImageFile.checked(file).pixels().shape[1::-1]

@@ -173,9 +173,10 @@ def test_transfer_codings(name: str, says: Says) -> None:
         ok(IMAGE)[:30],
         b"",
         in_chunks(IMAGE, "br, chunked"),
+        in_chunks(IMAGE, "identity," * 200 + "chunked"),
         in_chunks(packed(IMAGE, 31), "gzip, chunked")[:-400],
     ],
-    ids=["fields", "bytes", "half a head", "nothing", "br, chunked", "cut"],
+    ids=["fields", "bytes", "half a head", "nothing", "br, chunked", "codings", "cut"],
 )
 def test_what_is_no_answer(answer: bytes, says: Says) -> None:
     """Bounds hold over the head, and a head or content that is cut is none."""

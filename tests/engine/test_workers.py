@@ -203,6 +203,19 @@ def test_killed_at_any_point(shared: Running) -> None:
         assert expected == shared.run(lambda after=kill_after: all_of_them(after))
 
 
+def test_killed_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed is replaced without a new thread: there may be none to spare."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with running(1) as fresh:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        kill_all()
+        (found,) = fresh.describe(jpeg(1))
+    assert isinstance(found, Described)
+
+
 def test_a_stopped_process_is_killed(shared: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not answer within the time is killed; the image is not blamed."""
     shared.describe(*[jpeg(seed) for seed in range(4)])

@@ -23,7 +23,7 @@ LINES = (
     {"images", "store", "database"},
     {"embedding"},
     {"pasteable"},
-    {"settings", "limits", "metrics", "logs", "progress", "traces", "one_thread"},
+    {"settings", "limits", "metrics", "logs", "progress", "traces", "one_thread", "threads"},
 )
 LINE_OF = {folder: line for line, folders in enumerate(LINES) for folder in folders}
 

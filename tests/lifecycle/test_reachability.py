@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from productsearch_service import limits
-from productsearch_service.observability import reachability
+from productsearch_service.observability import health, reachability
 from productsearch_service.observability.reachability import Reachability
 from tests.fakes.upstream import FakeUpstream
 from tests.lifecycle.asking import http, until, until_ready
@@ -55,6 +55,17 @@ def test_a_replica_without_room_for_a_connection_is_not_ready(serve: Serve) -> N
         assert f"listen: a call to its own port {port} is not answered" in why
         assert 200 == http(replica, "/livez")[0]
     until_ready(replica)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "grpc_proxy"])
+def test_its_own_ports_are_asked_without_a_proxy(
+    variable: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the environment names a proxy for all else, the watchdog and probes go straight."""
+    replica = serve()
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert "SERVING" == health.ask(replica.admin)
+    assert health.UNREACHABLE != health.ask(replica.url)
 
 
 @pytest.mark.asyncio

@@ -24,6 +24,7 @@ import grpc
 from demo.facade import Facade
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
+from productsearch_service import limits
 from productsearch_service.settings import Settings
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
@@ -33,6 +34,8 @@ from tests.soak.probing import probed
 
 SEED = 7
 QUOTA = 10.0
+_LOOK_S = 0.5
+"""A look of the facade at its own port, on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def cancels(number: int) -> list[Measure]:
     """Calls cancelled at random times leave nothing behind in the service's process."""
     chance = random.Random(SEED)
     with FakeUpstream() as upstream, _process(upstream) as facade:
+        # By then it has looked at its own port, and has the thread that does this.
+        complete_s = time.monotonic() + limits.REACHABILITY_POLL_S + _LOOK_S
         upstream.always("search", Fault(seconds=0.02, body=b'{"log_id": 1, "result": []}'))
         with v1.connect(facade.url) as channel:
             stub = v1.ProductSearchStub(channel)
@@ -183,6 +188,7 @@ def cancels(number: int) -> list[Measure]:
 
             fill(0)
             some(200, 1000)
+            time.sleep(max(0.0, complete_s - time.monotonic()))
             before = _settled(facade.pid)
             some(number, 2000)
             after = _settled(facade.pid)

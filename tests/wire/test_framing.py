@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import itertools
+import tracemalloc
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
@@ -87,6 +89,21 @@ def test_framing_that_ends_is_bounded_too(loop: asyncio.Runner) -> None:
     pieces = [CHUNKED, *[b"1\r\n \r\n" * 1000] * 50, b"0\r\n\r\n"]
     with pytest.raises(TransportFailure, match=TOO_MUCH):
         loop.run(_answered(pieces))
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 100000000", b"Transfer-Encoding: chunked"])
+def test_a_body_without_an_end_is_not_held(head: bytes, loop: asyncio.Runner) -> None:
+    """A whole answer is held here at most; what comes beyond it waits in the system."""
+    piece = b"10000\r\n" + b"a" * 0x10000 + b"\r\n"
+    answer = [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n"]
+    tracemalloc.start()
+    try:
+        with pytest.raises(TransportFailure, match="answered too much"):
+            loop.run(_answered(itertools.chain(answer, itertools.repeat(piece))))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 6 * limits.ANSWER_BYTES_MAX
 
 
 def _chunks(size: int) -> Iterator[bytes]:

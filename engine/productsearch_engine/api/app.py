@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, nullcontext, suppress
 from urllib.parse import parse_qsl
 
@@ -44,6 +44,7 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.threads import started as all_started
 from productsearch_engine.traces import Export, Trace
 
 _PATH = "/rest/2.0/image-classify/v1/realtime_search/product/"
@@ -76,7 +77,7 @@ class Api:
         self._tokens = tokens
         self._downloader = downloader
         self._threads = threads
-        self._downloads = ThreadPoolExecutor(DOWNLOADS_MAX, "download")
+        self._downloads = all_started(DOWNLOADS_MAX, "download")
         self._access_log = AccessLog(metrics, access_log_successes)
         self._token_endpoint = TokenEndpoint(
             tokens=tokens,
@@ -178,7 +179,7 @@ class Api:
     async def download(self, app_id: int, url: str) -> bytes:
         """Return what is at a URL; the caller has memory for it.
 
-        Raises ImageError, ApiError 4.
+        Raises ImageError, NothingToSpareError, ApiError 4.
         """
         loop = asyncio.get_running_loop()
         places = self._download_places

@@ -25,8 +25,8 @@ from productsearch_engine.limits import (
 
 def announced(request: Request, most: int) -> int:
     """Return the announced length, at most ``most``; ``most`` if no length is announced."""
-    length = request.headers.get("content-length", "")
-    return min(int(length), most) if length.isdecimal() and len(length) < 16 else most
+    length = _length(request)
+    return most if length is None else min(length, most)
 
 
 async def read(request: Request, most: int) -> bytes:
@@ -39,8 +39,7 @@ async def read(request: Request, most: int) -> bytes:
 
 async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
     """Yield the body as it comes. Raises what ``read`` does."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 15 or int(length) > most):
+    if (_length(request) or 0) > most:
         raise ApiError(codes.IMAGE_SIZE)
     size = 0
     began_s = time.monotonic()
@@ -57,6 +56,16 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
         if size > most:
             raise ApiError(codes.IMAGE_SIZE)
         yield piece
+
+
+def _length(request: Request) -> int | None:
+    """Return the announced length, None if no length is announced.
+
+    It has any number of digits, of which the parser of requests lets 64 bits pass: zeros before it
+    may be more.
+    """
+    digits = request.headers.get("content-length", "")
+    return int(digits.lstrip("0")[:20] or "0") if digits.isdecimal() else None
 
 
 def _left_s(began_s: float, size: int) -> float:

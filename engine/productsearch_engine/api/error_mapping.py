@@ -29,6 +29,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.UrlIllegalError: codes.URL_ILLEGAL,
     errors.UrlTimeoutError: codes.URL_TIMEOUT,
     errors.UrlRefusedError: codes.URL_REFUSED,
+    errors.NothingToSpareError: codes.UNAVAILABLE,
     LibraryFullError: codes.LIBRARY_FULL,
     DuplicateError: codes.ITEM_EXISTS,
     WorkersUnavailableError: codes.UNAVAILABLE,

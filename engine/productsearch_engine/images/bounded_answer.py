@@ -20,6 +20,7 @@ from productsearch_engine.limits import (
     DOWNLOAD_BYTES_MAX,
     PIECE_BYTES_MIN,
     PIECES_MAX,
+    TRANSFER_CODING_BYTES_MAX,
 )
 
 _READ_BYTES = 64 << 10
@@ -71,9 +72,12 @@ class BoundedAnswer(http.client.HTTPResponse):
         """
         wire = self.fp
         status, fields = _head(wire)
+        codings = b",".join(fields.pop(_CODINGS, []))
+        if len(codings) > TRANSFER_CODING_BYTES_MAX:  # each name costs an object
+            raise UrlRefusedError
         self._codings = [
             name.strip().lower()
-            for name in b",".join(fields.pop(_CODINGS, [])).decode("latin-1").split(",")
+            for name in codings.decode("latin-1").split(",")
             if name.strip(" \t").lower() not in ("", "identity")
         ]
         if self._codings:

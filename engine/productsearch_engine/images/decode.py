@@ -25,6 +25,7 @@ from productsearch_engine.limits import EMBEDDED_SIDE_PX_MIN
 Image.MAX_IMAGE_PIXELS = None
 
 _EXIF_ORIENTATION = 0x0112
+_NO_EXIF = ("xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 """Pillow's names of greys of 2 and 4 bits, and how far apart it decodes their levels."""
 _BMP_ALPHA_MIN = 16
@@ -116,11 +117,11 @@ def upright(image: Image.Image, side_px_min: int = EMBEDDED_SIDE_PX_MIN) -> Deco
     Raises errors of every type for damaged files.
     """
     key = _colour_key(image)  # before anything else: Pillow forgets the depth when it decodes
-    orientation = _orientation(image)
     shortest = min(image.size)
     # JPEG scales while it decodes; what draft() could not do, reduce() does afterwards.
     image.draft(None, (side_px_min, side_px_min))
     image.load()
+    orientation = _orientation(image)
     image.info.update(key)
     flat = _direct_colour(image)
     left = _factor(shortest, side_px_min) * min(flat.size) // shortest
@@ -144,6 +145,10 @@ def _factor(shortest_px: int, side_px_min: int) -> int:
 def _orientation(image: Image.Image) -> object:
     if image.format == "TIFF":  # Pillow turns it while it decodes
         return None
+    # Pillow also believes what a program wrote beside the EXIF data. Browsers do not, and of a file
+    # that needs no fitting it is not even read.
+    for name in _NO_EXIF:
+        image.info.pop(name, None)
     try:
         return image.getexif().get(_EXIF_ORIENTATION)
     # Damaged metadata is no reason to refuse an image.

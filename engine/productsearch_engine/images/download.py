@@ -21,11 +21,17 @@ from contextlib import contextmanager, suppress
 from productsearch_engine.images import web_address
 from productsearch_engine.images.bounded_answer import BoundedAnswer
 from productsearch_engine.images.content_encoding import decoded
-from productsearch_engine.images.errors import ImageError, UrlRefusedError, UrlTimeoutError
+from productsearch_engine.images.errors import (
+    EXHAUSTED,
+    ImageError,
+    NothingToSpareError,
+    UrlRefusedError,
+    UrlTimeoutError,
+)
 from productsearch_engine.images.own_address import is_own
 from productsearch_engine.images.public_address import is_public
 from productsearch_engine.images.web_address import WebAddress
-from productsearch_engine.limits import DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
+from productsearch_engine.limits import CONNECT_S_MIN, DOWNLOAD_REDIRECTS_MAX, DOWNLOAD_S
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONTENT = (http.client.OK, http.client.NON_AUTHORITATIVE_INFORMATION)
@@ -41,8 +47,8 @@ class Downloader:
     def download(self, url: str) -> bytes:
         """Return the bytes at ``url``.
 
-        Raises UrlIllegalError, UrlTimeoutError, UrlRefusedError, and ImageSizeError for more
-        than 4 MiB.
+        Raises UrlIllegalError, UrlTimeoutError, UrlRefusedError, ImageSizeError for more than
+        4 MiB, and NothingToSpareError.
         """
         deadline = time.monotonic() + DOWNLOAD_S
         try:
@@ -51,12 +57,16 @@ class Downloader:
                 if isinstance(found, bytes):
                     return found
                 url = web_address.redirected(url, found)
-        except ImageError:
+        except (ImageError, NothingToSpareError):
             raise
         except TimeoutError:
             raise UrlTimeoutError from None
+        except MemoryError:
+            raise NothingToSpareError from None
         # Resolver, TLS and HTTP libraries raise errors of every type for what a host says.
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise NothingToSpareError from None
             late = time.monotonic() >= deadline
             raise (UrlTimeoutError if late else UrlRefusedError) from None
         raise UrlRefusedError
@@ -100,16 +110,24 @@ class Downloader:
                 connection.close()
 
     def _connect(self, target: WebAddress, deadline: float) -> socket.socket:
-        """Connect to the first admitted address that answers, and to nothing else."""
+        """Connect to the first admitted address that answers, and to nothing else.
+
+        One that is silent leaves time for those behind it: many hosts have an IPv6 address that
+        some networks lose.
+        """
         failure: OSError = ConnectionRefusedError("no admitted address")
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in found:
-            if not self._allow_private and not _is_admitted(str(address[0])):
-                continue
+        found = [
+            one
+            for one in socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            if self._allow_private or _is_admitted(str(one[4][0]))
+        ]
+        for number, (family, kind, protocol, _, address) in enumerate(found):
+            left_s = _left(deadline)
             attempt = socket.socket(family, kind, protocol)
             try:
-                attempt.settimeout(_left(deadline))
+                attempt.settimeout(min(left_s, max(left_s / (len(found) - number), CONNECT_S_MIN)))
                 attempt.connect(address)
+                attempt.settimeout(_left(deadline))
             except OSError as error:
                 attempt.close()
                 failure = error
@@ -142,7 +160,10 @@ def _cut_at(channel: socket.socket, deadline: float) -> Iterator[None]:
 
         timer = threading.Timer(_left(deadline), cut_off)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:
+            raise NothingToSpareError from None
         try:
             yield
         finally:

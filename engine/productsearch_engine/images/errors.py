@@ -15,6 +15,11 @@ Does not know the contract's codes: ``api.error_mapping`` gives each reason its 
 
 from __future__ import annotations
 
+import errno
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says of this machine, and not of a host, when a socket is wanted."""
+
 
 class ImageError(Exception):
     """An image is refused. Only the subclasses are raised."""
@@ -49,3 +54,7 @@ class UrlTimeoutError(ImageError):
 
 class UrlRefusedError(ImageError):
     """The host is private, cannot be reached, or did not answer with status 200."""
+
+
+class NothingToSpareError(Exception):
+    """The engine has no descriptor, memory or thread for a download: nothing is said of the URL."""

@@ -10,7 +10,6 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from starlette.applications import Starlette
@@ -66,6 +65,7 @@ from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
+from productsearch_engine.threads import started as all_started
 from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
 
@@ -99,7 +99,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         _exporting(settings.traces_endpoint, metrics) as export,
         started(settings.embedding, settings.decoders, stage) as workers,
         open_pool(settings, settings.workers) as pool,
-        ThreadPoolExecutor(settings.workers, "work") as threads,
+        all_started(settings.workers, "work") as threads,
         ExitStack() as background,
     ):
         pool.stage = stage

@@ -14,7 +14,7 @@ import struct
 import termios
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -32,6 +32,7 @@ from productsearch_engine.limits import (
     UNREAD_AGAIN_S,
     WRITE_STALL_S,
 )
+from productsearch_engine.server.expectation import Closing, client_sends, client_waits
 from productsearch_engine.server.request_parser import RequestParser
 
 
@@ -81,6 +82,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, connections: Connections, **parts: Any):
         super().__init__(**parts)
         self.parser: RequestParser = RequestParser(self)
+        self.app = Closing(self.app)
         self._connections = connections
         self._answered: RequestResponseCycle | None = None
         self._in_message = False
@@ -202,6 +204,8 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing() or len(self.pipeline) >= PIPELINED_MAX:
             self.cut()
             return
+        if self.expect_100_continue:
+            client_waits(self._fields())
         super().on_headers_complete()
         if not self.pipeline:
             self._answered = self.cycle
@@ -210,6 +214,7 @@ class Connection(HttpToolsProtocol):
         """Take a piece of a body."""
         self._body_bytes += len(body)
         self._pieces += 1
+        client_sends(self._fields())
         if self.cycle is not None:
             super().on_body(body)
 
@@ -218,8 +223,13 @@ class Connection(HttpToolsProtocol):
         if self.parser.is_offer:
             return
         self._in_message = False
+        client_sends(self._fields())
         if self.cycle is not None:
             super().on_message_complete()
+
+    def _fields(self) -> dict[str, Any]:
+        """Return the scope of the request that comes, as its application is given it."""
+        return cast("dict[str, Any]", self.scope)
 
     def on_response_complete(self) -> None:
         """Note that an answer was sent."""

@@ -16,8 +16,10 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from productsearch_engine.embedding.load import UnknownEmbeddingError
 from productsearch_engine.images.errors import ImageError, ImageSizeError, ImageUnreadableError
@@ -32,6 +34,7 @@ from productsearch_engine.limits import (
     WORKER_PAUSE_S,
     WORKER_START_S,
 )
+from productsearch_engine.threads import started as all_started
 from productsearch_engine.workers.describe import Described, Task, Wanted
 from productsearch_engine.workers.lane import Job, Lane
 from productsearch_engine.workers.worker import Ready, Worker, WorkerDiedError
@@ -60,8 +63,8 @@ def started(embedding: str, processes: int, stage: Stage = lambda *_: None) -> I
     first = Worker(embedding, cpu_s=JOB_CPU_S, nice=0)
     try:
         ready = first.wait_until_ready(WORKER_START_S)
-        workers = Workers(embedding, first, ready, processes, stage)
-        yield workers
+        with all_started(1, "processes") as threads:
+            yield Workers(embedding, first, ready, processes, threads, stage)
     finally:
         first.kill()
 
@@ -75,12 +78,15 @@ class Workers:
         first: Worker,
         ready: Ready,
         processes: int,
+        threads: Executor,
         stage: Stage = lambda *_: None,
     ):
+        """``threads`` start processes: one is enough."""
         self._stage = stage
         self.embedding = ready
         """What the processes embed with."""
         self._setting = embedding
+        self._threads = threads
         self._first: Worker | None = first
         self._ordinary = Lane(cpu_s=JOB_CPU_S, nice=0)
         self._large = Lane(cpu_s=LARGE_JOB_CPU_S, nice=LARGE_NICE)
@@ -198,9 +204,8 @@ class Workers:
 
     async def _try_new(self, lane: Lane) -> Worker | None:
         try:
-            worker = await asyncio.to_thread(
-                Worker, self._setting, cpu_s=lane.cpu_s, nice=lane.nice
-            )
+            start = partial(Worker, self._setting, cpu_s=lane.cpu_s, nice=lane.nice)
+            worker = await asyncio.get_running_loop().run_in_executor(self._threads, start)
         except OSError as error:
             _log.error("no worker process: %s", error.strerror)
             return None

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from productsearch_engine import one_thread
@@ -35,6 +36,8 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
+_END_S, _LOOK_S = 1.0, 0.005
+"""How long a process may take to end after its last word, and how often it is looked at."""
 _KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"),
     "OPENBLAS_CORETYPE",  # other kernels round otherwise: vectors would differ in their last bits
@@ -151,20 +154,24 @@ class Worker:
         try:
             return await frames.read(reader, ANSWER_BYTES_MAX)
         except (asyncio.IncompleteReadError, OSError, frames.FrameError):
-            raise WorkerDiedError(await asyncio.to_thread(self._ended)) from None
+            raise WorkerDiedError(await self._ended()) from None
 
     async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             self._streams = await asyncio.open_unix_connection(sock=self._channel)
         return self._streams
 
-    def _ended(self) -> int:
-        """Return the status of a process that has closed its end, or says nonsense."""
-        try:
-            return self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+    async def _ended(self) -> int:
+        """Return the status of a process that has closed its end, or says nonsense.
+
+        It waits without a thread: there may be none to spare.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                while not self.dead:
+                    await asyncio.sleep(_LOOK_S)
+        self._process.kill()
+        return self._process.wait()
 
 
 def _refusal(name: bytes, sides: bytes = b"[]") -> ImageError:

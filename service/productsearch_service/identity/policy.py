@@ -8,10 +8,8 @@ tells nothing.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from productsearch_service import limits, small_file, toml_text
 from productsearch_service.call_context import Caller
 from productsearch_service.errors import CallerForbidden, quoted
-from productsearch_service.settings_words import nearest, sentence_of
+from productsearch_service.identity.patterns import PatternIndex, has_wildcard, matches
+from productsearch_service.settings_words import Hints, nearest, sentence_of
 
 METHODS: Final = (
     "AddImage", "SearchImages", "UpdateImage", "DeleteImage", "BatchDeleteImages", "BulkAddImages",
@@ -34,8 +33,6 @@ _LIBRARY_CHARS_MAX: Final = 64
 """Settings allow no longer name of a library."""
 _NAMED_MAX: Final = 10
 """Callers whose names a line of the log has at most."""
-_COMPILED_MAX: Final = 4096
-"""Lists of patterns that are kept compiled."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1)]
@@ -64,12 +61,17 @@ class RuleEntry(BaseModel):
     libraries: Patterns = ("*",)
     methods: Patterns = ("*",)
 
+    def allows(self, method: str, library: str | None) -> bool:
+        """Return whether one of its callers may use a method on a library; None: on any."""
+        on_library = library is None or matches(self.libraries, library)
+        return on_library and matches(self.methods, method)
+
     def lack(self, method: str, library: str | None) -> str:
         """Return what a call by one of its callers lacks, or nothing."""
         parts = []
-        if not _matches(self.methods, method):
+        if not matches(self.methods, method):
             parts.append(f"does not name method {method}")
-        if library is not None and not _matches(self.libraries, library):
+        if library is not None and not matches(self.libraries, library):
             parts.append(f"does not name library {library}")
         return " and ".join(parts)
 
@@ -108,6 +110,7 @@ class Policy:
             for digest in entry.token_sha256
         }
         self._rules = file.rules
+        self._rules_of = PatternIndex(rule.callers for rule in file.rules)
         self._verdicts: dict[tuple[str, str, str | None], bool] = {}
 
     @classmethod
@@ -151,36 +154,39 @@ class Policy:
         A caller of a rule that the file does not list may be proven by a certificate; it is told
         where its name is nearly that of a listed one.
         """
+        hints = Hints()
         for name in self._callers:
             if not self.has_rule(name):
                 yield f"caller {name}: no rule names it, so that it may do nothing"
         for number, rule in enumerate(self._rules, start=1):
             for pattern in rule.callers:
-                listed = any(_matches((pattern,), name) for name in self._callers)
-                if not listed and (near := nearest(pattern, self._callers)):
+                if pattern in self._callers:
+                    continue
+                near = hints.nearest(pattern, self._callers)
+                if near and not any(matches((pattern,), name) for name in self._callers):
                     yield f"rule {number}: caller {pattern} is none of those listed{near}"
             for pattern in rule.libraries:
-                if not any(_matches((pattern,), library) for library in libraries):
-                    hint = nearest(pattern, libraries)
+                if not any(matches((pattern,), library) for library in libraries):
+                    hint = hints.nearest(pattern, libraries)
                     yield f"rule {number}: library {pattern} is none of the settings{hint}"
 
     @property
     def named(self) -> set[str]:
         """The callers that the file names: those listed, and those of rules without a wildcard."""
-        in_rules = {name for rule in self._rules for name in rule.callers if not {*name} & {*"*?"}}
-        return {*self._callers} | in_rules
+        in_rules = (name for rule in self._rules for name in rule.callers)
+        return {*self._callers, *(name for name in in_rules if not has_wildcard(name))}
 
     def may_something(self, caller: str, libraries: Iterable[str]) -> bool:
-        """Return whether a caller may call any method on any of these libraries."""
-        return any(
-            self.explain(caller, method, library).allowed
-            for library in libraries
-            for method in METHODS
-        )
+        """Return whether a caller may call any method on any of these libraries.
+
+        Each rule names a method: else the file was refused.
+        """
+        rules = [self._rules[number] for number in self._rules_of.of(caller)]
+        return any(matches(rule.libraries, library) for rule in rules for library in libraries)
 
     def has_rule(self, caller: str) -> bool:
         """Return whether a rule speaks of a caller."""
-        return any(_matches(rule.callers, caller) for rule in self._rules)
+        return bool(self._rules_of.of(caller))
 
     def caller(self, name: str) -> Caller:
         """Return the caller of that name, with what the file says of it."""
@@ -205,21 +211,24 @@ class Policy:
         if allowed is None:
             if len(self._verdicts) >= _VERDICTS_MAX:  # of libraries that callers made up
                 self._verdicts.clear()
-            allowed = self._verdicts[asked] = self.explain(*asked).allowed
+            allowed = self._verdicts[asked] = self.may(*asked)
         if not allowed:
             where = "any library" if library is None else f"library {quoted(library)}"
             raise CallerForbidden(f"{quoted(caller)} may not call {method} on {where}")
 
+    def may(self, caller: str, method: str, library: str | None) -> bool:
+        """Return whether a rule lets ``caller`` use ``method`` on ``library``."""
+        rules = (self._rules[number] for number in self._rules_of.of(caller))
+        return any(rule.allows(method, library) for rule in rules)
+
     def explain(self, caller: str, method: str, library: str | None) -> Verdict:
         """Return what ``check`` decides, with the rule or the nearest reason."""
         lacks = []
-        for number, rule in enumerate(self._rules, start=1):
-            if not _matches(rule.callers, caller):
-                continue
-            lack = rule.lack(method, library)
+        for index in self._rules_of.of(caller):
+            lack = self._rules[index].lack(method, library)
             if not lack:
-                return Verdict(True, f"rule {number} allows it")
-            lacks.append(f"rule {number} {lack}")
+                return Verdict(True, f"rule {index + 1} allows it")
+            lacks.append(f"rule {index + 1} {lack}")
         return Verdict(False, "; ".join(lacks) or f"no rule speaks of caller {caller}")
 
 
@@ -237,34 +246,11 @@ def read_content(path: Path) -> bytes:
         raise PolicyError(error.strerror) from None
 
 
-def _matches(patterns: tuple[str, ...], text: str) -> bool:
-    """Return whether ``text`` matches one of ``patterns``, in which ``*`` also spans slashes."""
-    return _compiled(patterns).fullmatch(text) is not None
-
-
-@lru_cache(_COMPILED_MAX)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
-
-
-def _expression(pattern: str) -> str:
-    """Return a pattern as an expression that matches in one pass, however many ``*`` it has.
-
-    What stands between two ``*`` is taken where it comes first, and never looked for again: if the
-    rest does not match from there, it matches from nowhere later either.
-    """
-    first, *parts = (re.escape(part).replace(r"\?", ".") for part in re.split(r"\*+", pattern))
-    if not parts:
-        return first
-    middle = "".join(f"(?>.*?{part})" for part in parts[:-1])
-    return f"{first}{middle}.*{parts[-1]}"
-
-
 def _wrong(file: PolicyFile) -> Iterator[str]:
     """Yield what is wrong between entries that are right by themselves."""
     for number, rule in enumerate(file.rules, start=1):
         for pattern in rule.methods:
-            if not any(_matches((pattern,), method) for method in METHODS):
+            if not any(matches((pattern,), method) for method in METHODS):
                 yield f"rule {number}: methods: {pattern!r} is none of {', '.join(METHODS)}"
     owners: dict[str, str] = {}
     for name, entry in file.callers.items():

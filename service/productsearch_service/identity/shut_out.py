@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from productsearch_service.identity.policy import Policy
-from productsearch_service.settings_words import nearest
+from productsearch_service.settings_words import Hints
 
 
 def shut_out(before: Policy, now: Policy, libraries: Collection[str]) -> Iterator[str]:
@@ -14,7 +14,8 @@ def shut_out(before: Policy, now: Policy, libraries: Collection[str]) -> Iterato
     Those that are no longer listed are told by ``Policy.changes_since``, those that are listed and
     have no rule by ``Policy.unused``.
     """
-    found = []
+    found: list[str] = []
+    hints = Hints()
     for name in sorted(before.named):
         listed = name in now.file.callers
         if listed != (name in before.file.callers) or (listed and not now.has_rule(name)):
@@ -23,5 +24,5 @@ def shut_out(before: Policy, now: Policy, libraries: Collection[str]) -> Iterato
             found.append(name)
             yield f"caller {name}: may do nothing now, and could before"
     for name in sorted(now.named - before.named):
-        if near := nearest(name, found):
+        if near := hints.nearest(name, found):
             yield f"caller {name}: is new in the rules{near}"

@@ -54,8 +54,10 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright that was stored with this EXIF orientation; any other is upright."""
-_PNG_ORIENTATION: Final = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-"""Where a PNG's orientation can be; without these its pixels need not be decoded to find out."""
+_PNG_ORIENTATION: Final = b"eXIf"
+"""Where a PNG's orientation can be; without it its pixels need not be decoded to find out."""
+_BESIDE_EXIF: Final = ("xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+"""Where Pillow also finds an orientation. Browsers do not look there, nor does the engine."""
 _JPEG_COMMENT_BYTES_MAX: Final = 65_533
 _JPEG_END: Final = b"\xff\xd9"
 _QUALITIES: Final = (92, 85, 75, 65)
@@ -99,7 +101,7 @@ def _is_within_limits(content: bytes) -> bool:
 
 def _is_upright(content: bytes) -> bool:
     """Whether no orientation says otherwise; an image that cannot be opened has none."""
-    if content.startswith(b"\x89PNG") and not any(mark in content for mark in _PNG_ORIENTATION):
+    if content.startswith(b"\x89PNG") and _PNG_ORIENTATION not in content:
         return True
     try:
         with _open(content) as image:
@@ -140,6 +142,10 @@ def _is_heif(content: bytes) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     try:
+        if image.format == "PNG" and "exif" not in image.info:
+            image.load()  # its metadata may stand behind its pixels
+        for name in _BESIDE_EXIF:
+            image.info.pop(name, None)
         return int(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
     except MemoryError:
         raise

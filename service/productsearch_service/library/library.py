@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from productsearch_service import limits
@@ -199,9 +200,7 @@ class Libraries:
         """Raise LibraryUnknown unless it is there; it names those that the caller ``may_use``."""
         name = self.name(requested)
         if name not in self._libraries:
-            some = ", ".join(
-                [each for each in sorted(self._libraries) if may_use(each)][:_NAMES_TOLD]
-            )
+            some = ", ".join(islice(filter(may_use, sorted(self._libraries)), _NAMES_TOLD))
             raise LibraryUnknown(f"no library {quoted(name)}; there is: {some or 'none for you'}")
 
     def __getitem__(self, requested: str) -> Library:

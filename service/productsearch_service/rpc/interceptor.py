@@ -74,6 +74,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """Return the handler, wrapped if it is one of ProductSearch's."""
         path = handler_call_details.method
+        if len(handler_call_details.invocation_metadata or ()) > limits.HEADERS_MAX:
+            return grpc.stream_stream_rpc_method_handler(cast("Any", self._headers), None, None)
         if path in self._wrapped:
             return self._wrapped[path]
         handler = await continuation(handler_call_details)
@@ -85,6 +87,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
             wrapped = self.admission.bystanders.wrap(handler)
         self._wrapped[path] = wrapped
         return wrapped
+
+    async def _headers(self, _: AsyncIterator[bytes], grpc_context: Any) -> None:
+        """Refuse a call of too many headers, which are not read again to know whose it is.
+
+        gRPC hands over whatever came: its own limit ends the call only when it is answered.
+        """
+        call = Call(_OTHER, self.reports.add, peer=host_of(grpc_context.peer()))
+        ending = call.failed(wrong_request(f"more than {limits.HEADERS_MAX} headers; send fewer"))
+        end_unread(self.receive_timeout_s)
+        await grpc_context.abort(*ending)
 
     async def _not_there(self, _: AsyncIterator[bytes], grpc_context: Any) -> None:
         """Refuse a call of a method that nobody has, in gRPC's own words, and tell of it."""
@@ -236,7 +248,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _may_use(self, call: Call, library: str) -> bool:
         policy = self.policy.value if self.policy is not None else None
-        return policy is None or policy.explain(call.caller.name, call.method, library).allowed
+        return policy is None or policy.may(call.caller.name, call.method, library)
 
     async def _allowed(
         self, call: Call, grpc_context: Any, stream: Stream, decode: Decoder

@@ -19,6 +19,8 @@ from productsearch_service import limits
 _LAYOUT: Final = struct.Struct(">BH12s")
 _VERSION: Final = 1
 _FINGERPRINT_BYTES: Final = 12
+_CHARS: Final = 4 * (_LAYOUT.size // 3)
+"""Of each token; to decode one of 20 MB would take the event loop most of a second."""
 
 
 class ForeignToken(ValueError):
@@ -41,6 +43,8 @@ def encode(start: int, search_fingerprint: bytes) -> str:
 
 def decode(token: str, search_fingerprint: bytes) -> int:
     """Return the rank that the page of ``token`` begins at; raise ForeignToken."""
+    if len(token) != _CHARS:
+        raise ForeignToken("not a page token of this service")
     try:
         version, start, made_for = _LAYOUT.unpack(
             base64.b64decode(token, altchars=b"-_", validate=True)

@@ -43,7 +43,7 @@ from productsearch_service.server.listen import (
 )
 from productsearch_service.server.memory import trimming
 from productsearch_service.server.reflection import add_reflection
-from productsearch_service.server.reload import watch
+from productsearch_service.server.reload import Watch
 from productsearch_service.server.tls import server_credentials
 from productsearch_service.server.watched_files import certificates, policy
 from productsearch_service.settings import Settings
@@ -92,7 +92,7 @@ class Server:
         self._policy = policy(settings)
         self._certificates = certificates(settings)
         reloadable = [each for each in (self._policy, self._certificates) if each is not None]
-        self._reload = watch(reloadable, settings.tls_poll_s)
+        self._reload = Watch(reloadable, settings.tls_poll_s)
         self._admission = Admission(stream_silence_s=settings.bulk_silence_s)
         self._images = FormEncoder()
         self._spans = _spans(settings)

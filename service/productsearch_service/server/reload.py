@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 from productsearch_service.periodic_task import PeriodicTask
 
 Content = TypeVar("Content")
 Value = TypeVar("Value")
 
+_SLOW_S: Final = 10.0
+"""Until a file that is being read counts as one that cannot be."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,8 @@ class Reloadable(Generic[Content, Value]):
         self._content = read()
         self.value = make(self._content)
         """The value now in use."""
+        self.hangs = False
+        """Whether the look that is under way takes too long."""
         self._told = ""
         self._warn(self.value)
 
@@ -56,8 +62,8 @@ class Reloadable(Generic[Content, Value]):
         return self._content
 
     def is_broken(self) -> bool:
-        """Whether the files have changed into something that cannot be used."""
-        return bool(self._told)
+        """Whether the files have changed into something that cannot be used, or read."""
+        return self.hangs or bool(self._told)
 
     def look(self) -> None:
         """Take over new content if there is some and it is good."""
@@ -84,11 +90,43 @@ class Reloadable(Generic[Content, Value]):
             _log.warning("%s", concern)
 
 
-def watch(watched: Sequence[Reloadable[Any, Any]], poll_s: float) -> PeriodicTask:
-    """Return the task in which values look for changes every ``poll_s`` seconds."""
+class Watch:
+    """Has values look for changes every ``poll_s`` seconds, each in a thread of its own.
 
-    async def look() -> None:
-        for reloadable in watched:
-            await asyncio.to_thread(reloadable.look)  # the volume that they are on may hang
+    The volume of one may hang: the others are looked at all the same, and nobody waits for its
+    thread, at the end neither. None is of the event loop's default executor.
+    """
 
-    return PeriodicTask("reload", look, poll_s)
+    def __init__(
+        self, watched: Sequence[Reloadable[Any, Any]], poll_s: float, slow_s: float = _SLOW_S
+    ) -> None:
+        self._slow_s = slow_s
+        self._threads = ThreadPoolExecutor(max(1, len(watched)), thread_name_prefix="reload")
+        self._tasks = [
+            PeriodicTask(f"reload of {each.what}", partial(self._look, each), poll_s)
+            for each in watched
+        ]
+
+    def start(self) -> None:
+        """Begin. Needs a running event loop."""
+        for task in self._tasks:
+            task.start()
+
+    async def stop(self) -> None:
+        """End, and leave a thread that hangs to itself."""
+        for task in self._tasks:
+            await task.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _look(self, reloadable: Reloadable[Any, Any]) -> None:
+        look = asyncio.get_running_loop().run_in_executor(self._threads, reloadable.look)
+        looked, _ = await asyncio.wait({look}, timeout=self._slow_s)
+        if not looked:
+            reloadable.hangs = True
+            _log.error(
+                "%s stays as it was: it cannot be read within %g s", reloadable.what, self._slow_s
+            )
+        try:
+            await look
+        finally:
+            reloadable.hangs = False

@@ -64,6 +64,14 @@ class Incoming(asyncio.Protocol):
         if not self._held:
             asyncio.get_running_loop().call_soon(self._hand_on)
         self._held = memoryview(bytes(self._held) + data)
+        self._pause()
+
+    def end(self) -> None:
+        """End the connection now, and hand on nothing that is held."""
+        self._held = memoryview(b"")
+        self._connection.abort()
+
+    def _pause(self) -> None:
         with suppress(RuntimeError):  # it is closed already
             self._connection.pause_reading()
 
@@ -104,8 +112,11 @@ class Incoming(asyncio.Protocol):
             self._receiver.data_received(portion)
         if self._idle_turns > _TURNS_MAX:
             self.is_excessive = True
-            self._held = memoryview(b"")
-            self._connection.abort()
+            self.end()
+        if len(self._held) > limits.ANSWER_BYTES_MAX:
+            # aiohttp resumes reading whenever its own reader was woken, which was in the turn
+            # before. Up to a whole answer that is well: its end is known sooner.
+            self._pause()
         if self._held:
             asyncio.get_running_loop().call_soon(self._hand_on)
             return
@@ -125,6 +136,8 @@ async def read(response: aiohttp.ClientResponse, incoming: Incoming | None) -> M
         pieces.append(piece)
         length += len(piece)
         if length > limits.ANSWER_BYTES_MAX:
+            if incoming is not None:
+                incoming.end()
             return "answered too much"
         if response.content.at_eof():
             break
