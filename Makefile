@@ -73,7 +73,7 @@ soak-reembed: $(installed) ## another embedding for 20,000 images that are in us
 	$(bin)/python -u -m tests.soak.reembed
 
 VECTORS ?= 1000000
-soak-import: $(installed) ## a million vectors imported, killed ten times, exported, compared; VECTORS=50000
+soak-import: $(installed) ## a million vectors imported, killed ten times, exported, restored, compared; VECTORS=50000
 	$(bin)/python -u -m tests.soak.bulk_import $(VECTORS)
 
 .PHONY: evaluate

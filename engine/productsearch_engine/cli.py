@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"productsearch-engine: {told}", file=sys.stderr)
         return 1
     except OtherDatabaseError as error:
-        print(f"productsearch-engine: database: {error}", file=sys.stderr)
+        print(f"productsearch-engine: database: {error}{_goes_on(options)}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
         if chosen.database:
@@ -119,9 +119,16 @@ def _run(options: argparse.Namespace) -> int:
             # Nobody gave a connection string that could be corrected.
             server = chosen.data / "postgres"
             told = f"{server}: {words_of(error)}; {server / 'server.log'} says more"
-        print(f"productsearch-engine: database: {told}", file=sys.stderr)
+        print(f"productsearch-engine: database: {told}{_goes_on(options)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _goes_on(options: argparse.Namespace) -> str:
+    """Return what a command adds whose work is stored step by step."""
+    if not getattr(options, "goes_on", False):
+        return ""
+    return ". What was done is stored: the same command goes on from there"
 
 
 def _words(error: OSError) -> str:
@@ -242,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         "reembed", parents=[plain], help="give a library another embedding while it is used"
     )
     reembed.add_arguments(changing)
-    changing.set_defaults(run=reembed.run)
+    changing.set_defaults(run=reembed.run, goes_on=True)
     bulk.add_commands(commands.add_parser, plain)
     database = commands.add_parser("database", help="distribute the database over a cluster")
     database_commands.add_actions(database, plain)

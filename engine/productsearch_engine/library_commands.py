@@ -17,7 +17,7 @@ from productsearch_engine.store.key_pairs import Credentials
 from productsearch_engine.store.libraries import Libraries, LibraryError
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.quotas import Quota, Quotas
-from productsearch_engine.store.reembeddings import Reembeddings
+from productsearch_engine.store.rights import alone
 
 
 def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -248,7 +248,7 @@ def _empty(chosen: Settings, options: argparse.Namespace) -> None:
         raise LibraryError(f"this deletes every image of {options.name!r}: confirm with --yes")
     with open_pool(chosen, 2) as pool:
         library = Libraries(pool).named(options.name)
-        with Reembeddings(pool).alone(library):
+        with alone(pool, library):
             count = BulkRows(pool).empty(library)
     print(f"library {options.name}: {count} images deleted; it is empty")
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from demo.processes import Engine, ServerError
@@ -19,7 +20,7 @@ from productsearch_engine.bulk.exporting import export
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.source import Source
 from productsearch_engine.database.pool import WatchedPool
-from productsearch_engine.store import locks
+from productsearch_engine.store import bulk_load, locks, rights
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import LibraryGoneError
@@ -202,10 +203,11 @@ def test_a_right_that_is_lost(pool: WatchedPool) -> None:
             )
         with pytest.raises(LibraryError, match="run the same command again"):
             require()
-    with Reembeddings(pool).alone(to):
+    with rights.alone(pool, to):
         pass
 
 
+@one_postgresql
 def test_another_embedding_for_a_library_that_is_gone(pool: WatchedPool) -> None:
     """It is said so, whatever comes first."""
     gone, reembeddings = library(pool), Reembeddings(pool)
@@ -280,6 +282,37 @@ def test_a_file_of_vectors_that_its_embedding_has_not(engine: Engine, tmp_path: 
     with pytest.raises(ServerError, match="a vector of compact-1 has 512 numbers, not 16"):
         ran(engine, "import", str(file), "--library", "wrong", "--create")
     assert "wrong" not in ran(engine, "library", "list")
+
+
+@one_postgresql
+def test_an_import_that_is_cut_off_says_how_it_goes_on(
+    pool: WatchedPool, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a connection that PostgreSQL ends the cause is told, and that nothing has to be undone."""
+    to, file = library(pool), write(tmp_path / "a.ndjson", list(rows(30)))
+
+    def ended(*_: Any) -> None:
+        raise psycopg.errors.AdminShutdown("terminating connection due to administrator command")
+
+    monkeypatch.setattr(bulk_load, "load", ended)
+    with pytest.raises(ServerError, match=r"somebody ended the session.*the same command goes on"):
+        ran(engine, "import", str(file), "--library", to.name)
+    monkeypatch.undo()
+    assert "30 added" in ran(engine, "import", str(file), "--library", to.name)
+
+
+def test_an_import_of_what_is_stored_keeps_the_index(
+    pool: WatchedPool, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is dropped for new rows only: to build it takes minutes of a million."""
+    monkeypatch.setattr(indexing, "INDEX_REBUILT_ROWS_MIN", 10)
+    dropped: list[Library] = []
+    monkeypatch.setattr(BulkIndex, "drop", lambda _, library: dropped.append(library))
+    to, made = library(pool), list(rows(450))
+    for number, (some, drops) in enumerate(((made[:150], 1), (made[:150], 1), (made, 2))):
+        file = write(tmp_path / f"{number}.ndjson", some)
+        ran(engine, "import", str(file), "--library", to.name)
+        assert drops == len(dropped)
 
 
 def _settings(engine: Engine) -> settings.Settings:

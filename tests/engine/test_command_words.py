@@ -16,7 +16,7 @@ import pytest
 from demo.processes import Engine
 from productsearch_engine.cli import main
 from productsearch_engine.store.libraries import Libraries
-from tests.engine.databases import settings_of
+from tests.engine.databases import one_postgresql, settings_of
 
 _FIELD_CHARS = 131_072
 """Python's own limit, which the command line of the clients raises."""
@@ -99,6 +99,7 @@ def test_a_file_whose_name_is_no_text(
     assert "\\udcff.ndjson" in (tmp_path / "out").read_text()
 
 
+@one_postgresql
 def test_a_database_that_is_lost(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

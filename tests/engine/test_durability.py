@@ -16,7 +16,7 @@ import requests
 from demo.processes import Engine
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
-from tests.engine.databases import connected, postmaster
+from tests.engine.databases import connected, one_postgresql, postmaster
 from tests.engine.image_files import jpeg
 
 
@@ -165,6 +165,7 @@ def test_stale_process_id(own_engine: Engine, keys: tuple[str, str]) -> None:
         stranger.kill()
 
 
+@one_postgresql
 def test_postgresql_is_durable_and_private(engine: Engine) -> None:
     """Commits reach the disk, and there is a socket for its own account but no port."""
     with connected(engine) as connection:

@@ -25,6 +25,7 @@ from productsearch_engine.limits import DISK_FREE_LAST, DISK_FREE_MIN, DISK_RESE
 from tests.engine.bulk_library import head, rows, write
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 _ROWS, _DIMENSIONS = 20_000, 512
@@ -77,6 +78,7 @@ def test_a_full_disk_has_an_answer() -> None:
     assert (990001, "disk is full") == (answer["error_code"], answer["error_msg"])
 
 
+@one_postgresql
 def test_a_failed_statement_is_noted(engine: Engine) -> None:
     """Of a database elsewhere a full disk is known by the statement that failed."""
     host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]

@@ -70,6 +70,11 @@ def test_what_libpq_says_leads_to_the_part_that_is_wrong(said: str, told: str) -
         (psycopg.errors.DuplicateTable("x"), "a database of its own"),
         (psycopg.errors.InvalidSchemaName("x"), "search_path"),
         (psycopg.errors.QueryCanceled("due to statement timeout"), "statement_timeout"),
+        (psycopg.errors.AdminShutdown("x"), "it is being stopped, or somebody ended the session"),
+        (psycopg.errors.CrashShutdown("x"), "crashed or was killed"),
+        (psycopg.errors.DeadlockDetected("x"), "try again"),
+        (psycopg.errors.LockNotAvailable("x"), "in use by somebody else"),
+        (psycopg.errors.OutOfMemory("x"), "no memory left"),
         (psycopg.errors.UndefinedTable("x does not exist"), "SQLSTATE 42P01"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -48,6 +49,25 @@ def test_connections_are_there_again(
             assert (1,) == connection.execute("select 1").fetchone()
     assert "no connection is left" in refusals(caplog)[0]
     assert dsn not in caplog.text
+
+
+def test_a_command_goes_on_asking(
+    limited: tuple[psycopg.Connection[tuple[object, ...]], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that would lose its work waits longer than a call for a connection."""
+    administrator, dsn = limited
+    with (
+        WatchedPool(dsn, Watch(dsn), 2, patience_s=60) as pool,
+        ThreadPoolExecutor(1) as threads,
+        caplog.at_level(logging.WARNING),
+    ):
+        waiting = threads.submit(pool.getconn, 0.1)
+        ends = time.monotonic() + 60
+        while len(refusals(caplog)) < TRIES and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert not waiting.done()
+        administrator.execute("alter role limited connection limit 2")
+        pool.putconn(waiting.result())
 
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -21,7 +21,7 @@ from productsearch_engine.database.pool import DatabaseDownError, WatchedPool
 from productsearch_engine.database.watch import Watch
 from tests.engine.calling import Caller, code_of
 from tests.engine.copies import Template, copied
-from tests.engine.databases import children, postmaster
+from tests.engine.databases import children, one_postgresql, postmaster
 from tests.engine.image_files import jpeg
 
 STATEMENTS: dict[str, Callable[[BoundedConnection], object]] = {
@@ -47,6 +47,7 @@ def stopped(*processes: int) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
+@one_postgresql
 @pytest.mark.parametrize("kind", sorted(STATEMENTS))
 def test_every_statement_ends(engine: Engine, kind: str) -> None:
     """Whatever waits for a backend that stands still ends at the limit with a closed connection."""
@@ -59,6 +60,7 @@ def test_every_statement_ends(engine: Engine, kind: str) -> None:
         assert connection.closed
 
 
+@one_postgresql
 def test_a_wait_ends_when_the_database_is_given_up(engine: Engine) -> None:
     """A statement under way ends as soon as waiting on is useless."""
     host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
@@ -69,6 +71,7 @@ def test_a_wait_ends_when_the_database_is_given_up(engine: Engine) -> None:
             connection.execute("select 1")
 
 
+@one_postgresql
 def test_an_answer_in_time_is_an_answer(engine: Engine) -> None:
     """A statement that takes its time below the limit is not cut, and errors stay what they are."""
     host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
@@ -105,6 +108,7 @@ def test_a_silent_database_is_known(silent: str) -> None:
         watch.stop()
 
 
+@one_postgresql
 def test_a_command_waits_for_a_database_that_is_late(engine: Engine, silent: str) -> None:
     """Its work is not lost to a machine so busy that the database answers late; a call fails."""
     host = (engine.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
@@ -176,6 +180,7 @@ def delayed(engine: Engine, is_over: threading.Event) -> Iterator[str]:
         serving.join(30)
 
 
+@one_postgresql
 def test_a_late_answer_is_no_trouble_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """A first answer that takes longer than one may is waited for, and the log has nothing."""
     is_over = threading.Event()

@@ -33,7 +33,9 @@ from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders
-from productsearch_engine.store.reembeddings import Copy, Other, Reembeddings
+from productsearch_engine.store.reembeddings import Other, Reembeddings
+from productsearch_engine.store.rights import alone
+from productsearch_engine.store.second_rows import Copy
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.commands import ran
@@ -348,7 +350,7 @@ def test_a_running_engine_drops_old_vectors(pool: WatchedPool) -> None:
     there = "select (to_regclass(%s) is not null)::int"
 
     with repeating("dropping", lambda _: stored.drop_old(), 0.05):
-        with stored.alone(shop):
+        with alone(pool, shop):
             with pool.connection() as connection:
                 connection.execute(
                     "update reembeddings set served_until = now() - interval '25 hours'"

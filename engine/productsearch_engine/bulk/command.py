@@ -58,14 +58,14 @@ def add_commands(
     load.add_argument(
         "--skip-wrong", action="store_true", help="leave out wrong rows, and say which"
     )
-    load.set_defaults(run=run_import)
+    load.set_defaults(run=run_import, goes_on=True)
     copy = add_parser(
         "copy", parents=[plain], help="copy a library to another database, with its key pair"
     )
     copy.add_argument("library", metavar="LIBRARY")
     copy.add_argument("--to", required=True, metavar="DSN", help="without a password: PGPASSFILE")
     copy.add_argument("--name", metavar="NAME", help="there; default: the same")
-    copy.set_defaults(run=run_copy)
+    copy.set_defaults(run=run_copy, goes_on=True)
 
 
 def run_export(chosen: Settings, options: argparse.Namespace) -> None:
@@ -87,7 +87,10 @@ def run_import(chosen: Settings, options: argparse.Namespace) -> None:
         library = libraries.named(options.library)
         for source in sources:
             _require_same_vectors(library, source)
-        with alone(pool, library) as require, indexing(chosen, pool, library, _rows_of(sources)):
+        with (
+            alone(pool, library) as require,
+            indexing(chosen, pool, library, _new_of(BulkRows(pool), library, sources)),
+        ):
             total = _of(library, lambda: _load(chosen, options, pool, library, sources, require))
         for source in sources:
             BulkRows(pool).forget(library, source.identity)
@@ -120,7 +123,7 @@ def run_copy(chosen: Settings, options: argparse.Namespace) -> None:
             target = copying.target(here, pool, library, name)
             with (
                 alone(pool, target) as require,
-                indexing(there, pool, target, library.image_count),
+                indexing(there, pool, target, library.image_count - target.image_count),
             ):
                 ways = BulkRows(here), library, BulkRows(pool), target
                 counts = _of(library, lambda: copying.copy(*ways, require))
@@ -225,6 +228,14 @@ def _require_same_vectors(library: Library, source: Source) -> None:
             f" {library.name!r} has {library.embedding} ({library.dimensions}). Import it into a"
             " library of the same embedding (--create), and change that with reembed"
         )
+
+
+def _new_of(rows: BulkRows, library: Library, sources: list[Source]) -> int:
+    """Return about how many rows of the files are not stored."""
+    digests = [each.row.digest for source in sources for each in source.sampled()]
+    stored = rows.stored(library, [digest for digest in digests if digest])
+    share = sum(digest in stored for digest in digests) / max(len(digests), 1)
+    return round(_rows_of(sources) * (1 - share))
 
 
 def _rows_of(sources: list[Source]) -> int:

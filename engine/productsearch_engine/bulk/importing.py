@@ -35,7 +35,7 @@ class _Batch:
 
 
 class Importer:
-    """Imports files into one library; used under ``Reembeddings.alone``."""
+    """Imports files into one library; used under ``store.rights``."""
 
     def __init__(
         self,

@@ -20,9 +20,9 @@ from productsearch_engine.limits import (
 )
 from productsearch_engine.progress import Bar, duration
 from productsearch_engine.settings import Settings
+from productsearch_engine.store import rights
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
-from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.rows import Row
 
 _WAITS = (
@@ -55,7 +55,7 @@ def alone(pool: WatchedPool, library: Library) -> Iterator[Callable[[], None]]:
     with ExitStack() as stack:
         while True:
             try:
-                require = stack.enter_context(Reembeddings(pool).alone(library))
+                require = stack.enter_context(rights.alone(pool, library))
                 break
             except LibraryError:
                 if time.monotonic() > ends_s:
@@ -68,6 +68,7 @@ def alone(pool: WatchedPool, library: Library) -> Iterator[Callable[[], None]]:
 def indexing(chosen: Settings, pool: WatchedPool, library: Library, rows: int) -> Iterator[None]:
     """Drop the index of the vectors if that is quicker, and build what is missing at the end.
 
+    rows: about how many will be added.
     It is built also after an error, so that the library can be searched as before, but not on a
     disk that it would fill: PostgreSQL would stop, for all libraries.
     """
@@ -113,10 +114,11 @@ def build(chosen: Settings, pool: WatchedPool, library: Library) -> None:
     now = Libraries(pool).current(library) or library
 
     def watch() -> None:
-        bar, told = Bar(f"index of {now.name}", now.image_count), False
+        bar, vectors, told = Bar(f"index of {now.name}", now.image_count), 0, False
         while not built.wait(1):
             done = index.built(library)
-            bar(min(done.vectors, now.image_count - 1))
+            vectors = max(vectors, done.vectors)  # it is counted anew while the index is checked
+            bar(min(vectors, now.image_count - 1))
             if done.waits and not told:
                 told = True
                 print(_WAITS.format(now.name), file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from productsearch_engine.progress import Bar
 from productsearch_engine.store.libraries import LibraryError
 
 _BLOCK = 1 << 20
+_SAMPLES = 200
 _TOLD_BYTES = 1 << 30
 """A file that takes longer than a moment to read."""
 
@@ -72,6 +73,20 @@ class Source:
                     continue
                 number += 1
                 yield Read(self._row(text, number), number, end)
+
+    def sampled(self) -> list[Incoming]:
+        """Return some rows from all over the file, wrong ones left out."""
+        found = []
+        step = max((self.size - self.first) // _SAMPLES, 1)
+        with self.file.open("rb") as stream:
+            for position in range(self.first, self.size, step):
+                stream.seek(position)
+                if position > self.first:
+                    stream.readline(IMPORT_LINE_BYTES_MAX)  # what is left of a row
+                row = self._row(stream.readline(IMPORT_LINE_BYTES_MAX), 0)
+                if isinstance(row, Incoming):
+                    found.append(row)
+        return found
 
     def _row(self, text: bytes, number: int) -> Incoming | RowError:
         if len(text) == IMPORT_LINE_BYTES_MAX and not text.endswith(b"\n"):

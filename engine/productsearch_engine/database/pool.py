@@ -15,7 +15,7 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from productsearch_engine.database import migrate
 from productsearch_engine.database.bounded import BoundedConnection
@@ -125,11 +125,17 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
     def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """Return a connection. Raises DatabaseDownError, psycopg_pool.PoolTimeout."""
         ends_s = time.monotonic() + self._patience_s
-        while self.watch.is_down:
-            if time.monotonic() >= ends_s:
-                raise DatabaseDownError("the database does not answer")
-            time.sleep(DATABASE_AGAIN_S)
-        return super().getconn(timeout)
+        while True:
+            while self.watch.is_down:
+                if time.monotonic() >= ends_s:
+                    raise DatabaseDownError("the database does not answer")
+                time.sleep(DATABASE_AGAIN_S)
+            try:
+                return super().getconn(timeout)
+            except PoolTimeout:
+                # A database that has just gone down is not known to be.
+                if time.monotonic() >= ends_s:
+                    raise
 
     @contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[BoundedConnection]:

@@ -20,7 +20,8 @@ from productsearch_engine.limits import LOCK_PAUSE_S
 from productsearch_engine.progress import Bar
 from productsearch_engine.reembed.room import Room
 from productsearch_engine.store.libraries import Library, LibraryError
-from productsearch_engine.store.reembeddings import BusyError, Copy, Other, Reembeddings
+from productsearch_engine.store.reembeddings import BusyError, Other, Reembeddings
+from productsearch_engine.store.second_rows import Copy
 
 Command = Callable[..., str]
 """Makes of a command's words what a person can paste."""
@@ -35,7 +36,7 @@ _SWITCH_S = 120.0
 
 
 class Change:
-    """The change of one library to one embedding. Used under ``Reembeddings.alone``."""
+    """The change of one library to one embedding. Used under ``store.rights``."""
 
     def __init__(
         self,

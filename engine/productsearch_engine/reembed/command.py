@@ -23,6 +23,7 @@ from productsearch_engine.reembed.room import Room
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.reembeddings import Other, Reembeddings
+from productsearch_engine.store.rights import alone
 
 if TYPE_CHECKING:
     from productsearch_engine.evaluation.pins import Pin
@@ -64,7 +65,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         libraries, reembeddings = Libraries(pool), Reembeddings(pool)
         reembeddings.drop_old()
         library = libraries.named(options.library)
-        with reembeddings.alone(library) as require:
+        with alone(pool, library) as require:
             if options.discard:
                 reembeddings.discard(library)
                 print(f"{library.name} has no vectors but those of {library.embedding}")

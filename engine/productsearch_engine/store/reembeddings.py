@@ -19,34 +19,24 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import numpy as np
-import psycopg
 from psycopg import Connection, errors, sql
 from psycopg_pool import ConnectionPool
 
-from productsearch_engine.embedding.interface import Box, Vector, Vectors
+from productsearch_engine.embedding.interface import Vector, Vectors
 from productsearch_engine.limits import REEMBEDDING_KEPT_S
 from productsearch_engine.store import (
     embedding_switch,
     locks,
     nearest_builds,
     reembedding_statements,
+    rights,
+    second_rows,
     tables,
 )
 from productsearch_engine.store.images import LibraryGoneError, half
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembedding_statements import composed
-
-_LOCK = 7_201_190_003
-"""With the library's id: one process at a time changes its embedding, or loads it in bulk."""
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A stored image's sign, its small copy, and where the product is, if its caller said so."""
-
-    sign: int
-    webp: bytes
-    region: Box | None = None
+from productsearch_engine.store.second_rows import Copy
 
 
 @dataclass(frozen=True)
@@ -86,36 +76,6 @@ class Reembeddings:
     def __init__(self, pool: ConnectionPool[Any]):
         self._pool = pool
 
-    @contextmanager
-    def alone(self, library: Library) -> Iterator[Callable[[], None]]:
-        """Hold the right to change all of a library: its embedding, or its images in bulk.
-
-        Yields a function that raises LibraryError once the right is lost: it is the connection's.
-        Raises LibraryError if another process has it. The database takes it back when
-        this process ends, also when it is killed.
-        """
-
-        def require() -> None:
-            try:
-                connection.execute("select 1")
-            except psycopg.Error:
-                raise LibraryError(
-                    f"the database ended the connection that kept others from changing"
-                    f" {library.name!r} meanwhile: run the same command again, it goes on from here"
-                ) from None
-
-        with self._pool.connection() as connection:
-            key = _key(library.id)
-            row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
-            if not row or not row[0]:
-                raise LibraryError(f"another reembed or import of {library.name!r} is running")
-            try:
-                yield require
-            finally:
-                # With its connection the right has ended too; what was done stays done.
-                with suppress(psycopg.Error):
-                    connection.execute("select pg_advisory_unlock(%s, %s)", key)
-
     def other(self, library: Library) -> Other | None:
         """Return the library's second embedding, if it has one."""
         with self._pool.connection() as connection:
@@ -146,7 +106,7 @@ class Reembeddings:
                 [library.id, embedding, dimensions],
             )
             axes = tables.create_reembedding(connection, library.id, embedding, dimensions)
-            _note_nearest(connection, library, axes)
+            second_rows.note_nearest(connection, library, axes)
 
     @contextmanager
     def _beginning(self, library: Library) -> Iterator[Connection[Any]]:
@@ -161,7 +121,9 @@ class Reembeddings:
         """Drop the second table. Raises InUseError."""
         second = tables.with_vectors(library.id, library.generation)[2:]
         locks.patiently(
-            self._pool, lambda connection: _drop(connection, library.id), ends_builds_on=second
+            self._pool,
+            lambda connection: second_rows.drop(connection, library.id),
+            ends_builds_on=second,
         )
 
     def drop_old(self) -> None:
@@ -176,13 +138,10 @@ class Reembeddings:
                 [REEMBEDDING_KEPT_S],
             ).fetchall()
             for (library_id,) in old:
-                free = connection.execute(
-                    "select pg_try_advisory_xact_lock(%s, %s)", _key(library_id)
-                ).fetchone()
-                if free and free[0]:
+                if rights.taken(connection, library_id):
                     with suppress(errors.LockNotAvailable), connection.transaction():
                         locks.bound(connection)
-                        _drop(connection, library_id)
+                        second_rows.drop(connection, library_id)
 
     def left(self, library: Library) -> Left:
         """Return how many images have no new vector yet."""
@@ -202,7 +161,7 @@ class Reembeddings:
             rows = connection.execute(
                 composed(reembedding_statements.COPIES, library), values, binary=True
             ).fetchall()
-        return [copy_of(*row) for row in rows]
+        return [second_rows.copy_of(*row) for row in rows]
 
     def store(
         self, library: Library, embedding: str, signs: Sequence[int], vectors: Vectors
@@ -212,8 +171,8 @@ class Reembeddings:
         Raises LibraryError if the second table is not for vectors of this embedding any more.
         """
         with self._connection() as connection, connection.transaction():
-            claimed = _claim(connection, library, embedding)
-            _store(connection, library, signs, vectors, claimed)
+            claimed = second_rows.claim(connection, library, embedding)
+            second_rows.store(connection, library, signs, vectors, claimed)
 
     def sample(self, library: Library, count: int) -> tuple[Vectors, Vectors]:
         """Return vectors of the same images in both embeddings, shape (images, dimensions) each.
@@ -251,12 +210,12 @@ class Reembeddings:
         with _unless_gone(), nearest_builds.building(self._pool) as connection:
             images, nearest = tables.reembedding(library.id), tables.reembedding_nearest(library.id)
             with connection.transaction():
-                claimed = _claim(connection, library, embedding)
+                claimed = second_rows.claim(connection, library, embedding)
                 axes = claimed.axes
                 if not claimed.has_nearest:
                     # An engine of the version before made the table, or exchanged it.
                     axes = tables.create_nearest(connection, nearest, embedding, dimensions)
-                    _note_nearest(connection, library, axes)
+                    second_rows.note_nearest(connection, library, axes)
             nearest_builds.complete(connection, images, nearest, axes)
 
     def switch(
@@ -275,18 +234,18 @@ class Reembeddings:
         try:
             with self._long() as connection:
                 _wait_for_calls(connection, library, "access exclusive")
-                claimed = _claim(connection, library, other.embedding)
+                claimed = second_rows.claim(connection, library, other.embedding)
                 late = connection.execute(
                     composed(reembedding_statements.LATE, library), {"count": late_max + 1}
                 ).fetchall()
                 signs = [row[0] for row in late]
                 if len(signs) > late_max or (signs and not library.keep_images):
                     return False
-                copies = _late_copies(connection, library, signs) if signs else []
+                copies = second_rows.late_copies(connection, library, signs) if signs else []
                 if len(copies) < len(signs):
                     return False
                 if copies:
-                    _store(connection, library, signs, embed(copies), claimed)
+                    second_rows.store(connection, library, signs, embed(copies), claimed)
                 embedding_switch.exchange(connection, library, other.embedding, other.dimensions)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             raise BusyError from None
@@ -328,78 +287,6 @@ def _wait_for_calls(connection: Connection[Any], library: Library, mode: Literal
             tables.images(library.id, library.generation), sql.SQL(mode)
         )
     )
-
-
-@dataclass(frozen=True)
-class _Claimed:
-    axes: str | None
-    has_nearest: bool
-    """Whether there is a table of its prefixes."""
-
-
-def _claim(connection: Connection[Any], library: Library, embedding: str) -> _Claimed:
-    """Keep the second table from being dropped until this transaction ends.
-
-    Raises LibraryError if it is not (or no longer) for this embedding's vectors.
-    """
-    row = connection.execute(
-        "select embedding, nearest_axes, nearest_generation from reembeddings"
-        " where library_id = %s for key share",
-        [library.id],
-    ).fetchone()
-    if row is None or row[0] != embedding:
-        raise LibraryError(
-            f"the change of {library.name!r} to {embedding} was discarded meanwhile, or"
-            " the library was deleted"
-        )
-    return _Claimed(axes=row[1], has_nearest=row[2] == library.generation)
-
-
-def _note_nearest(connection: Connection[Any], library: Library, axes: str | None) -> None:
-    connection.execute(
-        "update reembeddings set nearest_generation = %s, nearest_axes = %s where library_id = %s",
-        [library.generation, axes, library.id],
-    )
-
-
-def _key(library_id: int) -> list[int]:
-    return [_LOCK % 2**31, library_id % 2**31]
-
-
-def _late_copies(connection: Connection[Any], library: Library, signs: Sequence[int]) -> list[Copy]:
-    rows = connection.execute(
-        composed(reembedding_statements.LATE_COPIES, library), {"signs": signs}, binary=True
-    ).fetchall()
-    return [copy_of(*row) for row in rows]
-
-
-def copy_of(sign: int, webp: bytes, region: Sequence[float] | None) -> Copy:
-    """Return a small copy of its columns."""
-    return Copy(sign, webp, None if region is None else Box(*region))
-
-
-def _store(
-    connection: Connection[Any],
-    library: Library,
-    signs: Sequence[int],
-    vectors: Vectors,
-    claimed: _Claimed,
-) -> None:
-    rows = [
-        {"sign": sign, "embedding": half(vector), "axes": claimed.axes}
-        for sign, vector in zip(signs, vectors, strict=True)
-    ]
-    texts = reembedding_statements
-    store = texts.STORE_BOTH if claimed.has_nearest else texts.STORE
-    with connection.cursor() as cursor:
-        cursor.executemany(composed(store, library), rows)
-    connection.execute(composed(texts.STORED, library), {"signs": list(signs)})
-
-
-def _drop(connection: Connection[Any], library_id: int) -> None:
-    connection.execute("delete from reembeddings where library_id = %s", [library_id])
-    connection.execute("delete from late_images where library_id = %s", [library_id])
-    tables.drop(connection, tables.reembedding(library_id))
 
 
 @contextmanager

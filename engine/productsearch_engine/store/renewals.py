@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 from productsearch_engine.embedding.interface import Vector
 from productsearch_engine.store.images import half
 from productsearch_engine.store.libraries import Library
-from productsearch_engine.store.reembeddings import Copy, copy_of
+from productsearch_engine.store.second_rows import Copy, copy_of
 
 
 class Renewals:
