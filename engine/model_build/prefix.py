@@ -61,8 +61,9 @@ def _classes() -> Rows:
 
 def _colours() -> Rows:
     middle = window(hsv.SIDE, hsv.SIDE, _WINDOW)
-    drawn = (hsv.colours(dead_leaves(seed, _SIDE_PX), middle) for seed in range(_DRAWN))
-    return np.stack([*drawn]).astype(float)
+    drawn = (hsv.working(dead_leaves(seed, _SIDE_PX)) for seed in range(_DRAWN))
+    shares = [hsv.Colours(small, 0).shares(middle) for small in drawn]
+    return np.stack([hsv.roots(each) for each in shares]).astype(float)
 
 
 if __name__ == "__main__":

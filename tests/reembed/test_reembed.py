@@ -119,13 +119,13 @@ def test_there_and_back(own_engine: Engine) -> None:
 
 @pytest.mark.slow
 def test_from_one_version_to_the_next(own_engine: Engine) -> None:
-    """Both versions of ``compact`` have vectors of one length along the same axes, and each image
+    """Versions of ``compact`` have vectors of one length along the same axes, and each image
     is found by its own after the switch, there and back."""
     with library(own_engine, "versions") as caller:
-        own_engine.command("reembed", "versions", "--embedding", "compact-1")
+        own_engine.command("reembed", "versions", "--embedding", "compact-2")
         own_engine.command("reembed", "versions", "--discard")
         signs = fill(caller, 6)
-        for version in (TO, "compact-1"):
+        for version in (TO, "compact-2"):
             own_engine.command("reembed", "versions", "--embedding", version)
             assert version == listed(own_engine, "versions")["embedding"]
             for seed, sign in enumerate(signs):

@@ -16,7 +16,7 @@ from tests.engine.calling import Caller, code_of
 from tests.engine.databases import connected
 from tests.pictures import jpeg
 
-FROM, TO = "classic-1", "compact-2"
+FROM, TO = "classic-1", "compact-3"
 
 
 @contextmanager

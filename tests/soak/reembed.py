@@ -10,8 +10,11 @@ from typing import Final
 from demo.processes import Engine
 from tests.engine.calling import Caller
 from tests.pictures import jpeg
-from tests.reembed.using import FROM, TO, Use, kill_in_the_middle, library, listed
+from tests.reembed.using import TO, Use, kill_in_the_middle, library, listed
 from tests.soak.measures import Measure, at_least, equal, report
+
+FROM: Final = "compact-2"
+"""What libraries had by default before ``TO``."""
 
 _CALLERS: Final = 4
 

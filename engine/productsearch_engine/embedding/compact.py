@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from productsearch_engine.embedding import hsv, subject
+from productsearch_engine.embedding import ground, hsv, subject
 from productsearch_engine.embedding.calibration import Calibration
+from productsearch_engine.embedding.hsv import HARD, Colours, Edges, Weight
 from productsearch_engine.embedding.interface import (
     Box,
     Cosines,
@@ -48,12 +49,28 @@ class Mix:
     ground: float
     """Weight of a place that looks like the border of the image, where the product's have 1."""
 
+    edges: Edges = HARD
+    """Of the cells of the colours."""
+
+    uneven_colour: float = 0.0
+    """Weight of the colours before the most uneven ground. There the product is where it is unlike
+    each part of the border, and its pixels are told by their colours as well. 0: all grounds are
+    taken for even."""
+
 
 MIXES = {
     "compact-1": Mix(colour=0.45, window=0.6, colour_window=0.8, ground=1.0),
     "compact-2": Mix(colour=0.475, window=0.7, colour_window=0.7, ground=0.4),
+    "compact-3": Mix(
+        colour=0.475,
+        window=0.7,
+        colour_window=0.7,
+        ground=0.4,
+        edges=(0.6, 0.6, 1.0),
+        uneven_colour=0.65,
+    ),
 }
-"""Version by name; decision 0039 has the measurements."""
+"""Version by name; decisions 0039 and 0053 have the measurements."""
 
 
 class Compact(Embedding):
@@ -100,20 +117,35 @@ class Compact(Embedding):
         return Description(vector, *(subject.find(strange) if at is None else (at, True)))
 
     def _vector(self, maps: Maps, image: Pixels, clear: Places) -> Vector:
-        pooling = self._weight(clear, self._mix.window).astype(np.float32)
+        mix = self._mix
+        small = hsv.working(image)
+        colours, colour = Colours(small, mix.edges), mix.colour
+        shares = colours.shares(self._weight(_fine(clear), mix.colour_window))
+        uneven = ground.unevenness(Colours(small)) if mix.uneven_colour else 0.0
+        if uneven > 0:
+            found = subject.standing_out(subject.unlikeness(maps))
+            middle = window(hsv.SIDE, hsv.SIDE, mix.colour_window)
+            product = ground.product_pixels(colours, _fine(found).astype(np.float64), middle)
+            clear = np.asarray(clear + uneven * (found - clear), np.float32)
+            shares += uneven * (colours.shares(middle * product) - shares)
+            colour += uneven * (mix.uneven_colour - colour)
+        pooling = self._weight(clear, mix.window).astype(np.float32)
         seen = np.einsum("ncyx,yx->nc", maps, pooling)
         kept = self._projection.turn(
             seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
         )
-        fine = cv2.resize(clear, (hsv.SIDE, hsv.SIDE), interpolation=cv2.INTER_LINEAR)
-        weight = self._weight(np.asarray(fine, np.float32), self._mix.colour_window)
-        colours = hsv.colours(image, weight)
-        return _unit(np.concatenate([_unit(kept), self._mix.colour * colours]))
+        return _unit(np.concatenate([_unit(kept), colour * hsv.roots(shares)]))
 
-    def _weight(self, clear: Places, spread: float) -> NDArray[np.float64]:
+    def _weight(self, clear: Places | Weight, spread: float) -> Weight:
         rows, columns = clear.shape
-        ground = self._mix.ground
-        return window(rows, columns, spread) * (ground + (1 - ground) * clear)
+        least = self._mix.ground
+        return window(rows, columns, spread) * (least + (1 - least) * clear)
+
+
+def _fine(places: Places) -> NDArray[np.float32]:
+    """Return a number for each pixel of the working image."""
+    fine = cv2.resize(places, (hsv.SIDE, hsv.SIDE), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(fine, np.float32)
 
 
 def _unit(vector: Vector) -> Vector:

@@ -6,10 +6,10 @@ from functools import cache
 
 from productsearch_engine.embedding.interface import Embedding, EmbeddingUnusableError
 
-DEFAULT = "compact-2"
+DEFAULT = "compact-3"
 """The embedding of a new library."""
 
-_ALIASES = {"classic": "classic-1", "compact": "compact-2"}
+_ALIASES = {"classic": "classic-1", "compact": "compact-3"}
 """Names without a version stand for the newest one."""
 
 _ONNX = "onnx:"
@@ -22,7 +22,7 @@ class UnknownEmbeddingError(Exception):
 def load(name: str) -> Embedding:
     """Return the embedding with this name; the second call returns the same object.
 
-    name: as a library stores it (``compact-2``), or without its version, as a person writes it
+    name: as a library stores it (``compact-3``), or without its version, as a person writes it
     (``compact``); ``onnx:PATH`` for the model that a TOML file describes. Raises
     UnknownEmbeddingError.
     """
@@ -56,10 +56,11 @@ def _made(name: str) -> Embedding:
         from productsearch_engine.embedding.classic import Classic
 
         return Classic()
-    if name in ("compact-1", "compact-2"):
-        from productsearch_engine.embedding.compact import Compact
+    if name.startswith("compact-"):
+        from productsearch_engine.embedding.compact import MIXES, Compact
 
-        return Compact(name)
+        if name in MIXES:
+            return Compact(name)
     if name.startswith(_ONNX):
         from productsearch_engine.embedding.onnx import Onnx
 

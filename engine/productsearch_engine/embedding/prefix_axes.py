@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-_OF = {"compact-1": "compact-1", "compact-2": "compact-1"}
+_OF = {"compact-1": "compact-1", "compact-2": "compact-1", "compact-3": "compact-1"}
 """The axes of each embedding. The versions of ``compact`` are mixed of the same numbers, and lie
 along the same axes."""
 

@@ -15,6 +15,7 @@ from productsearch_engine.embedding.interface import Box
 from productsearch_engine.embedding.networks import Maps
 
 _REACH_MIN = 1e-6
+_NEAREST = 4
 _SHARE = 0.5  # of the greatest difference: a place above it belongs to the product
 
 
@@ -38,6 +39,24 @@ def strangeness(maps: Maps) -> Places:
     places = maps.transpose(2, 3, 0, 1).reshape(rows, columns, -1)
     border = places[_edge(rows, columns)].mean(0)
     return np.asarray(np.linalg.norm(places - border, axis=-1), np.float32)
+
+
+def unlikeness(maps: Maps) -> Places:
+    """Return how little each place is like any part of the border of the image.
+
+    It is the cosine distance to the border's fourth nearest place: where a ground is uneven, what
+    is like one part of it is no product. maps: as for ``strangeness``.
+    """
+    rows, columns = maps.shape[-2:]
+    places = maps.reshape(len(maps), -1, rows * columns)
+    places = places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), _REACH_MIN)
+    edge = np.flatnonzero(_edge(rows, columns))
+    # Not ``@``: BLAS's sums depend on the number of its threads in their last bits.
+    cosines = np.einsum("kcp,kce->pe", places, places[:, :, edge]) / len(maps)
+    distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    distances[edge, np.arange(len(edge))] = np.inf  # no place is compared with itself
+    near = np.sort(distances, axis=1)[:, _NEAREST - 1]
+    return np.asarray(near, np.float32).reshape(rows, columns)
 
 
 def standing_out(strange: Places) -> Places:
