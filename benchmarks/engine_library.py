@@ -62,20 +62,25 @@ def filled(chosen: Settings, pool: WatchedPool, drawn: Drawn) -> Filled:
 
 
 def sizes(pool: ConnectionPool[Any], library: Library) -> dict[str, int]:
-    """Return the bytes of the tables with all their indexes, and of the index of the vectors."""
+    """Return the bytes of the tables with their indexes, and of the index of the vectors.
+
+    Indexes of classes are apart.
+    """
     images, nearest = tables.images(library.id, library.generation), tables.nearest(library.id)
     names = [table.as_string(None) for table in (images, nearest)]
     with pool.connection() as connection:
         row = connection.execute(
             "select (select sum(pg_total_relation_size(name::regclass))"
-            " from unnest(%(names)s::text[]) name), coalesce(sum(pg_relation_size(c.oid)), 0)"
+            " from unnest(%(names)s::text[]) name),"
+            " coalesce(sum(pg_relation_size(c.oid)) filter (where i.indpred is null), 0),"
+            " coalesce(sum(pg_relation_size(c.oid)) filter (where i.indpred is not null), 0)"
             " from pg_index i join pg_class c on c.oid = i.indexrelid"
             " join pg_am a on a.oid = c.relam"
             " where i.indrelid = any(%(names)s::regclass[]) and a.amname = 'hnsw'",
             {"names": names},
         ).fetchone()
     assert row is not None
-    return {"all": int(row[0]), "index": int(row[1])}
+    return {"all": int(row[0]) - int(row[2]), "index": int(row[1])}
 
 
 def adds_a_second(pool: ConnectionPool[Any], library: Library, drawn: Drawn, count: int) -> float:

@@ -60,6 +60,7 @@ def main() -> int:
         print(f"\n{findings.table()}\n", flush=True)
         measures += findings.measures
     measures += _growth({size: of_size.numbers for size, of_size in found.items()})
+    _OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     _OUTPUT.write_text(json.dumps({size: of_size.numbers for size, of_size in found.items()}))
     return report(measures)
 
