@@ -65,8 +65,13 @@ def test_why_a_service_cannot_be_reached(
 def test_where_nothing_was_named_the_service_is_to_be_started() -> None:
     """The default target is that of `make run`; another one is the user's to check."""
     for target, step in ((Profile.target, "make run"), ("127.0.0.1:7", "check --target")):
-        assert step in unreached(target, "Failed to connect to remote host: Connection refused")[1]
-    assert "words of the core" in unreached("a:1", "words of the core")[0]
+        assert (
+            step
+            in unreached(
+                Profile(target=target), "Failed to connect to remote host: Connection refused"
+            )[1]
+        )
+    assert "words of the core" in unreached(Profile(target="a:1"), "words of the core")[0]
 
 
 def test_tls_that_does_not_fit_is_told(cli: Cli, tls_only: str, tmp_path: Path) -> None:
