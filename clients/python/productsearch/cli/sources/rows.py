@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Row = dict[str, str]
 REJECTS_JOURNAL: Final = "journal"
 """The column of a rejects file that names the journal of its rows."""
+_OF_AN_ENGINE: Final = "productsearch-library"
+"""What the first line of an engine's export says that it is."""
 _PARQUET_BATCH: Final = 1000
 _FIELD_BYTES_MAX: Final = 1_000_000
 
@@ -36,6 +38,11 @@ class Rows:
         self.journal: Path | None = self._file.with_name(f"{self._file.name}.journal")
         first = next(self._rows(), None)
         columns = [name for name in first or () if name != _PROBLEM]
+        if (first or {}).get("format") == _OF_AN_ENGINE:
+            raise SourceError(
+                f"{name} is a library that an engine exported",
+                f"productsearch-engine import {name} --library NAME --create",
+            )
         self._columns = mapping.resolve(columns) if first else {}
         # A rejects file goes on in the journal of the import that wrote it.
         self.is_rejects = bool(first) and {"key", "reason", REJECTS_JOURNAL} <= {*(first or {})}
