@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,19 @@ _TOKEN = "the-token-of-the-catalogue"
 @pytest.fixture
 def guarded(server: ServerFactory, shop: RememberingUpstream, tmp_path: Path) -> str:
     """Return the address of a facade with TLS that lets one bearer token in, and not to delete."""
+    return _guarded(server, shop, tmp_path, ["AddImage", "SearchImages"])
+
+
+def _guarded(
+    server: ServerFactory, shop: RememberingUpstream, tmp_path: Path, methods: list[str]
+) -> str:
     files = Certificates(tmp_path)
     digest = hashlib.sha256(_TOKEN.encode()).hexdigest()
     (tmp_path / "token").write_text(f"{_TOKEN}\n")
     policy = tmp_path / "policy.toml"
     policy.write_text(
         f'[callers.catalogue]\ntoken_sha256 = ["{digest}"]\n'
-        '[[rules]]\ncallers = ["catalogue"]\nmethods = ["AddImage", "SearchImages"]\n'
+        f'[[rules]]\ncallers = ["catalogue"]\nmethods = {json.dumps(methods)}\n'
     )
     port = server(
         {"base_url": shop.url},
@@ -55,6 +62,32 @@ def test_a_token_and_an_authority_let_one_in(
     assert 0 == cli("search", photos / "a.jpg").code
     forbidden = cli("delete", photos / "a.jpg")
     assert (5, True) == (forbidden.code, "CALLER_FORBIDDEN" in forbidden.err)
+
+
+@pytest.mark.parametrize(
+    ("methods", "code", "may"),
+    [
+        (["AddImage", "DeleteImage"], 0, "add, delete"),
+        (["BatchDeleteImages"], 5, "nothing"),
+    ],
+)
+def test_a_caller_that_may_not_search_is_told_what_it_may(
+    cli: Cli,
+    server: ServerFactory,
+    shop: RememberingUpstream,
+    tmp_path: Path,
+    methods: list[str],
+    code: int,
+    may: str,
+) -> None:
+    """The service answers it. A search, with --deep, is still refused."""
+    guarded = _guarded(server, shop, tmp_path, methods)
+    trust = ("-t", guarded, "--ca", tmp_path / "ca.pem", "--token-file", tmp_path / "token")
+    ran = cli("status", *trust, "--json")
+    (told,) = ran.rows
+    assert (code, True, may) == (ran.code, told["answers"], told["may"]), ran.err
+    deep = cli("status", *trust, "--deep")
+    assert (5, False) == (deep.code, "upstream_answers" in deep.out)
 
 
 def test_who_reads_the_output_may_leave(cli: Cli, target: str, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from productsearch.cli.exit_codes import ExitCode
+from productsearch.cli.image_steps import step_for
 from productsearch.cli.profile import Profile
 from productsearch.cli.targets import unreached
+from productsearch.v1 import SearchImagesRequest, image_from_url
 from tests.cli.conftest import Cli, Ran
 from tests.conftest import ServerFactory
 from tests.fakes.remembering_upstream import RememberingUpstream
@@ -65,8 +67,13 @@ def test_why_a_service_cannot_be_reached(
 def test_where_nothing_was_named_the_service_is_to_be_started() -> None:
     """The default target is that of `make run`; another one is the user's to check."""
     for target, step in ((Profile.target, "make run"), ("127.0.0.1:7", "check --target")):
-        assert step in unreached(target, "Failed to connect to remote host: Connection refused")[1]
-    assert "words of the core" in unreached("a:1", "words of the core")[0]
+        assert (
+            step
+            in unreached(
+                Profile(target=target), "Failed to connect to remote host: Connection refused"
+            )[1]
+        )
+    assert "words of the core" in unreached(Profile(target="a:1"), "words of the core")[0]
 
 
 def test_tls_that_does_not_fit_is_told(cli: Cli, tls_only: str, tmp_path: Path) -> None:
@@ -139,7 +146,7 @@ def test_a_reference_that_is_none_shows_the_form_of_one(cli: Cli, target: str) -
         ran = cli(*command)
         assert (2, True, 1) == (ran.code, "1453017670,3141028120" in ran.err, ran.err.count("abc:"))
     missing = cli("delete", "5,5")
-    assert (5, 1) == (missing.code, missing.err.count("5,5:"))
+    assert (3, 1) == (missing.code, missing.err.count("5,5:"))
 
 
 def test_why_an_address_was_not_downloaded(
@@ -154,8 +161,58 @@ def test_why_an_address_was_not_downloaded(
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "private address" in cli("search", "http://127.0.0.1:1/x.jpg").err
+    told = cli("search", "http://127.0.0.1:1/x.jpg").err
+    assert "private address, and it may be that the upstream takes no such" in told
     assert "no host example.invalid" in cli("search", "https://example.invalid/x.jpg").err
+
+
+@pytest.mark.parametrize(
+    ("cause", "step"),
+    [
+        ("private address", "the engine takes public addresses only"),
+        ("private address; the engine's log has the cause", "ask who runs the engine"),
+        ("the host answered 404", "download it and give the file\n"),
+    ],
+)
+def test_the_cause_that_an_engine_tells_is_not_guessed(cause: str, step: str) -> None:
+    """A 404 of a private address is a 404."""
+    request = SearchImagesRequest(image=image_from_url("http://127.0.0.1:1/x.jpg"))
+    told = f"IMAGE_URL_UNREACHABLE: url response invalid: {cause}"
+    assert step in step_for(request, "IMAGE_URL_UNREACHABLE", told) + "\n"
+
+
+def test_what_is_cut_short_is_not_promised_to_fit(cli: Cli, target: str, tmp_path: Path) -> None:
+    """--fit decodes it no better: `add` says that it may be damaged, an import is silent."""
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(jpeg(1)[:400])
+    assert "it may be damaged or cut short" in cli("add", cut).err
+    assert "add --fit" not in cli("import", tmp_path).err
+
+
+def test_a_class_id_that_is_none_is_told_the_range(cli: Cli, photo: Callable[[int], Path]) -> None:
+    """Also one that is no number."""
+    for wrong in ("abc", "0", "70000"):
+        ran = cli("add", photo(1), "--class-id1", wrong)
+        assert (2, True) == (ran.code, f"'{wrong}' is no class id; use 1 to 65535" in ran.err)
+
+
+def test_an_export_of_an_engine_is_called_so(cli: Cli, tmp_path: Path) -> None:
+    """`productsearch-engine import` takes it."""
+    file = tmp_path / "shop.ndjson"
+    file.write_text('{"format": "productsearch-library", "version": 1}\n{"brief": "a"}\n')
+    ran = cli("import", file)
+    assert (2, True) == (ran.code, f"next: productsearch-engine import {file}" in ran.err), ran.err
+
+
+def test_a_proof_that_fails_says_what_came_first(
+    cli: Cli, target: str, photo: Callable[[int], Path]
+) -> None:
+    """Here the upstream knows the very bytes alone: one of the two comes first for both."""
+    photo(1)
+    ran = cli("import", photo(2).parent, "--verify", "2")
+    assert (3, 1) == (ran.code, ran.err.count("not found first: sku-")), ran.err
+    assert "; first came sku-" in ran.err
+    assert "next: look at both" in ran.err
 
 
 def test_what_an_option_would_change_is_told_at_the_end(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +18,13 @@ from typing import Any, Final, Self
 
 import envoy
 import grpc
-import yaml
 
+from deploy.envoy import local
 from productsearch import v1
 from tests.ports import free_port
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 
-_DESCRIPTORS: Final = "product_search.binpb"
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.05
 _STOP_S: Final = 20.0
@@ -171,7 +169,7 @@ class Gateway:
     @property
     def descriptors(self) -> Path:
         """The file with the service's descriptors."""
-        return self._folder / _DESCRIPTORS
+        return self._folder / local.DESCRIPTORS
 
     def log(self) -> str:
         """Return all that Envoy has logged, access lines included."""
@@ -194,51 +192,11 @@ def write_bootstrap(
     folder: Path, certificates: Path, addresses: Sequence[str], *changes: Change
 ) -> Path:
     """Write deploy/envoy's files for this machine into ``folder``; return the bootstrap."""
-    subprocess.run(
-        [sys.executable, str(DEPLOY / "envoy" / "descriptors.py"), str(folder / _DESCRIPTORS)],
-        check=True,
-        capture_output=True,
-    )
-    for name in ("envoy.yaml", "certificate.yaml", "callers.yaml"):
-        text = (DEPLOY / "envoy" / name).read_text("utf-8")
-        text = text.replace("/etc/envoy/tls", str(certificates.resolve()))
-        text = text.replace("/etc/envoy", str(folder.resolve()))
-        (folder / name).write_text(text, "utf-8")
-    bootstrap = folder / "envoy.yaml"
-    config = yaml.safe_load(bootstrap.read_text("utf-8"))
-    # The telemetry listener sends to the admin port: that one cannot be 0.
-    admin = free_port()
-    config["admin"]["address"]["socket_address"]["port_value"] = admin
-    for listener in config["static_resources"]["listeners"]:
-        listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": 0}
-    _cluster(config, "admin")["load_assignment"]["endpoints"] = [_endpoints(f"127.0.0.1:{admin}")]
-    _cluster(config, "facades")["load_assignment"]["endpoints"] = [_endpoints(*addresses)]
-    for change in changes:
-        change(config)
-    bootstrap.write_text(yaml.safe_dump(config), "utf-8")
-    return bootstrap
+    ports = {"callers": 0, "telemetry": 0, "admin": free_port()}
+    return local.write(folder, certificates, addresses, *changes, ports=ports)
 
 
 def quick_health(config: dict[str, Any]) -> None:
     """Ask for health four times as often as deployed, so that drains can be short."""
-    (check,) = _cluster(config, "facades")["health_checks"]
+    (check,) = local.cluster(config, "facades")["health_checks"]
     check["interval"] = check["no_traffic_interval"] = "0.25s"
-
-
-def _cluster(config: dict[str, Any], name: str) -> dict[str, Any]:
-    clusters: list[dict[str, Any]] = config["static_resources"]["clusters"]
-    return next(cluster for cluster in clusters if cluster["name"] == name)
-
-
-def _endpoints(*addresses: str) -> dict[str, Any]:
-    places = (address.rpartition(":") for address in addresses)
-    return {
-        "lb_endpoints": [
-            {
-                "endpoint": {
-                    "address": {"socket_address": {"address": host, "port_value": int(port)}}
-                }
-            }
-            for host, _, port in places
-        ]
-    }

@@ -49,5 +49,5 @@ def patiently(method: Callable[..., Any], request: Any, timeout_s: float, doing:
 
 def _failure(error: grpc.RpcError, request: Any, doing: str) -> Failure:
     failure = failure_of(error, doing)
-    failure.next_step = step_for(request, failure.reason) or failure.next_step
+    failure.next_step = step_for(request, failure.reason, failure.what) or failure.next_step
     return failure

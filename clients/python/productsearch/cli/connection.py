@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from productsearch.cli.certificates import check_own_files
 from productsearch.cli.failures import usage
+from productsearch.cli.profile import in_use
 from productsearch.cli.targets import checked_target
 from productsearch.v1 import ProductSearchStub, TlsConfig, aio, connect
 
@@ -42,10 +44,12 @@ def stub_of(channel: grpc.Channel) -> ProductSearchStub:
 
 
 def _options(profile: Profile) -> dict[str, Any]:
+    in_use.set(profile)
     tls: bool | TlsConfig | None = profile.tls
     if profile.ca or profile.cert or profile.key:
         if tls is False:
             raise ValueError("plaintext and certificates exclude each other")
+        check_own_files(profile)
         tls = TlsConfig(ca=profile.ca or None, cert=profile.cert or None, key=profile.key or None)
     options = [("grpc.max_reconnect_backoff_ms", _RECONNECT_MS_MAX)]
     return {"token": profile.bearer() or None, "tls": tls, "options": options}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,18 +15,25 @@ _BEGINNINGS: Final = (
     *(b"\0\0\0\x0cjP", b"\xff\x0a"),
 )
 """Of JPEG, PNG, GIF, BMP, WebP, TIFF, JPEG 2000, JPEG XL."""
+_PLAIN: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
+"""Of what the service takes without ``fit``."""
 _FTYP: Final = slice(4, 8)
 """Where HEIC and AVIF say ``ftyp``."""
+_CAUSE: Final = re.compile("url (response invalid|download timeout): ")
+"""Before the cause, where the upstream tells one; the vendor's tells none."""
 _SHOWN_BYTES: Final = 16
 
 
-def step_for(request: Any, reason: str) -> str:
-    """Return the next step for the image of a request that failed; "": nothing more is known."""
+def step_for(request: Any, reason: str, told: str = "") -> str:
+    """Return the next step for the image of a request that failed; "": nothing more is known.
+
+    ``told`` is the error's text.
+    """
     image = _image_of(request)
     if image is None:
         return ""
     if reason == "IMAGE_URL_UNREACHABLE" and image.url:
-        return _about_address(image.url)
+        return _about_address(image.url, told)
     if reason == "IMAGE_UNREADABLE" and image.content:
         return _about_content(image)
     if reason == "IMAGE_SIZE_INVALID" and image.fit:
@@ -55,16 +63,29 @@ def _about_content(image: ImageSource) -> str:
         return f"give a JPEG or PNG; this is no image, it begins with {ascii(begins)[1:]}"
     if image.fit:
         return "save it as JPEG or PNG: it is damaged, or of a kind that --fit cannot read"
+    if is_plain(begins):
+        return "save it anew as JPEG or PNG, or try --fit: it may be damaged or cut short"
     return "save it as JPEG or PNG, or add --fit and the service does so"
 
 
-def _about_address(address: str) -> str:
+def is_plain(begins: bytes) -> bool:
+    """Return whether an image is of a kind that needs no ``fit``: then it may be damaged."""
+    return begins.startswith(_PLAIN)
+
+
+def _about_address(address: str, told: str) -> str:
     give = "download it and give the file"
+    if "engine's log has the cause" in told:
+        return f"{give}, or ask who runs the engine"
+    if "private address" in told:
+        return f"{give}: the engine takes public addresses only"
+    if _CAUSE.search(told):
+        return give
     host = urlsplit(address).hostname or ""
     try:
         found = {each[4][0] for each in socket.getaddrinfo(host, None)}
     except OSError:
-        return f"check the address: no host {host} is known here"
+        return f"check the address: no host {host} is known here; or {give}"
     if any(not ipaddress.ip_address(str(each).partition("%")[0]).is_global for each in found):
-        return f"{give}: {host} is a private address, and the upstream takes public ones"
+        return f"{give}: {host} is a private address, and it may be that the upstream takes no such"
     return give

@@ -91,16 +91,21 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def source_of(name: str, library: str, asked: dict[str, Any]) -> Source:
-    """Open the source, with the mapping of its last import if none is given. Raises Failure."""
+    """Open the source, with the mapping of its last import if none is given. Raises Failure.
+
+    A list that cannot be read to its end is refused here, before anything is begun.
+    """
     from productsearch.cli.sources import open_source
     from productsearch.cli.sources.entry import SourceError
 
     if not any(mapping_of(asked).values()):
         asked |= _remembered(name, library, asked)
     try:
-        return open_source(name, _mapping(asked))
+        source = open_source(name, _mapping(asked))
+        source.check()
     except SourceError as wrong:
         raise usage(str(wrong), wrong.next_step) from None
+    return source
 
 
 def mapping_of(asked: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ BEFORE_COMMAND = {
     **dict.fromkeys(("--tls", "--plaintext", "--json"), False),
 }
 """Options of commands that may stand before the command -> whether a value follows."""
-CLASS_ID = click.IntRange(1, 65535)
 
 
 def _profiles(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -68,6 +67,21 @@ def connection(
 def _option(shown: tuple[str, ...], flag: str, *more: str, **told: Any) -> Any:
     name = flag.partition("/")[0].removeprefix("--").replace("-", "_")
     return click.option(flag, *more, hidden=name not in shown, **told)
+
+
+class ClassId(click.IntRange):
+    """A class id; what is no number is told the range, too."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            number: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is no class id; use {self.min} to {self.max}", param, ctx)
+        return number
 
 
 which_library = partial(connection, shown=("profile", "library"))
@@ -122,7 +136,7 @@ def timeout(
 def classes(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--class-id1`` and ``--class-id2``."""
     for number in (2, 1):
-        option = click.option(f"--class-id{number}", type=CLASS_ID, help=f"Class id {number}.")
+        option = click.option(f"--class-id{number}", type=ClassId(), help=f"Class id {number}.")
         command = option(command)
     return command
 
@@ -138,7 +152,12 @@ def on_duplicate(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
     )
 
 
-NOT_OURS = "they were there before this source was imported\n  next: --also-kept deletes such, too"
+def not_ours(count: int) -> str:
+    """Return what is told of images that stay because they were there before."""
+    return (
+        f"stay in the library: {count}, there before this source was imported\n"
+        "  next: --also-kept deletes such, too"
+    )
 
 
 def also_kept(command: Callable[..., Any]) -> Callable[..., Any]:

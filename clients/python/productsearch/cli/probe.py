@@ -1,4 +1,4 @@
-"""One search that shows whether what stands behind the service answers."""
+"""Calls that show what a caller may do here, and whether what stands behind the service answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from productsearch.cli.rpc_failures import failure_of, reason_name
-from productsearch.v1 import SearchImagesRequest, image_from_bytes
+from productsearch.v1 import (
+    AddImageRequest,
+    DeleteImageRequest,
+    SearchImagesRequest,
+    UpdateImageRequest,
+    image_from_bytes,
+)
 
 if TYPE_CHECKING:
     from productsearch.cli.failures import Failure
@@ -17,6 +23,33 @@ if TYPE_CHECKING:
 _SIDE_PX: Final = 300
 """The smallest that the service takes."""
 _OF_THE_IMAGE: Final = ("IMAGE_UNREADABLE", "IMAGE_SIZE_INVALID")
+
+
+def rights(stub: Any, library: str, timeout_s: float) -> tuple[list[str], list[str]]:
+    """Return what this caller may do with a library, and what it may not.
+
+    The requests lack their image: what a caller may do is refused as FIELD_INVALID, what it may not
+    before that. Raises grpc.RpcError for a call that says neither.
+    """
+    may: list[str] = []
+    may_not: list[str] = []
+    for name, method, request in (
+        ("search", stub.SearchImages, SearchImagesRequest(library=library)),
+        ("add", stub.AddImage, AddImageRequest(library=library)),
+        ("update", stub.UpdateImage, UpdateImageRequest(library=library)),
+        ("delete", stub.DeleteImage, DeleteImageRequest(library=library)),
+    ):
+        try:
+            method(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            reason = reason_name(error)
+            if reason == "CALLER_FORBIDDEN":
+                may_not.append(name)
+                continue
+            if reason != "FIELD_INVALID":
+                raise
+        may.append(name)
+    return may, may_not
 
 
 def upstream_failure(stub: Any, library: str, timeout_s: float) -> Failure | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +40,13 @@ class Profile:
     price_per_1000: float = 0.0
     currency: str = ""
 
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether calls are made with TLS: where nothing says so, secrets and files turn it on."""
+        if self.tls is not None:
+            return self.tls
+        return any((self.ca, self.cert, self.key, self.token, self.token_file))
+
     def bearer(self) -> str:
         """Return the token, or "". Raises Failure for a file that cannot be read."""
         if self.token or not self.token_file:
@@ -49,6 +57,8 @@ class Profile:
             raise usage(f"token_file {self.token_file}: {_why(wrong)}") from None
 
 
+in_use: Final[ContextVar[Profile]] = ContextVar("in_use", default=Profile())  # noqa: B039 - frozen
+"""What the calls of this command are made with: an error tells what helps by it."""
 KEYS: Final = {entry.name: entry.type for entry in fields(Profile) if entry.name != "name"}
 """What a profile can set -> its type, as written in the class."""
 

@@ -5,12 +5,14 @@ The two tables name every reason and every gRPC code; a law test holds them to t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
 
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
+from productsearch.cli.profile import in_use
 from productsearch.cli.targets import unreached
 from productsearch.cli.waiting import in_words
 from productsearch.v1 import reason_of, retry_delay_of, text_of
@@ -46,10 +48,15 @@ REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
 }
 _CHECK_TARGET: Final = "check --target and TLS"
 _OTHER_SERVER: Final = "check --target: another kind of server may be there"
+_GATEWAY: Final = "a gateway before the service may have refused this caller: ask who runs it"
+_TOO_LARGE: Final = "larger than max"
+"""In gRPC's own words for a message that is too large."""
 CODES: Final[dict[grpc.StatusCode, tuple[ExitCode, str]]] = {
     **dict.fromkeys(grpc.StatusCode, (ExitCode.REFUSED, _OTHER_SERVER)),
     grpc.StatusCode.UNAVAILABLE: (ExitCode.UNREACHABLE, _CHECK_TARGET),
     grpc.StatusCode.DEADLINE_EXCEEDED: (ExitCode.GO_ON_LATER, "give more time with --timeout"),
+    grpc.StatusCode.UNAUTHENTICATED: (ExitCode.REFUSED, _GATEWAY),
+    grpc.StatusCode.PERMISSION_DENIED: (ExitCode.REFUSED, _GATEWAY),
     grpc.StatusCode.CANCELLED: (ExitCode.UNREACHABLE, "run it again"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ExitCode.REFUSED,
@@ -77,8 +84,11 @@ def failure_of(error: Any, doing: str = "") -> Failure:
     else:
         told = error.code() if isinstance(error, grpc.RpcError) else grpc.StatusCode.UNKNOWN
         code, next_step = CODES[told]
+        if is_gateways_rate(error):
+            code, next_step = ExitCode.GO_ON_LATER, "a gateway limits the rate; run it again later"
     if reason is None and code is ExitCode.UNREACHABLE and (target := _target(error)):
-        what, next_step = unreached(target, error.details() or "no details")
+        used = replace(in_use.get(), target=target)
+        what, next_step = unreached(used, error.details() or "no details")
         return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
     delay_s = retry_delay_of(error)
     if delay_s is not None:
@@ -86,6 +96,19 @@ def failure_of(error: Any, doing: str = "") -> Failure:
     told_text = text_of(error) if not isinstance(error, grpc.RpcError) else _text(error)
     what = f"{doing}: {told_text}" if doing else told_text
     return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
+
+
+def is_gateways_rate(error: Any) -> bool:
+    """Return whether RESOURCE_EXHAUSTED without a reason came from a gateway, not from gRPC.
+
+    gRPC has it for a message that is too large, a gateway for calls above its rate.
+    """
+    return (
+        isinstance(error, grpc.RpcError)
+        and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        and reason_of(error) is None
+        and _TOO_LARGE not in (error.details() or "")
+    )
 
 
 def _target(error: Any) -> str:

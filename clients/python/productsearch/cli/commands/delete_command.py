@@ -74,4 +74,5 @@ def command(
         )
     if not failures:
         return int(ExitCode.DONE)
-    return int(ExitCode.SOME_REJECTED if deleted else failures[0].code)
+    missing = all(failure.reason == "IMAGE_NOT_FOUND" for failure in failures)
+    return int(ExitCode.SOME_REJECTED if deleted or missing else failures[0].code)

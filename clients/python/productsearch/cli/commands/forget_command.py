@@ -58,7 +58,7 @@ def command(
     else:
         output.print_fields(fields | {name: count for name, count in stay.items() if count})
         if done.not_ours:
-            output.note(f"{done.not_ours} stay in the library: {options.NOT_OURS}")
+            output.note(options.not_ours(done.not_ours))
     if not missing and not done.failures:
         return int(ExitCode.DONE)
     return int(ExitCode.SOME_REJECTED if done.total else ExitCode.REFUSED)

@@ -59,8 +59,10 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> int:
                 tried, missed = verify.verify(
                     stub_of(channel), opened, journal, settings, asked["verify"]
                 )
-            for row in missed:
-                note(f"not found first: {row.key} ({row.cont_sign})")
+            for row, first in missed:
+                note(f"not found first: {row.key} ({row.cont_sign}); first came {first}")
+            if missed:
+                note("  next: look at both; images that are nearly the same can come first")
             ended = session.ended_with(ended, verified=tried, verify_missed=len(missed))
             if missed and ended.code is ExitCode.DONE:
                 ended = replace(ended, code=ExitCode.SOME_REJECTED)

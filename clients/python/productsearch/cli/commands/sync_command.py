@@ -84,7 +84,7 @@ def command(source: str, profile: Profile, dry_run: bool, as_json: bool, **asked
             for failure in done.failures:
                 output.note(failure.lines())
             if done.not_ours:
-                output.note(f"{done.not_ours} stay in the library: {options.NOT_OURS}")
+                output.note(options.not_ours(done.not_ours))
         ended = session.ended_with(
             ended,
             deleted=done.deleted,

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from productsearch.cli.image_steps import begins_as_image
+from productsearch.cli.image_steps import begins_as_image, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ class Noticed:
     def rejected(self, row: Row, content: bytes) -> None:
         """Count what was rejected in this run, with the image that was sent."""
         size = row.reason == "IMAGE_SIZE_INVALID"
-        kind = row.reason == "IMAGE_UNREADABLE" and begins_as_image(content)
+        other_kind = begins_as_image(content) and not is_plain(content)
+        kind = row.reason == "IMAGE_UNREADABLE" and other_kind
         self.fit_helps += bool(content) and not row.fit and (size or kind)
 
     def rejected_before(self, row: Row) -> None:

@@ -10,7 +10,7 @@ import grpc
 from productsearch.cli.exit_codes import ExitCode
 from productsearch.cli.failures import Failure
 from productsearch.cli.journal import REJECTED
-from productsearch.cli.rpc_failures import failure_of, reason_name
+from productsearch.cli.rpc_failures import failure_of, is_gateways_rate, reason_name
 from productsearch.v1 import (
     AddImageRequest,
     AddOutcome,
@@ -43,6 +43,8 @@ _SERVER_FAULTS_MAX: Final = 20
 """In a row: then it is not the images."""
 _QUOTA: Final = frozenset(("RATE_LIMITED", "SERVER_OVERLOADED", "DEADLINE_TOO_SHORT"))
 """Nothing was sent to the upstream, and waiting helps for as long as it takes."""
+_GATEWAYS_RATE_S: Final = 1.0
+"""A gateway names no time; its rates are for seconds."""
 _AGAIN: Final = frozenset(
     (
         *("UPSTREAM_UNAVAILABLE", "ADD_OUTCOME_UNKNOWN", "SERVER_DRAINING"),
@@ -74,10 +76,10 @@ class Sender:
                 row = await (self._update(work) if work.update_sign else self._add(work, uncertain))
             except grpc.RpcError as error:
                 reason = reason_name(error)
-                if reason in _OF_THE_ENTRY:
+                if reason in _OF_THE_ENTRY and not is_gateways_rate(error):
                     return self._rejected(work, error, reason)
                 self._wait_or_fail(error, reason)
-                uncertain = uncertain or reason not in _QUOTA
+                uncertain = uncertain or not (reason in _QUOTA or is_gateways_rate(error))
                 self._tally.repeated += 1
             else:
                 self._pace.answered()
@@ -141,7 +143,10 @@ class Sender:
     def _wait_or_fail(self, error: grpc.RpcError, reason: str) -> None:
         """Hold the import back where waiting helps. Raises Failure where it does not."""
         delay_s = retry_delay_of(error)
-        if reason in _QUOTA:
+        if is_gateways_rate(error):
+            self._pace.answered()
+            self._pace.wait(_GATEWAYS_RATE_S, "the gateway's rate")
+        elif reason in _QUOTA:
             self._pace.answered()
             self._pace.wait(delay_s or 0.1, "the quota")
         elif reason in _AGAIN:
@@ -150,7 +155,7 @@ class Sender:
                 raise Failure(
                     failure.what,
                     code=ExitCode.UNREACHABLE,
-                    next_step="run the same command later; it goes on",
+                    next_step=f"{failure.next_step}; the same command goes on",
                     reason=reason,
                 )
         else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from productsearch.cli.importing.settings import Settings
     from productsearch.cli.journal import Journal, Row
     from productsearch.cli.sources import Source
-    from productsearch.v1 import ProductSearchStub
+    from productsearch.v1 import ProductSearchStub, SearchResult
 
 _SIDE_PX: Final = 800
 
@@ -42,13 +42,15 @@ def altered(content: bytes, chance: random.Random) -> bytes:
 
 def verify(
     stub: ProductSearchStub, source: Source, journal: Journal, settings: Settings, count: int
-) -> tuple[int, list[Row]]:
-    """Return how many images were tried, and the rows of those that were not found first.
+) -> tuple[int, list[tuple[Row, str]]]:
+    """Return how many images were tried, and those not found first, each with what was.
 
+    That is the key of another row, a signature that the journal does not know, or "nothing".
     Raises Failure.
     """
     chance = random.Random(count)  # noqa: S311 - a sample
-    tried, missed = 0, []
+    tried = 0
+    missed: list[tuple[Row, str]] = []
     for row in _sample(journal, count, chance):
         entry = Entry(key=row.key, image=row.image)
         if entry.is_url and not settings.fetch:
@@ -60,8 +62,15 @@ def verify(
         tried += 1
         hit = best_hit(stub, settings.library, content, settings.call_timeout_s)
         if hit is None or hit.cont_sign != row.cont_sign:
-            missed.append(row)
+            missed.append((row, _named(journal, hit)))
     return tried, missed
+
+
+def _named(journal: Journal, hit: SearchResult | None) -> str:
+    if hit is None:
+        return "nothing"
+    users = journal.users_of(hit.cont_sign)
+    return f"{users[0].key} ({hit.cont_sign})" if users else hit.cont_sign
 
 
 def _sample(journal: Journal, count: int, chance: random.Random) -> list[Row]:

@@ -32,6 +32,9 @@ class Bucket:
         except Exception as wrong:  # noqa: BLE001 - each storage raises its own kinds
             raise SourceError(f"{name}: {wrong}") from None
 
+    def check(self) -> None:
+        """Do nothing: each image is wrong for itself."""
+
     def entries(self) -> Iterator[Entry]:
         """Yield the objects. Raises SourceError."""
         try:

@@ -79,6 +79,9 @@ class Source(Protocol):
     is_rejects: bool
     """Whether its entries are the rejects of another import, whose journal they go on in."""
 
+    def check(self) -> None:
+        """Raise SourceError for what is known to be unreadable before a call is made."""
+
     def entries(self) -> Iterator[Entry]:
         """Yield the entries. Raises SourceError."""
 

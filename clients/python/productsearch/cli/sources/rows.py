@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from productsearch.cli.extras import how_to_install
+from productsearch.cli.sources import quotes
 from productsearch.cli.sources.entry import Entry, SourceError, encodable
 from productsearch.cli.sources.reading import read_bytes
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Row = dict[str, str]
 REJECTS_JOURNAL: Final = "journal"
 """The column of a rejects file that names the journal of its rows."""
+_OF_AN_ENGINE: Final = "productsearch-library"
+"""What the first line of an engine's export says that it is."""
 _PARQUET_BATCH: Final = 1000
 _FIELD_BYTES_MAX: Final = 1_000_000
 
@@ -35,6 +38,11 @@ class Rows:
         self.journal: Path | None = self._file.with_name(f"{self._file.name}.journal")
         first = next(self._rows(), None)
         columns = [name for name in first or () if name != _PROBLEM]
+        if (first or {}).get("format") == _OF_AN_ENGINE:
+            raise SourceError(
+                f"{name} is a library that an engine exported",
+                f"productsearch-engine import {name} --library NAME --create",
+            )
         self._columns = mapping.resolve(columns) if first else {}
         # A rejects file goes on in the journal of the import that wrote it.
         self.is_rejects = bool(first) and {"key", "reason", REJECTS_JOURNAL} <= {*(first or {})}
@@ -46,6 +54,14 @@ class Rows:
             yield from self._read_rows(self._file)
         except (OSError, UnicodeDecodeError, csv.Error) as wrong:
             raise SourceError(f"{self.name}: {wrong}") from None
+
+    def check(self) -> None:
+        """Raise SourceError for a list that cannot be read to its end.
+
+        A row of NDJSON is wrong for itself; a quote of a CSV is wrong for the rows that follow.
+        """
+        if self._read_rows is _csv_rows:
+            self.count()
 
     def entries(self) -> Iterator[Entry]:
         """Yield an entry for each row. Raises SourceError."""
@@ -103,14 +119,20 @@ def _csv_rows(file: Path) -> Iterator[Row]:
         lines.seek(0)
         # Strictly: a quote that is not closed would make one row of all that follow.
         rows = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
+        read = 0
         try:
             for row in rows:
+                read = rows.line_num
                 extra = row.pop(None, None)
                 if extra:
                     row[_PROBLEM] = f"the row has {len(extra)} values more than the head has names"
                 yield _clean(row, rows.line_num)
         except csv.Error as wrong:
-            raise SourceError(f"{file}: line {rows.line_num}: {wrong}") from None
+            at = f"line {rows.line_num}: {wrong}"
+            lines.seek(0)
+            told = quotes.told_of(lines, read, delimiter)
+            step = "mend the quote; one inside a value is doubled" if told else ""
+            raise SourceError(f"{file}: {told or at}", step) from None
 
 
 def _clean(row: Row, number: int) -> Row:
