@@ -228,11 +228,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         parents=[common],
-        help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
+        help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken,"
+        " 3 if not all was found out",
     )
     doctor.add_argument("--json", action="store_true")
     doctor.add_argument("--expect-running", action="store_true", help="warn if no engine runs here")
-    doctor.add_argument("--limit", type=_limit, default=DOCTOR_S, help="seconds until all is told")
+    doctor.add_argument(
+        "--limit", type=_limit, default=DOCTOR_S, help=f"seconds until all is told ({DOCTOR_S:g})"
+    )
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )
