@@ -21,6 +21,7 @@ from psycopg.errors import ConnectionTimeout
 
 from demo.processes import Engine
 from productsearch_engine import settings
+from productsearch_engine.database import inspection
 from productsearch_engine.database.bounded import NoAnswerError
 from productsearch_engine.server.doctor import age, command, database, machine
 from productsearch_engine.server.doctor.finding import Finding, exit_code
@@ -72,7 +73,7 @@ def test_a_database_that_was_waited_for(
         raise error("the database did not answer in time")
 
     monkeypatch.setattr(database, "SIGN_S", sign_s)
-    monkeypatch.setattr(database.inspection, "inspect", give_up)
+    monkeypatch.setattr(inspection, "inspect", give_up)
     first, *rest = database.checks(replace(chosen, database="host=127.0.0.1"), 0)
     assert (database.ANSWERS, state) == (first.code, first.state)
     assert {"skipped"} == {each.state for each in rest}
