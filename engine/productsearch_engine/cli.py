@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import math
 import os
 import sys
@@ -35,6 +36,8 @@ from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
 from productsearch_engine.store.locks import InUseError
+
+_log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
@@ -165,7 +168,10 @@ def _limit(text: str) -> float:
 def _prepare_data(chosen: Settings, options: argparse.Namespace) -> None:
     """Make the data directory for a command that may begin one. Raises LibraryError for others."""
     if getattr(options, "makes_data", False):
+        options.is_new = not chosen.database and not is_begun(chosen.data)
         _make_folder(chosen.data)
+        if options.is_new:
+            _log.info("%s is new: its database begins now; --data names another", chosen.data)
         return
     # Images can be evaluated without a library, and the embedded database is not distributed.
     needs_none = options.run is evaluate.run and options.calibrate is None
@@ -235,11 +241,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         parents=[common],
-        help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken",
+        help="check all that the engine needs: exit 0, 1 with warnings, 2 if broken,"
+        " 3 if not all was found out",
     )
     doctor.add_argument("--json", action="store_true")
     doctor.add_argument("--expect-running", action="store_true", help="warn if no engine runs here")
-    doctor.add_argument("--limit", type=_limit, default=DOCTOR_S, help="seconds until all is told")
+    doctor.add_argument(
+        "--limit", type=_limit, default=DOCTOR_S, help=f"seconds until all is told ({DOCTOR_S:g})"
+    )
     measuring = commands.add_parser(
         "evaluate", parents=[plain], help="measure embeddings on your own labelled images"
     )

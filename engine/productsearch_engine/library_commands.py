@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 
 from productsearch_engine.database import tuning
+from productsearch_engine.database.cause import place_of
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S, KEY_OVERLAP_MAX_S
@@ -18,6 +19,8 @@ from productsearch_engine.store.libraries import Libraries, LibraryError
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.quotas import Quota, Quotas
 from productsearch_engine.store.rights import alone
+
+_DIGITS_MAX = 12
 
 
 def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -92,33 +95,33 @@ def add_actions(library: argparse.ArgumentParser, common: argparse.ArgumentParse
 
 def positive(text: str) -> int:
     """Return a number of images or calls. Raises ArgumentTypeError."""
-    if not text.isdecimal() or not 0 < int(text) < 10**12:
-        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
+    if not text.isdecimal() or len(text) > _DIGITS_MAX or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 on, not {text!r}")
     return int(text)
 
 
 def _bound(text: str) -> int:
     """Return a number of calls, 0 for none."""
-    number = 0 if text == "none" else positive(text)
-    if number >= 2**31:
-        raise argparse.ArgumentTypeError(f"not a number below {2**31}: {text!r}")
-    return number
+    return _within(text, 2**31 - 1, "calls", none="none")
 
 
 def _lag(text: str) -> int:
     """Return a number of seconds, 0 for off."""
-    seconds = 0 if text == "off" else positive(text)
-    if seconds > DELETE_LAG_MAX_S:
-        raise argparse.ArgumentTypeError(f"not off, and over {DELETE_LAG_MAX_S} seconds: {text!r}")
-    return seconds
+    return _within(text, DELETE_LAG_MAX_S, "seconds", none="off")
 
 
 def _overlap(text: str) -> int:
     """Return a number of seconds."""
-    seconds = 0 if text == "0" else positive(text)
-    if seconds > KEY_OVERLAP_MAX_S:
-        raise argparse.ArgumentTypeError(f"over {KEY_OVERLAP_MAX_S} seconds: {text!r}")
-    return seconds
+    return _within(text, KEY_OVERLAP_MAX_S, "seconds", none="0")
+
+
+def _within(text: str, most: int, unit: str, *, none: str) -> int:
+    """Return a number from 1 to ``most``, 0 for the word ``none``. Raises ArgumentTypeError."""
+    if text == none:
+        return 0
+    if text.isdecimal() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= most:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be {none}, or 1 to {most} {unit}, not {text!r}")
 
 
 def show(name: str, made: Credentials, *, as_json: bool) -> None:
@@ -144,6 +147,9 @@ def _create(chosen: Settings, options: argparse.Namespace) -> None:
             keep_images=chosen.keep_images,
         )
     show(options.name, made, as_json=options.json)
+    if not options.json:
+        place = chosen.database and place_of(chosen.database)
+        print(f"It is in {place or chosen.data}{', which is new' if options.is_new else ''}.")
 
 
 def _grow(chosen: Settings, options: argparse.Namespace) -> None:

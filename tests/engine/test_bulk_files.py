@@ -32,6 +32,22 @@ def test_a_row_is_read_as_it_was_written() -> None:
         assert found.image is None
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"image,brief\n",
+        b"\xef\xbb\xbfimage;brief\n",
+        b'"image"\t"brief"\r\n',
+        b"PAR1\x15\x04\x15\n",
+    ],
+)
+def test_a_table_is_the_other_import_s(first: bytes, tmp_path: Path) -> None:
+    """Two programs have an ``import``; this one names the one that takes the file."""
+    (tmp_path / "shop.csv").write_bytes(first + b"1.jpg,mug\n")
+    with pytest.raises(LibraryError, match="`productsearch import` takes CSV"):
+        Source.of(tmp_path / "shop.csv")
+
+
 _LONG = base64.b64encode(bytes(2 * DIMENSIONS + 2)).decode()
 _INFINITE = base64.b64encode(b"\x00\x7c" * DIMENSIONS).decode()
 _NO_NUMBER = base64.b64encode(b"\x00\x7e" * DIMENSIONS).decode()

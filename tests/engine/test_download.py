@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import threading
@@ -15,11 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psutil
 import pytest
 
+from demo.processes import Engine
 from productsearch_engine.api import codes
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.images import bounded_answer, download
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.images.errors import (
+    DownloadFailure,
+    ImageError,
     ImageSizeError,
     NothingToSpareError,
     UrlRefusedError,
@@ -28,6 +32,7 @@ from productsearch_engine.images.errors import (
 from productsearch_engine.images.own_address import is_own
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.image_files import jpeg
+from tests.lifecycle.asking import until
 
 
 @dataclass
@@ -168,6 +173,71 @@ def test_url_comes_before_sign(open_caller: Caller, site: Site) -> None:
 def test_answers_of_the_host(open_caller: Caller, site: Site, path: str, code: int) -> None:
     """What the host answers decides the code; a redirect is followed."""
     assert code == code_of(open_caller.call("search", url=site.url + path))
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("/status/404", "answered 404"),
+        ("/loop", "redirects more than 3 times"),
+        ("/to/ftp://a.example/", "redirects to what is no URL of http or https"),
+        ("/big", "sends more than 4 MiB"),
+        ("/zipped/br", "sent the image in an encoding that is not read"),
+        ("/zipped/gzip?cut", "sent a body that ends too early"),
+        ("/short", "sent an answer that cannot be read"),
+    ],
+)
+def test_why_it_failed_is_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str, cause: str
+) -> None:
+    """Of a public host its caller is told; of a private one that is fetched the log is, alone.
+
+    Nothing of the URL but host and port is in either.
+    """
+    secret = f"{site.url}{path}{'&' if '?' in path else '?'}token=secret"
+    with pytest.raises(ImageError) as private:
+        Downloader(allow_private=True).download(secret)
+    monkeypatch.setattr(download, "is_public", lambda _: True)
+    monkeypatch.setattr(download, "is_own", lambda _: False)
+    with pytest.raises(ImageError) as public:
+        Downloader(allow_private=False).download(secret)
+    host = site.url.removeprefix("http://")
+    told = "private address; the engine's log has the cause"
+    assert DownloadFailure(host, cause, told) == private.value.failure
+    assert DownloadFailure(host, cause, f"the host {cause}") == public.value.failure
+    assert api_error(public.value, 1).message.endswith(f": the host {cause}")
+
+
+def test_a_private_address_is_told_as_that(site: Site) -> None:
+    """The address itself is for the log; a name without one and a closed port are told apart."""
+    with pytest.raises(UrlRefusedError) as refused:
+        Downloader(allow_private=False).download(f"{site.url}/jpg/1")
+    host = site.url.removeprefix("http://")
+    found = DownloadFailure(host, "private address 127.0.0.1", "private address")
+    assert found == refused.value.failure
+    assert "url response invalid: private address" == api_error(refused.value, 1).message
+    with pytest.raises(UrlRefusedError) as nameless:
+        Downloader(allow_private=False).download("http://none.invalid/")
+    found = DownloadFailure("none.invalid:80", "has no address", "the host has no address")
+    assert found == nameless.value.failure
+
+
+def test_the_line_of_a_call_says_why(open_caller: Caller, site: Site, open_engine: Engine) -> None:
+    """Host and cause, once; of the URL no path, query or user."""
+    answer = open_caller.call("search", url=f"{site.url}/status/410?secret-query=1")
+    assert (
+        "url response invalid: private address; the engine's log has the cause"
+        == (answer["error_msg"])
+    )
+    until(lambda: f'"log_id":{answer["log_id"]}' in open_engine.log(), "the line")
+    (line,) = [line for line in open_engine.log().splitlines() if str(answer["log_id"]) in line]
+    told = json.loads(line)
+    assert (site.url.removeprefix("http://"), "answered 410") == (
+        told["url_host"],
+        told["url_cause"],
+    )
+    assert "/status/" not in open_engine.log()
+    assert "secret-query" not in open_engine.log()
 
 
 def test_location_as_hosts_write_it(open_caller: Caller, site: Site) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 import requests
 
 from demo.processes import Engine, ServerError
+from productsearch_engine import library_commands
 from productsearch_engine.cli import main
-from productsearch_engine.store.libraries import UnknownLibraryError
+from productsearch_engine.store.key_pairs import Credentials
+from productsearch_engine.store.libraries import Libraries, UnknownLibraryError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
 from tests.engine.commands import ran
 from tests.engine.databases import connected, one_postgresql
@@ -39,8 +43,12 @@ def test_secret_is_stored_as_a_digest(engine: Engine, caller: Caller) -> None:
 
 
 def test_create(engine: Engine) -> None:
-    """``library create`` shows the key pair once, for people or as JSON, and it works."""
+    """``library create`` shows the key pair once, for people or as JSON, and it works.
+
+    People are told where it is: in data that was there, or a folder that it has begun.
+    """
     shown = engine.command("library", "create", "made", "--capacity", "7")
+    assert f"It is in {engine.data}." in shown
     keys = {line[:12].strip(): line[12:] for line in shown.splitlines()[:3]}
     caller = Caller(engine.url, keys["API key"], keys["secret key"])
     assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))
@@ -48,6 +56,8 @@ def test_create(engine: Engine) -> None:
     caller.close()
     again = json.loads(ran(engine, "library", "create", "made too", "--json"))
     assert {"name", "api_key", "secret_key"} == again.keys()
+    with pytest.raises(ServerError, match="'made' exists: choose another name; `library list`"):
+        ran(engine, "library", "create", "made")
 
 
 def test_list(engine: Engine, caller: Caller) -> None:
@@ -166,8 +176,12 @@ def test_another_embedding(
     [
         (["create", ""], "1 to 64 printable"),
         (["create", "a\nb"], "1 to 64 printable"),
-        (["create", "x" * 65], "1 to 64 printable"),
-        (["create", "x", "--capacity", "0"], "not a positive number"),
+        (["create", "x" * 65], "1 to 64 printable characters; this one has 65"),
+        (["create", " x"], "1 to 64 printable characters, without blanks at its ends"),
+        (["create", "x", "--capacity", "0"], "must be a number from 1 on, not '0'"),
+        (["rotate-key", "x", "--overlap", "1d"], "must be 0, or 1 to 86400 seconds, not '1d'"),
+        (["delete-lag", "x", "1d"], "must be off, or 1 to 604800 seconds, not '1d'"),
+        (["quota", "x", "--per-day", "all"], "must be none, or 1 to 2147483647 calls, not 'all'"),
         (["create", "x", "--api-key", "nobody"], "no API key"),
         (["grow", "nowhere"], "no library"),
         (["delete", "nowhere", "--yes"], "no library"),
@@ -177,6 +191,31 @@ def test_refused_commands(engine: Engine, arguments: list[str], told: str) -> No
     """A command that cannot be done says why in one line."""
     with pytest.raises(ServerError, match=told):
         ran(engine, "library", *arguments)
+
+
+def test_new_data_is_told_as_that(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever meant another folder sees it at once, in the log and beside the key pair."""
+    made = Credentials(api_key="an-api-key", secret_key="a-secret-key")
+    monkeypatch.setattr(library_commands, "open_pool", lambda *_: nullcontext())
+    monkeypatch.setattr(Libraries, "create", lambda *_, **__: made)
+    caplog.set_level(logging.INFO)
+    data = tmp_path / "elsewhere"
+    logged = f"{data} is new: its database begins now; --data names another"
+    create = ["library", "create", "shop", "--data", str(data)]
+    assert 0 == main(create)
+    assert f"It is in {data}, which is new." in capsys.readouterr().out
+    assert 0 == main([*create, "--json"])
+    assert "an-api-key" == json.loads(capsys.readouterr().out)["api_key"]
+    assert [logged] * 2 == caplog.messages
+    (data / "postgres").mkdir()
+    assert 0 == main(create)
+    assert f"It is in {data}." in capsys.readouterr().out
+    assert 2 == len(caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from productsearch_engine import cli
-from productsearch_engine.evaluation import calibrate, labels, measure
+from productsearch_engine.embedding.interface import Embedding
+from productsearch_engine.evaluation import calibrate, command, labels, measure
 from productsearch_engine.evaluation.dataset import DatasetError, read
 from productsearch_engine.evaluation.protocols import offered
+from productsearch_engine.store.libraries import UnknownLibraryError
 from tests.evaluation.conftest import Command
 
 
@@ -140,6 +144,42 @@ def test_a_protocol_can_be_chosen(
     assert 1 == evaluate(shop, "--protocol", "catalogue")
     assert "'catalogue' is not among" in (said := capsys.readouterr().err)
     assert "any, colour, view" in said
+
+
+def test_two_names_of_one_embedding_are_one(
+    shop: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``compact`` is the newest of its kind, which a library names in full."""
+    asked: list[str] = []
+
+    def embed(embeddings: Sequence[Embedding], *_: object) -> NoReturn:
+        asked.extend(each.name for each in embeddings)
+        raise DatasetError("that is all")
+
+    monkeypatch.setattr(measure, "embed_all", embed)
+    names = ("compact", "compact-2", "classic-1", "compact", "classic")
+    assert 1 == evaluate(shop, *(part for name in names for part in ("--embedding", name)))
+    assert ["hsv", "phash", "compact-2", "classic-1"] == asked
+
+
+def test_a_library_that_is_not_there_is_told_first(
+    shop: Path,
+    evaluate: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the images are counted: more of them would not help."""
+
+    def unknown(_: object, name: str) -> NoReturn:
+        raise UnknownLibraryError(name, ["shop"])
+
+    (tmp_path / "data/postgres").mkdir(parents=True)
+    monkeypatch.setattr(command, "_embedding_of", unknown)
+    assert 1 == evaluate(shop, "--calibrate", "nolib")
+    said = capsys.readouterr().err
+    assert "'nolib'" in said
+    assert "first hits" not in said
 
 
 def test_unknown_names_are_told(

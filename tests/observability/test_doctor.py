@@ -125,12 +125,27 @@ def test_what_the_upstream_says(
     assert found == not_well(doctor())
 
 
+@pytest.fixture
+def short_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever says nothing for a moment counts as hanging."""
+    monkeypatch.setattr(finding, "_SIGN_S", 0.3)
+
+
 @pytest.mark.parametrize("method", ["search", "token"])
-def test_an_upstream_that_hangs(method: str, doctor: Doctor, upstream: FakeUpstream) -> None:
-    """The check ends at its limit, and the others are told."""
+@pytest.mark.parametrize(("sign_s", "state"), [(0.3, "broken"), (5.0, "unknown")])
+def test_an_upstream_that_hangs(
+    method: str,
+    sign_s: float,
+    state: str,
+    doctor: Doctor,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The check ends at its limit, and the others are told; too little time is no sign."""
+    monkeypatch.setattr(finding, "_SIGN_S", sign_s)
     upstream.always(method, Fault("stall", seconds=3))
     reports = doctor(limit_s=1.0)
-    assert "broken" == reports[f"upstream.{method}"].state
+    assert state == reports[f"upstream.{method}"].state
     assert "ok" == reports["upstream.key_pair"].state
 
 
@@ -417,9 +432,11 @@ def test_wrong_settings_are_all_there_is_to_say(
     assert 2 == finding.exit_code([report])
 
 
-@pytest.mark.parametrize(("limit_s", "state"), [(0.2, "warning"), (1.1, "broken")])
-def test_a_check_that_fails_or_hangs_ends_alone(limit_s: float, state: str) -> None:
-    """Its class of exception is not told, what it waits for is; hardly any time is no sign."""
+def test_a_check_that_fails_or_hangs_ends_alone() -> None:
+    """Its class of exception is not told, what it waits for is; not to end is no sign of a fault.
+
+    Exit 3: not all was found out; 2 if something is broken all the same.
+    """
 
     def fails() -> finding.Finding:
         raise OSError("of the check's own making")
@@ -439,8 +456,13 @@ def test_a_check_that_fails_or_hangs_ends_alone(limit_s: float, state: str) -> N
         Check("d", blocks),
         Check("e", lambda: ok("well")),
     ]
-    reports = finding.run(checks, Deadline.after(limit_s))
-    assert ["broken", state, "skipped", state, "ok"] == [each.state for each in reports]
+    reports = finding.run(checks, Deadline.after(0.2))
+    states = ["broken", "unknown", "skipped", "unknown", "ok"]
+    assert states == [each.state for each in reports]
+    assert (2, 3) == (finding.exit_code(reports), finding.exit_code(reports[1:]))
+    assert "5 checks: 1 broken, 2 unknown, 0 with a warning, 1 skipped\n" in (
+        finding.as_text(reports)
+    )
     assert "look at the moon" in reports[1].remedy
     assert "did not end" in reports[1].evidence
     assert not re.search("Error|making", finding.as_text(reports))
@@ -490,12 +512,23 @@ def test_the_collector_of_traces(doctor: Doctor) -> None:
     assert ("warning", True) == (report.state, f"{url} answered 404" in report.evidence)
 
 
+@pytest.mark.usefixtures("short_sign")
 def test_a_service_that_hangs_beside_the_doctor(doctor: Doctor) -> None:
     """It is told as that; a port that it has is not well, and nothing else is held up."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         reports = doctor(metrics_listen=f"127.0.0.1:{silent.getsockname()[1]}")
     assert "answers nothing" in reports["replica.ready"].evidence
     assert {"replica.ready": "broken", "port.metrics_listen": "broken"} == not_well(reports)
+
+
+def test_a_service_that_is_slow_beside_the_doctor(doctor: Doctor) -> None:
+    """What says nothing for less than that is not called broken, on whichever port it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        found = not_well(doctor(metrics_listen=at, limit_s=0.8))
+        assert {"replica.ready": "unknown", "port.metrics_listen": "unknown"} == found
+        found = not_well(doctor(listen=at, limit_s=0.8))
+        assert {"replica.ready": "unknown", "port.listen": "unknown"} == found
 
 
 @pytest.mark.parametrize("program", ["productsearch_service", "productsearch_engine"])

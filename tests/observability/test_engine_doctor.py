@@ -308,16 +308,23 @@ def test_a_check_that_hangs_ends_alone(chosen: Settings, monkeypatch: pytest.Mon
         monkeypatch.setitem(machine.CHECKS, "data.disk", lambda _: 1 / 0)
         findings = command.diagnose(replace(chosen, database=dsn), limit_s=1.5)
     states = {each.code: each.state for each in findings}
-    assert ("broken", "broken") == (states["database.answers"], states["data.disk"])
+    assert ("unknown", "broken") == (states["database.answers"], states["data.disk"])
     assert "ok" == states["data.folder"]
 
 
-def test_an_engine_that_hangs(chosen: Settings) -> None:
-    """It accepts connections and answers nothing: told as that, and nothing else is held up."""
+def test_an_engine_that_hangs(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts connections and answers nothing: told as that, and nothing else is held up.
+
+    Before it had long enough to answer, nothing is known of it.
+    """
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        found = command.diagnose(replace(chosen, port=silent.getsockname()[1]), limit_s=30)
+        busy = replace(chosen, port=silent.getsockname()[1])
+        short = {each.code: each.state for each in command.diagnose(busy, limit_s=1.0)}
+        monkeypatch.setattr(machine, "SIGN_S", 0.3)
+        found = command.diagnose(busy, limit_s=30)
     told = {each.code: each for each in found}
     for code in ("listen.port", "engine.health"):
+        assert "unknown" == short[code]
         assert "answers nothing" in told[code].evidence
         assert "broken" == told[code].state
     assert "ok" == told["data.folder"].state

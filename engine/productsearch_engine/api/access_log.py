@@ -1,7 +1,7 @@
 """Records each answer, and each call that was left: one access line and one count.
 
 A line has the library, the method, the code, the times, the ``log_id`` and the trace of the caller.
-It has no query, no token and no image.
+Of a download that failed it has the host and the cause. It has no query, no token and no image.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import time
 from importlib.metadata import version
 
+from productsearch_engine.images.errors import DownloadFailure
 from productsearch_engine.logs import ACCESS, Fields
 from productsearch_engine.metrics import Metrics
 from productsearch_engine.traces import Trace
@@ -33,17 +34,23 @@ class AccessLog:
         self._successes = successes
 
     def record(
-        self, method: str, code: int, log_id: int, began_s: float, trace: Trace | None = None
+        self,
+        method: str,
+        code: int,
+        log_id: int,
+        began_s: float,
+        trace: Trace | None = None,
+        failure: DownloadFailure | None = None,
     ) -> None:
         """Record an answer; ``began_s`` is ``time.perf_counter()`` at the request's head.
 
-        trace: the call with its parts; None: it has none.
+        trace: the call with its parts; None: it has none. failure: of the download of its image.
         """
         seconds = time.perf_counter() - began_s
         has_span = trace is not None and trace.recorded
         self._metrics.count(method, code, seconds, trace.trace_id if trace and has_span else "")
         if code or random.random() < self._successes:  # noqa: S311 - no secret
-            _write(method, code, log_id, seconds, trace)
+            _write(method, code, log_id, seconds, trace, failure)
 
     def left(self, method: str, log_id: int, began_s: float, trace: Trace) -> None:
         """Record a call whose caller left before it was done: it has no answer."""
@@ -51,7 +58,14 @@ class AccessLog:
         _write(method, LEFT, log_id, time.perf_counter() - began_s, trace)
 
 
-def _write(method: str, code: int, log_id: int, seconds: float, trace: Trace | None) -> None:
+def _write(
+    method: str,
+    code: int,
+    log_id: int,
+    seconds: float,
+    trace: Trace | None,
+    failure: DownloadFailure | None = None,
+) -> None:
     spent_s = trace.spent_s if trace is not None else {}
     parts = {f"{part}_ms": round(spent_s.get(part, 0.0) * 1e3, 1) for part in _PARTS}
     fields = Fields(
@@ -64,4 +78,6 @@ def _write(method: str, code: int, log_id: int, seconds: float, trace: Trace | N
         trace_id=(trace and trace.trace_id) or "-",
         version=_VERSION,
     )
+    if failure is not None:
+        fields |= {"url_host": failure.host, "url_cause": failure.cause}
     _log.info(fields)

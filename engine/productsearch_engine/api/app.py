@@ -31,8 +31,8 @@ from productsearch_engine.api.in_flight import InFlight
 from productsearch_engine.api.parameters import READERS
 from productsearch_engine.api.shares import Shares
 from productsearch_engine.api.token_endpoint import TokenEndpoint
-from productsearch_engine.images.download import Downloader
-from productsearch_engine.images.errors import UrlTimeoutError
+from productsearch_engine.images.download import Downloader, named_late
+from productsearch_engine.images.errors import ImageError
 from productsearch_engine.limits import (
     BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
@@ -108,6 +108,7 @@ class Api:
         log_id = 10**17 + secrets.randbelow(2**63 - 10**17)
         header = request.headers.get(traces.HEADER)
         trace = traces.begin(header, exports=self._export is not None)
+        failure = None
         try:
             response = JSONResponse(
                 {"log_id": log_id, **await self._answer(request, method, trace)}
@@ -119,8 +120,9 @@ class Api:
             return Response()
         except Exception as error:  # noqa: BLE001 - the error boundary
             refusal = api_error(error, log_id)
+            failure = error.failure if isinstance(error, ImageError) else None
             response, code = JSONResponse(refusal.answer(log_id)), refusal.code
-        self._access_log.record(method, code, log_id, began_s, trace)
+        self._access_log.record(method, code, log_id, began_s, trace, failure)
         self._end(trace, method, code, log_id)
         return response
 
@@ -197,7 +199,8 @@ class Api:
             async with asyncio.timeout(DOWNLOAD_S + 1):
                 return await asyncio.wrap_future(work)
         except TimeoutError:
-            raise UrlTimeoutError from None
+            # The lookup of the host's name has not ended: nothing else takes so long.
+            raise named_late(url) from None
 
 
 def _is_signed(request: Request) -> bool:

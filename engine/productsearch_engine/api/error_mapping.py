@@ -53,6 +53,8 @@ def api_error(error: Exception, log_id: int) -> ApiError:
     code = CODES.get(type(error))
     if code is None:
         return _fault(error, log_id)
+    if isinstance(error, errors.ImageError) and error.failure and error.failure.told:
+        return ApiError(code, f"{codes.MESSAGES[code]}: {error.failure.told}")
     cont_sign = signs.to_text(error.sign) if isinstance(error, DuplicateError) else None
     return ApiError(code, cont_sign=cont_sign)
 

@@ -5,6 +5,7 @@ Knows files and the format's lines. Does not know the database.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Source:
             identity, size = _identity(file, stream)
         if not size:
             raise LibraryError(f"{file} is empty: an export has a first line even of no images")
+        if _is_table(first):
+            raise LibraryError(
+                f"{file} is no NDJSON, which this command takes: `productsearch import` takes CSV,"
+                " Parquet and folders of images"
+            )
         try:
             head = read_head(first)
         except LibraryError as error:
@@ -99,6 +105,14 @@ class Source:
                     number, error.field, f"{error.wrong}; the file ends here: it may be cut short"
                 )
             return error
+
+
+def _is_table(first: bytes) -> bool:
+    """Return whether the first line is one of a CSV file with a header, or of Parquet."""
+    text = first.removeprefix(codecs.BOM_UTF8).strip()
+    if text.startswith(b"PAR1"):
+        return True
+    return not text.startswith((b"{", b"[")) and any(mark in text for mark in (b",", b";", b"\t"))
 
 
 def _identity(file: Path, stream: BinaryIO) -> tuple[str, int]:

@@ -6,6 +6,7 @@ the calls and the store.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -24,12 +25,15 @@ from productsearch_engine.console.visit import Visit, to
 from productsearch_engine.embedding.calibration import SAME, SIMILAR
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import load
+from productsearch_engine.images.errors import ImageError
 from productsearch_engine.limits import CONSOLE_PAGE, DOWNLOAD_BYTES_MAX, URL_BYTES_MAX
 from productsearch_engine.store import signs
 from productsearch_engine.store.images import Hit
 from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.queries import Query
 from productsearch_engine.store.statements import ClassFilter
+
+_log = logging.getLogger(__name__)
 
 
 class SearchPage:
@@ -52,7 +56,7 @@ class SearchPage:
 
         async def downloaded() -> Response:
             async with self._rooms.api.admitted(visit.app_id, DOWNLOAD_BYTES_MAX):
-                content = await self._rooms.api.download(visit.app_id, url)
+                content = await self._downloaded(visit, url)
                 image = await fitted(self._rooms, visit, content)
                 if image.is_scaled:
                     source = parameters.Source(image=image.encoded)
@@ -61,6 +65,15 @@ class SearchPage:
                 return await self._results(visit, source, content, {**fields, "url": url})
 
         return lambda: self._told(visit, form, "url", downloaded())
+
+    async def _downloaded(self, visit: Visit, url: str) -> bytes:
+        """Return what is at a URL; log why it is not there, as a call's line does."""
+        try:
+            return await self._rooms.api.download(visit.app_id, url)
+        except ImageError as error:
+            if error.failure is not None:
+                _log.info("url of %s: it %s", error.failure.host, error.failure.cause)
+            raise
 
     async def _of_file(self, visit: Visit, content: bytes, fields: dict[str, str]) -> Response:
         image = await fitted(self._rooms, visit, content)

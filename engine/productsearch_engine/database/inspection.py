@@ -5,6 +5,7 @@ Knows PostgreSQL's catalogs and the engine's tables. Does not know what is good 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,9 +119,11 @@ def inspect(dsn: str, ends_s: float) -> Facts:
 
     Raises psycopg.Error.
     """
-    with BoundedConnection.connect(
-        dsn, autocommit=True, connect_timeout=DATABASE_CONNECT_S
-    ) as connection:
+    left_s = ends_s - time.monotonic()
+    connects_s = DATABASE_CONNECT_S
+    if math.isfinite(left_s):
+        connects_s = max(connects_s, int(left_s))
+    with BoundedConnection.connect(dsn, autocommit=True, connect_timeout=connects_s) as connection:
         connection.given_up = lambda: time.monotonic() > ends_s
         return gather(connection)
 

@@ -92,11 +92,13 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     from productsearch_engine.evaluation import as_json, charts, labels, measure, page, pins, table
 
     items = read(options.source)
-    offered = _searched(options, items)
     names = options.measured or list(COMPARED)
     if options.calibrate:
         names = [_embedding_of(chosen, options.calibrate), *names]
-    embeddings = [_named(name) for name in dict.fromkeys(names)]
+    offered = _searched(options, items)
+    named = [_named(name) for name in names]
+    # Two names may stand for one: compact is the newest, compact-2.
+    embeddings = [*{each.name: each for each in named}.values()]
     # Whatever can fail early does: embedding may take minutes.
     pinned = pins.read(options.check_pins) if options.check_pins else []
     _require_writable(options)

@@ -31,6 +31,8 @@ _CODINGS, _LENGTH = b"transfer-encoding", b"content-length"
 _KEPT = (_LENGTH, b"content-encoding", b"location")
 """Fields that say what follows; cookies, policies and what else a host sends are passed over."""
 
+_LONG = "sent too much beside the content"
+
 
 class _Wire(io.RawIOBase):
     """The bytes of a connection, no more than ``left``."""
@@ -48,7 +50,7 @@ class _Wire(io.RawIOBase):
         count: int = self._raw.readinto(buffer) or 0
         self.left -= count
         if self.left < 0:
-            raise UrlRefusedError
+            raise UrlRefusedError(_LONG)
         return count
 
     def close(self) -> None:
@@ -74,7 +76,7 @@ class BoundedAnswer(http.client.HTTPResponse):
         status, fields = _head(wire)
         codings = b",".join(fields.pop(_CODINGS, []))
         if len(codings) > TRANSFER_CODING_BYTES_MAX:  # each name costs an object
-            raise UrlRefusedError
+            raise UrlRefusedError(_LONG)
         self._codings = [
             name.strip().lower()
             for name in codings.decode("latin-1").split(",")
@@ -110,7 +112,7 @@ class BoundedAnswer(http.client.HTTPResponse):
             if len(content) > DOWNLOAD_BYTES_MAX:
                 raise ImageSizeError
             if pieces > PIECES_MAX + len(content) // PIECE_BYTES_MIN:
-                raise UrlRefusedError
+                raise UrlRefusedError("sent its answer in too many small pieces")
         if self.length:
             raise http.client.IncompleteRead(bytes(content), self.length)
         return bytes(content)
@@ -125,7 +127,7 @@ def _head(wire: io.BufferedIOBase) -> tuple[bytes, dict[bytes, list[bytes]]]:
         status, *lines = _lines(wire)
         if not _INTERIM.match(status):
             return status, _fields(lines)
-    raise UrlRefusedError
+    raise UrlRefusedError(_LONG)
 
 
 def _lines(wire: io.BufferedIOBase) -> list[bytes]:
@@ -137,7 +139,7 @@ def _lines(wire: io.BufferedIOBase) -> list[bytes]:
         lines.append(line.rstrip(b"\r\n"))
         if not lines[-1]:
             return lines
-    raise UrlRefusedError
+    raise UrlRefusedError(_LONG)
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:

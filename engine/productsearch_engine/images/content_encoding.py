@@ -28,7 +28,7 @@ def decoded(content: bytes, encoding: str) -> bytes:
     names = [name.strip().lower() for name in encoding.split(",")]
     times = sum(name in _PACKED for name in names)
     if times > _TIMES_MAX or any(name in _OTHERS for name in names):
-        raise UrlRefusedError
+        raise UrlRefusedError("sent the image in an encoding that is not read")
     for _ in range(times):
         content = _unpacked(content)
     return content
@@ -51,8 +51,8 @@ def _all_of(content: bytes, wbits: int) -> bytes:
         if len(plain) > DOWNLOAD_BYTES_MAX:
             raise ImageSizeError
         if not decoder.eof:
-            raise UrlRefusedError
+            raise UrlRefusedError("sent a body that ends too early")
         content = decoder.unused_data
         if not content.startswith(_GZIP):  # nothing, or padding
             return bytes(plain)
-    raise UrlRefusedError
+    raise UrlRefusedError("sent a body of too many parts")

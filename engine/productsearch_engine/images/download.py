@@ -21,12 +21,12 @@ from contextlib import contextmanager, suppress
 from productsearch_engine.images import web_address
 from productsearch_engine.images.bounded_answer import BoundedAnswer
 from productsearch_engine.images.content_encoding import decoded
+from productsearch_engine.images.download_failure import Hop
 from productsearch_engine.images.errors import (
     EXHAUSTED,
     ImageError,
     NothingToSpareError,
     UrlRefusedError,
-    UrlTimeoutError,
 )
 from productsearch_engine.images.own_address import is_own
 from productsearch_engine.images.public_address import is_public
@@ -48,33 +48,36 @@ class Downloader:
         """Return the bytes at ``url``.
 
         Raises UrlIllegalError, UrlTimeoutError, UrlRefusedError, ImageSizeError for more than
-        4 MiB, and NothingToSpareError.
+        4 MiB, each with its ``failure``, and NothingToSpareError.
         """
         deadline = time.monotonic() + DOWNLOAD_S
+        hop = Hop(_named(web_address.parse(url)))
         try:
-            for _ in range(DOWNLOAD_REDIRECTS_MAX + 1):
-                found = self._get(url, deadline)
-                if isinstance(found, bytes):
-                    return found
-                url = web_address.redirected(url, found)
-        except (ImageError, NothingToSpareError):
+            return self._followed(url, deadline, hop)
+        except NothingToSpareError:
             raise
-        except TimeoutError:
-            raise UrlTimeoutError from None
         except MemoryError:
             raise NothingToSpareError from None
         # Resolver, TLS and HTTP libraries raise errors of every type for what a host says.
         except Exception as error:  # noqa: BLE001
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 raise NothingToSpareError from None
-            late = time.monotonic() >= deadline
-            raise (UrlTimeoutError if late else UrlRefusedError) from None
-        raise UrlRefusedError
+            raise hop.failed(error, late=time.monotonic() >= deadline) from None
 
-    def _get(self, url: str, deadline: float) -> bytes | str:
+    def _followed(self, url: str, deadline: float, hop: Hop) -> bytes:
+        """Return the content to which redirects lead; ``hop`` is the host that is asked."""
+        for _ in range(DOWNLOAD_REDIRECTS_MAX + 1):
+            target = web_address.parse(url)
+            hop.goes_to(_named(target))
+            found = self._get(target, deadline, hop)
+            if isinstance(found, bytes):
+                return found
+            url = web_address.redirected(url, found)
+        raise UrlRefusedError(f"redirects more than {DOWNLOAD_REDIRECTS_MAX} times")
+
+    def _get(self, target: WebAddress, deadline: float, hop: Hop) -> bytes | str:
         """Return the content, or where a redirect points."""
-        target = web_address.parse(url)
-        with self._connected(target, deadline) as connection:
+        with self._connected(target, deadline, hop) as connection:
             connection.putrequest("GET", target.path, skip_accept_encoding=True)
             connection.putheader("Accept", "image/jpeg, image/png, image/bmp, */*;q=0.1")
             connection.putheader("Accept-Encoding", "identity")
@@ -86,16 +89,16 @@ class Downloader:
                 if response.status in _REDIRECTS and locations:
                     return str(locations[0])  # as browsers do, where there are several
                 if response.status not in _CONTENT:
-                    raise UrlRefusedError
+                    raise UrlRefusedError(f"answered {response.status}")
                 if not isinstance(response, BoundedAnswer):
                     raise TypeError("the connection has another class of answers")
                 return decoded(response.content(), response.encodings)
 
     @contextmanager
     def _connected(
-        self, target: WebAddress, deadline: float
+        self, target: WebAddress, deadline: float, hop: Hop
     ) -> Iterator[http.client.HTTPConnection]:
-        with self._connect(target, deadline) as plain, _cut_at(plain, deadline):
+        with self._connect(target, deadline, hop) as plain, _cut_at(plain, deadline):
             channel = plain
             if target.https:
                 channel = self._tls.wrap_socket(plain, server_hostname=target.host)
@@ -109,19 +112,21 @@ class Downloader:
             finally:
                 connection.close()
 
-    def _connect(self, target: WebAddress, deadline: float) -> socket.socket:
+    def _connect(self, target: WebAddress, deadline: float, hop: Hop) -> socket.socket:
         """Connect to the first admitted address that answers, and to nothing else.
 
         One that is silent leaves time for those behind it: many hosts have an IPv6 address that
         some networks lose.
         """
         failure: OSError = ConnectionRefusedError("no admitted address")
-        found = [
-            one
-            for one in socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-            if self._allow_private or _is_admitted(str(one[4][0]))
-        ]
+        named = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = [one for one in named if self._allow_private or _is_admitted(str(one[4][0]))]
+        if named and not found:
+            hop.address, hop.is_refused = str(named[0][4][0]), True
+            raise UrlRefusedError
         for number, (family, kind, protocol, _, address) in enumerate(found):
+            hop.address = str(address[0])
+            hop.is_private = self._allow_private and not _is_admitted(hop.address)
             left_s = _left(deadline)
             attempt = socket.socket(family, kind, protocol)
             try:
@@ -139,6 +144,16 @@ class Downloader:
 def _is_admitted(address: str) -> bool:
     """Return whether an address is another machine's on the public internet."""
     return is_public(address) and not is_own(address)
+
+
+def named_late(url: str) -> ImageError:
+    """Return the error of a URL whose host's name was not looked up in time."""
+    return Hop(_named(web_address.parse(url))).failed(TimeoutError(), late=True)
+
+
+def _named(target: WebAddress) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{host}:{target.port}"
 
 
 def _left(deadline: float) -> float:

@@ -16,13 +16,30 @@ Does not know the contract's codes: ``api.error_mapping`` gives each reason its 
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What the system says of this machine, and not of a host, when a socket is wanted."""
 
 
+@dataclass(frozen=True)
+class DownloadFailure:
+    """Why an image did not come from its URL, of which nothing but the host and port is here.
+
+    ``host`` and ``cause`` are for the log. ``told`` is what its caller may know: of an address
+    that is not public, no more than that; empty if there is nothing to tell.
+    """
+
+    host: str
+    cause: str
+    told: str = ""
+
+
 class ImageError(Exception):
     """An image is refused. Only the subclasses are raised."""
+
+    failure: DownloadFailure | None = None
+    """What went wrong at its host; None: it was sent, or its URL was not looked at."""
 
 
 class ImageEmptyError(ImageError):
@@ -53,7 +70,10 @@ class UrlTimeoutError(ImageError):
 
 
 class UrlRefusedError(ImageError):
-    """The host is private, cannot be reached, or did not answer with status 200."""
+    """The host is private, cannot be reached, or did not answer with status 200.
+
+    The argument, if there is one, says in words of ours what the host did.
+    """
 
 
 class NothingToSpareError(Exception):

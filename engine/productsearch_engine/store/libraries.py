@@ -71,6 +71,10 @@ class App:
     library: Library | None
 
 
+NAME_MAX = 64
+"""Characters of a library's name."""
+
+
 class LibraryError(Exception):
     """A command about libraries is refused; the text is for its user."""
 
@@ -99,10 +103,19 @@ def unknown(connection: Connection[Any], name: str) -> UnknownLibraryError:
     return UnknownLibraryError(name, [str(row[0]) for row in rows])
 
 
+def _exists(name: str) -> str:
+    return f"library {name!r} exists: choose another name; `library list` shows all"
+
+
 def check_name(name: str) -> None:
     """Raise LibraryError for what is no name of a library."""
-    if not name.isprintable() or not 1 <= len(name) <= 64 or name != name.strip():
-        raise LibraryError("a library's name is 1 to 64 printable characters")
+    if not name.isprintable() or not 1 <= len(name) <= NAME_MAX or name != name.strip():
+        told = f"a library's name is 1 to {NAME_MAX} printable characters"
+        if len(name) > NAME_MAX:
+            told += f"; this one has {len(name)}"
+        elif name != name.strip():
+            told += ", without blanks at its ends"
+        raise LibraryError(told)
 
 
 def _check_vectors(embedding: str, dimensions: int) -> None:
@@ -153,8 +166,9 @@ class Libraries:
                 ).fetchone()
             except errors.UniqueViolation as error:
                 taken = error.diag.constraint_name == "libraries_app_id_key"
-                what = f"API key {api_key} has a library" if taken else f"library {name!r} exists"
-                raise LibraryError(what) from None
+                if taken:
+                    raise LibraryError(f"API key {api_key} has a library") from None
+                raise LibraryError(_exists(name)) from None
             assert row is not None  # noqa: S101 - an insert without conflict returns its row
             tables.create_images(connection, int(row[0]), embedding, dimensions)
             if keep_images:
@@ -215,7 +229,7 @@ class Libraries:
                     "update libraries set name = %s where name = %s", [new, name]
                 )
             except errors.UniqueViolation:
-                raise LibraryError(f"library {new!r} exists") from None
+                raise LibraryError(_exists(new)) from None
             if not done.rowcount:
                 raise unknown(connection, name)
 

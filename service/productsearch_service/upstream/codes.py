@@ -152,6 +152,8 @@ def error_of(
         message = f"{message}: HTTP {words.http_status}"
     elif meaning.error is errors.UpstreamProtocol or meaning.field == "*":
         message = f"{message}: {words.code} {words.message}".rstrip()
+    elif meaning.error is errors.ImageUrlUnreachable and words.message:
+        message = f"{message} ({words.message})"  # an engine says what the host did
     violations: tuple[Violation, ...] = ()
     if meaning.field:
         path = {"image": image_field, "url": f"{image_field}.url"}.get(meaning.field) or "*"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
+from psycopg.errors import ConnectionTimeout
 
 from productsearch_engine.database import inspection, tuning
+from productsearch_engine.database.bounded import NoAnswerError
 from productsearch_engine.database.cause import cause_of, place_of
 from productsearch_engine.database.inspection import Facts
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
-from productsearch_engine.server.doctor.finding import Finding, judged, not_ended
+from productsearch_engine.server.doctor.finding import SIGN_S, Finding, judged, not_ended
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
@@ -38,9 +41,13 @@ def checks(chosen: Settings, ends_s: float) -> list[Finding]:
     if not dsn:
         told = "the embedded PostgreSQL does not run: it runs while an engine does"
         return [Finding(ANSWERS, "skipped", told), *_skipped("start the engine to see")]
+    began_s = time.monotonic()
     try:
         facts = inspection.inspect(dsn, ends_s)
     except psycopg.Error as error:
+        waited_s = time.monotonic() - began_s
+        if isinstance(error, NoAnswerError | ConnectionTimeout) and waited_s < SIGN_S:
+            return unanswered(chosen, waited_s)
         told = cause_of(error, dsn)
         remedy = "mend the cause; the engine goes on by itself once the database answers"
         unseen = _skipped(f"cannot be seen while {ANSWERS} is broken")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-State = Literal["ok", "warning", "broken", "skipped"]
-_SIGN_S = 1.0
-"""Whatever answers at all answers within it."""
-_EXIT_CODES: dict[State, int] = {"skipped": 0, "ok": 0, "warning": 1, "broken": 2}
+State = Literal["ok", "warning", "unknown", "broken", "skipped"]
+SIGN_S = 5.0
+"""Whoever was given so long and said nothing hangs."""
+_EXIT_CODES: dict[State, int] = {"broken": 2, "unknown": 3, "warning": 1}
+"""Of the worst state, the worst first; 0 of all others."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,17 @@ def judged(code: str, evidence: str, *, broken: str = "", warning: str = "") -> 
 def not_ended(code: str, limit_s: float, waits_for: str) -> Finding:
     """Return that a check did not end in time, and what it waits for.
 
-    With hardly any time, which the start has taken, that is no sign that something hangs.
+    That is no sign of a fault: a busy machine does the same.
     """
     told = f"did not end: nothing was found out within {limit_s:.1f} s"
-    if limit_s < _SIGN_S:
-        remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
-        return judged(code, told, warning=remedy)
-    remedy = f"look at {waits_for}; on a busy machine, give it longer with --limit"
-    return judged(code, told, broken=remedy)
+    remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
+    return Finding(code, "unknown", told, remedy)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 0 if all is well, 1 with warnings, 2 if something is broken."""
-    return max(_EXIT_CODES[each.state] for each in findings)
+    """Return 0 if all is well, 1 with warnings, 2 if something is broken, 3 if not all is known."""
+    found = {each.state for each in findings}
+    return next((code for state, code in _EXIT_CODES.items() if state in found), 0)
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -62,6 +61,7 @@ def as_text(findings: Sequence[Finding]) -> str:
     states = [each.state for each in findings]
     lines.append(
         f"{len(states)} checks: {states.count('broken')} broken,"
-        f" {states.count('warning')} with a warning, {states.count('skipped')} skipped"
+        f" {states.count('unknown')} unknown, {states.count('warning')} with a warning,"
+        f" {states.count('skipped')} skipped"
     )
     return "\n".join(lines)

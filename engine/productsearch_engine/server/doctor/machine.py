@@ -26,13 +26,11 @@ from productsearch_engine.limits import (
     DISK_RESERVE_BYTES,
     JOB_BYTES_MAX,
 )
-from productsearch_engine.server.doctor.finding import Finding, judged
+from productsearch_engine.server.doctor.finding import SIGN_S, Finding, judged
 from productsearch_engine.server.signing_key import KEY_BYTES_MIN, read_key
 from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
-_HEALTH_S = 0.6
-_COLLECTOR_S = 1.2
 _SILENT = ""
 _END_SILENT = "look at what its process waits for, and end it: SIGTERM, then SIGKILL"
 _WORKER_MIB = 80
@@ -113,7 +111,7 @@ def _collector(chosen: Settings) -> Finding:
     except ModuleNotFoundError:
         told = "TRACES_ENDPOINT needs OpenTelemetry, which is not installed"
         return judged(code, told, broken="pip install './engine[traces]' in the clone")
-    if why_not := why_not_taken(chosen.traces_endpoint, _COLLECTOR_S):
+    if why_not := why_not_taken(chosen.traces_endpoint, SIGN_S):
         told = f"{why_not}; spans are lost, and calls are served all the same"
         return judged(code, told, warning="start the collector, or correct TRACES_ENDPOINT")
     return judged(code, "the collector takes spans")
@@ -122,7 +120,7 @@ def _collector(chosen: Settings) -> Finding:
 def _status(chosen: Settings) -> str | None:
     """Return what an engine at LISTEN says; ``_SILENT`` if nothing, None if there is none."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104 - asked, not bound
-    line = http.client.HTTPConnection(host, chosen.port, timeout=_HEALTH_S)
+    line = http.client.HTTPConnection(host, chosen.port, timeout=SIGN_S)
     try:
         line.request("GET", "/healthz")
         return str(json.loads(line.getresponse().read(4096))["status"])

@@ -92,8 +92,8 @@ def all_checks(
     from productsearch_service.server.doctor import callers, machine, upstream
     from productsearch_service.server.doctor.replica import running
 
-    replica = begun(lambda: running(settings)).result
     waits = Deadline(deadline.at_s - min(_KEPT_S, deadline.remaining_s() / 4))
+    replica = begun(lambda: running(settings, waits)).result
     return [
         Check(SETTINGS, lambda: read),
         *machine.checks(settings, replica, waits, expected=expect_running),

@@ -22,17 +22,24 @@ from productsearch_service.redaction import redact
 
 Value = TypeVar("Value")
 
-_SIGN_S: Final = 1.0
-"""Whatever answers at all answers within it."""
+_SIGN_S: Final = 5.0
+"""Whoever was given so long and said nothing hangs: no call waits longer for a token."""
+_WAIT_MIN_S: Final = 0.05
+"""A socket with no time at all would not block."""
 
 
 class State(IntEnum):
-    """How a check ended; the command's exit code is the highest of all, skipped ones left out."""
+    """How a check ended, the worst last. ``UNKNOWN``: in no time, which is no sign of a fault."""
 
-    SKIPPED = -1
-    OK = 0
-    WARNING = 1
-    BROKEN = 2
+    SKIPPED = 0
+    OK = 1
+    WARNING = 2
+    UNKNOWN = 3
+    BROKEN = 4
+
+
+_EXIT_CODES: Final = {State.WARNING: 1, State.UNKNOWN: 3, State.BROKEN: 2}
+"""Of the worst state; 0 of all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,6 @@ class Finding:
     state: State
     evidence: str
     remedy: str = ""
-    is_late: bool = False
-    """It did not end, so nothing is known."""
 
 
 def ok(evidence: str) -> Finding:
@@ -73,8 +78,8 @@ Work = Callable[[], Finding | Coroutine[Any, Any, Finding]]
 class Check:
     """One check: its stable ``code``, the library that it is of, and its work.
 
-    While one of the checks ``needs`` of the same library is broken, this one can say nothing new
-    and counts as skipped. ``waits_for`` is what to look at if it does not end.
+    While one of the checks ``needs`` of the same library is broken or unknown, this one can say
+    nothing new and counts as skipped. ``waits_for`` is what to look at if it does not end.
     """
 
     code: str
@@ -127,8 +132,8 @@ def run(checks: Sequence[Check], deadline: Deadline) -> list[Report]:
     reports = []
     for each, it in zip(checks, findings, strict=True):
         needed = {code: found[code, each.subject] for code in each.needs}
-        reasons = [code for code, its in needed.items() if its.state is State.BROKEN or its.is_late]
-        if reasons and (it.state is State.BROKEN or it.is_late):
+        reasons = [code for code, its in needed.items() if its.state >= State.UNKNOWN]
+        if reasons and it.state >= State.UNKNOWN:
             it = skipped(f"cannot be seen while {reasons[0]} is not well")
         reports.append(reported(each, it))
     return reports
@@ -161,19 +166,32 @@ def ended(
 def not_ended(limit_s: float, waits_for: str) -> Finding:
     """Return that a check did not end in time, and what it waits for.
 
-    With hardly any time, which the start has taken, that is no sign that something hangs.
+    That is no sign of a fault: a busy machine does the same.
     """
     told = f"did not end: nothing was found out within {limit_s:.1f} s"
-    if limit_s < _SIGN_S:
-        remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
-        return Finding(State.WARNING, told, remedy, is_late=True)
-    remedy = f"look at {waits_for}; on a busy machine, give it longer with --limit"
-    return Finding(State.BROKEN, told, remedy, is_late=True)
+    remedy = f"give it longer with --limit; if it stays, look at {waits_for}"
+    return Finding(State.UNKNOWN, told, remedy)
+
+
+def silent(waited_s: float, waits_for: str, hangs: Finding) -> Finding:
+    """Return ``hangs`` if somebody had long enough to answer, or else that nothing is known."""
+    return hangs if waited_s >= _SIGN_S else not_ended(waited_s, waits_for)
+
+
+def left_s(deadline: Deadline) -> float:
+    """Return how long to wait for others at most."""
+    return max(_WAIT_MIN_S, deadline.remaining_s())
+
+
+def turn_s(deadline: Deadline) -> float:
+    """Return how long to wait for one of several that are asked one after the other."""
+    return min(left_s(deadline), _SIGN_S)
 
 
 def exit_code(reports: Sequence[Report]) -> int:
-    """Return 0 if all is well, 1 with warnings, 2 if something is broken."""
-    return max(0, *(State[each.state.upper()] for each in reports))
+    """Return 0 if all is well, 1 with warnings, 2 if something is broken, 3 if not all is known."""
+    worst = max((State[each.state.upper()] for each in reports), default=State.OK)
+    return _EXIT_CODES.get(worst, 0)
 
 
 def as_json(reports: Sequence[Report]) -> str:
@@ -195,6 +213,7 @@ def as_text(reports: Sequence[Report]) -> str:
     states = [each.state for each in reports]
     lines.append(
         f"{len(states)} checks: {states.count('broken')} broken,"
-        f" {states.count('warning')} with a warning, {states.count('skipped')} skipped"
+        f" {states.count('unknown')} unknown, {states.count('warning')} with a warning,"
+        f" {states.count('skipped')} skipped"
     )
     return "\n".join(lines) + "\n"

@@ -22,18 +22,15 @@ from productsearch_service.call_context import Deadline
 from productsearch_service.server.doctor.finding import (
     Finding,
     broken,
-    not_ended,
+    left_s,
     ok,
+    silent,
     skipped,
     warning,
 )
 from productsearch_service.settings import LibrarySettings
 
 PLACE: Final = "the upstream, and what is between it and this machine"
-SIGN_S: Final = 0.5
-"""Whoever does not answer within it hangs; less time is left if the start took long."""
-_WAIT_MIN_S: Final = 0.05
-"""A socket with no time at all would not block."""
 _SKEW_S: Final = 60.0
 _DAY_S: Final = 86_400
 
@@ -59,10 +56,6 @@ def _connection(library: LibrarySettings, waits: Deadline) -> socket.socket:
     return socket.create_connection((host, port), left_s(waits))
 
 
-def left_s(waits: Deadline) -> float:
-    return max(_WAIT_MIN_S, waits.remaining_s())
-
-
 def connect(library: LibrarySettings, waits: Deadline) -> Finding:
     host, port, _ = _place(library)
     limit_s = left_s(waits)
@@ -70,12 +63,11 @@ def connect(library: LibrarySettings, waits: Deadline) -> Finding:
         with _connection(library, waits) as line:
             return ok(f"{line.getpeername()[0]} port {port} accepts connections")
     except OSError as error:
-        if isinstance(error, TimeoutError) and limit_s < SIGN_S:
-            return not_ended(limit_s, PLACE)
-        return broken(
+        found = broken(
             f"no connection to {host} port {port}: {error.strerror or 'no answer'}",
             "see that the upstream runs, and that firewall and network policy let this pass",
         )
+        return silent(limit_s, PLACE, found) if isinstance(error, TimeoutError) else found
 
 
 def _trusting(library: LibrarySettings) -> ssl.SSLContext:
@@ -100,9 +92,8 @@ def tls(library: LibrarySettings, waits: Deadline) -> Finding:
             "correct base_url, set ca_bundle, or have the upstream's certificate replaced",
         )
     except OSError as error:
-        if isinstance(error, TimeoutError) and limit_s < SIGN_S:
-            return not_ended(limit_s, PLACE)
-        return broken(f"TLS failed: {error.strerror or 'no answer'}", "see what answers there")
+        found = broken(f"TLS failed: {error.strerror or 'no answer'}", "see what answers there")
+        return silent(limit_s, PLACE, found) if isinstance(error, TimeoutError) else found
     days = (ends_s - time.time()) / _DAY_S
     if days < limits.CERTIFICATE_DAYS_FEW:
         remedy = "have the upstream's certificate replaced"
@@ -115,11 +106,10 @@ def clock(library: LibrarySettings, waits: Deadline) -> Finding:
     try:
         told = _date_of_answer(library, waits)
     except TimeoutError:
-        if (took_s := time.monotonic() - began_s) < SIGN_S:
-            return not_ended(took_s, PLACE)
+        took_s = time.monotonic() - began_s
         told = f"the upstream accepts connections and answers nothing within {took_s:.1f} s"
         remedy = "look at its process; of an engine, `productsearch-engine doctor` there"
-        return broken(f"{told}: it hangs", remedy)
+        return silent(took_s, PLACE, broken(f"{told}: it hangs", remedy))
     except (OSError, HTTPException):
         return broken("the upstream does not answer HTTP", "see what answers at base_url")
     if told is None:

@@ -20,11 +20,12 @@ from productsearch_service.server.doctor.finding import (
     Finding,
     broken,
     ok,
+    silent,
     skipped,
     warning,
 )
 from productsearch_service.server.doctor.image import PNG
-from productsearch_service.server.doctor.replica import Beside, status_at
+from productsearch_service.server.doctor.replica import Beside, Silent, status_at
 from productsearch_service.server.listen import bind_error, why_not
 from productsearch_service.server.memory_bounds import search_caches_bytes, worst_mib
 from productsearch_service.settings import Settings
@@ -49,13 +50,13 @@ def checks(settings: Settings, replica: Beside, waits: Deadline, *, expected: bo
         Check("install.versions", _versions),
         Check(
             "replica.ready",
-            partial(_ready, settings, replica, expected=expected),
+            partial(_ready, settings, replica, waits, expected=expected),
             waits_for="the service that listens at metrics_listen",
         ),
         *(
             Check(
                 f"port.{name}",
-                partial(_port, name, settings, replica),
+                partial(_port, name, settings, replica, waits),
                 waits_for=f"what listens at {name}",
             )
             for name in ports
@@ -77,9 +78,12 @@ def _collector(endpoint: str, waits: Deadline) -> Finding:
         return skipped("traces_endpoint is not set")
     from productsearch_service.observability.traces import why_not_taken  # needs the extra
 
-    if why_not := why_not_taken(endpoint, waits.remaining_s()):
+    limit_s = waits.remaining_s()
+    if why_not := why_not_taken(endpoint, limit_s):
         told = f"{why_not}; spans are lost, and calls are served all the same"
-        return warning(told, "start the collector, or correct traces_endpoint")
+        found = warning(told, "start the collector, or correct traces_endpoint")
+        is_late = waits.remaining_s() <= 0
+        return silent(limit_s, "the collector at traces_endpoint", found) if is_late else found
     return ok("the collector takes spans")
 
 
@@ -111,47 +115,65 @@ def _versions() -> Finding:
     return ok(told)
 
 
-def _ready(settings: Settings, beside: Beside, *, expected: bool) -> Finding:
+def _ready(settings: Settings, beside: Beside, waits: Deadline, *, expected: bool) -> Finding:
     replica = beside()
     if replica is None:
-        status = status_at(settings.listen, settings.tls_cert_file)
-        if status == "SERVING":
-            return ok(f"a service runs here: it answers at {settings.listen}")
-        told = f"no service answers at {settings.metrics_listen or settings.listen}"
-        if status:
-            told = f"a service runs here and says {status}"
-        elif not expected:
-            return skipped(f"{told}; with --expect-running that is a warning")
-        return warning(told, "start it, or see its last lines")
-    if replica.hangs:
-        return broken(
+        return _answering(settings, waits, expected=expected)
+    if replica.silent_s:
+        hangs = broken(
             "what listens at metrics_listen accepts connections and answers nothing",
             "look at what its process waits for, and end it: SIGTERM, then SIGKILL",
         )
+        return silent(replica.silent_s, "what listens at metrics_listen", hangs)
     if replica.not_ready:
         told = "; ".join(replica.not_ready.splitlines())
         return warning(f"a service runs here and is not ready: {told}", "mend what it names")
     return ok("a service runs here and is ready")
 
 
-def _port(name: str, settings: Settings, beside: Beside) -> Finding:
+def _answering(settings: Settings, waits: Deadline, *, expected: bool) -> Finding:
+    """Return what a service says at ``listen``, where none told more."""
+    status, waited_s = "", 0.0
+    try:
+        status = status_at(settings.listen, waits, settings.tls_cert_file)
+    except Silent as error:
+        waited_s = error.waited_s
+    if status == "SERVING":
+        return ok(f"a service runs here: it answers at {settings.listen}")
+    remedy = "start it, or see its last lines"
+    if status:
+        return warning(f"a service runs here and says {status}", remedy)
+    told = f"no service answers at {settings.metrics_listen or settings.listen}"
+    found = warning(told, remedy)
+    if not expected:
+        found = skipped(f"{told}; with --expect-running that is a warning")
+    return silent(waited_s, "what listens at listen", found) if waited_s else found
+
+
+def _port(name: str, settings: Settings, beside: Beside, waits: Deadline) -> Finding:
     address = getattr(settings, name)
     if not address:
         return skipped(f"{name} is empty")
     host_and_port(address)
-    error = bind_error(address)
-    if error is None:
+    wrong = bind_error(address)
+    if wrong is None:
         return ok(f"{address} is free")
     replica = beside()
-    if replica is not None and not replica.hangs:
+    if replica is not None and not replica.silent_s:
         return ok(f"{address} is the running service's")
-    certificate = settings.tls_cert_file if name == "listen" else None
-    if name != "metrics_listen" and status_at(address, certificate):
-        return ok(f"{address} is taken: our own service listens there")
-    return broken(
-        f"{name}: {address} {why_not(address, error)}",
+    taken = broken(
+        f"{name}: {address} {why_not(address, wrong)}",
         f"end what has it, or choose another {name}",
     )
+    waits_for = f"what listens at {name}"
+    if name == "metrics_listen":
+        return taken if replica is None else silent(replica.silent_s, waits_for, taken)
+    certificate = settings.tls_cert_file if name == "listen" else None
+    try:
+        status = status_at(address, waits, certificate)
+    except Silent as error:
+        return silent(error.waited_s, waits_for, taken)
+    return ok(f"{address} is taken: our own service listens there") if status else taken
 
 
 def _memory(settings: Settings) -> Finding:

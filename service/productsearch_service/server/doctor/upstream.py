@@ -29,8 +29,10 @@ from productsearch_service.server.doctor.finding import (
     State,
     Work,
     broken,
+    left_s,
     not_ended,
     ok,
+    silent,
     skipped,
     warning,
 )
@@ -129,15 +131,14 @@ async def _token(library: LibrarySettings, waits: Deadline) -> Finding:
     from productsearch_service.upstream.auth.issuer import TokenIssuer
 
     issuer = TokenIssuer(library.base_url, library.ca_bundle, key_pairs.credentials_of(library))
-    limit_s = line.left_s(waits)
+    limit_s = left_s(waits)
     try:
         async with asyncio.timeout(limit_s):
             issued = await issuer()
     except TimeoutError:
-        if limit_s < line.SIGN_S:
-            return not_ended(limit_s, line.PLACE)
         remedy = "see what answers at base_url, and its log: calls wait for a token, and fail"
-        return broken(f"the token endpoint answers nothing within {limit_s:.1f} s", remedy)
+        told = f"the token endpoint answers nothing within {limit_s:.1f} s"
+        return silent(limit_s, line.PLACE, broken(told, remedy))
     except ServiceError as error:
         remedy = "correct the key pair: new files are in use within credentials_poll_s"
         if error.reason != "UPSTREAM_CREDENTIALS_REJECTED":
@@ -158,7 +159,7 @@ async def _search(
 
     built = build_library(library, settings.replicas, Counters().library(name))
     value = (form_encoding.encode(PNG),)
-    context, limit_s = CallContext(Caller("doctor"), waits), line.left_s(waits)
+    context, limit_s = CallContext(Caller("doctor"), waits), left_s(waits)
     try:
         page = await built.search(Search(Image(form_value=value), 0, 1, b"doctor"), context)
     except ImageUnreadable:
@@ -170,7 +171,9 @@ async def _search(
         if isinstance(error, RateLimited | QuotaExhausted):
             state = State.WARNING
         told = f"{error.reason}: {error.message}"
-        return Finding(state, told, "see this reason in docs/operating.md")
+        found = Finding(state, told, "see this reason in docs/operating.md")
+        is_late = waits.remaining_s() < limits.DEADLINE_MIN_S
+        return silent(limit_s, line.PLACE, found) if is_late else found
     finally:
         await built.close()
     return ok(f"answered with {len(page.hits)} results, log_id {page.log_id}")
@@ -182,7 +185,7 @@ def _quota(settings: Settings, library: LibrarySettings, name: str, beside: Besi
     if not library.quota_qps:
         told = "no quota is set"
     replica = beside()
-    if replica is None or replica.hangs:
+    if replica is None or replica.silent_s:
         return ok(f"{told}; the upstream tells nobody how much of a day's quota is left")
     if replica.value("quota_exhausted", library=name):
         return broken(f"{told}; the running service says that it is used up", "raise the quota")
