@@ -97,7 +97,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         names = [_embedding_of(chosen, options.calibrate), *names]
     offered = _searched(options, items)
     named = [_named(name) for name in names]
-    # Two names may stand for one: compact is the newest, compact-2.
+    # Two names may stand for one: compact is the newest of its kind.
     embeddings = [*{each.name: each for each in named}.values()]
     # Whatever can fail early does: embedding may take minutes.
     pinned = pins.read(options.check_pins) if options.check_pins else []
