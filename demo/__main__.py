@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import shlex
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from demo import contact_sheet, examples, products, session, stock
 from demo.facade import Facade
@@ -40,6 +42,8 @@ Paste into another terminal, in this folder:
 .venv/bin/productsearch search PHOTO{flag}
 
 Health is at {admin} (gRPC), metrics are at http://{metrics}/metrics.
+After `. {data}/env` in a shell the commands of both servers are about these: try
+.venv/bin/productsearch-service doctor
 Images and keys are kept in {data}. Stop with Ctrl-C.
 """
 
@@ -151,11 +155,6 @@ def _run(data: Path, ports: Ports) -> int:
 
 
 def _keep_up(data: Path, stop: threading.Event, ports: Ports) -> None:
-    others = {
-        "PRODUCTSEARCH_ADMIN_LISTEN": f"{_HOST}:{ports.health}",
-        "PRODUCTSEARCH_METRICS_LISTEN": f"{_HOST}:{ports.metrics}",
-        "PRODUCTSEARCH_REFLECTION": "true",
-    }
     print("Starting the engine and the facade ...", flush=True)
     with Engine(data / "engine", listen=f"{_HOST}:{ports.engine}") as engine:
         pair = _kept_pair(engine, data / "key-pair.json")
@@ -165,8 +164,12 @@ def _keep_up(data: Path, stop: threading.Event, ports: Ports) -> None:
             engine.url,
             {_LIBRARY: pair},
             listen=f"{_HOST}:{ports.facade}",
-            environment=_NOBODY_BALANCES | others,
+            admin_listen=f"{_HOST}:{ports.health}",
+            metrics_listen=f"{_HOST}:{ports.metrics}",
+            environment=_NOBODY_BALANCES | {"PRODUCTSEARCH_REFLECTION": "true"},
         ) as facade:
+            facade.write_ports()
+            _write_environment(data / "env", engine, facade)
             print("Adding the demo's products ...", flush=True)
             products_there = stock.written(data)
             how_to = _HOW_TO.format(
@@ -239,6 +242,17 @@ def _sessions() -> int:
                     session.write(file, session.recorded(file, folder, facade.url))
             print(f"recorded the session in {file}")
     return 0
+
+
+def _write_environment(file: Path, engine: Engine, facade: Facade) -> None:
+    """Write what a shell reads so that the servers' own commands are about these two."""
+    told = {
+        "PRODUCTSEARCH_SETTINGS": facade.settings,
+        "PRODUCTSEARCH_ENGINE_DATA": engine.data.resolve(),
+        "PRODUCTSEARCH_ENGINE_LISTEN": urlsplit(engine.url).netloc,
+    }
+    lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in told.items()]
+    file.write_text("".join(lines), "utf-8")
 
 
 def _kept_pair(engine: Engine, file: Path) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ class Facade(Server):
     ``key_pairs`` maps library names to (API key, secret key); they are written to files under
     ``data``, readable by this user alone. ``environment`` adds settings (``PRODUCTSEARCH_...``).
     ``upstream`` says what the upstream is; empty leaves that to the service, as older ones do not
-    know the setting. The ports beside the service are free ones.
+    know the setting. Ports are free ones unless they are given.
     """
 
     def __init__(
@@ -26,14 +27,16 @@ class Facade(Server):
         key_pairs: Mapping[str, tuple[str, str]],
         *,
         listen: str = "127.0.0.1:0",
+        admin_listen: str = "127.0.0.1:0",
+        metrics_listen: str = "127.0.0.1:0",
         upstream: str = "engine",
         environment: Mapping[str, str] | None = None,
     ):
         data.mkdir(parents=True, exist_ok=True)
         lines = [
             f'listen = "{listen}"',
-            'admin_listen = "127.0.0.1:0"',
-            'metrics_listen = "127.0.0.1:0"',
+            f'admin_listen = "{admin_listen}"',
+            f'metrics_listen = "{metrics_listen}"',
         ]
         for name, (api_key, secret_key) in key_pairs.items():
             directory = data / "credentials" / name
@@ -47,13 +50,21 @@ class Facade(Server):
                 f'credentials_dir = "{directory.resolve()}"',
                 "quota_qps = 0  # the engine keeps its own, if it has one",
             ]
-        settings = data / "settings.toml"
-        settings.write_text("\n".join(lines) + "\n", "utf-8")
+        self.settings = data.resolve() / "settings.toml"
+        self.settings.write_text("\n".join(lines) + "\n", "utf-8")
         super().__init__(
             [sys.executable, "-m", "productsearch_service"],
             data / "service.log",
-            {"PRODUCTSEARCH_SETTINGS": str(settings.resolve()), **(environment or {})},
+            {"PRODUCTSEARCH_SETTINGS": str(self.settings), **(environment or {})},
         )
+
+    def write_ports(self) -> None:
+        """Write the ports that it listens at into its settings file, for whoever reads it."""
+        names = {"listen": self.url, "admin_listen": self.admin, "metrics_listen": self.metrics}
+        text = self.settings.read_text("utf-8")
+        for name, address in names.items():
+            text = re.sub(rf'^{name} = ".*"$', f'{name} = "{address}"', text, flags=re.MULTILINE)
+        self.settings.write_text(text, "utf-8")
 
     @property
     def admin(self) -> str:

@@ -76,8 +76,8 @@ class RpcCounters:
             ("rpc_method", "rpc_status_code"),
             _CALL_BUCKETS_S,
         )
-        labels = ("method", "library", "reason", "blame", "sent")
-        told = "RPCs that failed, or all of whose items did. sent: no if a breaker refused it."
+        labels = ("method", "library", "reason", "blame", "breaker")
+        told = "RPCs that failed, or all of whose items did. breaker: open if one refused it."
         self._errors = _tally(registry, "errors", told, *labels)
         told = "Items of bulk streams and results of batches."
         item_labels = ("method", "caller", "library", "outcome", "reason")
@@ -119,7 +119,7 @@ class RpcCounters:
         self, method: str, library: str, reason: str, blame: str, *, kept_away: bool
     ) -> None:
         """Count an RPC that failed, or all of whose items did."""
-        self._errors[method, library, reason, blame, "no" if kept_away else "yes"] += 1
+        self._errors[method, library, reason, blame, "open" if kept_away else "-"] += 1
 
     def items(
         self, method: str, caller: str, library: str, outcome: str, reason: str, *, count: int

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
@@ -155,6 +156,23 @@ def test_the_printed_sign_in_opens_the_console(run: Run) -> None:
     assert 303 == person.sign_in(found[2], found[3]).status_code
     assert "mug" in person.get("/console/").text
     person.close()
+
+
+def test_its_files_name_the_ports_that_serve(run: Run) -> None:
+    """Free ones, too: whoever reads them, as the doctors do, asks the servers that run."""
+    settings = tomllib.loads((run.data / "service/settings.toml").read_text())
+    told = (run.data / "env").read_text()
+    engine = re.search(r"engine http://(127\.0\.0\.1:\d+)", run.printed)
+    ports = re.search(r"Health is at (\S+) \(gRPC\), metrics are at http://(\S+)/", run.printed)
+    assert engine is not None, run.printed
+    assert ports is not None, run.printed
+    assert [run.target, ports[1], ports[2]] == [
+        settings[name] for name in ("listen", "admin_listen", "metrics_listen")
+    ]
+    assert f"export PRODUCTSEARCH_ENGINE_LISTEN={engine[1]}\n" in told
+    assert f"export PRODUCTSEARCH_SETTINGS={run.data.resolve()}/service/settings.toml\n" in told
+    assert f"export PRODUCTSEARCH_ENGINE_DATA={run.data.resolve()}/engine\n" in told
+    assert f". {run.data}/env" in run.printed
 
 
 def test_a_second_run_over_the_same_folder_is_refused(run: Run) -> None:

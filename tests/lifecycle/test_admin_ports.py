@@ -108,8 +108,8 @@ def test_metrics_count_what_happened(replica: Replica, upstream: FakeUpstream) -
     calls = "rpc_server_call_duration_seconds_count"
     assert 1 == found[f'{calls}{{{method}"OK"}}']
     assert 1 == found[f'{calls}{{{method}"INVALID_ARGUMENT"}}']
-    bad = 'library="default",method="SearchImages",reason="FIELD_INVALID",sent="yes"'
-    assert 1 == found[f'productsearch_errors_total{{blame="caller",{bad}}}']
+    bad = 'library="default",method="SearchImages",reason="FIELD_INVALID"'
+    assert 1 == found[f'productsearch_errors_total{{blame="caller",breaker="-",{bad}}}']
     unknown = 'caller="other",code="NOT_FOUND",library="unknown"'
     assert 2 == found[f"productsearch_caller_rpcs_total{{{unknown}}}"]
     assert "made-up" not in http(replica, "/metrics")[1]

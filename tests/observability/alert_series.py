@@ -26,7 +26,7 @@ class Case:
 
 
 def errors(reason: str, blame: str, step: float, **labels: str) -> Series:
-    told = {"reason": reason, "blame": blame, "sent": "yes"}
+    told = {"reason": reason, "blame": blame, "breaker": "-"}
     own = {"instance": "a", "method": "AddImage", "library": "l", **told, **labels}
     inner = ",".join(f'{name}="{value}"' for name, value in own.items())
     return {f"productsearch_errors_total{{{inner}}}": f"0+{step}x{STEPS}"}
