@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import math
 import os
 import sys
@@ -36,8 +35,6 @@ from productsearch_engine.settings import Settings, SettingsError
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import LibraryError, UnknownLibraryError
 from productsearch_engine.store.locks import InUseError
-
-_log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
@@ -168,10 +165,8 @@ def _limit(text: str) -> float:
 def _prepare_data(chosen: Settings, options: argparse.Namespace) -> None:
     """Make the data directory for a command that may begin one. Raises LibraryError for others."""
     if getattr(options, "makes_data", False):
-        options.is_new = not chosen.database and not is_begun(chosen.data)
         _make_folder(chosen.data)
-        if options.is_new:
-            _log.info("%s is new: its database begins now; --data names another", chosen.data)
+        options.is_new = not chosen.database and not is_begun(chosen.data)
         return
     # Images can be evaluated without a library, and the embedded database is not distributed.
     needs_none = options.run is evaluate.run and options.calibrate is None

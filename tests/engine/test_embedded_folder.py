@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -56,10 +57,14 @@ def test_another_postgresql(data: Path) -> None:
     assert "PostgreSQL '17', and the embedded one is 18" in refusal(data)
 
 
-def test_an_empty_folder(data: Path) -> None:
-    """It takes a new cluster."""
+def test_an_empty_folder(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes a new cluster, once, and the log says which folder that is."""
+    caplog.set_level(logging.INFO)
     (data / "postgres").mkdir()
-    embedded = Embedded(data)
-    embedded.start()
-    embedded.stop()
+    for _ in range(2):
+        embedded = Embedded(data)
+        embedded.start()
+        embedded.stop()
     assert (data / "postgres" / "PG_VERSION").exists()
+    told = f"{data} is new: its database begins now; --data names another"
+    assert 1 == caplog.messages.count(told)

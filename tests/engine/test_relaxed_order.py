@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
@@ -21,10 +22,9 @@ pytestmark = one_postgresql
 IMAGES, QUERIES, READ = 2500, 20, 1900
 
 
-def _scanned(pool: ConnectionPool[Any], text: bytes, queries: Vectors) -> list[list[float]]:
+def _scanned(connection: Connection[Any], text: bytes, queries: Vectors) -> list[list[float]]:
     """Return the distances of what a scan of the index brings, as it brings it."""
-    with pool.connection() as connection:
-        return [[row[0] for row in connection.execute(text, [half(query)])] for query in queries]
+    return [[row[0] for row in connection.execute(text, [half(query)])] for query in queries]
 
 
 def _is_late(distances: list[float]) -> bool:
@@ -40,17 +40,19 @@ def test_a_scan_brings_what_it_finds_late(engine: Engine, pool: ConnectionPool[A
     queries = random.normal(size=(QUERIES, DIMENSIONS)).astype(np.float32)
     assert "relaxed_order" == SEARCH_SETTINGS["hnsw.iterative_scan"]
     small = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": make_conninfo(dsn_of(engine))}, {})
-    with filled(pool, vectors, [(None, None)] * IMAGES) as library, open_pool(small, 1) as own:
+    with (
+        filled(pool, vectors, [(None, None)] * IMAGES) as library,
+        open_pool(small, 1) as own,
+        own.connection() as connection,
+    ):
         text = (
             f"select prefix <=> %s as off from nearest_{library.id} order by off limit {READ}"
         ).encode()
-        with own.connection() as connection:
-            for setting in ("enable_sort = off", "enable_seqscan = off", "hnsw.ef_search = 10"):
-                connection.execute(f"set {setting}".encode())
-        relaxed = _scanned(own, text, queries)
-        with own.connection() as connection:
-            connection.execute("set hnsw.iterative_scan = strict_order")
-        strict = _scanned(own, text, queries)
+        for setting in ("enable_sort = off", "enable_seqscan = off", "hnsw.ef_search = 10"):
+            connection.execute(f"set {setting}".encode())
+        relaxed = _scanned(connection, text, queries)
+        connection.execute("set hnsw.iterative_scan = strict_order")
+        strict = _scanned(connection, text, queries)
     assert any(_is_late(distances) for distances in relaxed)
     assert not any(_is_late(distances) for distances in strict)
     # Of the nearest hundred, those that strict order never brings.

@@ -157,9 +157,9 @@ def test_two_names_of_one_embedding_are_one(
         raise DatasetError("that is all")
 
     monkeypatch.setattr(measure, "embed_all", embed)
-    names = ("compact", "compact-2", "classic-1", "compact", "classic")
+    names = ("compact", "compact-3", "classic-1", "compact", "classic")
     assert 1 == evaluate(shop, *(part for name in names for part in ("--embedding", name)))
-    assert ["hsv", "phash", "compact-2", "classic-1"] == asked
+    assert ["hsv", "phash", "compact-3", "classic-1"] == asked
 
 
 def test_a_library_that_is_not_there_is_told_first(

@@ -237,7 +237,7 @@ def test_a_changed_policy_is_in_use_without_a_restart(
         file.write_text(entry + rule)
         again = "policy_file can be used again: it is what is in use"
         until(lambda: again in caplog.text, "told that it is whole")
-        file.write_text(rule)
+        _replace(file, rule)
         until(lambda: now() == STRANGER, "the caller is gone")
     assert 3 == caplog.text.count("stays as it was")
 

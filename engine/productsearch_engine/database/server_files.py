@@ -6,6 +6,7 @@ Knows files and the account that they belong to. Does not know whether a server 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from productsearch_engine.database import processes, tuning
 from productsearch_engine.database.programs import EmbeddedError, Programs
+
+_log = logging.getLogger(__name__)
 
 SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100
@@ -63,6 +66,8 @@ class ServerFiles:
             )
 
     def _initialize(self) -> None:
+        data = self._cluster.parent
+        _log.info("%s is new: its database begins now; --data names another", data)
         # In another folder first: a run that is killed half way leaves no incomplete cluster.
         new = self._cluster.with_name("postgres.new")
         shutil.rmtree(new, ignore_errors=True)
