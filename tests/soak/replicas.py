@@ -46,7 +46,7 @@ _CAPACITY: Final = 40
 _MIGRATION: Final = 53
 _START_S: Final = 240
 _BESIDE_S: Final = 20
-_BOUNDS: Final = Bounds(large=1, searches=1, count_max=2)
+_BOUNDS: Final = Bounds(library=0, large=1, searches=1, count_max=2)
 _VICTIMS: Final = ("an engine", "postgres", "a backend", "an engine", "a backend")
 
 
