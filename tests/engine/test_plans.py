@@ -92,6 +92,26 @@ def nearest(vectors: Vectors, query: Vectors, classes: Classes, chosen: ClassFil
     )
 
 
+def require_right_window(
+    images: Images, library: Library, query: Vectors, chosen: ClassFilter, exact: list[int]
+) -> None:
+    """Require a whole window that has none twice, misses hardly any, and whose pages agree."""
+    whole, more = images.search(library, query, chosen, 0, WINDOW)
+    assert (WINDOW, False) == (len(whole), more)
+    signs = [hit.sign for hit in whole]
+    assert WINDOW == len(set(signs))
+    assert set(signs) <= set(exact)
+    for ranks in (10, 300, WINDOW):
+        assert 0.97 * ranks <= len(set(signs[:ranks]) & set(exact[:ranks]))
+    for step in (90, 340):
+        pages = [
+            hit.sign
+            for start in range(0, WINDOW, step)
+            for hit in images.search(library, query, chosen, start, step)[0]
+        ]
+        assert signs == pages
+
+
 @dataclass(frozen=True)
 class Shop:
     """A random library and a query: few values, so that many distances are equal."""

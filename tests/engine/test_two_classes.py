@@ -21,7 +21,15 @@ from productsearch_engine.store.plans import Borders, Plan, Step
 from productsearch_engine.store.statements import ClassColumn, ClassFilter
 from tests.engine.commands import ran
 from tests.engine.databases import one_postgresql
-from tests.engine.test_plans import DIMENSIONS, Classes, Vectors, filled, nearest, only
+from tests.engine.test_plans import (
+    DIMENSIONS,
+    Classes,
+    Vectors,
+    filled,
+    nearest,
+    only,
+    require_right_window,
+)
 
 pytestmark = one_postgresql
 
@@ -147,22 +155,10 @@ def test_answers_are_right_wherever_the_classes_lie(
     images = Images(indexed_pool, borders=LARGE, class_indexes=ClassIndexes(BOUNDS))
     query = _query(side)
     with caplog.at_level(logging.DEBUG, "productsearch_engine.store.ranking"):
-        whole, more = images.search(library, query, chosen, 0, WINDOW)
+        images.search(library, query, chosen, 0, WINDOW)
     assert told == [record.getMessage().rpartition(": ")[2] for record in caplog.records]
-    assert (WINDOW, False) == (len(whole), more)
-    signs = [hit.sign for hit in whole]
-    assert WINDOW == len(set(signs))
     exact = nearest(vectors, query, classes, chosen)
-    assert set(signs) <= set(exact)
-    for ranks in (10, 300, WINDOW):
-        assert 0.97 * ranks <= len(set(signs[:ranks]) & set(exact[:ranks]))
-    for step in (90, 340):
-        pages = [
-            hit.sign
-            for start in range(0, WINDOW, step)
-            for hit in images.search(library, query, chosen, start, step)[0]
-        ]
-        assert signs == pages
+    require_right_window(images, library, query, chosen, exact)
 
 
 @pytest.mark.parametrize(
