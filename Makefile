@@ -44,6 +44,10 @@ test: $(installed) ## set up and prove the product
 test-slow: $(installed) ## what takes longer: rolling restarts, durability, balance, manifests (Go)
 	$(bin)/python -m pytest -m slow -n 2 --dist loadfile
 
+.PHONY: test-again
+test-again: $(installed) ## for CI: at most two tests that failed last, alone, five times each (decision 0074)
+	$(bin)/python -m tests.again
+
 # Soaks, benchmarks and the mesh's full sizes take minutes each and end with a line per measure;
 # they fail if one is short.
 soaks := soak-token soak-secrets soak-add soak-quota soak-mixed soak-certificates soak-engine soak-reembed soak-import fuzz

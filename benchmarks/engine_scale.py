@@ -16,15 +16,17 @@ from typing import Any, Final
 
 from psycopg_pool import ConnectionPool
 
-from benchmarks import engine_classes, engine_library, engine_search, engine_vectors
+from benchmarks import engine_classes, engine_library, engine_rivals, engine_search, engine_vectors
 from benchmarks.engine_classes import Built
 from benchmarks.engine_search import Searched
 from benchmarks.engine_vectors import Drawn
 from benchmarks.findings import Findings, at_least, at_most, milliseconds
 from productsearch_engine import settings
+from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.warming import Warming
 from tests.soak.measures import Measure, equal, report
 
 _DATA: Final = Path("build/bench/engine-scale")
@@ -48,37 +50,44 @@ def main() -> int:
     arguments.add_argument("sizes", nargs="*", type=int, default=_SIZES)
     arguments.add_argument("--queries", type=int, default=_QUERIES)
     arguments.add_argument("--data", type=Path, help="keep the libraries here")
+    arguments.add_argument("--alone", action="store_true", help="no other storages beside it")
     chosen = arguments.parse_args()
-    found = {
-        size: kept(size, chosen.queries, chosen.data)
-        if chosen.data
-        else measured(size, chosen.queries)
-        for size in chosen.sizes
-    }
+    found = {}
     measures = []
-    for findings in found.values():
-        print(f"\n{findings.table()}\n", flush=True)
-        measures += findings.measures
+    for size in chosen.sizes:
+        if chosen.data:
+            tables = [kept(size, chosen.queries, chosen.data)]
+        else:
+            tables = measured(size, chosen.queries, alone=chosen.alone)
+        found[size] = tables[0]
+        for findings in tables:
+            print(f"\n{findings.table()}\n", flush=True)
+            measures += findings.measures
     measures += _growth({size: of_size.numbers for size, of_size in found.items()})
     _OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     _OUTPUT.write_text(json.dumps({size: of_size.numbers for size, of_size in found.items()}))
     return report(measures)
 
 
-def measured(size: int, queries: int) -> Findings:
-    """Fill a library of this size in a server of its own, search it and write to it."""
-    shutil.rmtree(_DATA, ignore_errors=True)
-    _DATA.mkdir(parents=True)
+def measured(size: int, queries: int, data: Path = _DATA, *, alone: bool = False) -> list[Findings]:
+    """Fill a library of this size in a server of its own, search it and write to it.
+
+    Unless it is ``alone`` the same vectors are then searched in other storages. ``data``, where the
+    engine has its files, is emptied before and gone afterwards.
+    """
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
     drawn = engine_vectors.drawn(size, queries)
-    chosen = settings.load({}, {"data": str(_DATA.resolve())})
+    chosen = settings.load({}, {"data": str(data.resolve())})
     began_s = time.monotonic()
     with open_pool(chosen, engine_library.WRITERS) as writing:
         filled = engine_library.filled(chosen, writing, drawn)
         library = filled.library
         sizes = engine_library.sizes(writing, library)
         found, indexes = _searched(chosen, writing, library, drawn)
+        beside = [] if alone else [engine_rivals.run(str(writing.conninfo), drawn, found)]
         stored = _stored(writing, library, drawn)
-    shutil.rmtree(_DATA)
+    shutil.rmtree(data)
     numbers = {
         **_bytes(size, sizes),
         "loaded_s": filled.loaded_s,
@@ -88,7 +97,7 @@ def measured(size: int, queries: int) -> Findings:
         "searches": _numbers(found),
         "class_indexes": _of_indexes(indexes),
     }
-    return Findings(
+    own = Findings(
         title=f"Engine, {size:,} images",
         rows=_rows(found),
         measures=[
@@ -99,6 +108,7 @@ def measured(size: int, queries: int) -> Findings:
         ],
         numbers=numbers,
     )
+    return [own, *beside]
 
 
 def kept(size: int, queries: int, folder: Path) -> Findings:
@@ -142,6 +152,8 @@ def _searched(
     What is found before is named so.
     """
     with open_pool(chosen, 1) as pool:
+        # As an engine does at its start.
+        Warming(pool, tuning.memory_bytes() // 2).read()
         found = engine_search.searched(pool, library, drawn, bounds=engine_classes.NONE)
         indexes = engine_classes.built(writing, library, drawn)
         filters = {
@@ -277,6 +289,8 @@ def _growth(numbers: dict[int, dict[str, Any]]) -> list[Measure]:
     """Compare the time of each size with that of a tenth of it, if both were measured."""
     size, tenth = 1_000_000, 100_000
     if size not in numbers or tenth not in numbers:
+        if size in numbers:
+            print(f"p50 at {size} / at {tenth}: not measured; name both sizes")
         return []
     p50_s, of_tenth_s = (numbers[of]["searches"]["none, top 300"]["p50_s"] for of in (size, tenth))
     sides = f"{p50_s * 1000:.0f} ms at {size} / {of_tenth_s * 1000:.0f} ms at {tenth}"

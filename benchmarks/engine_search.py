@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ _TIES: Final = 1e-6
 database's sums and NumPy's differ by as much."""
 
 _CHUNK: Final = 50_000
+
+Search = Callable[[Single, ClassFilter, int], Sequence[int]]
+"""Takes a vector, shape (DIMENSIONS,), a filter and a number of results; returns their signs."""
 
 
 def _only(first: int | None, second: int | None, any_class: bool = False) -> ClassFilter:
@@ -57,7 +60,7 @@ class Searched:
     missing: int
     """Rows that exist and did not come, of all searches."""
     cpu_s: float
-    """Processor time that PostgreSQL took for one search, with its helpers."""
+    """Processor time that one search took: of PostgreSQL with its helpers, or of this process."""
 
     @property
     def p50_s(self) -> float:
@@ -88,45 +91,72 @@ def searched(
     bounds: Bounds | None = None,
 ) -> dict[tuple[str, int], Searched]:
     """Search with every filter, number of results and query; ``bounds`` of indexes of classes."""
-    cosines = _cosines(drawn.vectors, drawn.queries)
     images = Images(pool, class_indexes=ClassIndexes(bounds))
+
+    def search(query: Single, classes: ClassFilter, count: int) -> list[int]:
+        return [hit.sign for hit in images.search(library, query, classes, 0, count)[0]]
+
+    return compared(search, drawn, filters, COUNTS, lambda: _cpu_s(pool))
+
+
+def compared(
+    search: Search,
+    drawn: Drawn,
+    filters: Mapping[str, ClassFilter],
+    counts: Sequence[int],
+    cpu_s: Callable[[], float] = time.process_time,
+) -> dict[tuple[str, int], Searched]:
+    """Search with every filter, number of results and query, and compare with an exact scan.
+
+    ``cpu_s`` returns the processor time that whoever searches has taken so far, in seconds.
+    """
+    cosines = _cosines(drawn.vectors, drawn.queries)
     found: dict[tuple[str, int], Searched] = {}
     for name, classes in filters.items():
-        allowed = _allowed(drawn, classes)
-        for count in COUNTS:
-            found[name, count] = _searched(
-                images, pool, library, drawn, classes, count, allowed, cosines
-            )
+        allowed = allowed_by(drawn, classes)
+        for count in counts:
+            found[name, count] = _compared(search, drawn, classes, count, allowed, cosines, cpu_s)
     return found
 
 
-def _searched(
-    images: Images,
-    pool: ConnectionPool[Any],
-    library: Library,
+def _compared(
+    search: Search,
     drawn: Drawn,
     classes: ClassFilter,
     count: int,
     allowed: NDArray[np.int64],
     cosines: Single,
+    cpu_s: Callable[[], float],
 ) -> Searched:
     seconds, recalls, missing = [], [], 0
     wanted = min(count, len(allowed))
-    images.search(library, drawn.queries[0], classes, 0, count)
-    began_cpu_s = _cpu_s(pool)
+    search(drawn.queries[0], classes, count)
+    began_cpu_s = cpu_s()
     for query, of_query in zip(drawn.queries, cosines, strict=True):
         began_s = time.perf_counter()
-        hits, _ = images.search(library, query, classes, 0, count)
+        hits = search(query, classes, count)
         seconds.append(time.perf_counter() - began_s)
-        missing += wanted - len(hits)
-        least = np.partition(of_query[allowed], -wanted)[-wanted]
-        right = sum(of_query[hit.sign] >= least - _TIES for hit in hits)
-        recalls.append(right / wanted)
-    cpu_s = (_cpu_s(pool) - began_cpu_s) / len(drawn.queries)
-    return Searched(seconds=seconds, recalls=recalls, missing=missing, cpu_s=cpu_s)
+        signs = set(hits)
+        missing += wanted - len(signs)
+        recalls.append(recall_of(signs, of_query, allowed, wanted))
+    took_s = (cpu_s() - began_cpu_s) / len(drawn.queries)
+    return Searched(seconds=seconds, recalls=recalls, missing=missing, cpu_s=took_s)
 
 
-def _allowed(drawn: Drawn, classes: ClassFilter) -> NDArray[np.int64]:
+def recall_of(signs: Set[int], cosines: Single, allowed: NDArray[np.int64], wanted: int) -> float:
+    """Return the share of the nearest ``wanted`` of the allowed images that was found.
+
+    An image that the filter does not let through is not right, however near it is. ``allowed`` are
+    signs in ascending order.
+    """
+    least = np.partition(cosines[allowed], -wanted)[-wanted]
+    found = np.array(sorted(signs), np.int64)
+    places = np.searchsorted(allowed, found).clip(max=len(allowed) - 1)
+    let_through = found[allowed[places] == found]
+    return float((cosines[let_through] >= least - _TIES).sum() / wanted)
+
+
+def allowed_by(drawn: Drawn, classes: ClassFilter) -> NDArray[np.int64]:
     """Return the signs that a filter lets through."""
     chosen = []
     if classes.class_id1 is not None:

@@ -16,6 +16,7 @@ from productsearch import v1
 from productsearch_service import limits
 
 _ANSWERS = {
+    "/productsearch.v1.ProductSearch/AddImage": v1.AddImageResponse(),
     "/productsearch.v1.ProductSearch/SearchImages": v1.SearchImagesResponse(),
     "/grpc.health.v1.Health/Check": health_pb2.HealthCheckResponse(status="SERVING"),
 }

@@ -42,7 +42,7 @@ Paste into another terminal, in this folder:
 .venv/bin/productsearch search PHOTO{flag}
 
 Health is at {admin} (gRPC), metrics are at http://{metrics}/metrics.
-After `. {data}/env` in a shell the commands of both servers are about these: try
+After `. {data}/env` in a shell the commands of servers and client are about these: try
 .venv/bin/productsearch-service doctor
 Images and keys are kept in {data}. Stop with Ctrl-C.
 """
@@ -245,11 +245,12 @@ def _sessions() -> int:
 
 
 def _write_environment(file: Path, engine: Engine, facade: Facade) -> None:
-    """Write what a shell reads so that the servers' own commands are about these two."""
+    """Write what a shell reads so that the commands of servers and client are about these two."""
     told = {
         "PRODUCTSEARCH_SETTINGS": facade.settings,
         "PRODUCTSEARCH_ENGINE_DATA": engine.data.resolve(),
         "PRODUCTSEARCH_ENGINE_LISTEN": urlsplit(engine.url).netloc,
+        "PRODUCTSEARCH_CLI_TARGET": facade.url,
     }
     lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in told.items()]
     file.write_text("".join(lines), "utf-8")

@@ -7,6 +7,7 @@ answers, and never the image that is searched with.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,15 +104,18 @@ def understood() -> str:
 def _photos(items: Sequence[Item], folder: Path) -> list[Photo]:
     classes = _classes(folder / "photos.csv")
     numbers = {name: n for n, name in enumerate(sorted({item.product for item in items}), 1)}
-    return [
-        Photo(
-            item.path.name,
-            item.product,
-            *classes.get(item.path.name, (numbers[item.product], 1)),
-            item.path.read_bytes(),
-        )
-        for item in items
-    ]
+    photos = []
+    for item in items:
+        # Files of two products may have one name, and names need not be UTF-8.
+        place = os.path.relpath(item.path, folder)
+        class_id, group_id = classes.get(place, (numbers[item.product], 1))
+        content = item.path.read_bytes()
+        photos.append(Photo(_text(place), _text(item.product), class_id, group_id, content))
+    return photos
+
+
+def _text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _classes(table: Path) -> dict[str, tuple[int, int]]:
@@ -120,7 +124,7 @@ def _classes(table: Path) -> dict[str, tuple[int, int]]:
         return {}
     with table.open(newline="", encoding="utf-8-sig") as file:
         return {
-            row["file"]: (int(row["product_id"]), int(row["group_id"]))
+            os.path.normpath(row.get("file") or ""): (int(row["product_id"]), int(row["group_id"]))
             for row in csv.DictReader(file)
             if row.get("product_id") and row.get("group_id")
         }

@@ -87,7 +87,8 @@ class Tour:
         _heading("searched with", "found first", "score", f"best first: {RIGHT} right, {WRONG} not")
         printed: set[str] = set()
         for query in series.queries:
-            right = sum(p.product == query.product and p is not query for p in series.stored)
+            answers = (p for p in series.stored if p.product == query.product and p is not query)
+            right = len({photo.content for photo in answers})  # of copies one is stored
             # No more hits than there can be right ones: a cross is always a miss.
             shown = min(_HITS_SHOWN_MAX, right)
             hits = self._hits(query, series, shown)
@@ -113,7 +114,7 @@ class Tour:
 
     def _hits(self, query: Photo, series: Series, shown: int) -> list[tuple[float, Photo]]:
         """Return the best hits among the series' images, without the one searched with."""
-        others = len(self._images) - len(series.stored)
+        others = sum(photo not in series.stored for photo in self._images.values())
         hits = self._stub.SearchImages(
             v1.SearchImagesRequest(
                 image=_source(query.content), page_size=min(others + shown + 1, 1000)
@@ -135,7 +136,7 @@ class Tour:
     def _page(self, image: bytes) -> None:
         seen: list[str] = []
         sizes: list[int] = []
-        request = v1.SearchImagesRequest(image=_source(image), page_size=25)
+        request = v1.SearchImagesRequest(image=_source(image), page_size=10)
         while True:
             page = self._stub.SearchImages(request)
             sizes.append(len(page.results))
@@ -143,7 +144,7 @@ class Tour:
             if not page.next_page_token:
                 break
             request.page_token = page.next_page_token
-        _say("SearchImages", f"paged through all {len(seen)} images, {sizes} a page")
+        _say("SearchImages", f"all {len(seen)} images, in pages of {', '.join(map(str, sizes))}")
         _require({*seen} == {*self._images}, "paging lost or repeated an image")
         _require(len(seen) == len(self._images), "paging repeated an image")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -30,6 +33,26 @@ ServerFactory = Callable[..., Server]
 FacadeFactory = Callable[..., ProductSearchStub]
 
 _numbers = itertools.count(1)
+_OWN_FOLDER = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a folder of its own for temporary files.
+
+    pytest's own folder is shared by all runs, and each that begins takes it from other accounts: a
+    PostgreSQL under way, which root runs as another one, can no longer enter it.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = Path(tempfile.mkdtemp(prefix="productsearch-"))
+        config.stash[_OWN_FOLDER] = config.option.basetemp
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Take the folder away again, unless somebody wants to know what failed."""
+    own = session.config.stash.get(_OWN_FOLDER, None)
+    if own is not None and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """The command line: ``productsearch-engine serve``, ``library …``, ``evaluate``.
 
 Parses the arguments, runs the command, and turns a failure into one line and an exit status: 1
-for a command that was refused or failed, 2 for wrong usage or settings, 130 for one interrupted.
+for a command that was refused or failed, 2 for wrong usage or settings, 3 for an import that left
+rows out as it was told to, 130 for one interrupted.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from productsearch_engine.store.locks import InUseError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and SIGINT."""
+
+_OWN_EMBEDDING = (evaluate.run, reembed.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,12 +87,15 @@ def _run(options: argparse.Namespace) -> int:
         # What commands say is for who runs them.
         logs.start(chosen.log_level, chosen.log_format if options.command == "serve" else "text")
         _prepare_data(chosen, options)
-        options.run(chosen, options)
+        status: int | None = options.run(chosen, options)
     except KeyboardInterrupt:
         print("\nproductsearch-engine: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except (SettingsError, UnknownEmbeddingError) as error:
-        print(settings.placed(SettingsError(str(error)), os.environ, flags), file=sys.stderr)
+        placed = settings.placed(SettingsError(str(error)), os.environ, flags)
+        # What these two name is of their own option, or a library's, and not of a setting.
+        own = isinstance(error, UnknownEmbeddingError) and options.run in _OWN_EMBEDDING
+        print(error if own else placed, file=sys.stderr)
         return 2
     except UnknownLibraryError as error:
         place = "the database" if chosen.database else str(chosen.data)
@@ -121,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
             told = f"{server}: {words_of(error)}; {server / 'server.log'} says more"
         print(f"productsearch-engine: database: {told}{_goes_on(options)}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _goes_on(options: argparse.Namespace) -> str:

@@ -12,10 +12,12 @@ from productsearch_engine.database.pool import open_pool
 from productsearch_engine.embedding.load import load
 from productsearch_engine.limits import CAPACITY_DEFAULT, DELETE_LAG_MAX_S, KEY_OVERLAP_MAX_S
 from productsearch_engine.settings import Settings
+from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.key_pairs import Credentials
 from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.quotas import Quota, Quotas
 from productsearch_engine.store.rights import alone
@@ -166,7 +168,7 @@ def _rename(chosen: Settings, options: argparse.Namespace) -> None:
 
 def _rotate(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
-        made = Libraries(pool).rotate_named(options.name, options.overlap)
+        made = AppKeys(pool).rotate_named(options.name, options.overlap)
     show(options.name, made, as_json=options.json)
 
 
@@ -193,7 +195,7 @@ def _quota(chosen: Settings, options: argparse.Namespace) -> None:
 
 def _keep(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
-        Libraries(pool).keep_images(options.name, options.keep == "on")
+        LibrarySettings(pool).keep_images(options.name, options.keep == "on")
     kept = "a small copy of each image added from now on" if options.keep == "on" else "no copies"
     print(f"{options.name}: keeps {kept}")
 
@@ -202,7 +204,7 @@ def _delete_lag(chosen: Settings, options: argparse.Namespace) -> None:
     with open_pool(chosen, 1) as pool:
         libraries = Libraries(pool)
         if options.seconds is not None:
-            libraries.lag_deletes(options.name, options.seconds)
+            LibrarySettings(pool).lag_deletes(options.name, options.seconds)
         seconds = libraries.named(options.name).delete_lag_s
     told = f"searches find a deleted image for {seconds} s more" if seconds else "deletes at once"
     print(f"{options.name}: {told}")
@@ -216,7 +218,7 @@ def _index_class(chosen: Settings, options: argparse.Namespace) -> None:
             pool,
             class_indexes=indexes,
             shortage=pool.watch.shortage,
-            memory_bytes=0 if chosen.database else tuning.index_memory_bytes(),
+            memory_bytes=tuning.index_memory_bytes(chosen),
         )
         if options.class_id1 is not None:
             builds.index_class(library, ("class_id1", options.class_id1))

@@ -75,7 +75,12 @@ DISCARD_S = 30.0
 """Longest time that the rest of a body is read and dropped after its answer."""
 
 WRITE_STALL_S = 30.0
-"""Longest time that a client leaves an answer unread."""
+"""Longest time that a client leaves an answer unread, or its network bytes unacknowledged."""
+
+GONE_AGAIN_S = 0.005
+GONE_AGAIN_S_MAX = 0.64
+"""A client that has closed its side is looked after so soon and, each time twice as long later, at
+most so late: it may have left."""
 
 EMBEDDED_SIDE_PX_MIN = 256
 """Least length of the shortest side of the pixels that an embedding is given."""
@@ -252,6 +257,10 @@ have a request on its way: its client cannot know."""
 UNREAD_AGAIN_S = 0.02
 """A connection with a request that is unread at SIGTERM, or on its way, is looked at so often until
 it was read."""
+
+EF_CONSTRUCTION = 128
+"""Candidates among which a new image's neighbours in an index of vectors are chosen. Fewer leave
+some images without a link to those that are most like them."""
 
 EF_SEARCH = 500
 """Candidates that an index scan finds at once, the same for every page: see store.statements. A

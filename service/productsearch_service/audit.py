@@ -57,7 +57,10 @@ class Audit:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._file, self._seq, self._previous = _opened(path)
+        self._file = _opened(path)
+        self._seq, self._previous, self._is_torn = _end(path)
+        self._is_new = False
+        """Whether nothing has been written to the file since a rotation."""
         self.written = 0
         """Lines since the start."""
         self._refused = self._unwritten = self._told_lost = 0
@@ -95,13 +98,13 @@ class Audit:
             going_on = None not in waiting
             try:
                 self._append([write for write in waiting if write is not None])
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - without the thread all later lines are lost
                 if lost := len(waiting) - (not going_on):
-                    self._lose(error.strerror)
+                    unforeseen = "a line cannot be written, in an unforeseen way"
+                    self._lose(error.strerror if isinstance(error, OSError) else unforeseen)
                     self._unwritten += lost
             else:
-                if time.monotonic() - self._lost_at_s >= limits.AUDIT_CALM_S:
-                    self._tell_lost("lines are written again")
+                self._tell_calm()
         self._file.close()
 
     def _waiting(self) -> list[Write | None]:
@@ -116,6 +119,7 @@ class Audit:
             except queue.Empty:
                 with suppress(OSError):  # it is told of once there is something to write
                     self._append([])
+                    self._tell_calm()
                 continue
             while not self._queue.empty():
                 waiting.append(self._queue.get())
@@ -129,6 +133,10 @@ class Audit:
             told = "audit_file: %s: %s; lines are being lost, and one will say how many"
             _log.error(told, self._path, cause)
 
+    def _tell_calm(self) -> None:
+        if time.monotonic() - self._lost_at_s >= limits.AUDIT_CALM_S:
+            self._tell_lost("lines are written again")
+
     def _tell_lost(self, when: str) -> None:
         if self._lost_before is not None:
             lost, self._lost_before = self.lost - self._lost_before, None
@@ -136,29 +144,40 @@ class Audit:
 
     def _append(self, writes: list[Write]) -> None:
         """Write the lines of ``writes`` as a whole, or nothing. Raises OSError."""
-        is_new = self._follow_rotation()
+        self._is_new |= self._follow_rotation()
         lost = self.lost - self._told_lost
         size, before = os.fstat(self._file.fileno()).st_size, (self._seq, self._previous)
-        lines = [self._line({"lost": lost})] if lost else []
-        lines += [self._line(_members(write)) for write in writes]
-        if is_new and not lines and self._seq:
-            lines = [self._line({"time": _time(time.time()), "action": "rotate"})]
-        if not lines:
-            return
         try:
-            left = memoryview("".join(lines).encode())
+            lines = [self._line({"lost": lost})] if lost else []
+            lines += [self._line(_members(write)) for write in writes]
+            if self._is_new and not lines and self._seq:
+                lines = [self._line({"time": _time(time.time()), "action": "rotate"})]
+            if not lines:
+                return
+            # A line that was cut off stays as it is, and apart.
+            left = memoryview(("\n" * self._is_torn + "".join(lines)).encode())
             while left:
                 left = left[os.write(self._file.fileno(), left) :]
             os.fsync(self._file.fileno())
-        except OSError:
+        except Exception:
             self._seq, self._previous = before
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), size)
+            self._take_back(size)
             raise
         self._told_lost += lost
+        self._is_new = self._is_torn = False
         if before[0] // limits.AUDIT_TOLD_EVERY != self._seq // limits.AUDIT_TOLD_EVERY:
             _log.info("audit_file: is at line %d, digest %s", self._seq, self._previous)
         self.written += len(writes)
+
+    def _take_back(self, size: int) -> None:
+        """Cut off what was written past ``size``; if that fails too, go on after it."""
+        try:
+            os.ftruncate(self._file.fileno(), size)
+        except OSError:
+            with suppress(OSError):
+                seq, previous, self._is_torn = _end(self._path)
+                if seq > self._seq:
+                    self._seq, self._previous = seq, previous
 
     def _line(self, members: dict[str, str | int]) -> str:
         self._seq += 1
@@ -257,13 +276,16 @@ def _open(path: Path) -> IO[bytes]:
     return file
 
 
-def _opened(path: Path) -> tuple[IO[bytes], int, str]:
-    """Return the file, opened to append to, and number and digest of its last whole line."""
+def _opened(path: Path) -> IO[bytes]:
+    """Return the file, opened to append to."""
     if wrong := wrong_content(path):
         raise OSError(None, wrong)
-    file = _open(path)
+    return _open(path)
+
+
+def _end(path: Path) -> tuple[int, str, bool]:
+    """Return number and digest of the last whole line, and whether a part of one follows."""
     tail = _tail(path)
-    if tail and not tail.endswith("\n"):
-        file.write(b"\n")  # a line that was cut off stays as it is, and apart
     found = [line for line in map(LINE.fullmatch, tail.split("\n")) if line is not None]
-    return (file, int(found[-1][2]), found[-1][4]) if found else (file, 0, FIRST)
+    is_torn = bool(tail) and not tail.endswith("\n")
+    return (int(found[-1][2]), found[-1][4], is_torn) if found else (0, FIRST, is_torn)

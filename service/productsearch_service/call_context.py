@@ -13,7 +13,8 @@ import math
 import time
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -143,13 +144,40 @@ class Trail:
         return self.items.most_common(1)[0][0][1]
 
 
+class Adds:
+    """The adds that are under way, so that the end of the replica can be told to their callers."""
+
+    def __init__(self) -> None:
+        self._limits: set[TimeLimit] = set()
+        self.ending: ServiceError | None = None
+        """What those are told that were ended before anything was sent."""
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    @contextmanager
+    def under_way(self, limit: TimeLimit) -> Iterator[None]:
+        """Count an add, and end it with the others."""
+        self._limits.add(limit)
+        try:
+            yield
+        finally:
+            self._limits.discard(limit)
+
+    def end_all(self, unbegun: ServiceError) -> None:
+        """End all adds now: those of which nothing was sent with ``unbegun``."""
+        self.ending = unbegun
+        for limit in self._limits:
+            limit.allow(0)
+
+
 @dataclass(slots=True)
 class CallContext:
     """One RPC, or one item of a bulk stream.
 
     ``posts_begun`` counts the requests that were sent to the upstream for it: at the deadline it
     tells whether anything was begun. ``ending`` of a stream gets the error that it has to end with
-    early.
+    early. ``image`` is that of a large request, if it was cut out of it, until it is taken.
     """
 
     caller: Caller
@@ -157,6 +185,12 @@ class CallContext:
     posts_begun: int = 0
     ending: asyncio.Future[Refusal] | None = None
     trail: Trail = field(default_factory=Trail)
+    image: memoryview | None = None
+
+    def taken_image(self) -> memoryview | None:
+        """Return ``image``, which from now on is held by whoever called this."""
+        image, self.image = self.image, None
+        return image
 
     @classmethod
     def begin(
@@ -176,31 +210,36 @@ class CallContext:
         if self.deadline.remaining_s():
             await asyncio.sleep(0)
 
-    async def bounded(self, work: Awaitable[Value], *, adds: bool = False) -> Value:
-        """Return what ``work`` returns, or end it at the deadline; ``adds``: it stores an image.
+    async def bounded(self, work: Awaitable[Value], adds: Adds | None = None) -> Value:
+        """Return what ``work`` returns, or end it at the deadline; ``adds``: it is one of these.
 
         Raises DeadlineTooShort if no request was sent, else AddOutcomeUnknown for an add and
-        UpstreamUnavailable for the rest.
+        UpstreamUnavailable for the rest. An add can end before, with ``adds``.
         """
-        if self.deadline.at_s == math.inf:
+        if self.deadline.at_s == math.inf and adds is None:
             return await work
+        if adds is not None and adds.ending is not None:
+            if isinstance(work, Coroutine):
+                work.close()
+            raise adds.ending
         # The margin begins when the loop notices the deadline: one that is late would run the
         # timers of both limits in one turn, and this one would hide what the other knows.
         limit = TimeLimit(self.deadline.remaining_s(), margin_s=_MARGIN_S)
         try:
-            with limit:
+            with nullcontext() if adds is None else adds.under_way(limit), limit:
                 return await work
         except TimeoutError:
             if not limit.expired:
                 raise
-        raise self._ended(adds=adds)
+        raise self._ended(adds)
 
-    def _ended(self, *, adds: bool) -> ServiceError:
+    def _ended(self, adds: Adds | None) -> ServiceError:
         if not self.posts_begun:
-            return DeadlineTooShort(
+            early = None if adds is None else adds.ending
+            return early or DeadlineTooShort(
                 "the deadline ended before a call to the upstream was begun; set a longer one"
             )
-        if adds:
+        if adds is not None:
             return AddOutcomeUnknown(
                 "the image may or may not have been stored; "
                 "repeat the call with DUPLICATE_POLICY_KEEP"

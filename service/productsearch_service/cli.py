@@ -1,7 +1,7 @@
 """The command line: ``productsearch-service`` serves; its other commands ask and check.
 
-Signals are taken first of all and the rest is imported after that: as process 1 of a container
-a process loses signals for which it has no handler.
+Signals, held back until then, are taken first of all and the rest is imported after that: as
+process 1 of a container a process loses signals for which it has no handler.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from productsearch_service.settings import Settings
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_HELD_BACK: Final = (*_STOP_SIGNALS, signal.SIGHUP)
 _STDERR: Final = 2
 _EXIT_CANNOT_START: Final = 2
 _DOCTOR_S: Final = 10.0
@@ -95,6 +96,8 @@ def main() -> int:
     )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     asked = parser.parse_args()
+    if asked.command not in (None, "serve"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     if asked.version:
         sys.stdout.write(f"productsearch-service {version('productsearch-service')}\n")
         return 0
@@ -115,9 +118,13 @@ def _serve() -> int:
     """Run until SIGTERM or SIGINT; a second signal hurries."""
     signals = _Signals()
     _open_standard_streams()
+    # gRPC writes lines of its own to stderr, one for each failed handshake: whoever connects could
+    # fill the log's disk, and where nobody reads, each would hold a thread of gRPC for good.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if not sys.stdin or not sys.stdin.isatty():
         # Files are read anew without being told; a reload command must not end all calls.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     if os.getpid() == 1:
         # Orphans of whoever is started beside us in the container become our children.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -141,8 +148,9 @@ def _serve() -> int:
         uvloop.run(_run(settings, signals))
     except (SettingsError, CannotListen, OSError, ValueError) as error:
         logging.shutdown()
-        sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # its disk is full, or its reader gone
+            sys.stderr.write(f"productsearch-service cannot start:\n{error}\n")
+            sys.stderr.flush()
         os._exit(_EXIT_CANNOT_START)  # threads of what was begun do not hold it up
     logging.shutdown()
     # Python would wait for a thread that still reads from a volume that hangs.
@@ -169,14 +177,17 @@ async def _run(settings: Settings, signals: _Signals) -> None:
     server = Server(settings, with_admin=True)
     await server.start()
     # Whoever started this process waits for the last line; with port 0 it has the real ones.
-    for what, address, port in (
-        ("admin", settings.admin_listen, server.admin_port),
-        ("metrics", settings.metrics_listen, server.metrics_port),
-        ("listening", settings.listen, server.port),
-    ):
-        if address:
-            sys.stdout.write(f"{what} on {address.rpartition(':')[0]}:{port}\n")
-    sys.stdout.flush()
+    lines = [
+        f"{what} on {address.rpartition(':')[0]}:{port}\n"
+        for what, address, port in (
+            ("admin", settings.admin_listen, server.admin_port),
+            ("metrics", settings.metrics_listen, server.metrics_port),
+            ("listening", settings.listen, server.port),
+        )
+        if address
+    ]
+    with suppress(OSError):  # its disk is full, or its reader gone: calls are served all the same
+        os.write(sys.stdout.fileno(), "".join(lines).encode())
     # What start-up made stays; looking through it again and again was a twelfth of a call's CPU.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

@@ -53,6 +53,10 @@ FIT_CPU_S_MAX: Final = 10.0
 """CPU seconds of one image; the slowest ordinary ones take three."""
 FIT_S_MAX: Final = 30.0
 """Longest time that one image has a process, whatever this does meanwhile."""
+FIT_LOOK_S: Final = 1.0
+"""Between two looks whether a process that has an image does anything."""
+FIT_STILL_LOOKS: Final = 3
+"""In a row at which it has not run; then another one gets the image."""
 FIT_START_S_MAX: Final = 20.0
 """Until a new process of ``fit`` must be ready."""
 FIT_NICE: Final = 10
@@ -72,7 +76,7 @@ CALL_MIN_S: Final = 0.100
 DEADLINE_MIN_S: Final = CALL_MIN_S + DEADLINE_SHAVE_S
 """The same as the caller counts: until its own deadline."""
 
-RECEIVING_MAX: Final = 8
+RECEIVING_MAX: Final = 6
 """Messages of unary calls that are received at the same time, each as large as one may be: how
 large it is shows only when it is there."""
 RECEIVE_TIMEOUT_S: Final = 12.0
@@ -84,7 +88,7 @@ RECEIVE_PATIENCE_S: Final = 0.5
 PACED_BYTES: Final = IMAGE_ENCODED_BYTES_MAX * 3 // 4 + 16 * 1024
 """A message above it is large: it has no image that the upstream takes as it is. The event loop
 serves others between two steps of work on such messages."""
-PACE_REST: Final = 3.0
+PACE_REST: Final = 9.0
 """For so many times as long as a turn of the event loop with such a step took."""
 PACE_REST_S_MAX: Final = 0.25
 FIELDS_MAX: Final = 1000
@@ -118,18 +122,28 @@ HANDSHAKE_TIMEOUT_MS: Final = 10_000
 RPCS_IN_FLIGHT_MAX: Final = 64
 BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 """Of requests; an image takes about four times its size while it is under way."""
-OWN_BLOCK_BYTES_MIN: Final = 4 * 1024 * 1024
-"""Blocks of memory from this size on go back to the system when they are freed: messages that are
-larger than any image that the upstream takes as it is."""
-FREE_BYTES_KEPT: Final = 16 * 1024 * 1024
-"""As much of smaller blocks is kept for the next images: to give it back and fetch it anew for
-each was half the CPU of an add of 2.9 MB."""
+UNREAD_MAX: Final = 256
+"""Answers of unary calls that were not taken yet; one more ends the oldest of who has the most."""
+UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Their bytes."""
+OWN_BLOCK_BYTES_MIN: Final = 32 * 1024 * 1024
+"""Blocks of memory from this size on go back to the system when they are freed: none that a
+message needs."""
+FREE_BYTES_KEPT: Final = 48 * 1024 * 1024
+"""As much of smaller blocks is kept for the next images, the two copies that gRPC makes of the
+largest message: to give them back and fetch fresh ones for each was most of what the event loop
+did for it."""
 FREE_BYTES_KEPT_LONG: Final = 4 * 1024 * 1024
 """As much of that stays when TRIM_PERIOD_S is over."""
 TRIM_PERIOD_S: Final = 20.0
 """Between two times that holes in the heap are given back."""
 OTHERS_SHARE: Final = 0.25
 """Part of the calls in flight that a caller of share 1 leaves to others while they call too."""
+FIT_CALLS_MAX: Final = 52
+"""Of the calls in flight, those with an image for ``fit`` that is not large. With the large ones
+they leave 4 places to calls that wait for no process, however many callers send images."""
+FIT_OTHERS_SHARE: Final = 0.076
+"""Of these; a caller of share 1 may have as many of them as it may have calls."""
 SHARE_MAX: Final = 100
 """Largest weight of a caller: that many turns in a row where callers share."""
 OVERLOAD_RETRY_S: Final = 0.5
@@ -137,7 +151,8 @@ DRAIN_RETRY_S: Final = 1.0
 DRAIN_REFUSAL_S: Final = 1.0
 """After the drain delay: how long calls that still come are told SERVER_DRAINING."""
 DRAIN_READ_S: Final = 0.25
-"""Between a bulk stream's last result and SERVER_DRAINING: its caller reads and sends no more."""
+"""Between a bulk stream's last result and SERVER_DRAINING: its caller reads and sends no more. And
+between the words that an add is cut off with and the end of its connection."""
 BULK_STREAMS_MAX: Final = 16
 BULK_AT_ONCE: Final = 8
 """Items of one stream that are under way together."""
@@ -153,10 +168,18 @@ BULK_SILENCE_S: Final = 60.0
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 """Of a settings, policy, certificate or key file; 10,000 callers and as many rules have as much."""
-ADMIN_THREADS: Final = 4
+ADMIN_THREADS: Final = 16
 """For health, reflection and channelz by gRPC on the admin port."""
+ADMIN_REQUEST_S: Final = 0.1
+"""What each call there has for its request where too many wait, each on a connection of its own."""
+ADMIN_QUEUE_S: Final = 1.0
+"""Within which all that wait there have a thread; where they are many, each has less time."""
+ADMIN_STREAMS_MAX: Final = 32
+"""Calls of one connection there."""
+ADMIN_IDLE_MS: Final = 60_000
+"""A connection there without calls ends after this time."""
 ADMIN_WATCHERS_MAX: Final = 16
-"""Threads for those who watch health there; who comes then waits."""
+"""Threads for those who watch health there, of which one is kept for who comes next."""
 ADMIN_CONNECTIONS_MAX: Final = 32
 """HTTP connections for metrics and probes; one more closes the oldest."""
 ADMIN_HEAD_BYTES_MAX: Final = 16 * 1024
@@ -170,6 +193,8 @@ THROTTLE_OVER_S: Final = 60.0
 """Without an error 18 for so long, its end gets a line."""
 LOG_CHARS_WAITING_MAX: Final = 4_000_000
 """Of lines that wait to be written to the log; further ones are lost, and counted."""
+STRANGERS_LINE_S: Final = 1.0
+"""Between two access lines of refused callers without a name that are alike."""
 LOG_FLUSH_S: Final = 1.0
 """How long the end of the process waits for them."""
 TOLD_WITHIN_S: Final = 0.05
@@ -216,6 +241,12 @@ KEEPALIVE_TIMEOUT_MS: Final = 10_000
 # --- calls to the upstream ---
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes of a new connection."""
+NAME_PATIENCE_S: Final = 1.0
+"""For the name server's answer, where the addresses of the upstream's name were known before."""
+NAME_SILENT_S: Final = 3600.0
+"""How long these are used while no name server answers."""
+NAME_GONE_S: Final = 60.0
+"""The same where one answers that the name has none any more."""
 SEND_STALL_TIMEOUT_S: Final = 10.0
 """Longest time without progress while a request is sent."""
 READ_TIMEOUT_S: Final = 30.0

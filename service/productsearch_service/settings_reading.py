@@ -18,7 +18,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from productsearch_service import small_file, toml_text
-from productsearch_service.settings import FILE_VARIABLE, PREFIX, LibrarySettings, Settings
+from productsearch_service.settings import FILE_VARIABLE, PREFIX, Settings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.settings_places import Places
 from productsearch_service.settings_words import (
     MISSING,
@@ -158,9 +159,11 @@ def _told(problem: Any, places: Places) -> tuple[int, str]:
 
 def _hint(path: tuple[str, ...]) -> str:
     *tables, name = path
+    if not tables and name in _OF_LIBRARY:
+        return "; it belongs below [libraries.NAME]"
     if not tables:
-        below = name in _OF_LIBRARY
-        return "; it belongs below [libraries.NAME]" if below else nearest(name, _top())
+        of_library = nearest(name, _OF_LIBRARY).replace("?", " below [libraries.NAME]?")
+        return nearest(name, _top()) or of_library
     if name in _top():
         return "; it belongs above the first [table] of the file"
     return nearest(name, _OF_LIBRARY)

@@ -6,14 +6,24 @@ Knows their grammar. Does not know which setting has them.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationInfo,
+)
 
 from productsearch_service import limits
+
+_log = logging.getLogger(__name__)
 
 _PORT_MAX: Final = 65535
 _PORT_DIGITS: Final = 5
@@ -137,3 +147,14 @@ Network = Annotated[IPvAnyNetwork, BeforeValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(lambda value: value and _address(value))]
 LibraryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+def warns_of_no_effect(advice: str) -> AfterValidator:
+    """Return a validator that warns whoever still gives a setting that does nothing any more."""
+
+    def warn(value: object, info: ValidationInfo) -> object:
+        if value is not None:
+            _log.warning("%s has no effect any more; %s", info.field_name, advice)
+        return value
+
+    return AfterValidator(warn)

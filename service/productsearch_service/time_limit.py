@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 
@@ -34,6 +35,22 @@ class Alarm:
     def ring(self) -> None:
         """Do what it is for."""
         raise NotImplementedError
+
+
+class Repeated(Alarm):
+    """Does something every so many seconds, until it is cancelled."""
+
+    __slots__ = ("_seconds", "_what")
+
+    def __init__(self, seconds: float, what: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._what = what
+        self.set(seconds)
+
+    def ring(self) -> None:
+        """Do it."""
+        self.set_again(self._seconds)
+        self._what()
 
 
 class _Alarms:

@@ -170,6 +170,8 @@ def beside_the_worst(searches: int) -> list[Measure]:
         at_most("search p99, beside 32 of the worst / alone",
                 p99(beside["took_s"]) / p99(alone["took_s"]), 3),
         equal("searches that failed", searches - beside["codes"].get("0", 0), 0),
+        at_least("answers to the senders", sum(codes.values()), _AT_ONCE),
+        at_least("worker processes that were seen", len(before) - 1, 1),
         equal("answers that are not documented",
               sum(n for code, n in codes.items() if code not in _DOCUMENTED), 0),
         equal("processes that died", len(killed), 0),
@@ -229,6 +231,8 @@ def main() -> int:
     measures = beside_the_worst(asked.searches)
     if asked.before:
         measures += adds_beside(asked.before.resolve(), asked.adds)
+    else:
+        print("adds/s of 300 KB images, now / before: not measured, no --before", flush=True)
     return report(measures)
 
 

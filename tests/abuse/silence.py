@@ -30,13 +30,15 @@ from tests.fakes.upstream import FakeUpstream
 from tests.lifecycle.asking import metrics, until, until_ready
 from tests.mesh.gateway import Certificates, Gateway
 from tests.mesh.replicas import NO_DRAIN, replicas
-from tests.soak.measures import Measure, at_most, equal, report
+from tests.soak.measures import Measure, at_least, at_most, equal, report
 
 _SEARCH: Final = SERVICE + "SearchImages"
 _ADD: Final = SERVICE + "AddImage"
 _BULK: Final = SERVICE + "BulkAddImages"
 _CHECK: Final = "/grpc.health.v1.Health/Check"
 _LOOK_S: Final = 0.05
+_LOOKS_MAX: Final = 10
+"""At the calls that are held, at the beginning: a look costs the facade a scrape."""
 _HEALTH_MEDIAN_S: Final = 0.1
 _BACK_S: Final = 15
 _IMAGE_BYTES: Final = 5_800_000
@@ -160,16 +162,19 @@ def run(size: Size) -> list[Measure]:
 
 def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
     def watched(case: str, *arguments: str, act: Callable[[Any], None] | None = None) -> Any:
-        nonlocal grown_mb, back_s
+        nonlocal grown_mb, back_s, most_held
         print(case, flush=True)
         until(lambda: not _held(facade), "nothing is under way")
         peak.reset()
+        most_held, looks = 0.0, 0
         began_s, end_s = time.monotonic(), time.monotonic() + size.seconds
         with _calling(beside, facade.url, *arguments) as process:
             if act is not None:
                 act(process)
             while time.monotonic() < end_s and process.poll() is None:
                 peak.look()
+                if looks < _LOOKS_MAX:
+                    most_held, looks = max(most_held, _held(facade)), looks + 1
                 time.sleep(_LOOK_S)
             while time.monotonic() < began_s + 2 * _BACK_S and _held(facade):
                 peak.look()
@@ -180,7 +185,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
         grown_mb = peak.grown_mb
         return _compared(case, idle, beside.told())
 
-    grown_mb = back_s = 0.0
+    grown_mb = back_s = most_held = 0.0
     peak = _Peak(facade.pid)
     time.sleep(2)
     beside.told()
@@ -199,6 +204,7 @@ def _alone(size: Size, facade: Facade, beside: Beside) -> list[Measure]:
 
     name = "64 silent calls of a caller"
     found += watched(name, _SEARCH, "--count=64", "--token=one")
+    found.append(at_least(f"{name}: calls held at once", most_held, limits.RECEIVING_MAX))
     found.append(at_most(f"{name}: seconds until places are back", back_s, _BACK_S))
 
     name = f"{size.silent} silent calls of a caller"

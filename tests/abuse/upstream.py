@@ -93,6 +93,7 @@ def _poison(size: Size, poisoners: int, share: float, code: int) -> list[Measure
         equal(f"{case}: looks at which it was not ready", unready["not ready"], 0),
         at_least(f"{case}: looks at readiness", unready.total(), size.seconds),
         equal(f"{case}: poison answered OK", poison["OK"], 0),
+        at_least(f"{case}: poison that reached the upstream", reached, 1),
     ]
 
 
@@ -107,8 +108,11 @@ def _outage(name: str) -> list[Measure]:
         time.sleep(1)
         upstream.always("search", search_answer())
         closed_s = _seconds_until(facade, 0.0)
-        _outcomes(callers)
+        outcomes = _outcomes(callers)
+    print(f"{name}: {dict(outcomes)}")
     return [
+        at_least(f"{name}: searches answered before and after", outcomes["OK"], len(OTHERS)),
+        at_least(f"{name}: searches that met it", outcomes.total() - outcomes["OK"], 1),
         at_most(f"{name}: seconds until the breaker opens", opened_s, 5),
         at_most(f"{name}: seconds until it closes again", closed_s, 10),
     ]

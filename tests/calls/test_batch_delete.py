@@ -17,6 +17,8 @@ from tests.fakes.upstream import FakeUpstream, error
 
 CALLS_FOR_ONE_UNKNOWN = 15
 """A group of 100, halved seven times; each half is asked."""
+CAP_S = 1.5
+"""Of one upstream call; on a busy machine such a call takes up to a second."""
 
 
 class Images:
@@ -59,11 +61,11 @@ def test_it_outlives_the_cap_of_one_call(watched: WatchedFactory, upstream: Fake
     unknown = set(random.Random(_seed()).sample(signs, 6))
     images = Images(set(signs) - unknown)
     upstream.always("delete", images)
-    facade = watched(quota_qps=80, call_timeout_s=0.5)
+    facade = watched(quota_qps=30, call_timeout_s=CAP_S)
     began_s = time.monotonic()
     request = v1.BatchDeleteImagesRequest(cont_signs=signs)
     response = facade.stub.BatchDeleteImages(request, timeout=60)
-    assert time.monotonic() - began_s > 0.5
+    assert time.monotonic() - began_s > CAP_S
     errors = {result.cont_sign: error_of(result) for result in response.results}
     assert {sign: "IMAGE_NOT_FOUND" if sign in unknown else "OK" for sign in signs} == errors
     assert 6 == response.failed_count

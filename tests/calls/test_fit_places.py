@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import grpc
+import pytest
+
 from productsearch import v1
 from productsearch_service import limits
 from tests.calls.conftest import WatchedFactory
+from tests.calls.silent import admission_of, policy_file, token_of
+from tests.calls.test_silence import searched
 from tests.calls.watching import outcome, until
+from tests.conftest import ServerFactory
 from tests.fakes.upstream import FakeUpstream
 from tests.images.workers import gone, stop_workers, worker_processes
 from tests.pictures import draw, encode
@@ -53,3 +61,26 @@ def test_the_deadline_ends_a_decoder_that_does_not(
     assert "DEADLINE_TOO_SHORT" == outcome(facade.stub.AddImage.future(request, timeout=1))
     assert gone(stopped)
     assert 1 == len(upstream.calls)
+
+
+def test_images_that_wait_for_a_process_leave_places_to_others(
+    server: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many callers send them: calls that need no process are served."""
+    monkeypatch.setattr(limits, "FIT_LOOK_S", 3600.0)  # what stands still is not replaced
+    running = server(policy_file=policy_file(tmp_path))
+    request = _add(encode(draw(1, 200, 200), "PNG"))
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        add = v1.ProductSearchStub(channel).AddImage
+        add(request, timeout=60, metadata=token_of("one"))
+        stop_workers()
+        calls = [
+            add.future(request, timeout=60, metadata=token_of(caller))
+            for caller in ("one", "three")
+            for _ in range(limits.RPCS_IN_FLIGHT_MAX)
+        ]
+        until(lambda: admission_of(running).fit.in_flight[0] == limits.FIT_CALLS_MAX, seconds=60)
+        assert {"OK"} == searched(running, "two", 5)
+        for call in calls:
+            call.cancel()
+        until(lambda: admission_of(running).fit.in_flight == (0, 0), seconds=60)

@@ -8,6 +8,7 @@ import pytest
 
 from productsearch import v1
 from productsearch_service import limits
+from productsearch_service.images.pool import Pool
 from tests.calls.conftest import WatchedFactory
 from tests.calls.watching import Held, Watched, outcome, until
 from tests.fakes.upstream import FakeUpstream
@@ -56,6 +57,33 @@ def test_fit_takes_what_phones_make(
     first, _ = facade.stub.BulkAddImages(iter([bulk(source)]))
     assert v1.AddOutcome.ADD_OUTCOME_CREATED == first.result.added.outcome
     until(lambda: (0, 0) == (facade.in_flight(), facade.in_flight("large")))
+
+
+def test_none_of_them_is_copied(
+    watched: WatchedFactory, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``fit`` is given is a part of the message that gRPC put together, of every method."""
+    for method in ("add", "update"):
+        upstream.always(method, GOOD)
+    given: list[bytes | memoryview] = []
+    fit = Pool.fit
+
+    async def noted(self: Pool, content: bytes | memoryview, caller: str) -> bytes | memoryview:
+        given.append(content)
+        return await fit(self, content, caller)
+
+    monkeypatch.setattr(Pool, "fit", noted)
+    facade = watched()
+    source = image(MOST)
+    for call in calls_of(facade, source).values():
+        assert "OK" == outcome(call)
+    assert 2 == len(list(facade.stub.BulkAddImages(iter([bulk(source)]))))
+    assert 4 == len(given)
+    for content in given:
+        assert isinstance(content, memoryview)
+        assert source.content == content
+        assert isinstance(content.obj, bytes)
+        assert MOST < len(content.obj) < MOST + 100
 
 
 @pytest.mark.parametrize("fit", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from productsearch_service import settings
+from productsearch_service import settings_library
 from tests.calls.conftest import WatchedFactory
 from tests.calls.watching import Held, Watched, connections_to, late, outcome, search, until
 from tests.fakes.upstream import FakeUpstream, search_answer
@@ -127,7 +127,7 @@ async def test_a_cancelled_search_is_not_joined(turns: int) -> None:
 
 def test_the_setting_says_what_other_replicas_show() -> None:
     """Whoever turns the cache on reads that a write empties it on its own replica alone."""
-    described = _described(settings.LibrarySettings)["search_cache_ttl_s"]
+    described = _described(settings_library.LibrarySettings)["search_cache_ttl_s"]
     assert "the replica that made it" in described
     assert "other replicas show" in described
     assert "until these seconds end" in described

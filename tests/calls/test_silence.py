@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def test_an_identified_callers_silence_leaves_places_to_others(facade_of: Server
         until(lambda: held(running) == (HALF, 64 - HALF, 0))
         assert {"OK"} == searched(running, "two", 5)
         silence.unary("AddImage", "two", 64)
-        until(lambda: held(running) == (HALF + HALF // 2, 128 - HALF - HALF // 2, 0))
+        places = HALF + ceil((limits.RECEIVING_MAX - HALF) / 2)
+        until(lambda: held(running) == (places, 128 - places, 0))
         assert {"OK"} == searched(running, "three", 5)
     until(lambda: held(running) == (0, 0, 0))
 

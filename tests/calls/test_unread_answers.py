@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def facade_of(server: ServerFactory, tmp_path: Path) -> ServerFactory:
     """Return a function that starts a facade with a policy."""
 
     def start(**settings: Any) -> Server:
-        running = server(policy_file=policy_file(tmp_path), **settings)
+        running = server(policy_file=policy_file(tmp_path, "four", "five"), **settings)
         assert {"OK"} == searched(running, "two")  # gRPC holds its very first call
         return running
 
@@ -45,33 +45,79 @@ def facade_of(server: ServerFactory, tmp_path: Path) -> ServerFactory:
 
 @contextmanager
 def unread(
-    server: Server, request: Any, count: int, path: str = f"{SERVICE}BatchDeleteImages"
+    server: Server,
+    request: Any,
+    count: int,
+    path: str = f"{SERVICE}BatchDeleteImages",
+    caller: str = "one",
 ) -> Iterator[list[Any]]:
-    """Begin calls of caller ``one`` whose answers are not taken: HTTP/2 has no room for them."""
+    """Begin calls of a caller whose answers are not taken: HTTP/2 has no room for them."""
     with connected(server, *NO_WINDOW) as channel:
         begin = channel.stream_stream(path)
         content = request.SerializeToString()
-        calls = [begin(iter([content]), metadata=token("one")) for _ in range(count)]
+        calls = [begin(iter([content]), metadata=token(caller)) for _ in range(count)]
         yield calls  # held here: gRPC cancels calls that nobody holds
 
 
 def in_flight(server: Server) -> int:
-    """Return how many calls have a place."""
-    return admission_of(server).unary.in_flight[0]
+    """Return how many calls have a place, or an answer that was not taken."""
+    admission = admission_of(server)
+    return admission.unary.in_flight[0] + unread_of(server)
+
+
+def unread_of(server: Server) -> int:
+    """Return how many answers were not taken."""
+    return admission_of(server).unread.in_flight[0]
 
 
 @pytest.mark.parametrize("request_", [MALFORMED, SMALL], ids=["300 KB", "15 KB"])
-def test_an_unread_answer_has_its_place(request_: Any, facade_of: ServerFactory) -> None:
+def test_an_unread_answer_is_its_callers(request_: Any, facade_of: ServerFactory) -> None:
     """However small it is: what its caller does not take counts as under way, and no more than a
     caller's share is; others are served all along.
     """
     running = facade_of()
     with unread(running, request_, OWN + 16):
-        until(lambda: in_flight(running) == OWN, seconds=60)
+        until(lambda: unread_of(running) == OWN, seconds=60)
         assert {"OK"} == searched(running, "two", 5)
         time.sleep(0.3)
-        assert OWN == in_flight(running)
+        assert OWN == unread_of(running)
         assert {"SERVER_OVERLOADED"} == searched(running, "one")
+    until(lambda: in_flight(running) == 0 == calls_of_grpc(running))
+
+
+def test_unread_answers_hold_no_place_of_others(facade_of: ServerFactory) -> None:
+    """However many callers do not read: who comes next has all places, and is served."""
+    running = facade_of()
+    with ExitStack() as stack:
+        for caller in ("one", "three", "four", "five"):
+            stack.enter_context(unread(running, SMALL, limits.RPCS_IN_FLIGHT_MAX, caller=caller))
+        until(lambda: unread_of(running) >= 2 * OWN, seconds=60)
+        until(lambda: admission_of(running).unary.in_flight == (0, 0), seconds=60)
+        assert {"OK"} == searched(running, "two", 20)
+        assert {"SERVER_OVERLOADED"} == searched(running, "one")
+    until(lambda: in_flight(running) == 0 == calls_of_grpc(running))
+    assert not admission_of(running).unary._calls
+
+
+@pytest.mark.parametrize(
+    ("bound", "at_most"), [("UNREAD_MAX", 10), ("UNREAD_BYTES_MAX", 3_000_000)]
+)
+def test_unread_answers_are_bounded_together(
+    bound: str, at_most: int, facade_of: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In calls and in bytes: over it the oldest of the caller that has the most ends."""
+    monkeypatch.setattr(limits, bound, at_most)
+    running = facade_of()
+    answers = admission_of(running).unread
+    kind = ("UNREAD_MAX", "UNREAD_BYTES_MAX").index(bound)
+    with unread(running, MALFORMED, 2, caller="three"):
+        until(lambda: answers.in_flight[0] == 2)
+        few = {*answers._answers}
+        with unread(running, MALFORMED, 30):
+            until(lambda: answers.in_flight[0] >= 8 and calls_of_grpc(running) <= 11, seconds=60)
+            assert answers.in_flight[kind] <= at_most
+            assert few <= {*answers._answers}
+            assert {"OK"} == searched(running, "two", 5)
     until(lambda: in_flight(running) == 0 == calls_of_grpc(running))
 
 

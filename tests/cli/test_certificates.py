@@ -11,10 +11,14 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from google.rpc import error_details_pb2, status_pb2
 
 from productsearch.cli.certificates import validity
-from productsearch.cli.profile import Profile
-from productsearch.cli.targets import unreached
+from productsearch.cli.profile import Profile, in_use
+from productsearch.cli.rpc_failures import failure_of
+from productsearch.cli.targets import stays_unreached, unreached
+from productsearch.v1 import ProductSearchError
+from productsearch.v1.errors import DETAILS_KEY
 from tests.cli.conftest import Cli
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -36,7 +40,7 @@ class Authority:
     def issue(self, name: str, valid: tuple[datetime.datetime, ...] = ()) -> tuple[Path, Path]:
         """Return the files of a certificate and its key."""
         dates = dict(zip(("not_before", "not_after"), valid, strict=False))
-        leaf = self._ca.issue_cert("localhost", **dates)
+        leaf = self._ca.issue_cert("127.0.0.1", **dates)
         cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         leaf.cert_chain_pems[0].write_to_path(str(cert))
         leaf.private_key_pem.write_to_path(str(key))
@@ -57,12 +61,12 @@ def serving(own: tuple[Path, Path], callers: Path | None = None) -> Iterator[str
     trusted = callers.read_bytes() if callers else None
     pair = [(key.read_bytes(), cert.read_bytes())]
     port = server.add_secure_port(
-        "localhost:0", grpc.ssl_server_credentials(pair, trusted, callers is not None)
+        "127.0.0.1:0", grpc.ssl_server_credentials(pair, trusted, callers is not None)
     )
     with ExitStack() as until:
         until.callback(lambda: server.stop(None).wait())
         server.start()
-        yield f"localhost:{port}"
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,37 @@ def test_when_the_services_certificate_ended(
         ran = cli("status", "-t", target, "--ca", ours.file)
     assert (6, True) == (ran.code, told in ran.err), ran.err
     assert ("--ca" in ran.err, "who runs the service" in ran.err) == (False, True)
+
+
+def test_a_certificate_needs_its_key(cli: Cli, ours: Authority) -> None:
+    """One alone is wrong use; the options are named as they are written."""
+    cert, key = ours.issue("caller")
+    alone = cli("status", "-t", "127.0.0.1:1", "--cert", cert)
+    assert (2, True) == (alone.code, "--cert without --key" in alone.err), alone.err
+    alone = cli("status", "-t", "127.0.0.1:1", "--key", key)
+    assert (2, True) == (alone.code, "--key without --cert" in alone.err), alone.err
+
+
+def test_a_certificate_that_names_nobody_needs_another() -> None:
+    """A caller that showed one is not told to show one."""
+    error = ProductSearchError(
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.aio.Metadata(),
+        grpc.aio.Metadata((DETAILS_KEY, _unknown_caller().SerializeToString())),
+        details="the certificate names no caller",
+    )
+    used = in_use.set(Profile(cert="caller.pem", key="caller.key"))
+    try:
+        assert "give another certificate" in failure_of(error).next_step
+    finally:
+        in_use.reset(used)
+
+
+def _unknown_caller() -> status_pb2.Status:
+    info = error_details_pb2.ErrorInfo(reason="CALLER_UNAUTHENTICATED", domain="productsearch.v1")
+    status = status_pb2.Status(code=grpc.StatusCode.UNAUTHENTICATED.value[0])
+    status.details.add().Pack(info)
+    return status
 
 
 def test_an_authority_that_did_not_sign_is_named(cli: Cli, ours: Authority, tmp_path: Path) -> None:
@@ -145,6 +180,34 @@ def test_own_files_are_looked_at_before_a_call(cli: Cli, ours: Authority, which:
         ran = cli(*command, "-t", "127.0.0.1:1", *given)
         assert (2, True) == (ran.code, told in ran.err), ran.err
     assert not (ours.folder / ".productsearch.journal").exists()
+
+
+def test_an_import_does_not_wait_for_a_certificate_that_is_not_trusted(
+    cli: Cli, ours: Authority, tmp_path: Path
+) -> None:
+    """6 at once, in the words of `status`: the patience is for a service that is down."""
+    other = Authority(tmp_path / "other")
+    (tmp_path / "photos").mkdir()
+    with serving(ours.issue("server")) as target:
+        ran = cli("import", tmp_path / "photos", "-t", target, "--ca", other.file)
+    assert 6 == ran.code, ran.err
+    assert f"not signed by an authority of {other.file}" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        ("SSL_ERROR_SSL: error:1:WRONG_VERSION_NUMBER", True),
+        ("Hostname Verification Check failed.", True),
+        ("Connection refused", False),
+        ("Domain name not found", False),
+        ("Socket closed", False),
+        ("upstream connect error: CERTIFICATE_VERIFY_FAILED", False),
+    ],
+)
+def test_what_waiting_cannot_mend(words: str, stays: bool) -> None:
+    """Who is there and is not what was meant, not who is down."""
+    assert stays is stays_unreached(words)
 
 
 def test_files_that_are_valid_are_taken(cli: Cli, ours: Authority) -> None:

@@ -43,6 +43,17 @@ def test_an_image_lives_and_dies(cli: Cli, target: str, photo: Photo) -> None:
     assert "no hits: the library holds no image that fits" in cli("search", photo(1)).err
 
 
+def test_braces_in_the_brief_of_one_image_are_told(cli: Cli, target: str, photo: Photo) -> None:
+    """Only import fills templates in: add and update store the brief as it stands, and say so."""
+    told = "--brief is stored as it stands, with {stem}; import and sync fill such names in\n"
+    added = cli("add", photo(1), "--brief", '{"id":"{stem}"}')
+    assert (0, told) == (added.code, added.err)
+    updated = cli("update", photo(1), "--brief", "{stem} and {stem}, {price}")
+    assert (0, told) == (updated.code, updated.err)
+    for brief in ('{"id":"sku-1"}', "{price}", "stem"):
+        assert "" == cli("update", photo(1), "--brief", brief).err
+
+
 def test_several_images_of_which_one_is_bad(
     cli: Cli, target: str, photo: Photo, tmp_path: Path
 ) -> None:

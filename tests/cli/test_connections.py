@@ -56,6 +56,10 @@ def test_a_token_and_an_authority_let_one_in(
     assert 0 == cli("import", photos, *trust, "--token-file", tmp_path / "token").code
     nobody = cli("status", *trust)
     assert (5, True) == (nobody.code, "CALLER_UNAUTHENTICATED" in nobody.err)
+    assert "next: give a token (--token-file) or a certificate" in nobody.err
+    (tmp_path / "other").write_text("no-such-token")
+    other = cli("status", *trust, "--token-file", tmp_path / "other")
+    assert (5, True) == (other.code, "next: give another token" in other.err), other.err
     for key, value in (("target", guarded), ("ca", tmp_path / "ca.pem")):
         cli("config", "set", key, value)
     monkeypatch.setenv("PRODUCTSEARCH_CLI_TOKEN", _TOKEN)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import grpc
@@ -19,6 +17,7 @@ from productsearch.v1 import aio
 from productsearch.v1.connecting import service_config
 from productsearch.v1.deadlines import DefaultDeadlines
 from tests.clients.serving import Request, Response, added, item, serving, summary
+from tests.ports import closed_port
 
 REQUEST = v1.SearchImagesRequest()
 METADATA = (("authorization", "Bearer token"),)
@@ -150,15 +149,9 @@ def test_each_method_has_the_timeout_of_the_service_config() -> None:
     assert [300, 30] == [details.timeout for details in recording.details]
 
 
-def _closed_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def test_wait_for_ready_is_kept() -> None:
     """A call waits for a connection if the caller says so, and else fails at once."""
-    with v1.connect(f"127.0.0.1:{_closed_port()}") as channel:
+    with closed_port() as port, v1.connect(f"127.0.0.1:{port}") as channel:
         add = v1.ProductSearchStub(channel).AddImage.future
         error = add(v1.AddImageRequest()).exception(timeout=20)
         assert isinstance(error, grpc.RpcError)

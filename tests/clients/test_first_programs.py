@@ -34,6 +34,12 @@ def _before(language: str, text: str) -> bool:
     return text in _README[began : _README.index(f"```{language}\n")]
 
 
+def _filters(language: str, *patterns: str) -> list[str]:
+    """Return what the client's README says of class ids: in an add, in a filter, of both."""
+    text = " ".join((ROOT / f"clients/{language}/README.md").read_text("utf-8").split())
+    return [re.findall(pattern, text)[0] for pattern in patterns]
+
+
 @pytest.fixture
 def target(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Return a facade over an empty library."""
@@ -78,6 +84,19 @@ def test_go_adds_and_finds(target: str, tmp_path: Path) -> None:
         assert _before("go", f"`{command}`")
         printed = output_of(*command.replace("CLONE", str(ROOT)).split(), cwd=tmp_path)
     _added_and_found(printed)
+    set_id, filtered, either = _filters(
+        "go", r"`(ClassId1)` of", r"`(ClassFilter: [^`]*)` of a search", r"`(Operator: [^`]*)`"
+    )
+    class_id = re.findall(r"productsearch\.ClassID\(7\)", filtered)[0]
+    changed = program.replace(_TARGET, target)
+    changed = changed.replace('"sku-1"', f'"sku-1", {set_id}: {class_id}')
+    changed = changed.replace("POLICY_KEEP", "POLICY_UPDATE")
+    for search, found in ((filtered, True), (filtered.replace("7", "8"), False)):
+        either_of = search.replace("7)", f"7), ClassId2: productsearch.ClassID(9), {either}")
+        (tmp_path / "main.go").write_text(
+            changed.replace("PageSize: 5", f"PageSize: 5, {either_of}")
+        )
+        assert found is ("1.000" in output_of("go", "run", ".", cwd=tmp_path))
 
 
 @pytest.mark.slow
@@ -91,3 +110,15 @@ def test_java_adds_and_finds(target: str, tmp_path: Path) -> None:
     libraries = (_JAVA / "target/interop.classpath").read_text("utf-8").strip()
     path = os.pathsep.join((str(_JAVA / "target/classes"), libraries))
     _added_and_found(output_of("java", "-cp", path, "FirstSearch.java", cwd=tmp_path))
+    set_id, filtered, either = _filters(
+        "java", r"`(setClassId1\(7\))` of", r"`(setClassFilter\(.*?\))` of", r"`(setOperator[^`]*)`"
+    )
+    changed = program.replace(_TARGET, target).replace("POLICY_KEEP", "POLICY_UPDATE")
+    changed = changed.replace('setBrief("sku-1")', f'setBrief("sku-1").{set_id}')
+    for search, found in ((filtered, True), (filtered.replace("7", "8"), False)):
+        either_of = search.replace("(7)", f"(7).setClassId2(9).{either}")
+        (tmp_path / "FirstSearch.java").write_text(
+            changed.replace("setPageSize(5)", f"setPageSize(5).{either_of}")
+        )
+        printed = output_of("java", "-cp", path, "FirstSearch.java", cwd=tmp_path)
+        assert found is ("1.000" in printed)

@@ -95,3 +95,30 @@ def test_the_programs_do_what_they_say(run: Program) -> None:
     assert sign in run(_program_with("TlsConfig("))
     assert run(_program_with("batch_delete(")).strip().endswith(" IMAGE_NOT_FOUND")
     assert "" == run(_program_with("keepalive_without_calls=True"))
+
+
+def test_the_filters_of_the_readme(run: Program) -> None:
+    """What the text says of class ids, put together: the image is found by its class alone."""
+    text = " ".join((CLIENT / "README.md").read_text("utf-8").split())
+    new, search, either = re.findall(
+        r"`(NewImage\(\.\.\., class[^`]*|SearchImagesRequest\(\.\.\., class[^`]*|operator=[^`]*)`",
+        text,
+    )
+    first = search.replace("...", "image=image")
+    program = f"""
+from productsearch.v1 import *
+from productsearch.v1 import connect, image_from_file
+with connect("{_PLAIN}") as channel:
+    stub = ProductSearchStub(channel)
+    image = image_from_file("pear.png")
+    new = {new.replace("...", 'image=image, brief="by class"')}
+    stub.AddImage(AddImageRequest(new_image=new))
+    for search in (
+        {first},
+        {first.replace("=7", "=8")},
+        {first.replace("=7", f"=8, class_id2=7, {either}")},
+        {first.replace("=7", f"=7, class_id2=8, {either}")},
+    ):
+        print([hit.brief for hit in stub.SearchImages(search).results if hit.score == 1.0])
+"""
+    assert run(program).splitlines() == ["['by class']", "[]", "[]", "['by class']"]

@@ -18,6 +18,7 @@ from productsearch_engine.console.origin import comes_from_here
 from productsearch_engine.console.visit import safe
 from productsearch_engine.limits import DOUBLES_PAIRS
 from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.users import Users
 from tests.console.conftest import _HASH, PASSWORD, Shop
 from tests.console.person import Person, change_of, full_width, link, signs_of
@@ -261,7 +262,7 @@ def test_many_doubles_are_several_pages(shop: Shop, pool: ConnectionPool[Any]) -
 def test_doubles_without_copies(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """A library that keeps none is not told that it has no pairs."""
     shop.add(jpeg(1))
-    Libraries(pool).keep_images(shop.name, False)
+    LibrarySettings(pool).keep_images(shop.name, False)
     page = shop.looker.get("/console/doubles").text
     assert "Without copies no pair is known" in page
     assert "No pair among these images" not in page

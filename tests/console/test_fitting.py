@@ -21,7 +21,6 @@ from productsearch_engine.images.image_file import ImageFile
 from productsearch_engine.limits import FITTED_BYTES_MAX, FITTED_SIDE_PX_MAX, SIDE_PX_MIN
 from tests.console.conftest import Shop, made_shop
 from tests.console.person import signs_of
-from tests.engine.databases import given
 from tests.engine.image_files import draw, encoded, jpeg, png_claiming
 
 STORED = {
@@ -203,7 +202,7 @@ def test_an_address_takes_what_a_file_does(open_engine: Engine) -> None:
 
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), Host) as server,
-        open_pool(settings.load(given(), {"data": str(open_engine.data)}), 1) as pool,
+        open_pool(settings.load({}, {"data": str(open_engine.data)}), 1) as pool,
     ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         shop = made_shop(open_engine, pool)

@@ -15,6 +15,7 @@ from productsearch_engine.store.libraries import Libraries
 from tests.console import many
 from tests.console.conftest import Shop
 from tests.console.person import Person, change_of, link
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 NUMBER = re.compile(r'name="change" value="([0-9]+)"')
@@ -161,6 +162,7 @@ def test_a_change_of_nobody(shop: Shop, shared_shop: Shop) -> None:
         assert 404 == person.get(f"/console/changes/{address}").status_code, address
 
 
+@one_postgresql
 def test_many_images_are_pages(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """All images of a change are there once; in the list the first ones stand for them."""
     shop.add(jpeg(1), "b")

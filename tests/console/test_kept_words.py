@@ -13,6 +13,7 @@ from productsearch_engine.limits import RESENT_BYTES_MAX
 from productsearch_engine.store.users import Users
 from tests.console.conftest import Shop
 from tests.console.person import signs_of
+from tests.engine.databases import one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -28,6 +29,7 @@ def test_a_role_that_was_taken_away(shop: Shop, pool: ConnectionPool[Any]) -> No
     assert "a &lt;value&gt;" in shop.editor.send("/console/edit/apply", bulk).text
 
 
+@one_postgresql
 def test_a_database_that_is_away_for_a_moment(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """The form is in the page of the error, and is taken when it is sent again."""
     sign = shop.add(jpeg(1), "before")

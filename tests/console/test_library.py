@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from demo.processes import Engine
 from productsearch_engine.limits import LIBRARY_REMEMBERED_S, SEARCH_COUNTS_MAX
 from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.reembeddings import Reembeddings
 from productsearch_engine.store.search_counts import SearchCounts
 from tests.console.conftest import Shop, made_shop
@@ -69,7 +70,7 @@ def test_a_delete_lag_is_shown(shop: Shop, pool: ConnectionPool[Any]) -> None:
     sign = shop.caller.call("add", image=jpeg(1), brief="lagging")["cont_sign"]
     assert "lagging" in shop.looker.get("/console/").text
     assert "callers find them" not in shop.looker.get("/console/library").text
-    Libraries(pool).lag_deletes(shop.name, 14_400)
+    LibrarySettings(pool).lag_deletes(shop.name, 14_400)
     time.sleep(LIBRARY_REMEMBERED_S + 0.1)
     assert "callers find them for 14,400 s" in shop.looker.get("/console/library").text
     shop.caller.call("delete", cont_sign=sign)

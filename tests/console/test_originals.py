@@ -64,6 +64,7 @@ def test_an_undo_brings_it_back(shop: Shop) -> None:
         assert told == original(shop, sign)
 
 
+@one_postgresql
 def test_what_an_engine_of_before_added_is_unknown(shop: Shop, pool: ConnectionPool[Any]) -> None:
     """It writes beside this one, with the columns that it knows."""
     library = Libraries(pool).named(shop.name)

@@ -22,7 +22,7 @@ from productsearch_engine.limits import (
     SIGN_IN_TRIES,
     TOKEN_CALLS_MAX,
 )
-from productsearch_engine.store.libraries import Libraries, WrongSecretError
+from productsearch_engine.store.app_keys import AppKeys, WrongSecretError
 from tests.console.conftest import PASSWORD, Shop
 from tests.console.person import Person
 
@@ -65,13 +65,12 @@ def test_a_session_of_the_key_before_ends_with_it(
     engine: Engine, shop: Shop, pool: ConnectionPool
 ) -> None:
     """While an old secret key serves beside the new one it signs in, and makes no new key."""
-    libraries = Libraries(pool)
     with pool.connection() as connection:
         row = connection.execute(
             "select app_id from libraries where name = %s", [shop.name]
         ).fetchone()
     assert row
-    new = libraries.rotate(row[0], 3600)
+    new = AppKeys(pool).rotate(row[0], 3600)
     late, owner = Person(engine.url), Person(engine.url)
     assert 303 == late.sign_in(*shop.keys).status_code
     assert 303 == owner.sign_in(shop.keys[0], new).status_code
@@ -83,7 +82,7 @@ def test_a_session_of_the_key_before_ends_with_it(
         known = connection.execute("select secret_digest from apps where id = %s", [row[0]])
         (digest,) = known.fetchone() or ()
     with pytest.raises(WrongSecretError):
-        libraries.rotate(row[0], 0, hashlib.sha256(shop.keys[1].encode()).digest())
+        AppKeys(pool).rotate(row[0], 0, hashlib.sha256(shop.keys[1].encode()).digest())
     with pool.connection() as connection:
         known = connection.execute("select secret_digest from apps where id = %s", [row[0]])
         assert (digest,) == known.fetchone()

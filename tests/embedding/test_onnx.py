@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -167,6 +168,10 @@ WRONG = [
     ({"spread": [1.0, 1.0, 0.0]}, "spread: not three numbers above 0"),
     ({"layout": "hwc"}, "layout: none of nchw, nhwc: 'hwc'"),
     ({"pooling": "max"}, "pooling: none of none, mean, first"),
+    ({"mean": [float("nan"), 0.0, 0.0]}, "mean: not three numbers"),
+    ({"spread": [float("inf"), 1.0, 1.0]}, "spread: not three numbers above 0"),
+    ({"mean": [10**400, 0.0, 0.0]}, "mean: not three numbers"),
+    ({"input": "pixels"}, "has no input 'pixels'; there is: in"),
     ({"sides": 224}, "sides: no such key"),
     ({"model": 3}, "model: not a text"),
     ({"model": "other.onnx"}, "cannot read"),
@@ -177,7 +182,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("keys", "text"), WRONG)
-def test_a_wrong_file_says_which_key(tmp_path: Path, keys: dict[str, object], text: str) -> None:
+def test_a_wrong_file_says_which_key(tmp_path: Path, keys: dict[str, Any], text: str) -> None:
     """A file that cannot be used is an error that names the key, or the file, and the fault."""
     with pytest.raises(UnknownEmbeddingError, match=text):
         load(write(tmp_path, nodes=FLAT, **keys))

@@ -7,10 +7,16 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from demo.processes import Engine
 from productsearch_engine.database.programs import Programs
 from tests.engine.databases import connected
+
+DUMP: Final = ("-Fd", "-j", "2", "-Z", "1")
+RESTORE: Final = ("-j", "2", "--exit-on-error")
+BUILDING: Final = "-c maintenance_work_mem=2GB"
+"""A recipe, as docs/operating.md tells it. PostgreSQL's options are for indexes of vectors."""
 
 
 def run(engine: Engine, name: str, *arguments: str) -> None:
@@ -18,6 +24,17 @@ def run(engine: Engine, name: str, *arguments: str) -> None:
     with connected(engine) as connection:
         host = connection.info.host
     Programs(engine.data / "log").run(name, "-h", host, "-U", "postgres", *arguments)
+
+
+def dump(engine: Engine, folder: Path) -> None:
+    """Dump an engine's database, while it is used, into a folder that is not there yet."""
+    run(engine, "pg_dump", *DUMP, "-f", str(folder), "postgres")
+
+
+def restore(engine: Engine, folder: Path, database: str) -> None:
+    """Restore a dump into an empty database of an engine's server."""
+    to = make_conninfo(dbname=database, options=BUILDING)
+    run(engine, "pg_restore", *RESTORE, "-d", to, str(folder))
 
 
 def base_backup(engine: Engine, data: Path) -> None:

@@ -27,6 +27,7 @@ from productsearch_engine.store.images import (
 )
 from productsearch_engine.store.journal import Author, Chosen, Journal, Values
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.originals import Original
 from productsearch_engine.store.overview import Overviews
 from productsearch_engine.store.pins import Pins
@@ -272,7 +273,7 @@ def _small(pool: ConnectionPool[Any], name: str) -> list[Any]:
     rest = list(rows(4, dimensions=library.dimensions))
     known.grow(name, 2)
     told.append(BulkRows(pool).load(library, rest))
-    known.keep_images(name, False)
+    LibrarySettings(pool).keep_images(name, False)
     bare = known.named(name)
     told.append(images.delete(bare, told[:2]))
     told.append(images.add(bare, _drawn(4)))
@@ -284,7 +285,7 @@ def _small(pool: ConnectionPool[Any], name: str) -> list[Any]:
     told.append(BulkRows(pool).load(bare, rest))
     with BulkRows(pool).reading(bare) as reading:
         told.append([row.sign for row in reading])
-    known.keep_images(name, True)
+    LibrarySettings(pool).keep_images(name, True)
     known.rename(name, f"{name}-2")
     known.delete(f"{name}-2")
     return told

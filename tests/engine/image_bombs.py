@@ -6,7 +6,6 @@ segments or chunks, tables, metadata, text that inflates. All of them are small 
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -133,13 +132,6 @@ def bmp(
 def runs(side: int = 4096) -> bytes:
     """Return run lengths of eight pixels each, which Pillow decodes in Python."""
     return b"\x08\x07" * (side * side // 8)
-
-
-def mpo(*images: Image.Image) -> bytes:
-    """Return the file of a phone that stores several images in one."""
-    file = io.BytesIO()
-    images[0].save(file, "MPO", save_all=True, append_images=images[1:])
-    return file.getvalue()
 
 
 _SIDE = 4096

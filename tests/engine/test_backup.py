@@ -24,6 +24,7 @@ from tests.engine.image_files import jpeg
 
 pytestmark = one_postgresql
 
+ROOT = Path(__file__).resolve().parents[2]
 _IMAGES = 12
 
 
@@ -58,17 +59,24 @@ def found(caller: Caller) -> list[Any]:
     return [caller.call("search", image=jpeg(seed))["result"] for seed in (0, 5, 99)]
 
 
+def test_the_recipe_is_told() -> None:
+    """Operators find the very options that are tested."""
+    told = " ".join((ROOT / "docs" / "operating.md").read_text("utf-8").split())
+    for options in (" ".join(backups.DUMP), " ".join(backups.RESTORE), backups.BUILDING):
+        assert options in told
+
+
 @pytest.mark.slow
 def test_a_dump_is_restored(source: Engine, template: Template, folder: Path) -> None:
     """pg_dump beside calls, pg_restore into an empty database: the same answers, keys included."""
     caller = filled(source, template.keys)
     before = found(caller)
-    run(source, "pg_dump", "-Fc", "-f", str(folder / "engine.dump"), "postgres")
+    backups.dump(source, folder / "engine.dump")
     caller.call("delete", image=jpeg(5))
     with connected(source) as connection:
         connection.execute("create database restored")
         host = connection.info.host
-    run(source, "pg_restore", "-d", "restored", "--exit-on-error", str(folder / "engine.dump"))
+    backups.restore(source, folder / "engine.dump", "restored")
     dsn = f"host={host} user=postgres dbname=restored"
     environment = {
         "PRODUCTSEARCH_ENGINE_DATABASE": dsn,

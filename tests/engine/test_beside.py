@@ -25,6 +25,7 @@ from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.reembeddings import BusyError, Reembeddings
 from productsearch_engine.store.rows import Progress, Row
 from tests.engine.bulk_library import head, library, rows, stored, write
@@ -127,13 +128,13 @@ def test_small_copies_switched_during_an_import(
 
     def switch(done: Progress) -> None:
         if done.rows_read in (10, 30):
-            Libraries(pool).keep_images(to.name, done.rows_read == 10)
+            LibrarySettings(pool).keep_images(to.name, done.rows_read == 10)
 
-    with _switched_late(monkeypatch, Libraries(pool), to):
+    with _switched_late(monkeypatch, pool, to):
         done = load(pool, to, write(tmp_path / "a.ndjson", made), switch)
     assert 40 == done.added
     assert [None] * 40 == [row.copy for row in stored(pool, to)]
-    Libraries(pool).keep_images(to.name, keep=True)
+    LibrarySettings(pool).keep_images(to.name, keep=True)
     late = [_with_copy(row) for row in rows(5, seed=1)]
     load(pool, to, write(tmp_path / "b.ndjson", late))
     kept = {row.digest: row.copy for row in stored(pool, to) if row.copy}
@@ -146,7 +147,7 @@ def _with_copy(row: Row) -> Row:
 
 @contextmanager
 def _switched_late(
-    monkeypatch: pytest.MonkeyPatch, libraries: Libraries, to: Library
+    monkeypatch: pytest.MonkeyPatch, pool: WatchedPool, to: Library
 ) -> Iterator[None]:
     """Drop the small copies once between a look at the library and the load of its rows."""
     now, looks = BulkRows.now, 0
@@ -157,7 +158,7 @@ def _switched_late(
         looks += 1
         if looks == 3:
             assert found.keep_images
-            libraries.keep_images(to.name, keep=False)
+            LibrarySettings(pool).keep_images(to.name, keep=False)
         return found
 
     with monkeypatch.context() as patched:
@@ -169,7 +170,7 @@ def test_an_export_of_a_library_without_copies_by_now(pool: WatchedPool, tmp_pat
     """What is read is what its library has then."""
     of = library(pool)
     BulkRows(pool).load(of, list(rows(9)))
-    Libraries(pool).keep_images(of.name, keep=False)
+    LibrarySettings(pool).keep_images(of.name, keep=False)
     assert 9 == export(BulkRows(pool), of, tmp_path / "a.ndjson")
     assert "copy" not in (tmp_path / "a.ndjson").read_text()
 
@@ -179,11 +180,10 @@ def test_no_copies_for_a_library_that_is_gone(
 ) -> None:
     """A table of copies is not made for one that is deleted at that moment."""
     to = library(pool, keep_images=False)
-    libraries = Libraries(pool)
-    libraries.delete(to.name)
-    monkeypatch.setattr(libraries, "named", lambda _: to)
+    Libraries(pool).delete(to.name)
+    monkeypatch.setattr(Libraries, "named", lambda *_: to)
     with pytest.raises(LibraryError, match="no library"):
-        libraries.keep_images(to.name, keep=True)
+        LibrarySettings(pool).keep_images(to.name, keep=True)
     with pool.connection() as connection:
         row = connection.execute("select to_regclass(%s)", [f"kept_{to.id}"]).fetchone()
     assert (None,) == row

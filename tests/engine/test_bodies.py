@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -243,6 +244,14 @@ def test_callers_that_stall_and_go(shared_caller: Caller) -> None:
     assert 0 == code_of(shared_caller.call("search", image=jpeg(1)))
 
 
+def code_of_end(connection: socket.socket) -> int:
+    """Return the error code with which a connection's call ends."""
+    connection.settimeout(60)
+    with connection.makefile("rb") as answer:
+        told = b"".join(iter(lambda: answer.read(1), b"}"))
+    return int(told.partition(b'"error_code":')[2].split(b",")[0])
+
+
 def test_bodies_that_do_not_come(shared_caller: Caller, caller: Caller) -> None:
     """Bodies that are announced and do not come hold up no other app: it is served meanwhile."""
     sent = head(shared_caller, "add", "Content-Length: 4200000") + b"image=AAAA"
@@ -252,10 +261,10 @@ def test_bodies_that_do_not_come(shared_caller: Caller, caller: Caller) -> None:
         stalled[0].setblocking(False)
         with pytest.raises(BlockingIOError):
             stalled[0].recv(1)
-        # And each comes to an end by itself, with an answer.
-        stalled[0].settimeout(60)
-        with stalled[0].makefile("rb") as answer:
-            assert b'"error_code":2,' in b"".join(iter(lambda: answer.read(1), b"}"))
+        # And each comes to an end by itself, with an answer: what it held, or that it waited.
+        ends = Counter(code_of_end(connection) for connection in stalled)
+    assert {2, 4} >= ends.keys()
+    assert ends[2]
 
 
 def unanswered(connections: list[socket.socket]) -> bool:

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.reembeddings import Reembeddings
 from tests.engine import bulk_library
 from tests.engine.cluster_session import session
@@ -50,7 +51,7 @@ def test_what_a_cluster_does_not_do(bucket_pool: ConnectionPool[Any]) -> None:
     with pytest.raises(LibraryError, match="keeps its embedding"):
         Reembeddings(bucket_pool).begin(known.named("still"), "y", 8)
     with pytest.raises(LibraryError, match="deletes have no lag"):
-        known.lag_deletes("still", 5)
+        LibrarySettings(bucket_pool).lag_deletes("still", 5)
     assert 0 == known.named("still").delete_lag_s
     assert Reembeddings(bucket_pool).other(known.named("still")) is None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +28,7 @@ from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.source import Source
 from productsearch_engine.cli import main
 from productsearch_engine.database.pool import open_pool
+from productsearch_engine.limits import EF_CONSTRUCTION
 from productsearch_engine.store import signs
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
@@ -241,6 +244,38 @@ def test_the_index_is_dropped_and_comes_back(
     assert before == _indexes(engine, to)
 
 
+@pytest.mark.parametrize(
+    ("of_before", "after"),
+    [
+        ("reset (ef_construction)", [f"ef_construction={EF_CONSTRUCTION}"]),
+        ("set (ef_construction = 40)", ["ef_construction=40"]),
+    ],
+)
+def test_an_index_of_before_comes_back_as_new_ones_are(
+    of_before: str, after: list[str], pool: Pool, engine: Engine
+) -> None:
+    """A load builds it with the candidates of this version, unless somebody chose others."""
+    to = library(pool)
+    assert [[f"ef_construction={EF_CONSTRUCTION}"]] == _options(engine, to)
+    ((name, _),) = _indexes(engine, to)
+    with connected(engine) as connection:
+        connection.execute(f"alter index {name} {of_before}".encode())
+    BulkIndex(pool).drop(to)
+    BulkIndex(pool).build(to, helpers=0)
+    assert [after] == _options(engine, to)
+
+
+def _options(engine: Engine, of: Library) -> list[list[str] | None]:
+    with connected(engine) as connection:
+        return [
+            row[0]
+            for name, _ in _indexes(engine, of)
+            for row in connection.execute(
+                "select reloptions from pg_class where relname = %s", [name]
+            )
+        ]
+
+
 @one_postgresql
 def test_a_load_looks_only_at_what_it_loads(pool: Pool, engine: Engine) -> None:
     """However much of the library PostgreSQL does not know about, because all of it is new."""
@@ -314,8 +349,16 @@ def test_images_are_embedded_as_adds_are(engine: Engine, caller: Caller, tmp_pat
     file.write_text("".join(lines))
     with pytest.raises(ServerError, match=r"row 3: field image: 3\.jpg: no JPEG, PNG or BMP"):
         engine.command("import", str(file), "--library", name)
-    told = engine.command("import", str(file), "--library", name, "--skip-wrong")
-    assert "4 rows, 1 added, 1 duplicates, 2 rejected" in told
+    command = ("-m", "productsearch_engine", "import", str(file), "--library", name)
+    done = subprocess.run(
+        [sys.executable, *command, "--skip-wrong"],
+        env=engine.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 3 == done.returncode, "rows were left out"
+    assert "4 rows, 1 added, 1 duplicates, 2 rejected" in done.stdout
     found = caller.call("search", image=jpeg(2), class_id1="5")
     assert [(1, "nr 2")] == [(hit["score"], hit["brief"]) for hit in found["result"]]
     assert sign in signs_of(caller.call("search", image=jpeg(1)))

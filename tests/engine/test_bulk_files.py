@@ -18,6 +18,7 @@ from productsearch_engine.bulk.fields import Incoming, RowError
 from productsearch_engine.bulk.heads import head_line, read_head
 from productsearch_engine.bulk.lines import line, read
 from productsearch_engine.bulk.source import Source, files_of
+from productsearch_engine.limits import IMPORT_LINE_BYTES_MAX
 from productsearch_engine.store.libraries import LibraryError
 from tests.engine.bulk_library import DIMENSIONS, head, rows, write
 
@@ -61,6 +62,9 @@ _VERY_LONG = base64.b64encode(b"\xff\x7b" * DIMENSIONS).decode()
         ("cont_sign", 7, "two numbers"),
         ("digest", "ab", "64 hexadecimal"),
         ("digest", "x" * 64, "64 hexadecimal"),
+        ("digest", " " * 64, "64 hexadecimal"),
+        ("digest", "ab " * 21 + "c", "64 hexadecimal"),
+        ("digest", "ab" * 31 + "c\n", "64 hexadecimal"),
         ("digest", None, "it is missing"),
         ("brief", None, "it is missing"),
         ("brief", "ü" * 129, "256 bytes"),
@@ -152,6 +156,13 @@ def test_a_line_may_be_nested_without_end() -> None:
         {"calibration": {"cosines": "ab", "scores": [1, 2]}},
         {"calibration": {"cosines": [0, 1], "scores": [1]}},
         {"calibration": {"cosines": [10**400], "scores": [1]}},
+        {"calibration": {"cosines": [], "scores": []}},
+        {"calibration": {"cosines": [1, 0], "scores": [0, 1]}},
+        {"calibration": {"cosines": [0, 1], "scores": [1, 0.5]}},
+        {"calibration": {"cosines": [0, 1], "scores": [-0.1, 1]}},
+        {"calibration": {"cosines": [0, 1], "scores": [0, 1.1]}},
+        {"keep_images": "false"},
+        {"embedding": ""},
     ],
 )
 def test_a_head_that_no_engine_wrote(wrong: dict[str, object]) -> None:
@@ -190,6 +201,29 @@ def test_a_file_is_read_from_every_row_on(tmp_path: Path) -> None:
     assert found == [each.row.row for each in all_of_them if isinstance(each.row, Incoming)]
     for index, each in enumerate(all_of_them):
         assert all_of_them[index + 1 :] == list(source.rows(each.end, each.number))
+
+
+def test_a_line_of_any_length_is_one_row(tmp_path: Path) -> None:
+    """What follows one that is too long has its own number, and no part of it counts as a row."""
+    made = list(rows(2))
+    long = '{"brief": "' + "x" * (2 * IMPORT_LINE_BYTES_MAX) + f'"}}{line(made[0])}'
+    (tmp_path / "a.ndjson").write_text(head_line(head()) + long + line(made[1]), "utf-8")
+    first, second = Source.of(tmp_path / "a.ndjson").rows(0, 0)
+    assert "row 1: field (all): longer than" in str(first.row)
+    assert isinstance(second.row, Incoming)
+    assert (2, made[1]) == (second.number, second.row.row)
+
+
+def test_blank_lines_before_all_others(tmp_path: Path) -> None:
+    """They are passed over, as others are; a file of nothing else is an empty one."""
+    file = write(tmp_path / "a.ndjson", list(rows(2)))
+    file.write_bytes(b"\n \r\n" + file.read_bytes())
+    source = Source.of(file)
+    assert head(images=2) == source.head
+    assert [True, True] == [isinstance(each.row, Incoming) for each in source.rows(0, 0)]
+    file.write_bytes(b"\n\n")
+    with pytest.raises(LibraryError, match="is empty"):
+        Source.of(file)
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.limits import WINDOW
+from productsearch_engine.limits import EF_CONSTRUCTION, WINDOW
 from productsearch_engine.store import search_statements
 from productsearch_engine.store.class_indexes import Bounds, ClassIndexes
 from productsearch_engine.store.images import Images, half
@@ -209,6 +209,11 @@ def test_postgresql_uses_the_index_of_the_class(
             lines = "\n".join(str(row[0]) for row in connection.execute(text, values))
             assert f"using nearest_{library.id}_prefix_idx1" in lines
             assert "Filter: (class_id1" not in lines
+        options = connection.execute(
+            "select reloptions from pg_class where relname = %s",
+            [f"nearest_{library.id}_prefix_idx1"],
+        )
+        assert ([f"ef_construction={EF_CONSTRUCTION}"],) == options.fetchone()
 
 
 def test_a_build_that_was_killed(

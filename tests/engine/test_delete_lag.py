@@ -14,6 +14,7 @@ from productsearch_engine.store.delete_lag import DeleteLag
 from productsearch_engine.store.images import DuplicateError, Hit, Images
 from productsearch_engine.store.journal import Author, Journal
 from productsearch_engine.store.libraries import Libraries, Library
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.statements import ClassFilter
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.commands import ran
@@ -36,7 +37,7 @@ def _signs(hits: list[Hit]) -> list[int]:
 def _lagging(pool: Pool, name: str) -> tuple[Library, list[int], DeleteLag]:
     """Return a library, the ranking of its images for ``vector(5)``, and a search of it."""
     library(pool, name)
-    Libraries(pool).lag_deletes(name, 3600)
+    LibrarySettings(pool).lag_deletes(name, 3600)
     shop, images = Libraries(pool).named(name), Images(pool)
     for seed in STORED:
         images.add(shop, image(seed))
@@ -111,7 +112,7 @@ def test_the_lag_ends(pool: Pool, ends: str) -> None:
         if ends == "time":
             connection.execute("update deleted_images set found_until = now()")
         elif ends == "off":
-            Libraries(pool).lag_deletes(shop.name, 0)
+            LibrarySettings(pool).lag_deletes(shop.name, 0)
         elif ends == "purge":
             left = [sign for sign in ranking if sign not in signs and sign != ranking[0]]
             Journal(pool).purge(shop, [*signs, ranking[0]])

@@ -33,6 +33,7 @@ from productsearch_engine.images.own_address import is_own
 from tests.engine.calling import Caller, code_of, signs_of
 from tests.engine.image_files import jpeg
 from tests.lifecycle.asking import until
+from tests.ports import closed_port
 
 
 @dataclass
@@ -104,7 +105,8 @@ def site() -> Iterator[Site]:
             else:
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write(b"" if kind == "empty" else jpeg(int(value)))
+                other = {"empty": b"", "page": b"\n<!DOCTYPE html><title>", "gif": b"GIF89a"}
+                self.wfile.write(other[kind] if kind in other else jpeg(int(value)))
 
         def log_message(self, *_: object) -> None:
             pass
@@ -160,6 +162,8 @@ def test_url_comes_before_sign(open_caller: Caller, site: Site) -> None:
         ("/short", 282113),
         ("/big", 216202),
         ("/empty", 216200),
+        ("/page", 216201),
+        ("/gif", 216201),
         ("/to/ftp://a.example/", 282111),
         ("/to//jpg/1", 0),
         ("/zipped/gzip", 0),
@@ -185,6 +189,8 @@ def test_answers_of_the_host(open_caller: Caller, site: Site, path: str, code: i
         ("/zipped/br", "sent the image in an encoding that is not read"),
         ("/zipped/gzip?cut", "sent a body that ends too early"),
         ("/short", "sent an answer that cannot be read"),
+        ("/page", "sent a web page"),
+        ("/gif", "sent what is no JPEG, PNG or BMP"),
     ],
 )
 def test_why_it_failed_is_told(
@@ -389,9 +395,7 @@ def test_small_chunks(site: Site) -> None:
 
 def test_nobody_there() -> None:
     """A port where nobody listens is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(UrlRefusedError):
+    with closed_port() as port, pytest.raises(UrlRefusedError):
         Downloader(allow_private=True).download(f"http://127.0.0.1:{port}/")
 
 

@@ -15,11 +15,12 @@ import requests
 from demo.processes import Engine, ServerError
 from productsearch_engine import library_commands
 from productsearch_engine.cli import main
+from productsearch_engine.database.cause import place_of
 from productsearch_engine.store.key_pairs import Credentials
 from productsearch_engine.store.libraries import Libraries, UnknownLibraryError
 from tests.engine.calling import CALLS, Caller, code_of, image_field, signs_of
 from tests.engine.commands import ran
-from tests.engine.databases import connected, one_postgresql
+from tests.engine.databases import GIVEN, connected, one_postgresql
 from tests.engine.image_files import jpeg
 
 
@@ -47,7 +48,8 @@ def test_create(engine: Engine) -> None:
     People are told where it is: in data that was there, or a folder that it has begun.
     """
     shown = engine.command("library", "create", "made", "--capacity", "7")
-    assert f"It is in {engine.data}." in shown
+    place = place_of(GIVEN) if GIVEN else engine.data
+    assert f"It is in {place}." in shown
     keys = {line[:12].strip(): line[12:] for line in shown.splitlines()[:3]}
     caller = Caller(engine.url, keys["API key"], keys["secret key"])
     assert 0 == code_of(caller.call("add", image=jpeg(1), brief="x"))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 import requests
 
@@ -208,3 +209,34 @@ def _tell(server: subprocess.Popen[str], order: str) -> None:
     server.stdin.write(order + "\n")
     server.stdin.flush()
     assert "done\n" == server.stdout.readline()
+
+
+UNREAD = """
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from productsearch_engine.server import listener
+
+listener.WRITE_STALL_S = 1
+app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("x" * 60_000))])
+with listener.listening("127.0.0.1", 0) as listening:
+    listener.run(app, listening)
+"""
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel cannot be told")
+def test_an_answer_that_nobody_reads() -> None:
+    """The kernel holds all of it, and not for as long as an idle connection is kept."""
+    with running(UNREAD) as server, socket.socket() as connection:
+        assert server.stdout
+        port = int(server.stdout.readline().rpartition(":")[2])
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        kept = psutil.Process(server.pid)
+        until = time.monotonic() + 20
+        time.sleep(0.5)
+        while any(one.raddr for one in kept.net_connections()) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert time.monotonic() < until

@@ -19,6 +19,7 @@ from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import Images
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.locks import InUseError
 from productsearch_engine.store.reembeddings import Reembeddings
 from tests.engine.bulk_library import counted, library, rows, stored, write
@@ -32,7 +33,7 @@ Change = Callable[[WatchedPool, Library], object]
 CHANGES: dict[str, Change] = {
     "empty": lambda pool, shop: BulkRows(pool).empty(shop),
     "delete": lambda pool, shop: Libraries(pool).delete(shop.name),
-    "keep no images": lambda pool, shop: Libraries(pool).keep_images(shop.name, keep=False),
+    "keep no images": lambda pool, shop: LibrarySettings(pool).keep_images(shop.name, keep=False),
     "drop the index": lambda pool, shop: BulkIndex(pool).drop(shop),
     "discard an embedding": lambda pool, shop: Reembeddings(pool).discard(shop),
     "create": lambda pool, _: library(pool),

@@ -17,6 +17,7 @@ GOOD = image_field(jpeg(1))
 ADD, SEARCH = {"brief": "x", "image": GOOD}, {"image": GOOD}
 UPDATE, DELETE = {"cont_sign": "1,2", "brief": "x"}, {"cont_sign": "1,2"}
 
+PNG = encoded(draw(1), "PNG")
 BAD_IMAGES = (
     ("", 216200),
     ("data:image/jpeg;base64," + GOOD, 216201),
@@ -33,6 +34,8 @@ BAD_IMAGES = (
     (image_field(jpeg(1, (4097, 300))), 216202),
     (image_field(png_claiming(30000, 30000)), 216202),
     (image_field(png_claiming(0, 300)), 216201),
+    # As in apps for iPhones.
+    (image_field(PNG[:8] + b"\0\0\0\4CgBI\x50\0\x20\6\x2b\xd5\xb3\x9b" + PNG[8:]), 216201),
 )
 """Values of ``image``, and the code of each, whatever the call."""
 

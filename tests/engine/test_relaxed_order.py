@@ -19,7 +19,7 @@ from tests.engine.test_plans import DIMENSIONS, Vectors, filled
 
 pytestmark = one_postgresql
 
-IMAGES, QUERIES, READ = 2500, 20, 1900
+IMAGES, KINDS, QUERIES, READ = 2500, 50, 20, 1900
 
 
 def _scanned(connection: Connection[Any], text: bytes, queries: Vectors) -> list[list[float]]:
@@ -36,7 +36,9 @@ def _is_late(distances: list[float]) -> bool:
 def test_a_scan_brings_what_it_finds_late(engine: Engine, pool: ConnectionPool[Any]) -> None:
     """With small steps a step finds images nearer than those before; in strict order none comes."""
     random = np.random.default_rng(8)
-    vectors = random.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32)
+    # The links of an image lead to others of its own kind, so whole kinds are found late.
+    kinds = random.normal(size=(KINDS, DIMENSIONS)).repeat(IMAGES // KINDS, 0)
+    vectors = (kinds + 0.02 * random.normal(size=kinds.shape)).astype(np.float32)
     queries = random.normal(size=(QUERIES, DIMENSIONS)).astype(np.float32)
     assert "relaxed_order" == SEARCH_SETTINGS["hnsw.iterative_scan"]
     small = settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": make_conninfo(dsn_of(engine))}, {})

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from productsearch_engine.database.programs import EmbeddedError, Programs
+from productsearch_engine.database.server_files import ServerFiles
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="about what root may do")
 
@@ -50,6 +51,22 @@ def test_a_closed_folder_is_refused(folder: Path, below: str) -> None:
     assert f"may not enter {folder}. Choose" in done.stderr
     assert "Traceback" not in done.stderr
     assert before == modes(folder)
+
+
+def test_a_cluster_of_another_account_is_refused(folder: Path) -> None:
+    """A copy that root made belongs to root: the sentence says whose it has to be, and how."""
+    folder.chmod(0o711)
+    cluster = folder / "postgres"
+    cluster.mkdir(mode=0o700)
+    programs = Programs(folder / "log")
+    files = ServerFiles(cluster, programs)
+    (cluster / "PG_VERSION").write_text(f"{programs.version}\n")
+    with pytest.raises(
+        EmbeddedError, match=f"belongs to the account root.*chown -R pgserver {cluster}"
+    ):
+        files.prepare()
+    os.chown(cluster, programs.owner, -1)
+    files.prepare()
 
 
 def test_a_strict_umask(folder: Path) -> None:

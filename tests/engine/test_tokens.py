@@ -21,7 +21,7 @@ from productsearch_engine.api.access_log import AccessLog
 from productsearch_engine.api.auth import Tokens
 from productsearch_engine.api.token_endpoint import TokenEndpoint
 from productsearch_engine.metrics import Metrics
-from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.app_keys import AppKeys
 from tests.engine.calling import CALLS, Caller, code_of, image_field
 from tests.engine.image_files import jpeg
 
@@ -82,6 +82,16 @@ def test_other_grants(shared_caller: Caller) -> None:
     assert (400, "unsupported_grant_type") == (refused.status_code, refused.json()["error"])
 
 
+def test_a_request_that_is_too_long(shared_caller: Caller) -> None:
+    """It is told as that: there is no image in it."""
+    refused = shared_caller.ask_token(x="a" * 70_000)
+    assert 400 == refused.status_code
+    assert {
+        "error": "invalid_request",
+        "error_description": "the request is too long",
+    } == refused.json()
+
+
 @pytest.mark.parametrize("token", ["", "x", "24.zz.2592000.1.1-1", "24." + "a" * 32])
 def test_malformed_token(shared_caller: Caller, token: str) -> None:
     """A token of another shape is error 100, without log_id."""
@@ -130,28 +140,28 @@ def test_signed_call(shared_caller: Caller) -> None:
 
 
 class _Down:
-    """Libraries of a database that does not answer."""
+    """Key pairs of a database that does not answer."""
 
     def authenticate(self, _api_key: str, _secret_key: str) -> int:
         raise psycopg.OperationalError("host=secret")
 
 
 class _Broken:
-    """Libraries with a defect."""
+    """Key pairs with a defect."""
 
     def authenticate(self, _api_key: str, _secret_key: str) -> int:
         raise ValueError("secret")
 
 
-@pytest.mark.parametrize("libraries", [_Down(), _Broken()])
-def test_a_passing_failure_is_no_refusal(libraries: Libraries) -> None:
+@pytest.mark.parametrize("keys", [_Down(), _Broken()])
+def test_a_passing_failure_is_no_refusal(keys: AppKeys) -> None:
     """What may be over in a moment is HTTP 500 with a text that is no JSON.
 
     The official SDKs take a JSON object for a refusal of their key pair and never ask again.
     """
     endpoint = TokenEndpoint(
         tokens=Tokens(secrets.token_bytes(32)),
-        libraries=libraries,
+        keys=keys,
         workers=ThreadPoolExecutor(1),
         access_log=AccessLog(Metrics()),
     )

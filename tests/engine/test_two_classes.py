@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
 from demo.processes import Engine, ServerError
+from productsearch_engine import settings
+from productsearch_engine.database.pool import open_pool
 from productsearch_engine.limits import WINDOW
 from productsearch_engine.store import search_statements
 from productsearch_engine.store.class_indexes import Bounds, ClassIndexes
@@ -20,7 +23,7 @@ from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders, Plan, Step
 from productsearch_engine.store.statements import ClassColumn, ClassFilter
 from tests.engine.commands import ran
-from tests.engine.databases import one_postgresql
+from tests.engine.databases import connected, one_postgresql
 from tests.engine.test_plans import (
     DIMENSIONS,
     Classes,
@@ -91,6 +94,32 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BUDGET_FIRST_ENOUGH", 600),
     ):
         monkeypatch.setattr(search_statements, name, number)
+
+
+@pytest.fixture(scope="module")
+def dsn(engine: Engine) -> str:
+    """Return the connection string of a database that no running engine looks after.
+
+    One would take the small classes' indexes away at its next look.
+    """
+    with connected(engine) as connection:
+        connection.execute("create database two_classes")
+        return f"host={connection.info.host} user=postgres dbname=two_classes"
+
+
+@pytest.fixture(scope="module")
+def pool(dsn: str) -> Iterator[ConnectionPool[Any]]:
+    """Connections to it."""
+    with open_pool(settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {}), 4) as opened:
+        yield opened
+
+
+@pytest.fixture
+def indexed_pool(dsn: str) -> Iterator[ConnectionPool[Any]]:
+    """One connection whose planner takes the index even while to scan and sort would be cheaper."""
+    own = make_conninfo(dsn, options="-c enable_sort=off")
+    with open_pool(settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": own}, {}), 1) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +237,12 @@ def test_a_class_that_the_other_contains(
 
 def test_the_command_builds_and_lists(
     engine: Engine,
-    pool: ConnectionPool[Any],
+    dsn: str,
     shop: tuple[Library, Vectors, Classes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What an operator asks for by hand; a class that is too small is refused with the bounds."""
+    monkeypatch.setenv("PRODUCTSEARCH_ENGINE_DATABASE", dsn)
     name = shop[0].name
     shown = ran(engine, "library", "index-class", name)
     assert "class_id1 1" in shown

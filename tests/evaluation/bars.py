@@ -121,9 +121,9 @@ def _reliability(
         error = reliability.curve(embedded.score(cosine), right).error
         what = f"{name} {result.protocol.name}"
         yield at_most(f"{what} calibration error", error, CALIBRATION_ERROR_MAX)
-        if len(cosine) >= calibrate.QUESTIONS_MIN:
-            (own,) = calibrate.fit(items, [result]).errors.values()
-            print(f"{what}: error after --calibrate {own}")
+        (own,) = calibrate.fit(items, [result]).errors.values()
+        print(f"{what}: error after --calibrate {own}")
+        if len(cosine) >= calibrate.MANY:
             yield at_most(f"{what} error after --calibrate", own.found, CALIBRATION_ERROR_MAX)
         called = float((embedded.score(result.answers.unknown) >= SAME).mean())
         yield at_most(f"{what} unknown called same", called, CALLED_SAME_MAX)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Embedding, Vectors
+from productsearch_engine.embedding.interface import Embedding, Pixels, Vectors
 from tests.evaluation import drawings
 
 _BATCH = 16
@@ -45,7 +45,7 @@ def _vectors(embedding: Embedding, wanted: list[tuple[int, str | None]]) -> Vect
     return np.concatenate(rows)
 
 
-def _image(product: int, change: str | None) -> drawings.Pixels:
+def _image(product: int, change: str | None) -> Pixels:
     if change is None:
         return drawings.photograph(product, 1 + product)
     if not change:

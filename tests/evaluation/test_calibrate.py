@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -62,7 +63,19 @@ def test_too_few_images_are_told(engine: Engine, tmp_path: Path) -> None:
     """A calibration on a handful of images would be chance."""
     engine.create_library("uncalibrated")
     folder = shop(tmp_path / "shop", 5)
-    with pytest.raises(ServerError, match="at least 200 first hits"):
+    with pytest.raises(ServerError, match="at least 40 first hits"):
         engine.command(
             "evaluate", str(folder), "--calibrate", "uncalibrated", "--out", str(tmp_path / "out")
         )
+
+
+def test_few_labels_are_told_to_be_few(engine: Engine, tmp_path: Path) -> None:
+    """Ten products, searched for with two images each, make a calibration, with a warning."""
+    engine.create_library("few")
+    folder, numbers = shop(tmp_path / "shop", 10), tmp_path / "numbers.json"
+    out = ("--out", str(tmp_path / "out"), "--json", str(numbers))
+    said = engine.command("evaluate", str(folder), "--calibrate", "few", *out)
+    assert "40 first hits are few" in said
+    told = json.loads(numbers.read_text("utf-8"))["calibration"]
+    assert 40 == told["first_hits"]
+    assert told["scores"] == sorted(told["scores"])

@@ -16,7 +16,7 @@ from productsearch_engine import cli
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.evaluation import calibrate, command, labels, measure
 from productsearch_engine.evaluation.dataset import DatasetError, read
-from productsearch_engine.evaluation.protocols import offered
+from productsearch_engine.evaluation.protocols import chosen, offered
 from productsearch_engine.store.libraries import UnknownLibraryError
 from tests.evaluation.conftest import Command
 
@@ -262,8 +262,11 @@ def test_an_interrupt_is_one_line(
 
 def test_a_calibration_of_too_few_is_refused_first(shop: Path) -> None:
     """The searches that there will be are known before any vector."""
-    with pytest.raises(DatasetError, match="at least 200 first hits; these images give at most 56"):
-        calibrate.require_enough(offered(read(shop)))
+    items = read(shop)
+    protocols = offered(items)
+    with pytest.raises(DatasetError, match="at least 40 first hits; these images give at most 8"):
+        calibrate.require_enough(items, chosen(protocols, ["colour"]))
+    calibrate.require_enough(items, protocols)
 
 
 def test_images_and_products_are_told_first(
@@ -287,6 +290,8 @@ def test_images_and_products_are_told_first(
         (["s/front-1.jpg", "s/front-2.jpg", "s/back-1.jpg", "s/back-2.jpg"], ["/s "]),
         ([f"{a}/{b}-{c}.jpg" for a in "st" for b in ("front", "back") for c in "12"], []),
         ([f"{a}/IMG_{c}.jpg" for a in "st" for c in "1234"], []),
+        ([f"cup7/cup7-{a}_{b}.jpg" for a in "12" for b in "01"], []),
+        ([f"cup7/mug{a}_{b}.jpg" for a in "12" for b in "01"], ["/cup7 "]),
         (["s/1.jpg", "s/2.jpg", "s/photos.csv", "t/1.jpg"], ["/s "]),
     ],
 )

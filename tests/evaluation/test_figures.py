@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from productsearch_engine.evaluation import bootstrap, metrics, reliability, rising_curve
+from productsearch_engine.evaluation import (
+    bootstrap,
+    measure,
+    metrics,
+    protocols,
+    reliability,
+    rising_curve,
+)
+from productsearch_engine.evaluation.dataset import Item
+from productsearch_engine.evaluation.measure import Embedded
 from productsearch_engine.evaluation.metrics import Floats
 
 RANX = {"recall@1": 4 / 30, "recall@5": 13 / 30, "recall@10": 22 / 30, "mAP": 0.2034903499528374}
@@ -116,3 +127,43 @@ def test_half_of_the_questions_have_no_right_answer() -> None:
     asked, correct = reliability.questions(answers)
     assert [0.9, 0.7, 0.8, 0.6] == asked.tolist()
     assert [True, True, False, False] == correct.tolist()
+
+
+def test_blocks_of_queries_say_what_all_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few pairs are compared at once, figures, first answers, counts and hits are those of
+    all pairs; what is kept of a search does not grow with what is stored."""
+    chance = np.random.RandomState(2)
+    vectors = chance.normal(size=(150, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    items = [Item(path=Path(f"{n}.jpg"), product=str(n // 3)) for n in range(150)]
+    embedded = Embedded("drawn", vectors, 1.0, lambda cosine: np.clip(cosine, 0, 1))
+    (protocol,) = protocols.offered(items)
+    whole = measure.search(items, embedded, protocol)
+    monkeypatch.setattr(measure, "_PAIRS", 1000)
+    parts = measure.search(items, embedded, protocol)
+    assert (150, 100) == parts.ranking.order.shape
+    assert (whole.ranking.order == parts.ranking.order).all()
+    assert all((whole.figures[name] == parts.figures[name]).all() for name in whole.figures)
+    for name in ("same", "different"):
+        assert (getattr(whole, name) == getattr(parts, name)).all()
+    assert 2 * 150 == parts.same.sum()
+    assert 147 * 150 == parts.different.sum()
+    for one, other in zip(whole.nearest_right, parts.nearest_right, strict=True):
+        assert one == pytest.approx(other)
+    cosine = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    for query in (0, 77, 149):
+        order = [n for n in np.argsort(-cosine[query]) if n != query]
+        right = [n for n in order if n // 3 == query // 3]
+        assert order[:99] == parts.ranking.order[query, :99].tolist()
+        assert order.index(right[0]) == parts.nearest_right.rank[query]
+        assert right[0] == parts.nearest_right.place[query]
+
+
+def test_the_bootstrap_draws_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval does not depend on how many products are drawn at once."""
+    chance = np.random.RandomState(4)
+    one, other = chance.randint(2, size=(2, 300)).astype(float)
+    products = [str(number // 3) for number in range(300)]
+    whole = bootstrap.difference(one, other, products)
+    monkeypatch.setattr(bootstrap, "_DRAWN", 777)
+    assert whole == bootstrap.difference(one, other, products)

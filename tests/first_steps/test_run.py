@@ -172,6 +172,7 @@ def test_its_files_name_the_ports_that_serve(run: Run) -> None:
     assert f"export PRODUCTSEARCH_ENGINE_LISTEN={engine[1]}\n" in told
     assert f"export PRODUCTSEARCH_SETTINGS={run.data.resolve()}/service/settings.toml\n" in told
     assert f"export PRODUCTSEARCH_ENGINE_DATA={run.data.resolve()}/engine\n" in told
+    assert f"export PRODUCTSEARCH_CLI_TARGET={run.target}\n" in told
     assert f". {run.data}/env" in run.printed
 
 

@@ -175,33 +175,117 @@ async def test_whoever_waits_at_the_end_is_told(encoder: FormEncoder) -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_image_that_ends_every_process_is_unreadable(
-    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("end", "error", "told"),
+    [
+        (signal.SIGSEGV, Unreadable, "breaks its decoder"),
+        (signal.SIGKILL, ServerOverloaded, "repeat the call"),
+        (signal.SIGTERM, ServerOverloaded, "repeat the call"),
+        (signal.SIGPROF, SizeInvalid, "takes longer than"),
+    ],
+)
+async def test_whose_fault_it_is_that_every_process_ends(
+    end: signal.Signals,
+    error: type[Exception],
+    told: str,
+    encoder: FormEncoder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two are given it, not more."""
+    """A decoder that breaks is the image's; its CPU time is, too, and tells at once. What somebody
+    ends, or the system for its memory, is not. Two are given the image, not more.
+    """
     begun = 0
+    work = worker_process.Worker.work
 
-    async def dies(self: worker_process.Worker, *_: object) -> tuple[int, bytes]:
+    async def dies(self: worker_process.Worker, *order: object) -> tuple[int, bytes]:
         nonlocal begun
         begun += 1
-        os.kill(self.pid, signal.SIGSEGV)
-        return await self._receive()
+        os.kill(self.pid, signal.SIGSTOP)
+        os.kill(self.pid, end)
+        os.kill(self.pid, signal.SIGCONT)
+        return await work(self, *order)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker_process.Worker, "work", dies)
-    with pytest.raises(Unreadable, match="breaks its decoder"):
+    with pytest.raises(error, match=told):
         await _value(encoder, TO_SCALE)
-    assert 2 == begun
+    assert (1 if end == signal.SIGPROF else 2) == begun
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_stands_still_is_replaced(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stopped it: another one gets the image, long before the image's time is over."""
+    monkeypatch.setattr(limits, "FIT_LOOK_S", 0.05)
+    stopped = {(await _one(encoder)).pid}
+    assert stopped == stop_workers()
+    assert await _value(encoder, TO_SCALE)
+    assert await asyncio.to_thread(gone, stopped)
+
+
+@pytest.mark.asyncio
+async def test_processes_that_all_stand_still_are_no_fault_of_the_image(
+    encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller is told to come again, and is served once nobody stops them any more."""
+    work = worker_process.Worker.work
+
+    async def stands(self: worker_process.Worker, *order: object) -> tuple[int, bytes]:
+        os.kill(self.pid, signal.SIGSTOP)
+        return await work(self, *order)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(limits, "FIT_LOOK_S", 0.05)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(worker_process.Worker, "work", stands)
+        with pytest.raises(ServerOverloaded) as told:
+            await _value(encoder, TO_SCALE)
+    assert limits.OVERLOAD_RETRY_S == told.value.retry_after_s
+    assert await _value(encoder, TO_SCALE)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("end", "start_s", "told"),
+    [
+        (signal.SIGSTOP, limits.FIT_START_S_MAX, "ended or stopped"),
+        (signal.SIGSTOP, 0.1, "too little of a processor"),
+        (signal.SIGKILL, limits.FIT_START_S_MAX, "ended or stopped"),
+    ],
+    ids=["stopped", "late", "killed"],
+)
+async def test_a_process_that_is_stopped_while_it_starts_is_no_fault_of_the_service(
+    end: signal.Signals,
+    start_s: float,
+    told: str,
+    encoder: FormEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor one that is killed then: its caller is told to come again, and is served."""
+    ready = worker_process.Worker.ready
+
+    async def stands(self: worker_process.Worker) -> None:
+        os.kill(self.pid, end)
+        await ready(self)
+
+    monkeypatch.setattr(limits, "FIT_LOOK_S", 0.1)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(limits, "FIT_START_S_MAX", start_s)
+        stopping.setattr(worker_process.Worker, "ready", stands)
+        with pytest.raises(ServerOverloaded, match=told) as refused:
+            await _value(encoder, TO_SCALE)
+    assert limits.OVERLOAD_RETRY_S == refused.value.retry_after_s
+    assert await _value(encoder, TO_SCALE)
 
 
 @pytest.mark.asyncio
 async def test_an_image_without_a_deadline_has_an_end(
     encoder: FormEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that stands still is killed after its time, and the image told to be too slow."""
+    """A worker that gets no processor is killed after its time; that is not the image's fault."""
     pids = await _start_all(encoder)
     stop_workers()
     monkeypatch.setattr(limits, "FIT_S_MAX", 0.2)
-    with pytest.raises(SizeInvalid, match="takes longer than"):
+    with pytest.raises(ServerOverloaded, match="too little of a processor"):
         await _value(encoder, TO_SCALE)
     async with asyncio.timeout(_PATIENCE_S):
         while pids == {process.pid for process in worker_processes()}:

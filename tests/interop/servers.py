@@ -156,12 +156,12 @@ def _bad_luck() -> Iterator[None]:
     """Let deletes in library ``fault`` meet a bug, and those in ``hurried`` a late hour."""
     sound = validation.delete
 
-    def delete(request: v1.DeleteImageRequest) -> Delete:
+    def delete(request: v1.DeleteImageRequest, image: memoryview | None) -> Delete:
         if request.library == "fault":
             raise RuntimeError("a bug")
         if request.library == "hurried":
             Deadline.after(0.05).require()
-        return sound(request)
+        return sound(request, image)
 
     with mock.patch.object(validation, "delete", delete):
         yield

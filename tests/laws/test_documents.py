@@ -14,7 +14,8 @@ from productsearch.v1 import ErrorReason
 from productsearch_service.cli import main
 from productsearch_service.rpc import status
 from productsearch_service.server.memory_bounds import worst_mib
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"

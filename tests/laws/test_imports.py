@@ -38,6 +38,7 @@ LAYERS = [
         "audit_chain",
         "batching",
         "tallies",
+        "settings_library",
         "settings_places",
         "settings_reading",
         "settings_values",
@@ -56,9 +57,13 @@ BESIDE = {
     ("batching", "limits"),
     ("errors", "limits"),
     ("settings", "limits"),
+    ("settings", "settings_library"),
     ("settings", "settings_values"),
+    ("settings_library", "limits"),
+    ("settings_library", "settings_values"),
     ("settings_values", "limits"),
     ("settings_reading", "settings"),
+    ("settings_reading", "settings_library"),
     ("settings_reading", "settings_places"),
     ("settings_reading", "settings_words"),
     ("settings_reading", "toml_text"),
@@ -71,7 +76,11 @@ GRPC = {"rpc", "server", "observability"}
 PROTOS = {"rpc", "server"}
 """``server`` registers the servicer; nothing else of it knows a message."""
 HTTP = {
-    "aiohttp": {"upstream/http/transport.py", "upstream/http/answer.py"},
+    "aiohttp": {
+        "upstream/http/transport.py",
+        "upstream/http/answer.py",
+        "upstream/http/names.py",
+    },
     "yarl": {"upstream/http/transport.py"},
     "http.server": {"observability/http.py"},
 }

@@ -17,7 +17,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from productsearch_service import limits
 from productsearch_service.observability.health import Health
 from tests.calls.http2 import END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, head, message
-from tests.lifecycle.asking import until
 
 CHECKED = health_pb2.HealthCheckRequest()
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -38,15 +37,28 @@ def admin() -> Iterator[tuple[Health, int]]:
 
 @contextmanager
 def unread(port: int, count: int) -> Iterator[None]:
-    """Watch on connections that have no room for any answer."""
+    """Watch on connections that have no room for any answer; all that there are threads for do."""
     with ExitStack() as stack:
-        for _ in range(count):
+        for nth in range(1, count + 1):
             line = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S))
             line.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
             headers = head("Watch", service="grpc.health.v1.Health")
-            line.sendall(frame(HEADERS, END_HEADERS, 1, headers))
-            line.sendall(message(1, CHECKED.SerializeToString()))
+            line.sendall(
+                frame(HEADERS, END_HEADERS, 1, headers) + message(1, CHECKED.SerializeToString())
+            )
+            # One after the other: of many whose request has not come some would end.
+            if nth <= limits.ADMIN_WATCHERS_MAX:
+                _until_headers(line)
         yield
+
+
+def _until_headers(line: socket.socket) -> None:
+    """Read up to the headers of an answer: they come with its first message, which has no room."""
+    with line.makefile("rb") as answers:
+        kind = None
+        while kind != HEADERS:
+            length, kind = struct.unpack(">IB", b"\0" + answers.read(4))
+            answers.read(5 + length)
 
 
 def _watchers() -> int:
@@ -71,7 +83,6 @@ def test_watchers_that_do_not_read_hold_up_nobody(admin: tuple[Health, int]) -> 
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        until(lambda: _watchers() >= 1, "somebody watches")
         watch = stub.Watch(CHECKED)
         assert NOT_SERVING == next(watch).status
         for ready, status in ((True, SERVING), (False, NOT_SERVING), (True, SERVING)):
@@ -82,17 +93,17 @@ def test_watchers_that_do_not_read_hold_up_nobody(admin: tuple[Health, int]) -> 
 
 
 def test_more_watchers_than_there_may_be_hold_up_no_question(admin: tuple[Health, int]) -> None:
-    """They have threads of their own, and give them back when they leave."""
+    """They have threads of their own; the oldest gives way to who comes next."""
     health, port = admin
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         with unread(port, 2 * limits.ADMIN_WATCHERS_MAX):
-            until(lambda: _watchers() == limits.ADMIN_WATCHERS_MAX, "all threads watch")
+            assert limits.ADMIN_WATCHERS_MAX == _watchers()
             told(health, ready=True)
             assert SERVING == stub.Check(CHECKED, timeout=PATIENCE_S).status
-        watch = stub.Watch(CHECKED, timeout=PATIENCE_S)
-        assert SERVING == next(watch).status
-        watch.cancel()
+            watch = stub.Watch(CHECKED, timeout=PATIENCE_S)
+            assert SERVING == next(watch).status
+            watch.cancel()
 
 
 def test_names_that_nobody_serves_are_unknown(admin: tuple[Health, int]) -> None:

@@ -20,6 +20,11 @@ WRONG: dict[str, tuple[str, str]] = {
         f"lisen = 1\n[libraries.default]\n{LIBRARY}",
         "lisen: is not a setting; remove it, or correct its name; did you mean listen?",
     ),
+    "a setting of a library nearly, above it": (
+        f"quota = 1\n[libraries.default]\n{LIBRARY}",
+        "quota: is not a setting; remove it, or correct its name; did you mean quota_qps below "
+        "[libraries.NAME]?",
+    ),
     "a port out of range": (
         f'listen = "127.0.0.1:70000"\n[libraries.default]\n{LIBRARY}',
         "listen: the port must be 0 to 65535, not '127.0.0.1:70000'",
@@ -333,7 +338,8 @@ def _pydantics_words(content: Any) -> bool:
 
 def test_no_words_of_the_library_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting with a value of each wrong kind: every line is ours."""
-    from productsearch_service.settings import LibrarySettings, Settings
+    from productsearch_service.settings import Settings
+    from productsearch_service.settings_library import LibrarySettings
 
     file = tmp_path / "settings.toml"
     monkeypatch.setenv("PRODUCTSEARCH_SETTINGS", str(file))

@@ -167,11 +167,35 @@ def test_mutual_tls_opens_the_network(tls: Path, upstream: FakeUpstream) -> None
     assert (2, True) == (code, "nobody is asked who calls" in said)
 
 
-def test_a_signal_while_it_starts_stops_it(upstream: FakeUpstream, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_while_it_is_loaded_ends_no_service_halfway(
+    number: str, upstream: FakeUpstream
+) -> None:
+    """It waits until somebody takes it: no traceback, and SIGHUP changes nothing."""
+    script = (
+        "import os, signal, sys\n"
+        "came = []\n"
+        "class Loading:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        sent = {'productsearch_service.cli': NUMBER, 'uvloop': signal.SIGTERM}.get(name)\n"
+        "        if sent and name not in came:\n"
+        "            came.append(name)\n"
+        "            os.kill(os.getpid(), sent)\n"
+        "sys.meta_path.insert(0, Loading())\n"
+        "sys.argv = ['productsearch-service']\n"
+        "from productsearch_service.__main__ import main\n"
+        "main()\n"
+    ).replace("NUMBER", f"signal.{number}")
+    done = _run(script, upstream)
+    assert (0, True) == (done.returncode, "stopped" in done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_signal_while_it_starts_stops_it(upstream: FakeUpstream) -> None:
     """Signals are taken before anything else is loaded: a SIGTERM then is a stop, exit code 0."""
     script = (
         "import os, signal, sys\n"
-        "import productsearch_service.__main__ as service\n"
+        "import productsearch_service.cli as service\n"
         "assert 'grpc' not in sys.modules\n"
         "taken = signal.signal\n"
         "def signalled(number, handler):\n"
@@ -181,21 +205,26 @@ def test_a_signal_while_it_starts_stops_it(upstream: FakeUpstream, tmp_path: Pat
         "sys.argv = ['productsearch-service']\n"
         "service.main()\n"
     )
+    done = _run(script, upstream)
+    assert (0, True) == (done.returncode, "stopped" in done.stderr), done.stderr
+
+
+def _run(script: str, upstream: FakeUpstream) -> subprocess.CompletedProcess[str]:
     environment = {
         "PRODUCTSEARCH_LISTEN": "127.0.0.1:0",
         "PRODUCTSEARCH_ADMIN_LISTEN": "",
         "PRODUCTSEARCH_METRICS_LISTEN": "",
         "PRODUCTSEARCH_LIBRARIES__DEFAULT__BASE_URL": upstream.url,
     }
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | PAIR | QUICK | environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (0, True) == (done.returncode, "stopped" in done.stderr), done.stderr
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any, Self
 import requests
 
 from deploy.prometheus import alerts
+from tests.ports import free_port
 
 _DIVIDE = 60
 _CONFIGURATION = {
@@ -41,8 +41,7 @@ class Prometheus:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         (folder / "alerts.yml").write_text(alerts.text(_DIVIDE))
         (folder / "prometheus.yml").write_text(json.dumps(_CONFIGURATION))

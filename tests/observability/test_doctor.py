@@ -28,7 +28,8 @@ from productsearch_service.server.certificates import days_left
 from productsearch_service.server.doctor import command, finding
 from productsearch_service.server.doctor.finding import Check, Report, ok
 from productsearch_service.server.doctor.machine import memory_limit_bytes
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 from tests.conftest import ServerFactory
 from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, error

@@ -332,3 +332,30 @@ def _refused(port: int, path: str, content: bytes, **options: Any) -> grpc.Statu
         with pytest.raises(grpc.RpcError):
             list(call)
         return cast("grpc.StatusCode", call.code())
+
+
+def test_refused_strangers_get_a_line_a_second(
+    server: ServerFactory, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: of those that are alike one, and then how many were left out. Others'
+    errors have a line each.
+    """
+    monkeypatch.setattr(limits, "STRANGERS_LINE_S", 3600.0)
+    running = server(policy_file=policy_file(tmp_path))
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        stub = v1.ProductSearchStub(channel)
+
+        def refused(count: int, caller: str = "") -> None:
+            for _ in range(count):
+                with pytest.raises(grpc.RpcError):
+                    stub.SearchImages(v1.SearchImagesRequest(), metadata=token_of(caller))
+
+        refused(300)
+        refused(3, "one")
+        until(lambda: len(lines.found) >= 4, "the lines of calls")
+        told = [(line["caller"], line["reason"], line.get("left_out")) for line in lines.found]
+        named = ("one", "FIELD_INVALID", None)
+        assert [("", "CALLER_UNAUTHENTICATED", None), named, named, named] == told
+        monkeypatch.setattr(limits, "STRANGERS_LINE_S", 0.0)
+        refused(1)
+        assert 299 == lines.last(5)["left_out"]

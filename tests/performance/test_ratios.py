@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from benchmarks import crowd, encoder, images
+from benchmarks import crowd, encoder, engine_search, images
 
 _ROUNDS = 3
 
@@ -21,3 +22,13 @@ def test_a_curve_is_told_from_its_own_rounds() -> None:
     assert pytest.approx(1.25) == (
         crowd.most_over_least([[2.0, 2.0, 2.0, 2.5], slow, [2.0, 2.0, 2.0, 2.5]])
     )
+
+
+def test_recall_counts_what_belongs_there_alone() -> None:
+    """Images that the filter keeps out are no finds, and equal ones are as good as each other."""
+    cosines, allowed = np.array([0.9, 0.8, 0.7, 0.6, 0.6], np.float32), np.array([1, 2, 3, 4])
+    assert pytest.approx(1) == engine_search.recall_of({1, 2}, cosines, allowed, 2)
+    assert pytest.approx(0.5) == engine_search.recall_of({0, 1}, cosines, allowed, 2)
+    assert pytest.approx(0.5) == engine_search.recall_of({1, 3}, cosines, allowed, 2)
+    assert pytest.approx(1) == engine_search.recall_of({1, 2, 4}, cosines, allowed, 3)
+    assert 0 == engine_search.recall_of(set(), cosines, allowed, 2)

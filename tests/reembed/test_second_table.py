@@ -31,6 +31,7 @@ from productsearch_engine.server.background import repeating
 from productsearch_engine.store import nearest_builds, tables
 from productsearch_engine.store.images import Images, NewImage
 from productsearch_engine.store.libraries import Calibration, Libraries, Library, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.plans import Borders
 from productsearch_engine.store.reembeddings import Other, Reembeddings
@@ -384,9 +385,9 @@ def test_a_calibration_belongs_to_its_embedding(pool: WatchedPool) -> None:
     shop = library(pool, "scores", 1)
     fitted = Calibration((0.0, 1.0), (0.1, 0.9))
     with pytest.raises(LibraryError, match="four-1 by now"):
-        Libraries(pool).calibrate("scores", "four-2", fitted)
+        LibrarySettings(pool).calibrate("scores", "four-2", fitted)
     assert Libraries(pool).named("scores").calibration is None
-    Libraries(pool).calibrate("scores", shop.embedding, fitted)
+    LibrarySettings(pool).calibrate("scores", shop.embedding, fitted)
     assert fitted == Libraries(pool).named("scores").calibration
 
 

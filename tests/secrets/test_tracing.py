@@ -40,7 +40,7 @@ async def calls():
     from productsearch_service.images import form_encoding
     from productsearch_service.library.commands import Add, Delete, Image, Search, Update
     from productsearch_service.server.libraries import build_library
-    from productsearch_service.settings import LibrarySettings
+    from productsearch_service.settings_library import LibrarySettings
 
     def library_at(base_url):
         settings = dict(base_url=base_url, quota_qps=0, attempts_max=1)

@@ -42,6 +42,10 @@ class AccessLog(logging.Handler):
             if line["reason"] != AT_ITS_BOUND[1]:
                 self._seconds[line["library"]].append(float(line["ms"]) / 1000)
 
+    def seconds_of(self, library: str) -> list[float]:
+        """Return how long each RPC of a library took that has ended."""
+        return self._seconds[library]
+
     def hung(self, lines_due: Mapping[str, int], at_most_s: float) -> int:
         """Return how many libraries' last RPC took longer than that, or still does.
 

@@ -36,7 +36,8 @@ from productsearch_service.observability import logs
 from productsearch_service.rpc.status import status_of
 from productsearch_service.server.key_pairs import credentials_of
 from productsearch_service.server.libraries import build_library
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.token import TokenSource
 from productsearch_service.upstream.http.transport import Transport

@@ -38,14 +38,15 @@ class Size:
     vectors: int
     kills: int
     dimensions: int = 512
-    """Those of ``compact``."""
+    embedding: str = "compact-3"
+    """Its vectors have axes: the index is over their prefixes, as it is in use."""
 
     plain: bool = True
     """Whether they are also imported without a kill, which tells the rate."""
 
 
 FULL: Final = Size(vectors=1_000_000, kills=10)
-SMALL: Final = Size(vectors=6000, kills=3, dimensions=32)
+SMALL: Final = Size(vectors=6000, kills=3, dimensions=32, embedding="classic-1")
 
 
 def run(size: Size, seed: int) -> list[Measure]:
@@ -92,7 +93,12 @@ def _imported(file: Path, size: Size, made: set[int]) -> list[Measure]:
 
 
 def _write(file: Path, size: Size, seed: int) -> None:
-    first = head(images=size.vectors, dimensions=size.dimensions, keep_images=False)
+    first = head(
+        images=size.vectors,
+        embedding=size.embedding,
+        dimensions=size.dimensions,
+        keep_images=False,
+    )
     with file.open("w", encoding="utf-8") as stream:
         stream.write(head_line(first))
         for row in rows(size.vectors, seed, size.dimensions, plain=True):

@@ -49,11 +49,15 @@ MANY_CANCELS: Final = 50
 """Of each hundred calls."""
 SEED: Final = 20261125
 _ROUNDS_MAX: Final = 100
+_LONG_RESTS: Final = 20
+"""After so many of the rounds everybody rests until the facade has given back what lies free: it
+does so each ``limits.TRIM_PERIOD_S``, and until then memory goes up and down by 25 MB."""
 _ROUND_CALLS_MIN: Final = 500
 _WARM_UP: Final = 0.2
 """Part of the rounds in which pools, heaps and caches reach their size."""
 _SLOPE_SIZE_MIN: Final = 500_000
-"""Memory at rest goes up and down by 5 MB: with fewer calls that is most of the slope."""
+"""Memory at rest goes up and down by 5 MB: with fewer calls that is most of the slope, and nobody
+rests long."""
 _GROWTH_MB_MAX: Final = 15.0
 """Of fewer calls, from the end of the warm-up on. A thousand requests of 20 KB that were kept would
 be 20 MB."""
@@ -134,16 +138,21 @@ def _rounds(callers: Callers, facade: Facade, size: int) -> tuple[list[Tally], l
     tallies: list[Tally] = []
     rests: list[Rest] = []
     count = min(_ROUNDS_MAX, size // _ROUND_CALLS_MIN)
+    rests_long = size >= _SLOPE_SIZE_MIN
+    rests_after = count // _LONG_RESTS if rests_long else 1
     bounds = [size * number // count for number in range(count + 1)]
     began_s = time.monotonic()
     for first, end in itertools.pairwise(bounds):
         tallies.append(callers.make([facade.url], range(first, end)))
-        if not rests:
+        if len(tallies) == 1:
             _burst(facade)
         time.sleep(SLOW_S * 1.5)  # the upstream's answers to calls that were cancelled
+        if len(tallies) % rests_after:
+            continue
+        if rests_long:
+            time.sleep(limits.TRIM_PERIOD_S + 1)
         rests.append(Rest.of(facade, end))
-        if len(rests) % max(count // 10, 1) == 0:
-            print(f"{time.monotonic() - began_s:.0f} s: {rests[-1]}", flush=True)
+        print(f"{time.monotonic() - began_s:.0f} s: {rests[-1]}", flush=True)
     return tallies, rests
 
 

@@ -25,14 +25,13 @@ from demo.facade import Facade
 from productsearch import v1
 from productsearch.v1 import ErrorReason as R
 from productsearch_service import limits
-from productsearch_service.settings import Settings
-from tests.facade import Server
 from tests.fakes.upstream import FakeUpstream, Fault, Received, search_answer
-from tests.pictures import jpeg, noise_jpeg
+from tests.pictures import noise_jpeg
 from tests.soak.measures import Measure, report
+from tests.soak.overload_deadlines import SEED, random_deadlines
+from tests.soak.overload_stage import facade_before, search_of
 from tests.soak.probing import probed
 
-SEED = 7
 QUOTA = 10.0
 _LOOK_S = 0.5
 """A look of the facade at its own port, on a busy machine."""
@@ -51,29 +50,6 @@ class Size:
 FULL = Size(down_s=60, deadlines=1000, cancels=10_000, large_callers=256)
 
 
-@contextlib.contextmanager
-def _facade(upstream: FakeUpstream, quota_qps: float = 0) -> Iterator[v1.ProductSearchStub]:
-    library = {"base_url": upstream.url, "api_key": "k" * 20, "secret_key": "s" * 20}
-    server = Server(
-        Settings(
-            listen="127.0.0.1:0",
-            libraries={"default": library | {"quota_qps": quota_qps}},  # type: ignore[dict-item]
-            drain_delay_s=0,
-            drain_grace_s=1,
-        )
-    )
-    server.start()
-    with v1.connect(f"127.0.0.1:{server.port}") as channel:
-        yield v1.ProductSearchStub(channel)
-    server.stop(threading.Event())
-
-
-def _request(seed: int) -> v1.SearchImagesRequest:
-    """Return a search that no other search shares a call with."""
-    content = jpeg(0) + seed.to_bytes(8, "big")
-    return v1.SearchImagesRequest(image=v1.ImageSource(content=content))
-
-
 def measures(size: Size) -> list[Measure]:
     """Run everything."""
     print(f"seed {SEED}")
@@ -90,7 +66,7 @@ def upstream_down(down_s: float) -> list[Measure]:
     before_s, after_s = 3.0, 15.0
     calls: list[float] = []
     results: list[tuple[float, bool]] = []
-    with FakeUpstream() as upstream, _facade(upstream, QUOTA) as stub:
+    with FakeUpstream() as upstream, facade_before(upstream, QUOTA) as stub:
         down = threading.Event()
 
         def answer(_: Received) -> object:
@@ -105,7 +81,7 @@ def upstream_down(down_s: float) -> list[Measure]:
         def one(number: int) -> None:
             time.sleep(max(0.0, began_s + number / 8 - time.monotonic()))
             try:
-                stub.SearchImages(_request(number), timeout=5)
+                stub.SearchImages(search_of(number), timeout=5)
                 results.append((time.monotonic(), True))
             except grpc.RpcError:
                 results.append((time.monotonic(), False))
@@ -132,39 +108,6 @@ def upstream_down(down_s: float) -> list[Measure]:
     ]  # fmt: skip
 
 
-def random_deadlines(number: int) -> list[Measure]:
-    """Deadlines of 1 ms to 10 s against an upstream that takes up to 2 s."""
-    chance = random.Random(SEED)
-    begun_s: dict[int, float] = {}
-    ends_s: dict[int, float] = {}
-
-    def answer(request: Received) -> object:
-        begun_s[int(request.body.rpartition(b"rn=")[2])] = time.monotonic()
-        return Fault(seconds=chance.uniform(0, 2), body=b'{"log_id": 1, "result": []}')
-
-    with FakeUpstream() as upstream, _facade(upstream) as stub:
-        stub.SearchImages(_request(0))
-        upstream.always("search", answer)
-
-        def one(index: int) -> float:
-            timeout_s = 10 ** chance.uniform(-3, 1)
-            request = _request(index)
-            request.page_size = index  # tells the calls apart at the upstream
-            ends_s[index] = time.monotonic() + timeout_s
-            with contextlib.suppress(grpc.RpcError):
-                stub.SearchImages(request, timeout=timeout_s)
-            return time.monotonic() - ends_s[index]
-
-        with ThreadPoolExecutor(16) as pool:
-            over_s = sorted(pool.map(one, range(1, number + 1)))
-    left_s = [ends_s[index] - at_s for index, at_s in begun_s.items()]
-    return [
-        _bar("random deadlines: answers later than deadline + 50 ms",
-             sum(seconds > 0.05 for seconds in over_s), "==", 0),
-        _bar("random deadlines: least time left when a call was begun s", min(left_s), ">=", 0.1),
-    ]  # fmt: skip
-
-
 def cancels(number: int) -> list[Measure]:
     """Calls cancelled at random times leave nothing behind in the service's process."""
     chance = random.Random(SEED)
@@ -177,12 +120,12 @@ def cancels(number: int) -> list[Measure]:
 
             def fill(first: int) -> int:
                 """Ask more at once than a caller has places; return how many got one."""
-                calls = [stub.SearchImages.future(_request(first + n)) for n in range(200)]
+                calls = [stub.SearchImages.future(search_of(first + n)) for n in range(200)]
                 return sum(call.code() is grpc.StatusCode.OK for call in calls)
 
             def some(count: int, first: int) -> None:
                 for index in range(count):
-                    call = stub.SearchImages.future(_request(first + index))
+                    call = stub.SearchImages.future(search_of(first + index))
                     time.sleep(chance.uniform(0, 0.01))
                     call.cancel()
 

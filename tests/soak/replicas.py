@@ -13,7 +13,6 @@ import logging
 import os
 import random
 import signal
-import struct
 import sys
 import threading
 import time
@@ -34,9 +33,10 @@ from productsearch_engine.store.class_indexes import Bounds, ClassIndexes
 from productsearch_engine.store.libraries import Libraries, Library
 from productsearch_engine.store.nearest_builds import NearestBuilds
 from productsearch_engine.store.statements import ClassFilter
-from tests.engine.databases import children, connected, dsn_of, postmaster
+from tests.engine.databases import children, dsn_of, postmaster
 from tests.ports import free_port
 from tests.soak.measures import Measure, at_least, at_most, equal, report
+from tests.soak.replica_rows import IMAGES_OF, stored
 from tests.soak.replica_writers import Crowding, Told, Values, Writer
 
 _ENGINES: Final = 3
@@ -105,7 +105,8 @@ def run(size: Size, seed: int = 20261126) -> list[Measure]:
             at_least("kills", killed.total(), size.kills),
             equal("writers that gave up", len(gave_up), 0),
             equal("answers that nothing explains", len(told.surprises), 0),
-            *_stored(first, expected),
+            *stored(first, expected, _CAPACITY),
+            at_least("looks at that library", beside.looks, 1),
             at_most("most images of a library for 40", beside.most, _CAPACITY),
             at_least("indexes of a class that were built meanwhile", len(beside.built), 1),
             at_least("migrations meanwhile", beside.migrated, 1),
@@ -174,7 +175,7 @@ class _Beside:
         self._dsn, self._over = dsn, over
         self.built: set[int] = set()
         """The indexes of classes that were seen, by their numbers in PostgreSQL."""
-        self.migrated = self.most = 0
+        self.migrated = self.most = self.looks = 0
 
     def wait(self) -> None:
         """Give both the time that they need on a busy machine, if there were few writes."""
@@ -228,61 +229,15 @@ class _Beside:
         while not self._over.wait(0.1):
             with suppress(psycopg.Error), psycopg.connect(self._dsn, autocommit=True) as connection:
                 while not self._over.wait(0.05):
-                    row = connection.execute(_IMAGES_OF, ["full"]).fetchone()
+                    row = connection.execute(IMAGES_OF, ["full"]).fetchone()
                     self.most = max(self.most, int(row[0]) if row else 0)
+                    self.looks += 1
 
 
-def _stored(engine: Engine, expected: dict[str, Values]) -> list[Measure]:
-    """Compare what is stored with what has to be, and the counts with what is stored."""
-    with connected(engine) as connection:
-        rows = connection.execute(_ROWS, ["soak"]).fetchall()
-        beside = connection.execute(_NOT_BESIDE).fetchone()
-        unfinished = connection.execute(_INVALID).fetchone()
-        full = connection.execute(_IMAGES_OF, ["full"]).fetchone()
-    with ConnectionPool[Any](dsn_of(engine), kwargs={"autocommit": True}, open=True) as pool:
-        counted = {name: Libraries(pool).named(name).image_count for name in ("soak", "full")}
-    found: dict[str, Values] = {
-        "{},{}".format(*struct.unpack(">II", struct.pack(">q", sign))): (
-            bytes(brief).decode(),
-            first,
-            second,
-        )
-        for sign, brief, first, second in rows
-    }
-    assert beside
-    assert unfinished
-    assert full
-    return [
-        at_least("images to be there", len(expected), 1),
-        equal("acknowledged adds lost", len(expected.keys() - found.keys()), 0),
-        equal("acknowledged deletes lost", len(found.keys() - expected.keys()), 0),
-        equal("values of another write", sum(found.get(s, v) != v for s, v in expected.items()), 0),
-        equal("images stored twice", len(rows) - len(found), 0),
-        equal("images without their prefix, or with another class there", beside[0], 0),
-        equal("images counted and not stored", counted["soak"] - len(rows), 0),
-        equal("indexes left half built, but for the one being built", unfinished[0], 0),
-        equal("images of a full library", full[0], _CAPACITY),
-        equal("images counted of a full library", counted["full"], _CAPACITY),
-    ]
-
-
-_IMAGES_OF: Final = (
-    "select count(*) from images where library_id = (select id from libraries where name = %s)"
-)
-_ROWS: Final = (
-    "select sign, brief, class_id1, class_id2 from images"
-    " where library_id = (select id from libraries where name = %s)"
-)
 _CLASS_INDEXES: Final = (
     "select indexrelid::bigint from pg_index where indrelid = to_regclass('nearest_' || %s)"
     " and indisvalid and indpred is not null"
 )
-_NOT_BESIDE: Final = """
-select count(*) from images_1 i full join nearest_1 n using (library_id, sign)
-where i.sign is null or n.sign is null or i.class_id1 is distinct from n.class_id1
-    or i.class_id2 is distinct from n.class_id2
-"""
-_INVALID: Final = "select count(*) from pg_index where not indisvalid and indpred is null"
 
 
 if __name__ == "__main__":

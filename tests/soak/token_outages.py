@@ -17,7 +17,7 @@ from productsearch_service.call_context import Deadline
 from productsearch_service.errors import ServiceError, UpstreamUnavailable
 from productsearch_service.upstream.auth.token import Issued, TokenSource, TokenState
 from tests.fakes.upstream import Fault, Received
-from tests.soak.measures import Measure, at_most, equal
+from tests.soak.measures import Measure, at_least, at_most, equal
 from tests.soak.token_rivals import (
     LIFETIME_S,
     PATIENCE_S,
@@ -35,6 +35,7 @@ def outages(size: Size) -> list[Measure]:
         asked, errors, recovered = asyncio.run(_outage(size, kind, answer))
         measures += [
             equal(f"issuer {kind}: caller errors in {size.outage_s} s", errors, 0),
+            at_least(f"issuer {kind}: token calls that met the outage", asked, 1),
             at_most(f"issuer {kind}: token calls", asked, size.outage_s / 30),
             equal(f"issuer {kind}: new token afterwards", recovered, 1),
         ]

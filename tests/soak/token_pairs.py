@@ -8,16 +8,20 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from productsearch_service.errors import ServiceError
 from productsearch_service.upstream.auth.credentials import FileCredentials
 from tests.fakes.upstream import Received
-from tests.soak.measures import Measure, equal
+from tests.soak.measures import Measure, at_least, equal
 from tests.soak.token_facade import failed_rpcs, token_facade
 from tests.soak.token_rivals import LIFETIME_S, PATIENCE_S, TokenEndpoint
 from tests.soak.token_stage import Size
+
+_READERS: Final = 4
+_LOADS, _CALLS = 4, 4
+"""Callers, and how many calls each has under way."""
 
 
 def secret_swaps(size: Size) -> list[Measure]:
@@ -25,10 +29,12 @@ def secret_swaps(size: Size) -> list[Measure]:
     with tempfile.TemporaryDirectory() as directory:
         volume = SecretVolume(Path(directory))
         read = _read_while(FileCredentials(volume.path), lambda: _swap(volume, size.swaps))
-    print(f"credential reads under {size.swaps} swaps: {read.total()}", flush=True)
+    print(f"credential reads under {size.swaps} swaps: {read['whole']}", flush=True)
     return [
+        at_least(f"whole pairs read over {size.swaps} swaps", read["whole"], size.swaps / 10),
         equal(f"mixed pairs over {size.swaps} swaps", read["mixed"], 0),
         equal(f"failed reads over {size.swaps} swaps", read["failed"], 0),
+        equal("readers that read to the end", read["to the end"], _READERS),
     ]
 
 
@@ -37,6 +43,7 @@ def rotations(size: Size) -> list[Measure]:
     pairs = _Pairs()
     over = threading.Event()
     failures: list[int] = []
+    ended = 0
     with tempfile.TemporaryDirectory() as directory, TokenEndpoint() as endpoint:
         volume = SecretVolume(Path(directory))
         endpoint.always("token", pairs.answer)
@@ -44,10 +51,12 @@ def rotations(size: Size) -> list[Measure]:
         with token_facade(endpoint, key_pair=files) as stub:
 
             def load() -> None:
+                nonlocal ended
                 while not over.is_set():
-                    failures.append(failed_rpcs(stub, 4))
+                    failures.append(failed_rpcs(stub, _CALLS))
+                ended += 1
 
-            loads = [threading.Thread(target=load) for _ in range(4)]
+            loads = [threading.Thread(target=load) for _ in range(_LOADS)]
             for thread in loads:
                 thread.start()
             used = 0
@@ -57,8 +66,10 @@ def rotations(size: Size) -> list[Measure]:
             over.set()
             for thread in loads:
                 thread.join()
-    print(f"RPCs under {size.swaps} rotations: {4 * len(failures)}", flush=True)
+    print(f"RPCs under {size.swaps} rotations: {_CALLS * len(failures)}", flush=True)
     return [
+        at_least("rotations: RPCs", _CALLS * len(failures), size.swaps / 10),
+        equal("rotations: callers that called to the end", ended, _LOADS),
         equal("rotations: pairs brought into use", used, size.swaps),
         equal("rotations: mixed pairs at the token endpoint", pairs.mixed, 0),
         equal("rotations: failed RPCs", sum(failures), 0),
@@ -136,9 +147,10 @@ def _read_while(credentials: FileCredentials, happens: Callable[[], None]) -> Co
             else:
                 whole = pair.api_key.split("-")[1] == pair.secret_key.split("-")[1]
                 seen["whole" if whole else "mixed"] += 1
+        seen["to the end"] += 1
         counts.append(seen)
 
-    readers = [threading.Thread(target=read) for _ in range(4)]
+    readers = [threading.Thread(target=read) for _ in range(_READERS)]
     for reader in readers:
         reader.start()
     happens()

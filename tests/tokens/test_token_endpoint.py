@@ -15,7 +15,8 @@ from productsearch_service.call_context import Deadline
 from productsearch_service.errors import UpstreamCredentialsRejected, UpstreamUnavailable
 from productsearch_service.redaction import redact
 from productsearch_service.server.concerns import of_libraries
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.auth.credentials import (
     FileCredentials,
     FixedCredentials,
@@ -81,6 +82,8 @@ async def test_the_key_pair_travels_in_the_form_and_not_in_the_url(upstream: Fak
         GOOD | {"expires_in": "2592000"},
         GOOD | {"expires_in": True},
         {"error": "temporarily_unavailable"},
+        GOOD | {"error": "temporarily_unavailable"},
+        Fault(status=401, body=b'{"access_token": "24.good", "expires_in": 2592000}'),
         Fault(status=500, body=b"{}"),
         Fault(status=500, body=b'{"access_token": "24.good", "expires_in": 2592000}'),
         [["access_token", "24.good"], ["expires_in", 2592000]],

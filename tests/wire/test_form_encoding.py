@@ -21,7 +21,7 @@ from productsearch_service.images import form_encoding
 from productsearch_service.library.commands import Add, Image
 from productsearch_service.library.library import Library
 from productsearch_service.server.libraries import build_library
-from productsearch_service.settings import LibrarySettings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.exchange import _body
 from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedText

@@ -879,7 +879,8 @@ type SearchResult struct {
 	// Its brief, verbatim.
 	Brief string `protobuf:"bytes,2,opt,name=brief,proto3" json:"brief,omitempty"`
 	// How alike the images are, 0 to 1, higher is more alike. Comparable only between
-	// results from the same library.
+	// results from the same library. The engine means the chance that a first result shows the
+	// same product: measured after `evaluate --calibrate`, a rough guess before it.
 	Score         float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

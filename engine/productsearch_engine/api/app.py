@@ -43,7 +43,7 @@ from productsearch_engine.limits import (
     TURN_S,
 )
 from productsearch_engine.metrics import Metrics
-from productsearch_engine.store.libraries import Libraries
+from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.threads import started as all_started
 from productsearch_engine.traces import Export, Trace
 
@@ -60,7 +60,7 @@ class Api:
     def __init__(
         self,
         *,
-        libraries: Libraries,
+        keys: AppKeys,
         apps: Apps,
         calls: Calls,
         tokens: Tokens,
@@ -81,7 +81,7 @@ class Api:
         self._access_log = AccessLog(metrics, access_log_successes)
         self._token_endpoint = TokenEndpoint(
             tokens=tokens,
-            libraries=libraries,
+            keys=keys,
             workers=self._threads,
             access_log=self._access_log,
         )
@@ -178,8 +178,10 @@ class Api:
             async with _in_turn(self._memory, app_id, size):
                 yield
 
-    async def download(self, app_id: int, url: str) -> bytes:
+    async def download(self, app_id: int, url: str, *, any_file: bool = False) -> bytes:
         """Return what is at a URL; the caller has memory for it.
+
+        ``any_file``: also what begins as no image that the contract accepts.
 
         Raises ImageError, NothingToSpareError, ApiError 4.
         """
@@ -193,7 +195,7 @@ class Api:
             with suppress(RuntimeError):  # the event loop has ended before
                 loop.call_soon_threadsafe(places.release, app_id, 1)
 
-        work = self._downloads.submit(self._downloader.download, url)
+        work = self._downloads.submit(self._downloader.download, url, any_file=any_file)
         work.add_done_callback(ended)
         try:
             async with asyncio.timeout(DOWNLOAD_S + 1):

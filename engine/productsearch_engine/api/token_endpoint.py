@@ -8,7 +8,7 @@ again. With 500 and a text that is no JSON all three ask again.
 
 Knows the three ways in which clients ask (GET with a query, POST with a form, POST with a
 query). Does not know how a token is made (``api.auth``) or how a secret is checked
-(``store.libraries``).
+(``store.app_keys``).
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from productsearch_engine.api.auth import Tokens, token_answer
 from productsearch_engine.api.codes import ApiError
 from productsearch_engine.api.error_mapping import api_error
 from productsearch_engine.limits import TOKEN_BODY_BYTES_MAX, TOKEN_CALLS_MAX
-from productsearch_engine.store.libraries import Libraries, UnknownClientError, WrongSecretError
+from productsearch_engine.store.app_keys import AppKeys, UnknownClientError, WrongSecretError
 
 _NO_LOG_ID = 0
-_LASTING = (codes.PARAM_INVALID, codes.IMAGE_SIZE)
-"""Codes of a request that would fail again: a form that cannot be read or is too long."""
+_LASTING = {
+    codes.PARAM_INVALID: codes.MESSAGES[codes.PARAM_INVALID],
+    codes.IMAGE_SIZE: "the request is too long",
+}
+"""What is told of a request that would fail again: a form that cannot be read or is too long."""
 
 
 class TokenEndpoint:
     """Answers token requests; the database is asked in ``workers``."""
 
-    def __init__(
-        self, *, tokens: Tokens, libraries: Libraries, workers: Executor, access_log: AccessLog
-    ):
+    def __init__(self, *, tokens: Tokens, keys: AppKeys, workers: Executor, access_log: AccessLog):
         self._tokens = tokens
-        self._libraries = libraries
+        self._keys = keys
         self._workers = workers
         self._access_log = access_log
         self._in_flight = 0
@@ -80,7 +81,7 @@ class TokenEndpoint:
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._workers,
-                self._libraries.authenticate,
+                self._keys.authenticate,
                 fields.get("client_id", ""),
                 fields.get("client_secret", ""),
             )
@@ -107,5 +108,5 @@ def _refusal(status: int, error: str, description: str) -> Response:
 
 def _failure(error: ApiError) -> Response:
     if error.code in _LASTING:
-        return _refusal(400, "invalid_request", error.message)
+        return _refusal(400, "invalid_request", _LASTING[error.code])
     return PlainTextResponse("The token service is unavailable for the moment.", 500)

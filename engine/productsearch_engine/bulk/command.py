@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
-from productsearch_engine.bulk import copying, exporting
+from productsearch_engine.bulk import copying, exporting, vectors
 from productsearch_engine.bulk.embedding import Describer, describer
 from productsearch_engine.bulk.fields import RowError
 from productsearch_engine.bulk.heads import Head
@@ -32,6 +33,7 @@ from productsearch_engine.store.libraries import Libraries, Library, LibraryErro
 from productsearch_engine.store.rows import Progress
 
 _SHOWN = 20
+_LEFT_OUT = 3
 _T = TypeVar("_T")
 
 
@@ -44,28 +46,56 @@ def add_commands(
     )
     export.add_argument("library", metavar="LIBRARY")
     export.add_argument(
-        "--to", type=Path, required=True, metavar="FILE|FOLDER", help="of NDJSON; new files only"
+        "--to",
+        type=_path,
+        required=True,
+        metavar="FILE|FOLDER",
+        help="of NDJSON; new files only",
     )
     export.set_defaults(run=run_export)
     load = add_parser(
         "import", parents=[plain], help="load files of vectors or of images into a library"
     )
-    load.add_argument("file", type=Path, metavar="FILE|FOLDER")
+    load.add_argument("file", type=_path, metavar="FILE|FOLDER")
     load.add_argument("--library", required=True, metavar="LIBRARY")
     load.add_argument(
         "--create", action="store_true", help="create the library as the file says it was"
     )
     load.add_argument(
-        "--skip-wrong", action="store_true", help="leave out wrong rows, and say which"
+        "--skip-wrong",
+        action="store_true",
+        help="leave out wrong rows, and say which; exit status 3 if there are any",
     )
     load.set_defaults(run=run_import, goes_on=True)
     copy = add_parser(
         "copy", parents=[plain], help="copy a library to another database, with its key pair"
     )
     copy.add_argument("library", metavar="LIBRARY")
-    copy.add_argument("--to", required=True, metavar="DSN", help="without a password: PGPASSFILE")
+    copy.add_argument(
+        "--to", type=_dsn, required=True, metavar="DSN", help="without a password: PGPASSFILE"
+    )
     copy.add_argument("--name", metavar="NAME", help="there; default: the same")
     copy.set_defaults(run=run_copy, goes_on=True)
+
+
+def _path(text: str) -> Path:
+    """Return a path, which is not empty, as one is of a variable without a value.
+
+    Raises ArgumentTypeError.
+    """
+    path = Path(text)
+    if not text:
+        raise argparse.ArgumentTypeError("must be a file or a folder, not ''")
+    if text.endswith("/") and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder: {text!r}")
+    return path
+
+
+def _dsn(text: str) -> str:
+    """Return a connection string. Raises ArgumentTypeError for none: it would be the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must be a libpq connection string, not {text!r}")
+    return text
 
 
 def run_export(chosen: Settings, options: argparse.Namespace) -> None:
@@ -76,17 +106,20 @@ def run_export(chosen: Settings, options: argparse.Namespace) -> None:
     print(f"{library.name}: {written} images in {options.to}")
 
 
-def run_import(chosen: Settings, options: argparse.Namespace) -> None:
-    """Load files into a library. Raises LibraryError, OSError, psycopg.Error."""
+def run_import(chosen: Settings, options: argparse.Namespace) -> int:
+    """Load files into a library; return the exit status: 3 if rows were left out.
+
+    Raises LibraryError, OSError, psycopg.Error.
+    """
     sources = [Source.of(file) for file in files_of(options.file)]
     head = sources[0].head
+    vectors.require_one_embedding(sources)
     with open_pool(chosen, 4, COMMAND_PATIENCE_S) as pool:
-        libraries = Libraries(pool)
         if options.create:
-            _create(libraries, options.library, head)
-        library = libraries.named(options.library)
+            _create(pool, options.library, head)
+        library = Libraries(pool).named(options.library)
         for source in sources:
-            _require_same_vectors(library, source)
+            vectors.require_same(library, source)
         with (
             alone(pool, library) as require,
             indexing(chosen, pool, library, _new_of(BulkRows(pool), library, sources)),
@@ -98,8 +131,10 @@ def run_import(chosen: Settings, options: argparse.Namespace) -> None:
         f"{library.name}: {total.rows_read} rows, {total.added} added, {total.duplicates}"
         f" duplicates, {total.rejected} rejected"
     )
-    if head is not None and total.rows_read < head.images:
-        raise LibraryError(f"{options.file} tells of {head.images} images: it is cut short")
+    told = sum(each.images for each in {source.head for source in sources if source.head})
+    if total.rows_read < told:
+        raise LibraryError(f"{options.file} tells of {told} images: it is cut short")
+    return _LEFT_OUT if total.rejected else 0
 
 
 def run_copy(chosen: Settings, options: argparse.Namespace) -> None:
@@ -157,7 +192,7 @@ def _load(
         nonlocal shown
         shown += 1
         if shown <= _SHOWN:
-            print(error, file=sys.stderr)
+            print(f"{source.file}: {error}", file=sys.stderr)
         elif shown == _SHOWN + 1:
             print("further wrong rows are only counted", file=sys.stderr)
 
@@ -179,13 +214,23 @@ def _load(
             shortage=shortage_of(pool, library),
             rejected=reject if options.skip_wrong else None,
         )
+        done: dict[str, Progress] = {}
         for source in sources:
+            if again := done.get(source.identity):
+                print(f"{source.file} is the same as a file before it", file=sys.stderr)
+                began += again.rows_read
+                total = replace(
+                    total,
+                    rows_read=total.rows_read + again.rows_read,
+                    rejected=total.rejected + again.rejected,
+                )
+                continue
             before = BulkRows(pool).progress(library, source.identity)
             bar = Bar(f"import of {source.file.name}", source.size, before.position)
             began += before.rows_read
             if before.rows_read:
                 print(f"going on after row {before.rows_read} of {source.file}", file=sys.stderr)
-            found = importer.load(source, partial(_tell, bar))
+            found = done[source.identity] = importer.load(source, partial(_tell, bar))
             total = Progress(
                 rows_read=total.rows_read + found.rows_read,
                 added=total.added + found.added,
@@ -201,10 +246,14 @@ def _tell(bar: Bar, done: Progress) -> None:
     bar(done.position, f", {done.rows_read} rows")
 
 
-def _create(libraries: Libraries, name: str, head: Head | None) -> None:
+def _create(pool: WatchedPool, name: str, head: Head | None) -> None:
     """Create the library of a file, if there is none of the name."""
     if head is None:
-        raise LibraryError("--create needs a file whose first line says of which embedding it is")
+        raise LibraryError(
+            "--create needs a file whose first line says of which embedding it is, as an export's"
+            f" does: create the library first, with library create {quote(name)}"
+        )
+    libraries = Libraries(pool)
     if any(each.name == name for each in libraries.list()):
         return
     made: Credentials = libraries.create(
@@ -214,20 +263,9 @@ def _create(libraries: Libraries, name: str, head: Head | None) -> None:
         dimensions=head.dimensions,
         api_key=None,
         keep_images=head.keep_images,
+        calibration=head.calibration,
     )
-    if head.calibration is not None:
-        libraries.calibrate(name, head.embedding, head.calibration)
     print(f"library {name} created\nAPI key     {made.api_key}\nsecret key  {made.secret_key}")
-
-
-def _require_same_vectors(library: Library, source: Source) -> None:
-    head = source.head
-    if head and (head.embedding, head.dimensions) != (library.embedding, library.dimensions):
-        raise LibraryError(
-            f"{source.file} has vectors of {head.embedding} ({head.dimensions} numbers);"
-            f" {library.name!r} has {library.embedding} ({library.dimensions}). Import it into a"
-            " library of the same embedding (--create), and change that with reembed"
-        )
 
 
 def _new_of(rows: BulkRows, library: Library, sources: list[Source]) -> int:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from shlex import quote
 
 from productsearch_engine.database.other import are_one
 from productsearch_engine.database.pool import WatchedPool
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
 from productsearch_engine.progress import Bar
+from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.rows import Progress, Row
@@ -23,9 +25,18 @@ def target(here: WatchedPool, there: WatchedPool, library: Library, name: str) -
     Raises LibraryError if it has another embedding, or if it is the library itself.
     """
     libraries = Libraries(there)
-    if not any(each.name == name for each in libraries.list()):
-        digest = Libraries(here).secret_digest_of_key(library.api_key)
-        libraries.adopt(library.api_key, digest)
+    known = libraries.list()
+    same_key = next((each for each in known if each.api_key == library.api_key), None)
+    if same_key and same_key.id == library.id and are_one(here, there):
+        raise LibraryError(f"--to is the database that {library.name!r} is in: there is no copy")
+    if not any(each.name == name for each in known):
+        if same_key:
+            raise LibraryError(
+                f"{same_key.name!r} has the key pair of {library.name!r} there: copy to it with"
+                " --name, or rename it"
+            )
+        digest = AppKeys(here).secret_digest_of_key(library.api_key)
+        AppKeys(there).adopt(library.api_key, digest)
         libraries.create(
             name,
             capacity=library.capacity,
@@ -33,27 +44,22 @@ def target(here: WatchedPool, there: WatchedPool, library: Library, name: str) -
             dimensions=library.dimensions,
             api_key=library.api_key,
             keep_images=library.keep_images,
+            calibration=library.calibration,
         )
-        if library.calibration is not None:
-            libraries.calibrate(name, library.embedding, library.calibration)
     found = libraries.named(name)
     if (found.embedding, found.dimensions) != (library.embedding, library.dimensions):
         raise LibraryError(f"{name!r} has {found.embedding} there, and {library.embedding} here")
-    if found.id == library.id and are_one(here, there):
-        raise LibraryError(f"--to is the database that {library.name!r} is in: there is no copy")
-    _tell_of_another_key(here, libraries, library, found)
+    _tell_of_another_key(AppKeys(here), AppKeys(there), library, found)
     return found
 
 
-def _tell_of_another_key(
-    here: WatchedPool, libraries: Libraries, library: Library, found: Library
-) -> None:
+def _tell_of_another_key(here: AppKeys, there: AppKeys, library: Library, found: Library) -> None:
     """Say so if callers cannot go on with their key pair there: one was changed since."""
     key = library.api_key
-    own = Libraries(here).secret_digest_of_key(key)
+    own = here.secret_digest_of_key(key)
     if found.api_key != key:
         print(f"{found.name} has the API key {found.api_key} there, not {key}", file=sys.stderr)
-    elif libraries.secret_digest_of_key(key) != own:
+    elif there.secret_digest_of_key(key) != own:
         print(
             f"the secret key of {found.name} was changed since it was copied first, here or there:"
             " callers need another one there, from library rotate-key",
@@ -90,5 +96,7 @@ def _load(there: BulkRows, to: Library, batch: list[Row]) -> int:
     to = there.now(to)
     loaded = there.load(to, batch)
     if loaded.taken < len(batch):
-        raise LibraryError(f"{to.name!r} is full there: give it room with library grow {to.name}")
+        raise LibraryError(
+            f"{to.name!r} is full there: give it room with library grow {quote(to.name)}"
+        )
     return loaded.added

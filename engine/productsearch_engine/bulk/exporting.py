@@ -40,8 +40,8 @@ def export(rows: BulkRows, library: Library, to: Path, file_rows: int = EXPORT_F
     Raises LibraryError, LibraryGoneError, OSError.
     """
     into_folder = to.is_dir()
-    if to.exists() and not into_folder:
-        raise LibraryError(f"{to} is there already")
+    if not into_folder:
+        _require_new(to)
     if into_folder and any(to.glob("*.ndjson")):
         raise LibraryError(f"{to} has .ndjson files already")
     written = 0
@@ -72,6 +72,7 @@ def _write(
     with new.open("a", encoding="utf-8") as stream:
         _claim(stream, new, file)
         try:
+            _require_new(file)
             stream.truncate(0)
             stream.write(head_line(head))
             for row in rows:
@@ -82,6 +83,7 @@ def _write(
             stream.flush()
             os.fsync(stream.fileno())
             if count or empty:
+                _require_new(file)
                 new.replace(file)
         except OSError as error:
             # A failed write does not know of which file.
@@ -89,6 +91,14 @@ def _write(
         finally:
             new.unlink(missing_ok=True)
     return count
+
+
+def _require_new(file: Path) -> None:
+    """Raise LibraryError if a file, or a link, has the name: somebody may have made it since."""
+    if file.is_symlink() and not file.exists():
+        raise LibraryError(f"{file} is a link that leads nowhere")
+    if file.exists():
+        raise LibraryError(f"{file} is there already")
 
 
 def _claim(stream: IO[str], new: Path, file: Path) -> None:

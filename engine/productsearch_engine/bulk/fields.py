@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, datetime
@@ -32,6 +33,7 @@ FIELDS: Final = frozenset(
         *("created_at", "updated_at", "copy", "region", "original", "image"),
     )
 )
+_DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _SHOWN: Final = 60
 _LENGTH_MAX: Final = float(np.finfo(np.float16).max)
 """Of a vector: turned to other axes, none of its numbers may be more than float16 has."""
@@ -43,6 +45,14 @@ class RowError(LibraryError):
     def __init__(self, row: int, field: str, wrong: str):
         self.row, self.field, self.wrong = row, field, wrong
         super().__init__(f"row {row}: field {field}: {wrong}")
+
+
+class SecondHeadError(RowError):
+    """Another file begins in the middle of this one: what follows may be of another embedding."""
+
+    def __init__(self, row: int):
+        told = "another file's first line: import each file by itself, or a folder of them"
+        super().__init__(row, "format", told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +115,10 @@ class Reader:
         if text is None and not needed:
             return b""
         right = "it is the SHA-256 of the image's file, 64 hexadecimal digits"
-        if not isinstance(text, str) or len(text) != 64:
+        # Python would pass over blanks between the digits.
+        if not isinstance(text, str) or not _DIGEST.fullmatch(text):
             self._wrong("digest", right)
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            self._wrong("digest", right)
+        return bytes.fromhex(text)
 
     def _sign(self, digest: bytes) -> int:
         text = self._members.get("cont_sign")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from productsearch_engine.limits import DIMENSIONS_MAX
@@ -18,6 +19,7 @@ from productsearch_engine.store.libraries import Calibration, LibraryError
 FORMAT: Final = "productsearch-library"
 VERSION: Final = 1
 _IMAGES_MAX: Final = 10**12
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def read_head(text: bytes) -> Head | None:
             embedding=_text(members["embedding"]),
             dimensions=_number(members["dimensions"], 1, DIMENSIONS_MAX),
             images=_number(members["images"], 0, _IMAGES_MAX),
-            keep_images=bool(members["keep_images"]),
+            keep_images=_yes_or_no(members["keep_images"]),
             calibration=_calibration(members.get("calibration")),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -64,7 +66,7 @@ def read_head(text: bytes) -> Head | None:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError(f"no printable text: {value!r}")
     return value
 
@@ -75,10 +77,24 @@ def _number(value: object, least: int, most: int) -> int:
     return value
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"neither true nor false: {value!r}")
+    return value
+
+
 def _calibration(fitted: Any) -> Calibration | None:
     if fitted is None:
         return None
     cosines, scores = ([float(each) for each in fitted[name]] for name in ("cosines", "scores"))
     if len(cosines) != len(scores) or not all(map(math.isfinite, cosines + scores)):
         raise ValueError("a calibration has as many cosines as scores")
+    # Searches look each score up in it: they fail without a knot, and mean nothing if it falls.
+    if not cosines or not (_rises(cosines) and _rises([0.0, *scores, 1.0])):
+        raise ValueError("a calibration rises, with scores from 0 to 1")
     return Calibration(tuple(cosines), tuple(scores))
+
+
+def _rises(numbers: list[float]) -> bool:
+    """Return whether none is less than the one before, but for rounding."""
+    return all(one <= next_one + _ROUNDING for one, next_one in pairwise(numbers))

@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from shlex import quote
 
 from productsearch_engine.bulk.embedding import Describer
-from productsearch_engine.bulk.fields import Incoming, RowError
+from productsearch_engine.bulk.fields import Incoming, RowError, SecondHeadError
 from productsearch_engine.bulk.source import Read, Source
 from productsearch_engine.limits import IMPORT_BATCH_BYTES, IMPORT_BATCH_ROWS
 from productsearch_engine.store.bulk_rows import BulkRows
@@ -51,7 +52,7 @@ class Importer:
 
         ``require`` raises LibraryError before a batch if the right to load is lost, and
         ``shortage`` says before each batch why the database has no room for it, or nothing. Without
-        ``rejected`` the first wrong row ends the import.
+        ``rejected`` the first wrong row ends the import. That of another file's head always does.
         """
         self._rows = rows
         self._library = library
@@ -87,8 +88,8 @@ class Importer:
             if taken < len(batch.rows):
                 raise LibraryError(
                     f"{self._library.name!r} is full; {done.rows_read} rows of {source.file} are"
-                    f" done. Give it room with library grow {self._library.name}, and run the"
-                    " same import again: it goes on from there"
+                    f" done. Give it room with library grow {quote(self._library.name)}, and run"
+                    " the same import again: it goes on from there"
                 )
             if wrong is not None:
                 raise LibraryError(f"{source.file}: {wrong}")
@@ -111,7 +112,7 @@ class Importer:
                 batch.progress[-1] = replace(batch.progress[-1], position=end, rows_read=number)
                 continue
             if isinstance(row, RowError):
-                if self._rejected is None:
+                if self._rejected is None or isinstance(row, SecondHeadError):
                     return row, batch
                 self._rejected(row)
                 before = batch.progress[-1]

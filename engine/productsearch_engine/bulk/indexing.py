@@ -144,7 +144,7 @@ def means(chosen: Settings, needed_bytes: int) -> tuple[int, int | None]:
     if chosen.database:
         return 0, None
     helpers = tuning.cores() - 1
-    memory = min(needed_bytes, tuning.index_memory_bytes())
+    memory = min(needed_bytes, tuning.index_memory_bytes(chosen))
     memory = max(memory, _MEMORY_OF_ONE * (helpers + 1))
     try:
         free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - it is looked at, not written

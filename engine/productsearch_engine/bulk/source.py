@@ -21,6 +21,16 @@ from productsearch_engine.store.libraries import LibraryError
 
 _BLOCK = 1 << 20
 _SAMPLES = 200
+_UTF16 = "UTF-16: write it as UTF-8"
+_OTHERS = (
+    (b"\x1f\x8b", "packed by gzip: unpack it"),
+    (b"PK\x03\x04", "packed by zip: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd: unpack it"),
+    (b"BZh", "packed by bzip2: unpack it"),
+    (b"\xfd7zXZ", "packed by xz: unpack it"),
+    *((each, _UTF16) for each in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{")),
+)
+"""How files begin that are of rows once something was done to them."""
 _TOLD_BYTES = 1 << 30
 """A file that takes longer than a moment to read."""
 
@@ -54,10 +64,15 @@ class Source:
                 " write it to a file first"
             )
         with file.open("rb") as stream:
-            first = stream.readline(IMPORT_LINE_BYTES_MAX)
+            first = b"\n"
+            while first and not first.strip():
+                first = stream.readline(IMPORT_LINE_BYTES_MAX)
+            begins = stream.tell()
             identity, size = _identity(file, stream)
-        if not size:
+        if not first:
             raise LibraryError(f"{file} is empty: an export has a first line even of no images")
+        if wrong := next((told for each, told in _OTHERS if first.startswith(each)), None):
+            raise LibraryError(f"{file} is {wrong} first")
         if _is_table(first):
             raise LibraryError(
                 f"{file} is no NDJSON, which this command takes: `productsearch import` takes CSV,"
@@ -67,13 +82,16 @@ class Source:
             head = read_head(first)
         except LibraryError as error:
             raise LibraryError(f"{file}: {error}") from None
-        return cls(file, identity, size, head, len(first) if head else 0)
+        return cls(file, identity, size, head, begins if head else 0)
 
     def rows(self, position: int, number: int) -> Iterator[Read]:
         """Yield the rows from a position on; ``number``: of the rows before it."""
         with self.file.open("rb") as stream:
             stream.seek(max(position, self.first))
             while text := stream.readline(IMPORT_LINE_BYTES_MAX):
+                rest = text
+                while _is_part(rest):
+                    rest = stream.readline(IMPORT_LINE_BYTES_MAX)
                 end = stream.tell()
                 if not text.strip():
                     continue
@@ -95,7 +113,7 @@ class Source:
         return found
 
     def _row(self, text: bytes, number: int) -> Incoming | RowError:
-        if len(text) == IMPORT_LINE_BYTES_MAX and not text.endswith(b"\n"):
+        if _is_part(text):
             return RowError(number, "(all)", f"longer than {IMPORT_LINE_BYTES_MAX} bytes")
         try:
             return read(text, number, self.head)
@@ -105,6 +123,11 @@ class Source:
                     number, error.field, f"{error.wrong}; the file ends here: it may be cut short"
                 )
             return error
+
+
+def _is_part(text: bytes) -> bool:
+    """Return whether a line goes on after what was read of it."""
+    return len(text) == IMPORT_LINE_BYTES_MAX and not text.endswith(b"\n")
 
 
 def _is_table(first: bytes) -> bool:

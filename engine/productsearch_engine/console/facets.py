@@ -17,7 +17,6 @@ from productsearch_engine.store.gallery import FACETS_MAX, Facets
 _LARGE = 50_000
 _FACETS_S, _LARGE_FACETS_S = 2.0, 60.0
 _LIBRARIES_MAX = 256
-_Counts = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,9 @@ from productsearch_engine.limits import (
     LIBRARY_PAGE_DAYS,
     LIBRARY_PAGE_REMEMBERED_S,
 )
+from productsearch_engine.store.app_keys import WrongSecretError
 from productsearch_engine.store.gallery import Stored, place_of
-from productsearch_engine.store.libraries import Library, WrongSecretError
+from productsearch_engine.store.libraries import Library
 from productsearch_engine.store.overview import Overview
 from productsearch_engine.store.selections import Selection
 
@@ -67,7 +68,7 @@ class LibraryPage:
             raise Refusal(403, "keys")
         if form.one("sure") != "1":
             raise Refusal(400, "sure")
-        rotate = self._rooms.stores.libraries.rotate
+        rotate = self._rooms.stores.keys.rotate
         try:
             secret_key = await self._rooms.in_thread(rotate, visit.app_id, 0, visit.secret_digest)
         except WrongSecretError:

@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from productsearch_engine.api.app import Api
 from productsearch_engine.api.calls import Calls
+from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.details import Details
 from productsearch_engine.store.dismissals import Dismissals
@@ -40,6 +41,7 @@ class Stores:
     """The tables by what they are for."""
 
     libraries: Libraries
+    keys: AppKeys
     images: Images
     gallery: Gallery
     journal: Journal

@@ -22,9 +22,7 @@ from productsearch_engine.console.parts import SIDES, WHOLE, Parts, box_of, perc
 from productsearch_engine.console.refusal import Refusal
 from productsearch_engine.console.rooms import Rooms
 from productsearch_engine.console.visit import Visit, to
-from productsearch_engine.embedding.calibration import SAME, SIMILAR
-from productsearch_engine.embedding.interface import Embedding
-from productsearch_engine.embedding.load import load
+from productsearch_engine.embedding.calibration import SAME, SIMILAR, has_chances
 from productsearch_engine.images.errors import ImageError
 from productsearch_engine.limits import CONSOLE_PAGE, DOWNLOAD_BYTES_MAX, URL_BYTES_MAX
 from productsearch_engine.store import signs
@@ -69,7 +67,7 @@ class SearchPage:
     async def _downloaded(self, visit: Visit, url: str) -> bytes:
         """Return what is at a URL; log why it is not there, as a call's line does."""
         try:
-            return await self._rooms.api.download(visit.app_id, url)
+            return await self._rooms.api.download(visit.app_id, url, any_file=True)
         except ImageError as error:
             if error.failure is not None:
                 _log.info("url of %s: it %s", error.failure.host, error.failure.cause)
@@ -215,9 +213,7 @@ class SearchPage:
 
 def is_calibrated(library: Library) -> bool:
     """Return whether a library's scores are chances, and not cosines."""
-    if library.calibration is not None:
-        return True
-    return type(load(library.embedding)).calibrate is not Embedding.calibrate
+    return library.calibration is not None or has_chances(library.embedding)
 
 
 async def cards_of(rooms: Rooms, library: Library, hits: Sequence[Hit]) -> list[Card]:

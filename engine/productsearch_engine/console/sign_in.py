@@ -27,7 +27,7 @@ from productsearch_engine.limits import (
     TOKEN_CALLS_MAX,
 )
 from productsearch_engine.store import key_pairs
-from productsearch_engine.store.libraries import UnknownClientError, WrongSecretError
+from productsearch_engine.store.app_keys import UnknownClientError, WrongSecretError
 from productsearch_engine.store.users import written
 
 
@@ -116,7 +116,7 @@ class SignIn:
                 return None
             return Known(app_id=user.app_id, name=user.name, stamp=passwords.stamp(stored))
         with suppress(UnknownClientError, WrongSecretError):
-            authenticate = self._rooms.stores.libraries.authenticate
+            authenticate = self._rooms.stores.keys.authenticate
             app_id, _ = await self._rooms.in_thread(authenticate, name, password)
             # Of the very key that was given: it may be the one before, which ends earlier.
             stamp = passwords.stamp_of_keys(key_pairs.digest(password))

@@ -62,7 +62,7 @@ class Visitors:
         stores = self._rooms.stores
         if session.is_of_keys:
             # A session of the key before ends with it, and makes no new one.
-            digests = stores.libraries.secret_digests(session.app_id)
+            digests = stores.keys.secret_digests(session.app_id)
             stamps = [passwords.stamp_of_keys(each) for each in digests if each is not None]
             by_present = session.stamp in stamps[:1]
             return ("edit" if session.stamp in stamps else None), digests[0] if by_present else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pwd
+import shlex
 import shutil
 import tempfile
 from contextlib import suppress
@@ -40,6 +42,7 @@ class ServerFiles:
         """Create the cluster if there is none. Raises EmbeddedError."""
         if self._has_cluster():
             self._require_version()
+            self._require_owner()
         else:
             self._initialize()
 
@@ -54,6 +57,20 @@ class ServerFiles:
                 " database"
             )
         return False
+
+    def _require_owner(self) -> None:
+        """Raise EmbeddedError for a cluster of another account, as a copy of one can be.
+
+        PostgreSQL does not start on one.
+        """
+        needed = self._programs.owner
+        if (found := self._cluster.stat().st_uid) == needed:
+            return
+        raise EmbeddedError(
+            f"{self._cluster} belongs to the account {_account_name(found)}, and PostgreSQL runs as"
+            f" {_account_name(needed)}: give it all files there, with"
+            f" chown -R {_account_name(needed)} {shlex.quote(str(self._cluster))}"
+        )
 
     def _require_version(self) -> None:
         """Raise EmbeddedError for a cluster of another PostgreSQL."""
@@ -136,3 +153,11 @@ class ServerFiles:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
+
+
+def _account_name(user_id: int) -> str:
+    """Return the name of an account, or its number where it has none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)

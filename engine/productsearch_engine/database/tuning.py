@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from productsearch_engine.limits import INDEX_MEMORY_SHARE
+from productsearch_engine.settings import Settings
 
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -56,9 +57,12 @@ def memory_bytes() -> int:
     return min([machine, *(limit for limit in limits if limit)])
 
 
-def index_memory_bytes() -> int:
-    """Return what an index of vectors may take while it is built on this machine."""
-    return memory_bytes() // INDEX_MEMORY_SHARE
+def index_memory_bytes(settings: Settings) -> int:
+    """Return what an index of vectors may take while it is built.
+
+    0 for a database of one's own: its machine is not known.
+    """
+    return 0 if settings.database else memory_bytes() // INDEX_MEMORY_SHARE
 
 
 def cores() -> int:

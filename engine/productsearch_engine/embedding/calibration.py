@@ -46,6 +46,11 @@ def calibrated(name: str, cosines: Cosines) -> Scores:
     return np.clip(cosines, 0.0, 1.0) if known is None else known.scores(cosines)
 
 
+def has_chances(name: str) -> bool:
+    """Return whether the scores of the embedding with this name are chances, and not cosines."""
+    return _known(name) is not None
+
+
 @cache
 def _known(name: str) -> Calibration | None:
     plain = name.replace("-", "").isalnum()  # the name of an own embedding, not of a file

@@ -48,6 +48,15 @@ class EmbeddingUnusableError(Exception):
     """An embedding cannot be loaded; the text says which file is wrong with what."""
 
 
+class NoVectorError(Exception):
+    """An embedding finds nothing in an image that a vector could be made of."""
+
+    def __init__(self, place: int):
+        """place: of the image among those that were to be described."""
+        super().__init__(f"image {place} has no vector")
+        self.place = place
+
+
 class Embedding(ABC):
     """A deterministic mapping from an image to a point on the unit sphere.
 
@@ -72,7 +81,7 @@ class Embedding(ABC):
         """Return vector and subject of each image.
 
         images: of any size. regions: for each image where its product is, if that is known; the
-        subject of such an image is its region.
+        subject of such an image is its region. Raises NoVectorError.
         """
 
     def embed(

@@ -12,6 +12,9 @@ DEFAULT = "compact-3"
 _ALIASES = {"classic": "classic-1", "compact": "compact-3"}
 """Names without a version stand for the newest one."""
 
+OWN = ("classic-1", "compact-1", "compact-2", "compact-3")
+"""All that this engine has without a file of the operator's."""
+
 _ONNX = "onnx:"
 
 
@@ -27,6 +30,21 @@ def load(name: str) -> Embedding:
     UnknownEmbeddingError.
     """
     return _load(_ALIASES.get(name, name))
+
+
+def is_known(name: str) -> bool:
+    """Return whether a library's embedding is one of this engine's, or a model that is there.
+
+    Nothing is loaded but what reads a model of the operator's: OpenCV and the runtime of models
+    take 39 MB, and an engine's own process leaves images to its workers.
+    """
+    if not name.startswith(_ONNX):
+        return name in OWN
+    try:
+        check(name)
+    except UnknownEmbeddingError:
+        return False
+    return True
 
 
 def check(name: str) -> None:

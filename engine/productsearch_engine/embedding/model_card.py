@@ -6,11 +6,14 @@ Knows the file's keys and their bounds. Does not run the model.
 from __future__ import annotations
 
 import hashlib
+import math
+import mmap
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from productsearch_engine.embedding import onnx_files
 from productsearch_engine.embedding.interface import EmbeddingUnusableError
 
 _CHOICES = {
@@ -21,6 +24,7 @@ _CHOICES = {
     "pooling": ("none", "mean", "first"),
 }
 _SIDE_MAX = 1024
+_NUMBER_MAX = 1e6  # of mean and spread: what is above is no mean of a channel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +57,12 @@ class ModelCard:
     projection: Path | None = None
     """A .npy file, shape (kept, d), float32: the vector is multiplied with it."""
     batch: int = 8
-    """Images at once; 1 for a model whose batch size is fixed."""
+    """Images at once; of a model whose batch size is fixed as many as it takes."""
     digest: str
-    """SHA-256 over the TOML file and all files that it names: what the numbers depend on."""
+    """SHA-256 over the TOML file, all files that it names, and those in which the model has
+    weights: what the numbers depend on."""
+    digest_without_weights: str
+    """Without the last of these, as libraries have it that were made when they did not count."""
 
 
 def read(path: Path) -> ModelCard:
@@ -63,7 +70,7 @@ def read(path: Path) -> ModelCard:
     try:
         text = path.read_bytes()
         given = tomllib.loads(text.decode("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EmbeddingUnusableError(f"embedding: cannot read {path}: {error}") from None
     wrong = _wrong(given)
     if wrong:
@@ -73,22 +80,29 @@ def read(path: Path) -> ModelCard:
         if key in given:
             given[key] = path.parent / given[key]
             digest.update(_content(given[key]))
+    without_weights = digest.hexdigest()
+    for name in onnx_files.beside(_content(given["model"])):
+        digest.update(_content(given["model"].parent / name))
     for key in ("mean", "spread"):
         if key in given:
             given[key] = tuple(float(each) for each in given[key])
-    return ModelCard(**given, digest=digest.hexdigest())
+    return ModelCard(**given, digest=digest.hexdigest(), digest_without_weights=without_weights)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> memoryview:
+    """Return a file's bytes, which are not all in memory at once."""
     try:
-        return path.read_bytes()
-    except OSError as error:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
         raise EmbeddingUnusableError(f"embedding: cannot read {path}: {error}") from None
 
 
 def _wrong(given: dict[str, Any]) -> list[str]:
     """Return a sentence for each key that is missing, unknown or has a wrong value."""
-    known = {field.name for field in fields(ModelCard)} - {"digest"}
+    known = {field.name for field in fields(ModelCard)} - {"digest", "digest_without_weights"}
     wrong = [f"{key}: no such key" for key in given if key not in known]
     wrong += [f"{key}: is missing" for key in ("model", "licence", "side") if key not in given]
     for key in ("model", "licence", "input", "output", "projection"):
@@ -113,4 +127,5 @@ def _is_three_numbers(value: object) -> bool:
         isinstance(value, list)
         and len(value) == 3
         and all(isinstance(each, int | float) and not isinstance(each, bool) for each in value)
+        and all(abs(each) <= _NUMBER_MAX and math.isfinite(each) for each in value)
     )

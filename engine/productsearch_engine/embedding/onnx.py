@@ -5,8 +5,10 @@ Knows preparing images, running the model and pooling. ``model_card`` knows the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from productsearch_engine.embedding.interface import (
     Description,
     Embedding,
     EmbeddingUnusableError,
+    NoVectorError,
     Pixels,
 )
 from productsearch_engine.embedding.onnx_session import open_session
@@ -26,8 +29,16 @@ from productsearch_engine.limits import DIMENSIONS_MAX
 
 PREFIX = "onnx:"
 _DIGITS = 12  # of the digest: enough to tell apart what a person puts at one path
+_STORED = re.compile(rf"(.*)#([0-9a-f]{{{_DIGITS}}})", re.DOTALL)
 
 Floats = NDArray[np.float32]
+
+_TYPES: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+"""What an input takes."""
 
 _INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
@@ -47,7 +58,7 @@ class Onnx(Embedding):
         """
         self._name, self._card = identified(name)
         self._session = open_session(self._card.model)
-        self._input = self._card.input or self._session.get_inputs()[0].name
+        self._input, self._type, self._batch, self._is_fixed = self._taken()
         self._projection = _projection(self._card.projection)
         self._dimensions = self._warm_up()
         if self._dimensions > DIMENSIONS_MAX:
@@ -69,22 +80,52 @@ class Onnx(Embedding):
     def describe(
         self, images: Sequence[Pixels], regions: Sequence[Box | None] | None = None
     ) -> list[Description]:
-        """Return the vector of each image, or of its region; no subject is looked for."""
+        """Return the vector of each image, or of its region; no subject is looked for.
+
+        Raises NoVectorError where the model gives zeros, or what is no number.
+        """
         places = regions or [None] * len(images)
         inputs = [
             self._prepared(cut(image, place) if place else image)
             for image, place in zip(images, places, strict=True)
         ]
         found: list[Description] = []
-        for start in range(0, len(inputs), self._card.batch):
-            vectors = self._vectors(np.stack(inputs[start : start + self._card.batch]))
+        for start in range(0, len(inputs), self._batch):
+            vectors = self._vectors(np.stack(inputs[start : start + self._batch]), start)
             found += [Description(each, places[len(found) + i]) for i, each in enumerate(vectors)]
         return found
 
+    def _taken(self) -> tuple[str, type[np.floating[Any]], int, bool]:
+        """Return the input's name and type, how many images it takes, and whether always so many.
+
+        Raises EmbeddingUnusableError.
+        """
+        inputs = {each.name: each for each in self._session.get_inputs()}
+        name = self._card.input or next(iter(inputs), "")
+        if name not in inputs:
+            raise EmbeddingUnusableError(
+                f"embedding: {self._card.model} has no input {name!r}; there is:"
+                f" {', '.join(inputs) or 'none'}"
+            )
+        kind = inputs[name].type
+        if kind not in _TYPES:
+            raise EmbeddingUnusableError(
+                f"embedding: {self._card.model} takes {kind}, not one of {', '.join(_TYPES)}"
+            )
+        first = (inputs[name].shape or [None])[0]
+        if isinstance(first, int) and first > 0:
+            return name, _TYPES[kind], first, True
+        return name, _TYPES[kind], self._card.batch, False
+
     def _warm_up(self) -> int:
-        blank = np.zeros((self._card.side, self._card.side, 3), np.uint8)
+        side = self._card.side
+        drawn = np.random.RandomState(0).randint(256, size=(side, side, 3)).astype(np.uint8)
         try:
-            return int(self._vectors(self._prepared(blank)[None]).shape[1])
+            return int(self._vectors(self._prepared(drawn)[None], 0).shape[1])
+        except NoVectorError:
+            raise EmbeddingUnusableError(
+                f"embedding: {self._card.model} gives zeros, or what is no number"
+            ) from None
         # onnxruntime's errors have no common type.
         except Exception as error:  # noqa: BLE001
             first = (str(error).splitlines() or [""])[0]
@@ -100,16 +141,25 @@ class Onnx(Embedding):
         scaled = np.asarray((square - np.array(card.mean)) / np.array(card.spread), np.float32)
         return np.ascontiguousarray(scaled if card.layout == "nhwc" else scaled.transpose(2, 0, 1))
 
-    def _vectors(self, inputs: Floats) -> Floats:
+    def _vectors(self, inputs: Floats, start: int) -> Floats:
+        """Return the vectors of a batch; start: the place of its first image among all."""
+        count = len(inputs)
+        if self._is_fixed:
+            rest = np.zeros((self._batch - count, *inputs.shape[1:]), np.float32)
+            inputs = np.concatenate([inputs, rest])
+        given = {self._input: inputs.astype(self._type, copy=False)}
         outputs = [self._card.output] if self._card.output else None
-        result = np.asarray(self._session.run(outputs, {self._input: inputs})[0], np.float32)
-        rows = _pooled(result, self._card.pooling)
+        result = np.asarray(self._session.run(outputs, given)[0], np.float32)
+        rows = _pooled(result, self._card)
         if rows.ndim != 2 or len(rows) != len(inputs):
             raise ValueError(f"output of shape {result.shape} needs another pooling")
+        rows = rows[:count].astype(np.float64)  # the squares of single precision may be too large
         if self._projection is not None:
-            rows = np.tensordot(rows, self._projection, (1, 1)).astype(np.float32)
+            rows = np.tensordot(rows, self._projection, (1, 1))
         length = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.maximum(length, 1e-12), np.float32)
+        if (wrong := np.flatnonzero(~(np.isfinite(length) & (length > 0)))).size:
+            raise NoVectorError(start + int(wrong[0]))
+        return np.asarray(rows / length, np.float32)
 
 
 def identified(name: str) -> tuple[str, model_card.ModelCard]:
@@ -117,21 +167,30 @@ def identified(name: str) -> tuple[str, model_card.ModelCard]:
 
     Raises EmbeddingUnusableError, also if the files are not those of the name's digest.
     """
-    path, _, expected = name.removeprefix(PREFIX).partition("#")
-    card = model_card.read(Path(path).expanduser())
+    path, expected = name.removeprefix(PREFIX), ""
+    if stored := _STORED.fullmatch(path):
+        path, expected = stored.groups()
+    try:
+        place = Path(path).expanduser()
+    except RuntimeError as error:  # of a person that is not there
+        raise EmbeddingUnusableError(f"embedding: {path}: {error}") from None
+    card = model_card.read(place)
     digest = card.digest[:_DIGITS]
-    if expected and expected != digest:
+    if not expected:  # an engine may be started in another folder, by somebody else
+        return f"{PREFIX}{place.absolute()}#{digest}", card
+    if expected not in (digest, card.digest_without_weights[:_DIGITS]):
         raise EmbeddingUnusableError(
             f"embedding: {path} and its files have changed: digest {digest}, not {expected}"
         )
-    return f"{PREFIX}{path}#{digest}", card
+    return name, card
 
 
-def _pooled(result: Floats, pooling: str) -> Floats:
-    if pooling == "first":
+def _pooled(result: Floats, card: model_card.ModelCard) -> Floats:
+    if card.pooling == "first":
         return np.asarray(result[:, 0])
-    if pooling == "mean":
-        return np.asarray(result.mean((2, 3) if result.ndim == 4 else 1))
+    if card.pooling == "mean":
+        places = (2, 3) if card.layout == "nchw" else (1, 2)
+        return np.asarray(result.mean(places if result.ndim == 4 else 1))
     return result.reshape(len(result), -1) if result.shape[2:] == (1, 1) else result
 
 
@@ -161,9 +220,11 @@ def _projection(path: Path | None) -> Floats | None:
     if path is None:
         return None
     try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            matrix = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise EmbeddingUnusableError(f"embedding: cannot read {path}: {error}") from None
-    if matrix.ndim != 2 or matrix.dtype != np.float32:
-        raise EmbeddingUnusableError(f"embedding: {path} is not a matrix of float32")
-    return np.asarray(matrix)
+    is_matrix = matrix.ndim == 2 and matrix.size
+    if not is_matrix or matrix.dtype != np.float32 or not np.isfinite(matrix).all():
+        raise EmbeddingUnusableError(f"embedding: {path} is not a matrix of numbers of float32")
+    return np.asarray(matrix, np.float32)

@@ -49,13 +49,16 @@ def calibration(library: str, fitted: Fitted) -> dict[str, Any]:
         "library": library,
         "cosines": fitted.cosines.tolist(),
         "scores": fitted.scores.tolist(),
+        "first_hits": fitted.count,
         "errors": {protocol: asdict(error) for protocol, error in fitted.errors.items()},
     }
 
 
 def write(path: Path, written: Mapping[str, Any]) -> None:
     """Write a document. Raises OSError."""
-    path.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(written, indent=1, ensure_ascii=False)
+    # Names of files need not be UTF-8; what stands for their bytes is JSON's own.
+    path.write_text(text + "\n", "utf-8", "backslashreplace")
 
 
 def _result(each: Embedded, result: Result) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy as np
 from productsearch_engine.evaluation.metrics import Floats
 
 _RESAMPLES = 4000
+_DRAWN = 4_000_000
+"""Products that are drawn at once: more would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ def difference(one: Floats, other: Floats, products: Sequence[str]) -> Differenc
     _, product = np.unique(np.asarray(products), return_inverse=True)
     total = np.bincount(product, one - other)
     count = np.bincount(product)
-    draws = np.random.default_rng(0).integers(len(count), size=(_RESAMPLES, len(count)))
-    means = total[draws].sum(1) / count[draws].sum(1)
+    chance = np.random.default_rng(0)
+    means = np.empty(_RESAMPLES)
+    step = max(1, _DRAWN // len(count))
+    for start in range(0, _RESAMPLES, step):
+        draws = chance.integers(len(count), size=(min(step, _RESAMPLES - start), len(count)))
+        means[start : start + step] = total[draws].sum(1) / count[draws].sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(float((one - other).mean()), float(low), float(high))

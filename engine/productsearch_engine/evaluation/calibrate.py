@@ -14,8 +14,11 @@ from productsearch_engine.evaluation.measure import Result
 from productsearch_engine.evaluation.metrics import Floats
 from productsearch_engine.evaluation.protocols import Protocol
 
-QUESTIONS_MIN = 200
+QUESTIONS_MIN = 40
 """First hits that a calibration needs."""
+
+MANY = 200
+"""Fewer first hits are told to be few: a perfect score has an error of about .05 on so many."""
 
 _PARTS = 10
 _DIVISIONS = 4
@@ -46,15 +49,23 @@ class Fitted:
     cosines: Floats
     scores: Floats
     errors: dict[str, Error]
+    count: int
+    """First hits that it was fitted to."""
 
 
-def require_enough(protocols: Sequence[Protocol]) -> None:
-    """Raise DatasetError if the searches of these protocols cannot have 200 first hits."""
+def require_enough(items: Sequence[Item], protocols: Sequence[Protocol]) -> None:
+    """Raise DatasetError if the searches of these protocols cannot have 40 first hits, or are all
+    for one product."""
     most = 2 * sum(len(protocol.queries) for protocol in protocols)
     if most < QUESTIONS_MIN:
         raise DatasetError(
             f"a calibration needs at least {QUESTIONS_MIN} first hits; these images give at most"
             f" {most}"
+        )
+    if len({items[i].product for protocol in protocols for i in protocol.queries}) < 2:
+        raise DatasetError(
+            "a calibration needs searches for at least two products: it is tried on products that"
+            " it was not fitted on"
         )
 
 
@@ -63,7 +74,7 @@ def fit(items: Sequence[Item], results: Sequence[Result]) -> Fitted:
 
     results: of one embedding, one for each protocol. An error is the mean over some divisions of
     the products into tenths; each tenth has the scores of a fit without it. Raises DatasetError for
-    fewer than 200 first hits.
+    fewer than 40 first hits.
     """
     asked = [reliability.questions(result.answers) for result in results]
     cosine = np.concatenate([each for each, _ in asked])
@@ -90,7 +101,7 @@ def fit(items: Sequence[Item], results: Sequence[Result]) -> Fitted:
     errors = {
         result.protocol.name: _mean(each) for result, each in zip(results, found, strict=True)
     }
-    return Fitted(*rising_curve.fitted(cosine, right, weight), errors)
+    return Fitted(*rising_curve.fitted(cosine, right, weight), errors, len(cosine))
 
 
 def _held_out(

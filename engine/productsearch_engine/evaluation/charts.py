@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from productsearch_engine.evaluation import reliability
-from productsearch_engine.evaluation.measure import Embedded, Result
+from productsearch_engine.evaluation.measure import SCORE_BINS, Embedded, Result
 
 _DOTS_AN_INCH = 110
+_NAME_MAX = 32  # characters of a name beside which the title has room
 _SAME, _DIFFERENT = "#1b6ca8", "#c8642b"
 
 
@@ -44,13 +45,28 @@ def drawn(embedded: Sequence[Embedded], results: Mapping[str, Sequence[Result]])
 
 
 def _scores(pane: Any, name: str, results: Sequence[Result]) -> None:
-    bins = np.linspace(0, 1, 51)
-    same = np.concatenate([result.same for result in results])
-    different = np.concatenate([result.different for result in results])
-    pane.hist(different, bins, density=True, color=_DIFFERENT, alpha=0.6, label="different")
-    pane.hist(same, bins, density=True, histtype="step", linewidth=2, color=_SAME, label="same")
-    pane.set(title=f"{name}: scores of two images", xlabel="score", ylabel="density")
+    edges = np.linspace(0, 1, SCORE_BINS + 1)
+    same = _density(sum(result.same for result in results))
+    different = _density(sum(result.different for result in results))
+    pane.stairs(different, edges, fill=True, color=_DIFFERENT, alpha=0.6, label="different")
+    pane.stairs(same, edges, linewidth=2, color=_SAME, label="same")
+    _name(pane, f"{_short(name)}: scores of two images")
+    pane.set(xlabel="score", ylabel="density")
     pane.legend()
+
+
+def _density(counts: Any) -> Any:
+    return counts * SCORE_BINS / max(int(np.sum(counts)), 1)
+
+
+def _name(pane: Any, title: str) -> None:
+    # A path may have dollars in it, between which matplotlib reads a formula.
+    pane.set_title(title, fontsize="medium", parse_math=False)
+
+
+def _short(name: str) -> str:
+    """Return the end of a long name, which tells models of one folder apart."""
+    return name if len(name) <= _NAME_MAX else "…" + name[1 - _NAME_MAX :]
 
 
 def _reliability(pane: Any, each: Embedded, results: Sequence[Result]) -> None:
@@ -58,10 +74,10 @@ def _reliability(pane: Any, each: Embedded, results: Sequence[Result]) -> None:
         cosine, right = reliability.questions(result.answers)
         drawn = reliability.curve(each.score(cosine), right)
         label = f"{result.protocol.name}, error {drawn.error:.3f}"
-        pane.plot(drawn.score, drawn.right, marker=marker, label=label)
+        pane.plot(drawn.score, drawn.right, marker=marker, label=label, clip_on=False)
     pane.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
+    _name(pane, f"{_short(each.name)}: what a score is worth")
     pane.set(
-        title=f"{each.name}: what a score is worth",
         xlabel="score of the first hit",
         ylabel="share of right ones",
         xlim=(0, 1),

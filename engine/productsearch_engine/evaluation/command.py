@@ -21,6 +21,7 @@ from productsearch_engine.evaluation.protocols import NAMES, Protocol
 from productsearch_engine.progress import Bar
 from productsearch_engine.settings import Settings
 from productsearch_engine.store.libraries import Calibration, Libraries
+from productsearch_engine.store.library_settings import LibrarySettings
 
 if TYPE_CHECKING:
     from productsearch_engine.embedding.interface import Embedding
@@ -100,7 +101,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
     # Two names may stand for one: compact is the newest of its kind.
     embeddings = [*{each.name: each for each in named}.values()]
     # Whatever can fail early does: embedding may take minutes.
-    pinned = pins.read(options.check_pins) if options.check_pins else []
+    pinned = _pinned(options)
     _require_writable(options)
     with_charts = charts.are_possible()
     about = labels.described(items)
@@ -132,9 +133,7 @@ def run(chosen: Settings, options: argparse.Namespace) -> None:
         told["calibration"] = as_json.calibration(options.calibrate, fitted)
     lost: list[Pin] = []
     if options.check_pins:
-        lost, told["pins"] = _check_pins(
-            items, first, options.check_pins, pinned, options.protocols
-        )
+        lost, told["pins"] = _check_pins(items, first, options.check_pins, pinned)
     if options.json:
         as_json.write(options.json, told)
     if lost:
@@ -153,8 +152,22 @@ def _searched(options: argparse.Namespace, items: Sequence[Item]) -> list[Protoc
     if options.protocols:
         offered = protocols.chosen(offered, options.protocols)
     if options.calibrate:
-        calibrate.require_enough(offered)
+        calibrate.require_enough(items, offered)
     return offered
+
+
+def _pinned(options: argparse.Namespace) -> list[Pin]:
+    """Return the pins that are to be checked. Raises DatasetError, OSError."""
+    from productsearch_engine.evaluation import pins
+
+    if not options.check_pins:
+        return []
+    found = pins.read(options.check_pins)
+    kept = [pin for pin in found if not options.protocols or pin.protocol in options.protocols]
+    if not kept:
+        of = f" of {' or '.join(options.protocols)}" if found else ""
+        raise DatasetError(f"{options.check_pins}: has no pinned search{of}: nothing to check")
+    return kept
 
 
 def _require_writable(options: argparse.Namespace) -> None:
@@ -203,13 +216,15 @@ def _calibrate(
     fitted = calibrate.fit(items, results)
     with open_pool(chosen, 1) as pool:
         knots = Calibration(tuple(fitted.cosines), tuple(fitted.scores))
-        Libraries(pool).calibrate(library, embedding, knots)
+        LibrarySettings(pool).calibrate(library, embedding, knots)
     searches = sum(len(result.protocol.queries) for result in results)
     print(
         f"{library}: scores are calibrated on {searches} searches; on products that were not used"
     )
     for protocol, error in fitted.errors.items():
         print(f"the error of {protocol} is {error}")
+    if fitted.count < calibrate.MANY:
+        print(f"{fitted.count} first hits are few: 600 searches of 150 products are enough for .05")
     if any(error.found > error.by_chance_max for error in fitted.errors.values()):
         several = len(results) > 1
         print(f"{'one --protocol alone' if several else 'more labelled products'} would lower it")
@@ -221,14 +236,15 @@ def _check_pins(
     results: Sequence[Result],
     file: Path,
     pinned: Sequence[Pin],
-    protocols: Sequence[str] | None,
 ) -> tuple[list[Pin], dict[str, Any]]:
     """Tell which pinned searches got lost; return them, and the same for programs."""
     from productsearch_engine.evaluation import pins
 
-    kept = [pin for pin in pinned if protocols is None or pin.protocol in protocols]
-    lost = pins.lost(items, results, kept, file.resolve().parent)
-    print(f"{len(kept) - len(lost)} of {len(kept)} pinned searches hold")
+    folder = file.resolve().parent
+    lost = pins.lost(items, results, pinned, folder)
+    print(f"{len(pinned) - len(lost)} of {len(pinned)} pinned searches hold")
     for pin in lost:
-        print(f"lost: {pin.query} does not find {pin.find} ({pin.protocol})")
-    return lost, {"kept": len(kept), "lost": [asdict(pin) for pin in lost]}
+        gone = pins.not_there(items, pin, folder)
+        why = f"; not among the images: {' and '.join(gone)}" if gone else ""
+        print(f"lost: {pin.query} does not find {pin.find} ({pin.protocol}){why}")
+    return lost, {"kept": len(pinned), "lost": [asdict(pin) for pin in lost]}

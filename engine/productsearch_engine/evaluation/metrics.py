@@ -6,20 +6,23 @@ Knows scores and which answers are right. Does not know images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 DEPTHS = (1, 5, 10)
+KEPT = 100
+"""Answers to a query that are kept: more than pins, pages and second looks ask for."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All queries' answers, best first.
+    """All queries' answers, or the first of them, best first.
 
-    order: shape (queries, stored), places among the stored; right: the same shape, whether the
+    order: shape (queries, answers), places among the stored; right: the same shape, whether the
     answer there shows the query's product; scores: the same shape, descending.
     An answer that does not count (the query itself) is last, with score -inf.
     """
@@ -27,6 +30,31 @@ class Ranking:
     order: NDArray[np.int_]
     right: NDArray[np.bool_]
     scores: Floats
+
+    def first(self, count: int) -> Ranking:
+        """Return a copy with each query's first answers alone."""
+        return Ranking(
+            self.order[:, :count].copy(),
+            self.right[:, :count].copy(),
+            self.scores[:, :count].copy(),
+        )
+
+
+class NearestRight(NamedTuple):
+    """Each query's first right answer; each array has the shape (queries,)."""
+
+    rank: NDArray[np.int_]
+    """0 for the first answer of all."""
+    place: NDArray[np.int_]
+    """Among the stored."""
+    score: Floats
+
+
+def nearest_right(ranking: Ranking) -> NearestRight:
+    """Return the first right answers; the ranking has all answers, and each query a right one."""
+    rank = ranking.right.argmax(1)
+    rows = np.arange(len(rank))
+    return NearestRight(rank, ranking.order[rows, rank], ranking.scores[rows, rank])
 
 
 def rank(scores: Floats, right: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Ranking:

@@ -23,7 +23,10 @@ _HEAD = """<!doctype html>
 <title>Evaluation of image embeddings</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1c1f24; background: #fff }
+  color: #1c1f24; background: #fff; overflow-wrap: anywhere }
+.wide { overflow-x: auto }
+td:nth-child(2) { min-width: 10rem }
+td:nth-child(n+3), th { overflow-wrap: normal }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ccc }
 td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left }
@@ -32,7 +35,7 @@ img.chart { max-width: 100% }
 figure { margin: 0; border: 1px solid #ccc; padding: .5rem }
 figure div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem }
 figure img { width: 100%; height: 7rem; object-fit: contain }
-figcaption { font-size: 13px; overflow-wrap: anywhere }
+figcaption { font-size: 13px }
 </style></head><body>
 """
 
@@ -67,22 +70,23 @@ def write(
         parts.append('<div class="misses">')
         parts += [_miss(items, first, result, row) for row in misses]
         parts.append("</div>")
-    path.write_text("\n".join([*parts, "</body></html>\n"]), "utf-8")
+    # Names of files need not be UTF-8.
+    path.write_text("\n".join([*parts, "</body></html>\n"]), "utf-8", "backslashreplace")
 
 
 def worst_misses(result: Result) -> list[int]:
     """Return the queries whose first hit is wrong, by how far it is before the right one."""
     ranking = result.ranking
     wrong = np.flatnonzero(~ranking.right[:, 0])
-    best_right = ranking.scores[wrong, ranking.right[wrong].argmax(1)]
-    margin = ranking.scores[wrong, 0] - best_right
+    margin = ranking.scores[wrong, 0] - result.nearest_right.score[wrong]
     return [int(row) for row in wrong[np.argsort(-margin, kind="stable")][:_MISSES]]
 
 
 def _table(rows: Sequence[table.Row]) -> str:
     names = ["protocol", "embedding", "queries", *rows[0].figures, "error", "ms", "bytes"]
     head = "".join(f"<th>{name}</th>" for name in names)
-    return f"<table><tr>{head}</tr>{''.join(map(_row, rows))}</table>"
+    lines = "".join(map(_row, rows))
+    return f'<div class="wide" tabindex="0"><table><tr>{head}</tr>{lines}</table></div>'
 
 
 def _row(row: table.Row) -> str:
@@ -95,22 +99,27 @@ def _row(row: table.Row) -> str:
 
 def _miss(items: Sequence[Item], embedded: Embedded, result: Result, row: int) -> str:
     ranking, stored = result.ranking, result.protocol.stored
-    place = int(ranking.right[row].argmax())
-    scores = embedded.score(ranking.scores[row])
+    rank, place, found = (each[row] for each in result.nearest_right)
 
-    def worth(rank: int) -> str:
-        return f"score {scores[rank]:.2f} (cosine {ranking.scores[row, rank]:.3f})"
+    def worth(cosine: float) -> str:
+        return f"score {embedded.score(np.array(cosine)):.2f} (cosine {cosine:.3f})"
 
     shown = [
         (items[result.protocol.queries[row]], "query"),
-        (items[stored[ranking.order[row, 0]]], f"1st, {worth(0)}"),
-        (items[stored[ranking.order[row, place]]], f"rank {place + 1}, {worth(place)}"),
+        (items[stored[ranking.order[row, 0]]], f"1st, {worth(ranking.scores[row, 0])}"),
+        (items[stored[place]], f"rank {rank + 1}, {worth(found)}"),
     ]
     images = "".join(
         f'<img alt="{escape(item.path.name)}" src="{_inline(item)}">' for item, _ in shown
     )
-    words = "<br>".join(f"{escape(what)}: {escape(item.path.name)}" for item, what in shown)
+    words = "<br>".join(f"{escape(what)}: {escape(_called(item))}" for item, what in shown)
     return f"<figure><div>{images}</div><figcaption>{words}</figcaption></figure>"
+
+
+def _called(item: Item) -> str:
+    """Return the product as well where the file's name does not begin with it."""
+    name = item.path.name
+    return name if name.startswith(item.product) else f"{name} of {item.product}"
 
 
 def _inline(item: Item) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +10,8 @@ from PIL import Image
 from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.evaluation.dataset import DatasetError
 from productsearch_engine.images import decode
+
+_NAMED = 20
 
 
 def read(path: Path) -> Pixels:
@@ -18,7 +21,32 @@ def read(path: Path) -> Pixels:
             return decode.upright(image).pixels
     # Pillow's decoders raise errors of every type for damaged files.
     except Exception:  # noqa: BLE001
-        raise DatasetError(f"{path}: not an image that can be read") from None
+        raise unreadable([path]) from None
+
+
+def require_images(paths: Sequence[Path]) -> None:
+    """Raise DatasetError if the first bytes of some files are not those of an image."""
+    if bad := [path for path in paths if not _begins_as_image(path)]:
+        raise unreadable(bad)
+
+
+def unreadable(paths: Sequence[Path]) -> DatasetError:
+    """Return the error that names some files."""
+    first, *others = paths
+    told = f"{first}: not an image that can be read"
+    if others:
+        named = ", ".join(str(path) for path in others[:_NAMED])
+        told += f"; nor are {len(others)} more: {named}" + ", …" * (len(others) > _NAMED)
+    return DatasetError(told)
+
+
+def _begins_as_image(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    # Pillow's readers raise errors of every type for damaged files.
+    except Exception:  # noqa: BLE001
+        return False
 
 
 def thumbnail(path: Path, side: int) -> Image.Image:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from productsearch_engine.evaluation.dataset import DatasetError, Item
@@ -44,8 +46,8 @@ def made(items: Sequence[Item], results: Sequence[Result], folder: Path) -> list
                 found.append(
                     Pin(
                         protocol=result.protocol.name,
-                        query=os.path.relpath(items[query].path, folder),
-                        find=os.path.relpath(path, folder),
+                        query=_relative(items[query].path, folder),
+                        find=_relative(path, folder),
                         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
                     )
                 )
@@ -56,9 +58,28 @@ def lost(
     items: Sequence[Item], results: Sequence[Result], pins: Sequence[Pin], folder: Path
 ) -> list[Pin]:
     """Return the pins that do not hold, also those whose images are not there any more."""
-    places = {os.path.relpath(item.path, folder): i for i, item in enumerate(items)}
+    places = {_relative(item.path, folder): i for i, item in enumerate(items)}
     rankings = {result.protocol.name: result for result in results}
     return [pin for pin in pins if not _holds(pin, places, rankings.get(pin.protocol))]
+
+
+def not_there(items: Sequence[Item], pin: Pin, folder: Path) -> list[str]:
+    """Return those images of a pin that are not among the labelled ones."""
+    there = {_relative(item.path, folder) for item in items}
+    return [path for path in dict.fromkeys((pin.query, pin.find)) if path not in there]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return where an image is from a folder, the same by whatever link it is reached.
+
+    Only its own folder is followed: the name of a link to a file says what it shows.
+    """
+    return os.path.relpath(_resolved(path.parent) / path.name, folder)
+
+
+@cache
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def _holds(pin: Pin, places: dict[str, int], result: Result | None) -> bool:
@@ -92,6 +113,19 @@ def read(path: Path) -> list[Pin]:
     """Read a pins file. Raises DatasetError, OSError."""
     text = path.read_bytes()
     try:
-        return [Pin(**pin) for pin in json.loads(text)["pins"]]
-    except (ValueError, TypeError, KeyError):
-        raise DatasetError(f"{path}: not a pins file, as --pin writes it") from None
+        found = [Pin(**pin) for pin in json.loads(text)["pins"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        found = None
+    if found is None or not all(map(_is_sound, found)):
+        raise DatasetError(f"{path}: not a pins file, as --pin writes it")
+    return found
+
+
+def _is_sound(pin: Pin) -> bool:
+    texts = (pin.protocol, pin.query, pin.find, pin.digest)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and bool(re.fullmatch("([0-9a-f]{2})+", pin.digest))
+        and type(pin.within) is int
+        and pin.within > 0
+    )

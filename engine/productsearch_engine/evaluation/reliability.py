@@ -9,6 +9,7 @@ Knows scores and which hits are right. Does not know images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,16 @@ def first_hits(cosine: Floats, right: NDArray[np.bool_], counted: NDArray[np.boo
     unknown = np.where(counted & ~right, cosine, -np.inf).max(1)
     return Answers(
         known[rows, best], right[rows, best], unknown[np.isfinite(unknown)], np.isfinite(unknown)
+    )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Return the first hits of several groups of queries as those of one."""
+    return Answers(
+        np.concatenate([part.known for part in parts]),
+        np.concatenate([part.right for part in parts]),
+        np.concatenate([part.unknown for part in parts]),
+        np.concatenate([part.asked_unknown for part in parts]),
     )
 
 

@@ -66,12 +66,13 @@ def lines(
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
+    wide = max(16, *(len(row.embedding) for row in rows))
     heads = "".join(f"{figure:>11}" for figure in rows[0].figures) + "   error      ms   bytes"
-    yield f"{'protocol':10} {'embedding':16} queries{heads}"
+    yield f"{'protocol':10} {'embedding':{wide}} queries{heads}"
     for row in rows:
         means = "".join(f"{mean:11.3f}" for mean in row.figures.values())
         yield (
-            f"{row.protocol:10} {row.embedding:16} {row.queries:7}{means}"
+            f"{row.protocol:10} {row.embedding:{wide}} {row.queries:7}{means}"
             f"  {row.error:6.3f}  {row.cost_ms:6.1f}  {row.image_bytes:6}"
         )
     yield NOTE

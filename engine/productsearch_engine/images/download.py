@@ -5,7 +5,7 @@ own. The address that is checked is the one that is connected to, at every redir
 second name lookup cannot change it.
 Size, time and redirects are bounded. No proxy is used and no credentials are sent.
 
-Knows HTTP as a client. Does not know image formats.
+Knows HTTP as a client, and how the file of an image begins.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from productsearch_engine.images.download_failure import Hop
 from productsearch_engine.images.errors import (
     EXHAUSTED,
     ImageError,
+    ImageUnreadableError,
     NothingToSpareError,
     UrlRefusedError,
 )
+from productsearch_engine.images.image_file import begins_as_image
 from productsearch_engine.images.own_address import is_own
 from productsearch_engine.images.public_address import is_public
 from productsearch_engine.images.web_address import WebAddress
@@ -35,6 +37,8 @@ from productsearch_engine.limits import CONNECT_S_MIN, DOWNLOAD_REDIRECTS_MAX, D
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONTENT = (http.client.OK, http.client.NON_AUTHORITATIVE_INFORMATION)
+_PAGE_BYTES = 512
+"""So far what was sent is looked at for the beginning of a web page."""
 
 
 class Downloader:
@@ -44,16 +48,17 @@ class Downloader:
         self._allow_private = allow_private
         self._tls = ssl.create_default_context()
 
-    def download(self, url: str) -> bytes:
-        """Return the bytes at ``url``.
+    def download(self, url: str, *, any_file: bool = False) -> bytes:
+        """Return the bytes at ``url``; ``any_file``: also if they begin as no image does.
 
         Raises UrlIllegalError, UrlTimeoutError, UrlRefusedError, ImageSizeError for more than
-        4 MiB, each with its ``failure``, and NothingToSpareError.
+        4 MiB, ImageUnreadableError for what begins as no image, each with its ``failure``, and
+        NothingToSpareError.
         """
         deadline = time.monotonic() + DOWNLOAD_S
         hop = Hop(_named(web_address.parse(url)))
         try:
-            return self._followed(url, deadline, hop)
+            return self._followed(url, deadline, hop, any_file=any_file)
         except NothingToSpareError:
             raise
         except MemoryError:
@@ -64,13 +69,15 @@ class Downloader:
                 raise NothingToSpareError from None
             raise hop.failed(error, late=time.monotonic() >= deadline) from None
 
-    def _followed(self, url: str, deadline: float, hop: Hop) -> bytes:
+    def _followed(self, url: str, deadline: float, hop: Hop, *, any_file: bool) -> bytes:
         """Return the content to which redirects lead; ``hop`` is the host that is asked."""
         for _ in range(DOWNLOAD_REDIRECTS_MAX + 1):
             target = web_address.parse(url)
             hop.goes_to(_named(target))
             found = self._get(target, deadline, hop)
             if isinstance(found, bytes):
+                if found and not any_file and not begins_as_image(found):
+                    raise ImageUnreadableError(_kind(found))
                 return found
             url = web_address.redirected(url, found)
         raise UrlRefusedError(f"redirects more than {DOWNLOAD_REDIRECTS_MAX} times")
@@ -139,6 +146,13 @@ class Downloader:
             else:
                 return attempt
         raise failure
+
+
+def _kind(content: bytes) -> str:
+    """Return what a host sent in place of an image, as far as its words are of use to a caller."""
+    start = content[:_PAGE_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    is_page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<script"))
+    return "sent a web page" if is_page else "sent what is no JPEG, PNG or BMP"
 
 
 def _is_admitted(address: str) -> bool:

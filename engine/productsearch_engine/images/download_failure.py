@@ -15,6 +15,7 @@ from productsearch_engine.images.errors import (
     DownloadFailure,
     ImageError,
     ImageSizeError,
+    ImageUnreadableError,
     UrlIllegalError,
     UrlRefusedError,
     UrlTimeoutError,
@@ -68,7 +69,7 @@ def _cause(error: Exception) -> str:
             return f"sends more than {DOWNLOAD_BYTES_MAX >> 20} MiB"
         case UrlIllegalError():
             return "redirects to what is no URL of http or https"
-        case UrlRefusedError():
+        case UrlRefusedError() | ImageUnreadableError():
             return str(error) or _UNREADABLE
         case socket.gaierror():
             return "has no address"

@@ -47,7 +47,10 @@ class ImageEmptyError(ImageError):
 
 
 class ImageUnreadableError(ImageError):
-    """The bytes are no JPEG, PNG or BMP, or they are truncated or damaged."""
+    """The bytes are no JPEG, PNG or BMP, or they are truncated or damaged.
+
+    The argument, if there is one, says in words of ours what a host sent.
+    """
 
 
 class ImageSizeError(ImageError):

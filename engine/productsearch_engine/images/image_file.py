@@ -33,6 +33,11 @@ _READERS: Mapping[bytes, Callable[[bytes], Structure]] = {
 }
 
 
+def begins_as_image(content: bytes) -> bool:
+    """Return whether a file begins as one of the formats that the contract accepts."""
+    return content.startswith(tuple(_READERS))
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image file that the contract accepts by its structure. Nothing is decoded yet."""

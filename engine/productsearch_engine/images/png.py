@@ -33,6 +33,9 @@ def read(content: bytes) -> Structure:
             break
     else:
         raise ImageUnreadableError
+    # Another first chunk is no PNG: apps for iPhones have files of their own kind (CgBI).
+    if content[_SIGNATURE_BYTES + 4 : _SIGNATURE_BYTES + 8] != b"IHDR":
+        raise ImageUnreadableError
     try:
         width, height, depth, colour = struct.unpack_from(">IIBB", content, _SIGNATURE_BYTES + 8)
     except struct.error:

@@ -10,7 +10,6 @@ import io
 import numpy as np
 from PIL import Image
 
-from productsearch_engine.embedding.glance import encoded
 from productsearch_engine.embedding.interface import Pixels
 from productsearch_engine.images.errors import ImageUnreadableError
 from productsearch_engine.images.glance_chunk import with_glance
@@ -26,6 +25,9 @@ def kept_image(pixels: Pixels) -> bytes:
     pixels: shape (height, width, 3), uint8. A smaller image keeps its size. The file has the
     image's glance in it as well.
     """
+    # Here, for OpenCV, which takes 16 MB: others only read copies.
+    from productsearch_engine.embedding.glance import encoded
+
     return with_glance(_webp(Image.fromarray(pixels), KEPT_SIDE_PX), encoded(pixels))
 
 

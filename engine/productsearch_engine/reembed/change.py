@@ -14,14 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Embedding, Vector, Vectors
-from productsearch_engine.images.small_copy import read_kept
+from productsearch_engine.embedding.interface import Embedding, NoVectorError, Vector, Vectors
+from productsearch_engine.images.errors import ImageUnreadableError
+from productsearch_engine.images.small_copy import read_copy
 from productsearch_engine.limits import LOCK_PAUSE_S
 from productsearch_engine.progress import Bar
 from productsearch_engine.reembed.room import Room
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.reembeddings import BusyError, Other, Reembeddings
 from productsearch_engine.store.second_rows import Copy
+from productsearch_engine.store.signs import to_text
 
 Command = Callable[..., str]
 """Makes of a command's words what a person can paste."""
@@ -151,5 +153,12 @@ class Change:
         return np.stack([*self._threads.map(self._vector, copies)])
 
     def _vector(self, copy: Copy) -> Vector:
-        vector: Vector = self._to.embed([read_kept(copy.webp)], [copy.region])[0]
+        try:
+            vector: Vector = self._to.embed([read_copy(copy.webp)], [copy.region])[0]
+        except (NoVectorError, ImageUnreadableError) as error:
+            told = "gives no vector" if isinstance(error, NoVectorError) else "has no copy to read"
+            raise LibraryError(
+                f"{self._to.name} {told} for the image {to_text(copy.sign)}: delete that image,"
+                " then run reembed again"
+            ) from None
         return vector

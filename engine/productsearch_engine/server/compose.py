@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -26,7 +28,7 @@ from productsearch_engine.console.app import Console
 from productsearch_engine.console.rooms import Rooms, Stores
 from productsearch_engine.database import tuning
 from productsearch_engine.database.pool import open_pool
-from productsearch_engine.embedding.load import UnknownEmbeddingError, check
+from productsearch_engine.embedding.load import is_known
 from productsearch_engine.images.download import Downloader
 from productsearch_engine.limits import (
     JOURNAL_LOOK_S,
@@ -45,6 +47,7 @@ from productsearch_engine.server.operations import Operations
 from productsearch_engine.server.recall_checks import RecallChecks
 from productsearch_engine.server.signing_key import read_signing_key
 from productsearch_engine.settings import Settings, SettingsError
+from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.store.class_changes import ClassChanges
 from productsearch_engine.store.class_indexes import ClassIndexes
 from productsearch_engine.store.delete_lag import DeleteLag
@@ -66,6 +69,7 @@ from productsearch_engine.store.renewals import Renewals
 from productsearch_engine.store.search_counts import SearchCounts
 from productsearch_engine.store.second_search import SecondSearch
 from productsearch_engine.store.users import Users
+from productsearch_engine.store.warming import Warming
 from productsearch_engine.threads import started as all_started
 from productsearch_engine.traces import Export
 from productsearch_engine.workers.pool import started
@@ -112,7 +116,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
                     pool,
                     class_indexes=class_indexes,
                     shortage=pool.watch.shortage,
-                    memory_bytes=0 if settings.database else tuning.index_memory_bytes(),
+                    memory_bytes=tuning.index_memory_bytes(settings),
                 )
             ),
             _dropping(Reembeddings(pool)),
@@ -120,10 +124,11 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             _counting(searches),
             _checking(RecallChecks(sample, pool, metrics)),
             _looking(states),
+            *([] if settings.database else [_warming(Warming(pool, tuning.memory_bytes() // 2))]),
         ):
             background.enter_context(work)
         metrics.registry.register(states)
-        libraries = Libraries(pool)
+        libraries, keys = Libraries(pool), AppKeys(pool)
         stored = Images(pool, sample=sample, class_indexes=class_indexes)
         _log_unknown(libraries)
         apps = Apps(libraries=libraries, quotas=Quotas(pool), threads=threads)
@@ -138,7 +143,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
             rerank=settings.rerank,
         )
         api = Api(
-            libraries=libraries,
+            keys=keys,
             apps=apps,
             calls=calls,
             tokens=tokens,
@@ -151,6 +156,7 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
         operations = Operations(pool.watch, metrics)
         stores = Stores(
             libraries=libraries,
+            keys=keys,
             images=stored,
             gallery=Gallery(pool),
             journal=Journal(pool),
@@ -175,6 +181,18 @@ def _serve(settings: Settings, key: bytes, listening: socket.socket) -> None:
 def _completing(builds: NearestBuilds) -> AbstractContextManager[None]:
     name = "completing tables of prefixes"
     return repeating(name, builds.look, NEAREST_LOOK_S, interrupt=builds.interrupt)
+
+
+def _warming(warming: Warming) -> AbstractContextManager[None]:
+    """Read once, at the start."""
+
+    def read(stopped: Callable[[], bool]) -> None:
+        began_s = time.monotonic()
+        read_bytes = warming.read(stopped)
+        took_s = time.monotonic() - began_s
+        _log.info("read %d MB that searches need in %.1f s", read_bytes >> 20, took_s)
+
+    return repeating("reading what searches need", read, threading.TIMEOUT_MAX)
 
 
 def _dropping(reembeddings: Reembeddings) -> AbstractContextManager[None]:
@@ -237,9 +255,7 @@ async def _to_console(_request: Request) -> Response:
 def _log_unknown(libraries: Libraries) -> None:
     unknown = []
     for library in libraries.list():
-        try:
-            check(library.embedding)
-        except UnknownEmbeddingError:
+        if not is_known(library.embedding):
             unknown.append(f"library {library.name!r} was built with embedding {library.embedding}")
     if unknown:  # in one line: the log lets one of a kind pass in a second
         _log.error(

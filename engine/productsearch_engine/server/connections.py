@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from productsearch_engine.limits import (
     DISCARD_S,
+    GONE_AGAIN_S,
+    GONE_AGAIN_S_MAX,
     HEAD_BYTES_MAX,
     HEAD_S,
     HEADERS_MAX,
@@ -32,6 +34,7 @@ from productsearch_engine.limits import (
     UNREAD_AGAIN_S,
     WRITE_STALL_S,
 )
+from productsearch_engine.server import half_closed
 from productsearch_engine.server.expectation import Closing, client_sends, client_waits
 from productsearch_engine.server.request_parser import RequestParser
 
@@ -155,6 +158,32 @@ class Connection(HttpToolsProtocol):
         self._connections.remove(self)
         self._tell_application()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether the connection is kept: its client sends no more, but may read.
+
+        It is for requests that have come as a whole and are not answered. The last one ends it.
+        """
+        last = self.cycle
+        if last is None or last.response_complete or self._in_message:
+            return False
+        if not half_closed.may_be_answered(self._fields()):
+            return False
+        last.keep_alive = False
+        self._look_who_is_there(0)
+        return True
+
+    def _look_who_is_there(self, looks: int) -> None:
+        """Cut the connection if the client has left; else look again, until it is answered."""
+        if self.transport.is_closing():
+            return
+        if looks and half_closed.has_left(self.transport):
+            self.cut()
+            return
+        if self._answered is not None and not self._answered.response_started:
+            half_closed.ask(self.transport, self._fields(), looks)
+        wait_s = min(GONE_AGAIN_S * 2**looks, GONE_AGAIN_S_MAX)
+        self.loop.call_later(wait_s, self._look_who_is_there, looks + 1)
 
     def _tell_application(self) -> None:
         """Let what is at work on a request know that nobody is there any more.

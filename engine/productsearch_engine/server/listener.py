@@ -25,6 +25,7 @@ from productsearch_engine.limits import (
     DESCRIPTORS_KEPT,
     KEEP_ALIVE_S,
     STOP_GRACE_S,
+    WRITE_STALL_S,
 )
 from productsearch_engine.server.connections import Connection, Connections
 from productsearch_engine.settings import SettingsError
@@ -56,6 +57,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         # explicit protocol number; without it an answer's body waits 40 ms for the
         # acknowledgement of its head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # An answer that the kernel holds whole is none that uvicorn knows to be unread.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            stall_ms = int(1000 * WRITE_STALL_S)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
         yield listener
 
 

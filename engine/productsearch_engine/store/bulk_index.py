@@ -48,6 +48,9 @@ class BulkIndex:
         """
 
         def change(connection: Connection[Any]) -> None:
+            for name, _, valid in _indexes(connection, library):
+                if valid:
+                    tables.renew_index(connection, name)
             for name, definition, valid in _indexes(connection, library):
                 if valid:
                     connection.execute(

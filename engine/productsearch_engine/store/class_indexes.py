@@ -246,9 +246,8 @@ def _build(connection: Connection[Any], library: Library, of: Class, images: int
     _log.info("library %d: index of %s %d begun, %d images", library.id, *of, images)
     began_s = time.monotonic()
     connection.execute(
-        sql.SQL(
-            "create index concurrently on {} using hnsw (prefix halfvec_cosine_ops) where {} = {}"
-        ).format(tables.nearest(library.id), sql.Identifier(of[0]), sql.Literal(of[1]))
+        tables.nearest_index("concurrently", tables.nearest(library.id))
+        + sql.SQL(" where {} = {}").format(sql.Identifier(of[0]), sql.Literal(of[1]))
     )
     seconds = time.monotonic() - began_s
     _log.info("library %d: index of %s %d built in %.0f s", library.id, *of, seconds)

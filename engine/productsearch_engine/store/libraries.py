@@ -1,15 +1,13 @@
-"""Apps (credential pairs) and libraries: creating, growing, renaming, listing, deleting, finding.
+"""Libraries: creating, growing, renaming, listing, deleting, finding.
 
-A library's own tables (``store.tables``) are created and
-dropped with it. Does not know images.
+A library's own tables (``store.tables``) are created and dropped with it. What a library is set to
+later is ``store.library_settings``, and its key pair ``store.app_keys``. Does not know images.
 """
 
 from __future__ import annotations
 
-import hmac
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors, sql
@@ -21,7 +19,6 @@ from productsearch_engine.store import key_pairs, locks, tables
 from productsearch_engine.store.key_pairs import Credentials
 
 _NAMES_SHOWN = 10
-_API_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -89,14 +86,6 @@ class UnknownLibraryError(LibraryError):
         super().__init__(f"no library {name!r}: {known}")
 
 
-class UnknownClientError(Exception):
-    """No app has this API key."""
-
-
-class WrongSecretError(Exception):
-    """The API key exists and has another secret key."""
-
-
 def unknown(connection: Connection[Any], name: str) -> UnknownLibraryError:
     """Return the error for a name that no library has."""
     rows = connection.execute("select name from libraries order by name").fetchall()
@@ -142,6 +131,7 @@ class Libraries:
         dimensions: int,
         api_key: str | None,
         keep_images: bool = True,
+        calibration: Calibration | None = None,
     ) -> Credentials:
         """Create a library and its app, or a library for the existing app of ``api_key``.
 
@@ -149,20 +139,21 @@ class Libraries:
         """
         check_name(name)
         _check_vectors(embedding, dimensions)
+        knots = None if calibration is None else Jsonb(asdict(calibration))
 
         def made(connection: Connection[Any]) -> Credentials:
             if api_key is None:
                 app_id, credentials = key_pairs.new_app(connection)
             else:
                 app_id, credentials = (
-                    _app(connection, api_key),
+                    app_of(connection, api_key),
                     Credentials(api_key=api_key, secret_key=None),
                 )
             try:
                 row = connection.execute(
                     "insert into libraries (app_id, name, capacity, embedding, dimensions,"
-                    " keep_images) values (%s, %s, %s, %s, %s, %s) returning id",
-                    [app_id, name, capacity, embedding, dimensions, keep_images],
+                    " keep_images, calibration) values (%s, %s, %s, %s, %s, %s, %s) returning id",
+                    [app_id, name, capacity, embedding, dimensions, keep_images, knots],
                 ).fetchone()
             except errors.UniqueViolation as error:
                 taken = error.diag.constraint_name == "libraries_app_id_key"
@@ -187,39 +178,6 @@ class Libraries:
                 raise unknown(connection, name)
         return self.named(name)
 
-    def rotate(self, app_id: int, overlap_s: int = 0, known: bytes | None = None) -> str:
-        """Give an app another secret key and return it.
-
-        ``known``: the digest of the present one. Raises WrongSecretError if it is another by now.
-
-        The old one is refused after ``overlap_s``, and so are its tokens: by each engine as soon as
-        it looks at the app again (``limits.LIBRARY_REMEMBERED_S``). One that was still good beside
-        it is refused at once.
-        """
-        secret_key = key_pairs.new_secret()
-        with self._pool.connection() as connection:
-            done = connection.execute(
-                "update apps set old_secret_digest = secret_digest,"
-                " old_until = now() + make_interval(secs => %s), secret_digest = %s where id = %s"
-                " and (%s::bytea is null or secret_digest = %s)",
-                [overlap_s, key_pairs.digest(secret_key), app_id, known, known],
-            )
-        if known is not None and not done.rowcount:
-            raise WrongSecretError
-        return secret_key
-
-    def rotate_named(self, name: str, overlap_s: int = 0) -> Credentials:
-        """Give the app of a library another secret key, as ``rotate``. Raises LibraryError."""
-        with self._pool.connection() as connection:
-            row = connection.execute(
-                "select a.id, a.api_key from libraries l join apps a on a.id = l.app_id"
-                " where l.name = %s",
-                [name],
-            ).fetchone()
-            if row is None:
-                raise unknown(connection, name)
-        return Credentials(api_key=row[1], secret_key=self.rotate(row[0], overlap_s))
-
     def rename(self, name: str, new: str) -> None:
         """Give a library another name; calls know it by its key pair. Raises LibraryError."""
         check_name(new)
@@ -232,89 +190,6 @@ class Libraries:
                 raise LibraryError(_exists(new)) from None
             if not done.rowcount:
                 raise unknown(connection, name)
-
-    def secret_digest(self, app_id: int) -> bytes | None:
-        """Return the digest of an app's secret key, None if there is no such app."""
-        with self._pool.connection() as connection:
-            row = connection.execute(
-                "select secret_digest from apps where id = %s", [app_id]
-            ).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def secret_digests(self, app_id: int) -> tuple[bytes | None, bytes | None]:
-        """Return the digests of an app's secret key, and of the one before while it serves."""
-        with self._pool.connection() as connection:
-            row = connection.execute(
-                "select secret_digest, case when now() < old_until then old_secret_digest end"
-                " from apps where id = %s",
-                [app_id],
-            ).fetchone()
-        return row or (None, None)
-
-    def secret_digest_of_key(self, api_key: str) -> bytes:
-        """Return the digest of the secret key of an API key. Raises LibraryError."""
-        with self._pool.connection() as connection:
-            return self.secret_digest(_app(connection, api_key)) or b""
-
-    def adopt(self, api_key: str, secret_digest: bytes) -> None:
-        """Let a key pair of another database count in this one, too."""
-        with self._pool.connection() as connection:
-            connection.execute(
-                "insert into apps (api_key, secret_digest) values (%s, %s) on conflict do nothing",
-                [api_key, secret_digest],
-            )
-
-    def keep_images(self, name: str, keep: bool) -> None:
-        """Keep a small copy of each image that is added from now on, or of none, dropping those
-        that are kept. Raises LibraryError, InUseError."""
-        library = self.named(name)
-
-        def change(connection: Connection[Any]) -> None:
-            if keep:
-                tables.create_kept(connection, library.id)
-            else:
-                tables.drop(connection, tables.kept(library.id))
-            done = connection.execute(
-                "update libraries set keep_images = %s where id = %s", [keep, library.id]
-            )
-            if not done.rowcount:
-                raise unknown(connection, name)
-
-        locks.patiently(self._pool, change)
-
-    def lag_deletes(self, name: str, seconds: int) -> None:
-        """Let searches of calls find what is deleted from now on for so long; 0 ends it at once.
-
-        Raises LibraryError.
-        """
-        if seconds and self.named(name).bucketed:
-            raise LibraryError(f"{name!r} is on a cluster, where deletes have no lag")
-        with self._pool.connection() as connection, connection.transaction():
-            row = connection.execute(
-                "update libraries set delete_lag_s = %s where name = %s returning id",
-                [seconds, name],
-            ).fetchone()
-            if row is None:
-                raise unknown(connection, name)
-            if not seconds:
-                connection.execute("delete from deleted_images where library_id = %s", [row[0]])
-
-    def calibrate(self, name: str, embedding: str, calibration: Calibration) -> None:
-        """Let a library's scores mean this, if it still has the embedding that it was fitted for.
-
-        embedding: with its version or digest, as the library stores it. Raises LibraryError.
-        """
-        knots = {"cosines": calibration.cosines, "scores": calibration.scores}
-        with self._pool.connection() as connection:
-            done = connection.execute(
-                "update libraries set calibration = %s where name = %s and embedding = %s",
-                [Jsonb(knots), name, embedding],
-            )
-        if not done.rowcount:
-            now = self.named(name).embedding
-            raise LibraryError(
-                f"{name!r} has the embedding {now} by now; this calibration is for {embedding}"
-            )
 
     def delete(self, name: str) -> None:
         """Drop a library with its images; its key pair stays. Raises LibraryError, InUseError."""
@@ -373,30 +248,6 @@ class Libraries:
             library=None if library[0] is None else _library(tuple(library)),
         )
 
-    def authenticate(self, api_key: str, secret_key: str) -> tuple[int, int]:
-        """Return the app id of a key pair, and how often the secret was changed before it.
-
-        Raises UnknownClientError, WrongSecretError.
-        """
-        if not _API_KEY.fullmatch(api_key):
-            # PostgreSQL refuses some texts, such as those with a NUL, instead of not finding them.
-            raise UnknownClientError
-        with self._pool.connection() as connection:
-            row = connection.execute(
-                "select id, key_number, secret_digest,"
-                " case when now() < old_until then old_secret_digest end"
-                " from apps where api_key = %s",
-                [api_key],
-            ).fetchone()
-        if row is None:
-            raise UnknownClientError
-        app_id, key_number, *digests = row
-        given = key_pairs.digest(secret_key)
-        for changes, digest in enumerate(digests):
-            if digest is not None and hmac.compare_digest(bytes(digest), given):
-                return int(app_id), int(key_number) - changes
-        raise WrongSecretError
-
 
 _COLUMNS: LiteralString = (
     "select l.id, l.name, a.api_key, l.capacity, l.image_count - lent_room_of(l.id), l.embedding,"
@@ -431,7 +282,8 @@ def _library(row: tuple[Any, ...]) -> Library:
     )
 
 
-def _app(connection: Any, api_key: str) -> int:
+def app_of(connection: Connection[Any], api_key: str) -> int:
+    """Return the id of the app of an API key. Raises LibraryError."""
     row = connection.execute("select id from apps where api_key = %s", [api_key]).fetchone()
     if row is None:
         raise LibraryError(f"no API key {api_key}")

@@ -14,6 +14,7 @@ from psycopg import Connection, sql
 
 from productsearch_engine.embedding import prefix_axes
 from productsearch_engine.embedding.prefix_axes import Axes
+from productsearch_engine.limits import EF_CONSTRUCTION
 
 _NEAREST_FILL = 95
 """Percent of a page of prefixes that inserts fill. A row whose class ids change stays on its page,
@@ -64,7 +65,7 @@ def create_images(
     )
     bound_dimensions(connection, images(library_id), dimensions)
     axes = create_nearest(connection, nearest(library_id), embedding, dimensions)
-    connection.execute(_nearest_index("", nearest(library_id)))
+    connection.execute(nearest_index("", nearest(library_id)))
     connection.execute(
         "update libraries set nearest_generation = generation, nearest_axes = %s,"
         " nearest_since = now() where id = %s",
@@ -153,7 +154,7 @@ def complete_nearest(connection: Connection[Any], table: sql.Identifier) -> None
         if not valid:
             drop_index(connection, name)
     if not any(valid for _, valid in found):
-        connection.execute(_nearest_index("concurrently", table))
+        connection.execute(nearest_index("concurrently", table))
 
 
 def vector_indexes(connection: Connection[Any], table: sql.Identifier) -> list[tuple[str, bool]]:
@@ -171,11 +172,22 @@ def drop_index(connection: Connection[Any], name: str) -> None:
     connection.execute(f"drop index concurrently if exists {name}".encode())
 
 
-def _nearest_index(how: LiteralString, table: sql.Identifier) -> sql.Composed:
+def nearest_index(how: LiteralString, table: sql.Identifier) -> sql.Composed:
+    """Return the SQL that creates the index of a table of prefixes; a condition may follow it."""
     # Without a name PostgreSQL gives it a free one.
-    return sql.SQL("create index {} on {} using hnsw (prefix halfvec_cosine_ops)").format(
-        sql.SQL(how), table
-    )
+    return sql.SQL(
+        "create index {} on {} using hnsw (prefix halfvec_cosine_ops) with (ef_construction = {})"
+    ).format(sql.SQL(how), table, sql.Literal(EF_CONSTRUCTION))
+
+
+def renew_index(connection: Connection[Any], name: str) -> None:
+    """Set an index of vectors as new ones are, unless somebody has set it: for its next build."""
+    set_ = connection.execute(
+        "select reloptions is not null from pg_class where oid = to_regclass(%s)", [name]
+    ).fetchone()
+    if set_ == (False,):
+        text = f"alter index {name} set (ef_construction = {EF_CONSTRUCTION})"
+        connection.execute(text.encode())
 
 
 def create_kept(connection: Connection[Any], library_id: int) -> None:

@@ -15,8 +15,16 @@ from typing import Self
 
 import numpy as np
 
-from productsearch_engine.embedding.interface import Box, Embedding, Pixels, Vector
+from productsearch_engine.embedding.interface import (
+    Box,
+    Description,
+    Embedding,
+    NoVectorError,
+    Pixels,
+    Vector,
+)
 from productsearch_engine.embedding.region import cut
+from productsearch_engine.images.errors import ImageUnreadableError
 from productsearch_engine.images.image_file import ImageFile
 
 _GLANCE_QUALITY = 90
@@ -150,7 +158,7 @@ def describe(
     image = ImageFile.checked(content)
     pixels, is_turned = image.pixels(), image.is_turned()
     decoded_s = time.perf_counter()
-    vector, subject, is_clear = embedding.describe([pixels], [region])[0]
+    vector, subject, is_clear = _seen(pixels, embedding, region)
     embedded_s = time.perf_counter()
     kept = image.small_copy() if copy else None
     return Described(
@@ -169,6 +177,14 @@ def describe(
     )
 
 
+def _seen(pixels: Pixels, embedding: Embedding, region: Box | None) -> Description:
+    try:
+        return embedding.describe([pixels], [region])[0]
+    except NoVectorError:
+        # A search could neither find it nor be made with it.
+        raise ImageUnreadableError from None
+
+
 def _glance(pixels: Pixels, region: Box | None) -> bytes:
     # Imported here: the engine's own process decodes nothing.
     from productsearch_engine.embedding.glance import encoded
@@ -185,7 +201,7 @@ def describe_copy(content: bytes, embedding: Embedding, region: Box | None) -> D
     from productsearch_engine.images.small_copy import read_copy
 
     pixels = read_copy(content)
-    vector, subject, is_clear = embedding.describe([pixels], [region])[0]
+    vector, subject, is_clear = _seen(pixels, embedding, region)
     height, width = pixels.shape[:2]
     return Described(
         kind="WEBP",

@@ -24,7 +24,7 @@ from PIL import Image
 
 from productsearch_engine.embedding.interface import Embedding
 from productsearch_engine.embedding.load import UnknownEmbeddingError, load
-from productsearch_engine.images.errors import ImageError, ImageSizeError
+from productsearch_engine.images.errors import ImageError, ImageSizeError, ImageUnreadableError
 from productsearch_engine.limits import SIDE_PX_MIN
 from productsearch_engine.workers import frames
 from productsearch_engine.workers.describe import (
@@ -56,7 +56,7 @@ def main(descriptor: str, name: str, bytes_max: str, cpu_s: str, nice: str) -> N
             frames.send(channel, [b"unknown", str(error).encode()])
             return
         # The first image takes what later ones share: it belongs to the limit's base.
-        describe(_blank(), embedding, copy=True)
+        _warm_up(embedding, copy=True)
         _give_back()
         _bound_memory(int(bytes_max))
         os.nice(int(nice))
@@ -113,7 +113,7 @@ def _embedding(name: str, bytes_max: int) -> Embedding:
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     try:
         embedding = load(name)
-        describe(_blank(), embedding)
+        _warm_up(embedding)
         _give_back()
     finally:
         _bound_memory(bytes_max)
@@ -127,6 +127,11 @@ def _give_back() -> None:
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _warm_up(embedding: Embedding, *, copy: bool = False) -> None:
+    with suppress(ImageUnreadableError):  # a model may see nothing in white
+        describe(_blank(), embedding, copy=copy)
 
 
 def _blank() -> bytes:

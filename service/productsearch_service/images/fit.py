@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from productsearch_service import limits
-from productsearch_service.images import flatten, inspect
+from productsearch_service.images import flatten, foreign, inspect
 from productsearch_service.images.cost import check_canvas, check_cost, has_all_scans
 from productsearch_service.images.inspect import SizeInvalid, TooManyParts, Unreadable
 
@@ -37,9 +37,7 @@ Image.MAX_IMAGE_PIXELS = None  # the limits are checked here, before anything is
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 _FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "AVIF")
-_HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
-_AVIF_BRANDS: Final = {b"avif", b"avis"}
-_WANTED: Final = "no readable image; send a JPEG, PNG, BMP, WebP, HEIC, AVIF, GIF or TIFF file"
+_TAKEN: Final = "send a JPEG, PNG, BMP, WebP, HEIC, AVIF, GIF or TIFF file"
 _DAMAGED: Final = "the image is damaged and cannot be decoded"
 _END_MISSING: Final = "the end of the image is missing; send the whole file"
 _ORIENTATION_TAG: Final = 0x0112
@@ -66,7 +64,7 @@ _SHRINK: Final = 0.8
 
 def load_decoder(content: bytes) -> None:
     """Load the one decoder that is not there from the start, if ``content`` is for it."""
-    if _is_heif(content):
+    if foreign.is_heif(content):
         import pillow_heif  # here, for 10 MB of memory that only HEIC images need
 
         pillow_heif.options.DECODE_THREADS = 1
@@ -111,7 +109,7 @@ def _is_upright(content: bytes) -> bool:
 
 
 def _open(content: bytes) -> Image.Image:
-    formats = ("HEIF",) if _is_heif(content) else _FORMATS
+    formats = ("HEIF",) if foreign.is_heif(content) else _FORMATS
     try:
         return Image.open(io.BytesIO(content), formats=formats)
     except MemoryError:
@@ -128,16 +126,12 @@ def _unreadable(content: bytes) -> Unreadable:
         return damaged
     except Unreadable:
         pass
-    return Unreadable(_WANTED)
-
-
-def _is_heif(content: bytes) -> bool:
-    """Whether this is a HEIC: AVIF files may have the same general brand first."""
-    if content[4:8] != b"ftyp":
-        return False
-    box = content[8 : min(int.from_bytes(content[:4]), 256)]
-    brands = {box[at : at + 4] for at in range(0, len(box), 4)}
-    return content[8:12] in _HEIF_BRANDS and not brands & _AVIF_BRANDS
+    found = foreign.named(content)
+    if found is None:
+        return Unreadable(f"no readable image; {_TAKEN}")
+    if found.fits:
+        return Unreadable(f"{found.name} that cannot be read, perhaps a damaged one; send a JPEG")
+    return Unreadable(f"{found.name}; {_TAKEN}")
 
 
 def _orientation(image: Image.Image) -> int:

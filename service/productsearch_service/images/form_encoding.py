@@ -42,7 +42,7 @@ class FormEncoder:
         self.pool = Pool()
 
     async def form_value(
-        self, content: bytes, *, fits: bool, caller: str = ""
+        self, content: bytes | memoryview, *, fits: bool, caller: str = ""
     ) -> tuple[bytes, ...]:
         """Return the form value of a checked image, in parts; ``fits``: fit it first, then check.
 
@@ -77,13 +77,14 @@ async def _serve_others(seconds: float) -> None:
             break
 
 
-def check(content: bytes) -> None:
+def check(content: bytes | memoryview) -> None:
     """Raise Unreadable or SizeInvalid for what the upstream does not take, as far as is seen now.
 
-    The exact length of the form value is known once it is made.
+    The exact length of the form value is known once it is made. What is too long is not read, and
+    not copied.
     """
     inspect.check_length(length_min(content))
-    inspect.check_sides(content)
+    inspect.check_sides(bytes(content))
 
 
 def encode(content: bytes) -> bytes:
@@ -91,7 +92,7 @@ def encode(content: bytes) -> bytes:
     return b"".join(map(_escaped, _blocks(content)))
 
 
-def length_min(content: bytes) -> int:
+def length_min(content: bytes | memoryview) -> int:
     """Return the length of the base64 text: the form value is this long or longer."""
     return 4 * ((len(content) + 2) // 3)
 
@@ -103,6 +104,6 @@ def _escaped(block: bytes | memoryview) -> bytes:
     return escaped
 
 
-def _blocks(content: bytes) -> Iterator[memoryview]:
+def _blocks(content: bytes | memoryview) -> Iterator[memoryview]:
     view = memoryview(content)
     return (view[start : start + _BLOCK_BYTES] for start in range(0, len(view), _BLOCK_BYTES))

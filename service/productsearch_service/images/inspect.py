@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from productsearch_service import limits
+from productsearch_service.images import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_WANTED: Final = "no readable image; send a JPEG, PNG or BMP file"
+_FORMATS: Final = "send a JPEG, PNG or BMP file"
+_WANTED: Final = f"no readable image; {_FORMATS}"
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_START: Final = _PNG_SIGNATURE + b"\x00\x00\x00\x0dIHDR"
@@ -46,9 +48,18 @@ _BMP_UPSIDE_DOWN: Final = 0xFF000000
 class Unreadable(ValueError):
     """The bytes are no image of a format that is read here."""
 
+    fit_does = ""
+    """What ``fit`` would do with such an image; nothing: it cannot help."""
+
 
 class Damaged(Unreadable):
     """The bytes begin as a JPEG or PNG does and have no whole header."""
+
+
+class OtherFormat(Unreadable):
+    """The bytes begin as an image of a format that ``fit`` reads and the upstream does not."""
+
+    fit_does = "converts"
 
 
 class TooManyParts(Unreadable):
@@ -57,6 +68,8 @@ class TooManyParts(Unreadable):
 
 class SizeInvalid(ValueError):
     """The image's sides, bytes or cost are outside the limits; the text says how."""
+
+    fit_does = "scales"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,10 @@ def inspect(content: bytes) -> Header:
             return _bmp_header(content)
         except struct.error:  # two letters do not make it a BMP
             pass
-    raise Unreadable(_WANTED)
+    found = foreign.named(content)
+    if found is None:
+        raise Unreadable(_WANTED)
+    raise (OtherFormat if found.fits else Unreadable)(f"{found.name}; {_FORMATS}")
 
 
 def _undamaged(name: str, read: Callable[[bytes], Header | None], content: bytes) -> Header:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -26,7 +25,13 @@ _TOO_SLOW: Final = (
     "send one with fewer pixels, a JPEG as baseline and not progressive"
 )
 _BREAKS: Final = "the image breaks its decoder; save it anew"
+_LOST: Final = "the processes of fit on this replica were ended or stopped; repeat the call"
+_NO_TIME: Final = "the processes of fit on this replica get too little of a processor"
 _WRONG: Final = {frames.UNREADABLE: Unreadable, frames.SIZE_INVALID: SizeInvalid}
+
+
+def _overloaded(why: str) -> ServerOverloaded:
+    return ServerOverloaded(why, retry_after_s=limits.OVERLOAD_RETRY_S)
 
 
 class Slot:
@@ -42,22 +47,19 @@ class Slot:
         """The id of its process, if there is one."""
         return None if self._worker is None else self._worker.pid
 
-    async def work(self, kind: int, content: bytes) -> tuple[int, bytes]:
+    async def work(self, kind: int, content: bytes | memoryview) -> tuple[int, bytes]:
         """Have one image worked on and return the answer; kill the worker if that is cut short.
 
         Raises Lost, TimeoutError, ServerOverloaded or ServerFault.
         """
         # A worker that is being started is not the caller's: it gets ready even if that leaves.
         worker = await asyncio.shield(self._ready_worker())
-        began_s = time.monotonic()
         try:
             async with asyncio.timeout(limits.FIT_S_MAX):
                 return await worker.work(kind, content)
-        except BaseException as cut_short:
+        except BaseException:
             worker.kill()
             self._must_be_replaced = True
-            if isinstance(cut_short, Lost) and time.monotonic() - began_s >= limits.FIT_CPU_S_MAX:
-                raise TimeoutError from None  # it had used up its CPU time
             raise
 
     async def replaced(self) -> None:
@@ -97,9 +99,7 @@ class Slot:
             worker = await asyncio.to_thread(self._spawn)
         except OSError as error:
             _log.error("no process can be started for fit: %s", error.strerror)
-            raise ServerOverloaded(
-                "no process can be started for fit", retry_after_s=limits.OVERLOAD_RETRY_S
-            ) from None
+            raise _overloaded("no process can be started for fit") from None
         try:
             async with asyncio.timeout(limits.FIT_START_S_MAX):
                 await worker.ready()
@@ -107,9 +107,12 @@ class Slot:
             worker.kill()
             if not isinstance(failure, (Lost, TimeoutError)):
                 raise
-            if not self._closed:
-                _log.error("a process of fit ended before it was ready")
-            raise ServerFault("the service failed") from None
+            if isinstance(failure, Lost) and (failure.breaks or self._closed):
+                if not self._closed:
+                    _log.error("a process of fit ended before it was ready")
+                raise ServerFault("the service failed") from None
+            _log.warning("a process of fit was ended, or stood still, before it was ready")
+            raise _overloaded(_LOST if isinstance(failure, Lost) else _NO_TIME) from None
         return worker
 
     def _spawn(self) -> Worker:
@@ -151,24 +154,28 @@ class Pool:
         """How many workers have an image."""
         return len(self._slots) - len(self._idle)
 
-    async def fit(self, content: bytes, caller: str = "") -> bytes:
+    async def fit(self, content: bytes | memoryview, caller: str = "") -> bytes | memoryview:
         """Return what ``fit.fit`` makes of an image, or the image if it makes nothing of it.
 
         Raises Unreadable or SizeInvalid; ServerOverloaded or ServerFault if there is no process
-        for it.
+        for it, or none that stays at work.
         """
-        request, deaths = frames.ORDER, 0
+        request, broken, lost = frames.ORDER, 0, 0
         while True:
             try:
                 kind, made = await self._work(request, content, caller)
-            except TimeoutError:
-                raise SizeInvalid(_TOO_SLOW) from None
-            except Lost:
+            except TimeoutError:  # and it had not used up the CPU time of an image meanwhile
+                raise _overloaded(_NO_TIME) from None
+            except Lost as ended:
+                if ended.out_of_time:
+                    raise SizeInvalid(_TOO_SLOW) from None
                 # Somebody else may have ended it: another one is given the image once.
-                deaths += 1
-                _log.warning("a process of fit ended while it had an image")
-                if deaths > 1:
+                broken, lost = broken + ended.breaks, lost + (not ended.breaks)
+                _log.warning("a process of fit ended, or stood still, while it had an image")
+                if broken > 1:
                     raise Unreadable(_BREAKS) from None
+                if lost > 1:
+                    raise _overloaded(_LOST) from None
                 continue
             if kind == frames.FITTED:
                 return made
@@ -182,7 +189,9 @@ class Pool:
                 raise ServerFault("the service failed")
             raise _WRONG[kind](made.decode("utf-8", "replace"))
 
-    async def _work(self, request: int, content: bytes, caller: str) -> tuple[int, bytes]:
+    async def _work(
+        self, request: int, content: bytes | memoryview, caller: str
+    ) -> tuple[int, bytes]:
         large = request == frames.ORDER_LARGE
         memory_bytes = limits.FIT_LARGE_MEMORY_BYTES if large else limits.FIT_MEMORY_BYTES
         await self._turns.take(caller, memory_bytes)

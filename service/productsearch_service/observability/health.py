@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import grpc
@@ -17,6 +16,7 @@ from grpc_channelz.v1 import channelz  # type: ignore[import-untyped] # it has n
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from productsearch_service import limits
+from productsearch_service.observability.admin_calls import AdminCalls, AdminThreads
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -27,7 +27,7 @@ UNREACHABLE: Final = "UNREACHABLE"
 
 
 class LoopHealth(health_pb2_grpc.HealthServicer):
-    """The health service on the event loop, where strangers may watch and not read.
+    """The health service on the event loop, where strangers may watch and never read the answers.
 
     That of grpc_health writes to each watcher while it holds what a change of state needs, and
     keeps every name that was asked for.
@@ -38,7 +38,7 @@ class LoopHealth(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
 
     def set(self, name: str, status: int) -> None:
-        """Say this of a name from now on, and let its watchers know."""
+        """Set the state of a name, and send it to those who watch that name."""
         self._statuses[name] = status
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -46,7 +46,7 @@ class LoopHealth(health_pb2_grpc.HealthServicer):
     async def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> health_pb2.HealthCheckResponse:
-        """Answer with the state of a name; NOT_FOUND if nothing is said of it."""
+        """Answer with the state of a name; NOT_FOUND for a name that has none."""
         if request.service not in self._statuses:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
@@ -64,7 +64,7 @@ class LoopHealth(health_pb2_grpc.HealthServicer):
 
 
 class ThreadsHealth(health_pb2_grpc.HealthServicer):
-    """The same in threads, whose state the event loop sets.
+    """The health service in threads; the event loop sets its states.
 
     Whoever watches and does not read holds up a thread of the watchers. With grpc_health it would
     hold up who sets the state: the event loop.
@@ -75,7 +75,7 @@ class ThreadsHealth(health_pb2_grpc.HealthServicer):
         self._changed = threading.Condition()
 
     def set(self, name: str, status: int) -> None:
-        """Say this of a name from now on, and let its watchers know."""
+        """Set the state of a name, and send it to those who watch that name."""
         with self._changed:
             self._statuses[name] = status
             self._changed.notify_all()
@@ -83,7 +83,7 @@ class ThreadsHealth(health_pb2_grpc.HealthServicer):
     def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> health_pb2.HealthCheckResponse:
-        """Answer with the state of a name; NOT_FOUND if nothing is said of it."""
+        """Answer with the state of a name; NOT_FOUND for a name that has none."""
         with self._changed:
             status = self._statuses.get(request.service)
         if status is None:
@@ -107,9 +107,8 @@ class ThreadsHealth(health_pb2_grpc.HealthServicer):
             yield health_pb2.HealthCheckResponse(status=told)
 
     # By this name gRPC finds the threads of a method that has its own.
-    Watch.experimental_thread_pool = ThreadPoolExecutor(  # type: ignore[attr-defined]
-        limits.ADMIN_WATCHERS_MAX, thread_name_prefix="watch"
-    )
+    watching = AdminThreads(limits.ADMIN_WATCHERS_MAX, "watch")
+    Watch.experimental_thread_pool = watching  # type: ignore[attr-defined]
 
     def _status(self, name: str) -> int:
         return self._statuses.get(name, _UNKNOWN)
@@ -141,11 +140,16 @@ class Health:
 
     def admin_server(self) -> grpc.Server:
         """Return the server of the admin port; it has no port and no reflection yet."""
+        threads = AdminThreads(limits.ADMIN_THREADS, "admin")
         server = grpc.server(
-            ThreadPoolExecutor(limits.ADMIN_THREADS, thread_name_prefix="admin"),
+            threads,
+            interceptors=[AdminCalls(threads, ThreadsHealth.watching)],
             options=(
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", limits.BYSTANDER_BYTES_MAX),
+                ("grpc.max_concurrent_streams", limits.ADMIN_STREAMS_MAX),
+                ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
+                ("grpc.max_connection_idle_ms", limits.ADMIN_IDLE_MS),
             ),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.in_threads, server)
@@ -153,12 +157,12 @@ class Health:
         return server
 
     async def start(self) -> None:
-        """Say the same on the event loop."""
+        """Set the first states on the event loop: not ready yet, and alive."""
         await self.tell_ready(False)
         self.on_loop.set(_LIVENESS, _SERVING)
 
     async def tell_ready(self, ready: bool) -> None:
-        """Say whether this replica should get calls; once it stops, it never should again."""
+        """Set whether this replica should get calls; once it is stopping, it stays not ready."""
         with self._lock:
             self._ready = ready and not self._stopping
             self._tell_threads()
@@ -166,7 +170,7 @@ class Health:
             self.on_loop.set(name, _SERVING if self._ready else _NOT_SERVING)
 
     def tell_loop(self, alive: bool, in_time: bool) -> None:
-        """Say what is true of the event loop; from the admin port alone, the loop may be stuck."""
+        """Set how the event loop does, on the admin port alone: a stuck loop cannot say so."""
         self.in_threads.set(_LIVENESS, _SERVING if alive else _NOT_SERVING)
         with self._lock:
             self._in_time = in_time
@@ -178,7 +182,7 @@ class Health:
             self.in_threads.set(name, status)
 
     async def stop(self) -> None:
-        """Say that this replica should get no calls any more."""
+        """Set this replica not ready, for good."""
         self._stopping = True
         await self.tell_ready(False)
 

@@ -46,7 +46,7 @@ class _Reserve:
         self.fill()
 
     def fill(self) -> None:
-        """Take back what is missing, as far as there are any."""
+        """Open descriptors until the reserve is full again, or none is left."""
         with self._lock, contextlib.suppress(OSError):
             while len(self._held) < self._size:
                 self._held.append(os.open(os.devnull, os.O_RDONLY))
@@ -58,7 +58,7 @@ class _Reserve:
                 os.close(self._held.pop())
 
     def close(self) -> None:
-        """Hold none any more."""
+        """Give all descriptors back, for good."""
         count, self._size = self._size, 0
         self.give(count)
 
@@ -67,8 +67,9 @@ class MetricsServer(ThreadingHTTPServer):
     """Serves a registry and the probes; raises OSError if its port cannot be opened.
 
     Connections are bounded: one too many closes the oldest, so clients that never finish a request
-    keep nobody out. A process without descriptors answers too, by those of a reserve: it is alive,
-    and a restart would not end what takes them.
+    keep nobody out. It is accepted once the thread of that one has ended; one that is at work does
+    not, and there are at most twice as many threads. A process without descriptors answers too, by
+    those of a reserve: it is alive, and a restart would not end what takes them.
     """
 
     daemon_threads = True
@@ -81,7 +82,11 @@ class MetricsServer(ThreadingHTTPServer):
         self.liveness = liveness
         self.readiness = readiness
         self._open: dict[socket.socket, None] = {}
-        self._open_lock = threading.Lock()
+        self._ended: set[socket.socket] = set()
+        """Of the open ones those that were closed here, and whose thread has not ended yet."""
+        self._changes = threading.Condition()
+        self.scrapes = threading.Lock()
+        """Held while a scrape is made, not while it is sent."""
         host, port = host_and_port(address)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._reserve = _Reserve(_RESERVE)
@@ -120,22 +125,37 @@ class MetricsServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread, and close the oldest one if there are too many."""
-        if len(self._open) >= limits.ADMIN_CONNECTIONS_MAX:
+        most = limits.ADMIN_CONNECTIONS_MAX
+        if len(self._open) - len(self._ended) >= most:
             self._end_oldest()
-        with self._open_lock:
-            self._open[request] = None
-        super().process_request(request, client_address)
+        with self._changes:
+            self._changes.wait_for(lambda: len(self._open) < most, _LOOK_S)
+            is_full = len(self._open) >= 2 * most
+            if not is_full:
+                self._open[request] = None
+        if is_full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
 
     def _end_oldest(self) -> None:
-        with self._open_lock:
-            oldest = next(iter(self._open), None)
-        if oldest is not None:
+        with self._changes:
+            oldest = next((each for each in self._open if each not in self._ended), None)
+            if oldest is None:
+                return
+            self._ended.add(oldest)
             with contextlib.suppress(OSError):  # it ends at this moment by itself
                 oldest.shutdown(socket.SHUT_RDWR)
 
+    def has_ended(self, request: Any) -> bool:
+        """Whether a connection was closed here: what came of its request is not carried out."""
+        return request in self._ended
+
     def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
+        with self._changes:
             self._open.pop(request, None)
+            self._ended.discard(request)
+            self._changes.notify_all()
         super().shutdown_request(request)
         self._reserve.fill()
 
@@ -177,10 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one of the three paths."""
+        if self.server.has_ended(self.connection):
+            return
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            encode, kind = choose_encoder(self.headers.get("Accept", ""))
-            self._send(HTTPStatus.OK, encode(self.server.registry), kind)
+            self._scrape()
         elif path == "/livez":
             reason = "" if self.server.liveness.alive else "the event loop stands still"
             self._probe(reason, "alive")
@@ -189,6 +210,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._probe(late or self.server.readiness.not_ready_reason, "ready")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"one of /metrics, /livez, /readyz\n")
+
+    def _scrape(self) -> None:
+        """Answer one scrape at a time: several take the interpreter from the event loop."""
+        if not self.server.scrapes.acquire(timeout=self.timeout):
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"another scrape is under way\n")
+            return
+        try:
+            if self.server.has_ended(self.connection):
+                return
+            encode, kind = choose_encoder(self.headers.get("Accept", ""))
+            body = encode(self.server.registry)
+        finally:
+            self.server.scrapes.release()
+        self._send(HTTPStatus.OK, body, kind)
 
     def _probe(self, reason: str, fine: str) -> None:
         status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
@@ -202,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def version_string(self) -> str:
-        """Do not tell versions to who asks."""
+        """Return a name without versions: who asks need not know them."""
         return "productsearch"
 
     def log_message(self, format: str, *args: object) -> None:

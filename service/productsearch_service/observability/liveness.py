@@ -15,7 +15,7 @@ from productsearch_service.periodic_task import PeriodicTask
 
 
 class Liveness:
-    """Tells ``tell`` when the process stops being alive or in time, and when it is so again."""
+    """Calls ``tell`` with ``alive`` and ``in_time`` whenever one of them changes."""
 
     def __init__(self, tell: Callable[[bool, bool], None]) -> None:
         self._tell = tell
@@ -40,7 +40,7 @@ class Liveness:
         threading.Thread(target=self._watch, name="liveness", daemon=True).start()
 
     async def stop(self) -> None:
-        """End both."""
+        """End the ticks and the watch."""
         self._closed.set()
         await self._ticks.stop()
 

@@ -44,6 +44,8 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "waiting": (limits.WAITING_MAX, 0),
     "receiving": (limits.RECEIVING_MAX, limits.RECEIVING_MAX * limits.RECEIVE_BYTES_MAX),
     "unary": (limits.RPCS_IN_FLIGHT_MAX, limits.BYTES_IN_FLIGHT_MAX),
+    "unread": (limits.UNREAD_MAX, limits.UNREAD_BYTES_MAX),
+    "fit": (limits.FIT_CALLS_MAX, limits.BYTES_IN_FLIGHT_MAX),
     "large": (limits.LARGE_CALLS_MAX, limits.LARGE_BYTES_MAX),
     "stream": (limits.BULK_STREAMS_MAX, 0),
     "bulk_item": (limits.BULK_ITEMS_MAX, limits.BULK_BYTES_MAX),

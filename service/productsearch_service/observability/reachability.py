@@ -46,7 +46,7 @@ class Reachability:
         self._rounds.start()
 
     async def stop(self) -> None:
-        """End."""
+        """End these calls."""
         await self._rounds.stop()
 
     async def _look(self) -> None:

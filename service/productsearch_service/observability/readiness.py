@@ -54,7 +54,7 @@ class Readiness:
         self._rounds.start()
 
     async def stop(self) -> None:
-        """Not ready from now on, whatever there is to see."""
+        """Stay not ready from now on, whatever is found."""
         self._stopping = True
         self.ready = False
         await self._rounds.stop()

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from json.encoder import encode_basestring
 from typing import Final
 
-from productsearch_service.call_context import Trail
+from productsearch_service import limits
+from productsearch_service.call_context import NOBODY, Trail
 from productsearch_service.redaction import redact_name
 from productsearch_service.rpc.call import OK, Call
 
@@ -99,8 +101,12 @@ def _as_json(call: Call, head: str) -> str:
         f'"breaker":"{"open" if trail.kept_away else "-"}",'
         f'"bytes_in":{trail.bytes_in},"bytes_out":{trail.bytes_out},'
         f'"items":"{_items(trail) if trail.items else "-"}",'
-        f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"}}'
+        f'"trace_id":"{trail.trace_id or "-"}","version":"{_VERSION}"{_left_out(call)}}}'
     )
+
+
+def _left_out(call: Call) -> str:
+    return f',"left_out":{call.left_out}' if call.left_out else ""
 
 
 def _name(name: str) -> str:
@@ -124,16 +130,43 @@ def _items(trail: Trail) -> str:
     )
 
 
+class _Strangers:
+    """Refusals of callers that proved no name: a line a second for those that are alike.
+
+    They cost whoever sends them nothing, and must not fill the disk of the log. The next line says
+    how many were left out; metrics count each.
+    """
+
+    def __init__(self) -> None:
+        self._told_at_s: dict[tuple[str, str, str], float] = {}
+        self._left_out: dict[tuple[str, str, str], int] = {}
+        # Both have an entry for each method, code and reason: callers make up none of them.
+
+    def told(self, call: Call) -> bool:
+        """Return whether a call gets a line, which then knows how many got none."""
+        kind = call.method, call.ending.code, call.ending.reason
+        if call.ended_s - self._told_at_s.get(kind, -math.inf) < limits.STRANGERS_LINE_S:
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return False
+        self._told_at_s[kind] = call.ended_s
+        call.left_out = self._left_out.pop(kind, 0)
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class AccessLog:
-    """Writes the lines: each error, and of the successes the share ``successes`` (0 to 1)."""
+    """Writes the lines: each error of a known caller, of strangers a line a second for errors that
+    are alike, and of the successes the share ``successes`` (0 to 1).
+    """
 
     successes: float = 1.0
+    _strangers: _Strangers = field(default_factory=_Strangers)
 
     def write(self, calls: list[Call]) -> None:
         """Log calls that have ended."""
         if not _LOGGER.isEnabledFor(logging.INFO):
             return
+        calls = [each for each in calls if each.caller is not NOBODY or self._strangers.told(each)]
         if self.successes < 1:
             calls = [each for each in calls if each.ending is not OK or self._is_drawn()]
         if calls:

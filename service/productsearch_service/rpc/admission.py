@@ -11,17 +11,19 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import grpc
 
 from productsearch_service import limits
-from productsearch_service.call_context import CallContext, Caller
+from productsearch_service.call_context import Adds, CallContext, Caller, this_call
 from productsearch_service.errors import DeadlineTooShort, ServiceError
 from productsearch_service.rpc.bystanders import Bystanders
 from productsearch_service.rpc.refusals import late, overloaded, stopping, wrong_request
 from productsearch_service.rpc.streams import Streams
-from productsearch_service.time_limit import Alarm, TimeLimit
+from productsearch_service.rpc.unread import Unread
+from productsearch_service.time_limit import Repeated, TimeLimit
 from productsearch_service.turns import Pace, Turns
 
 Value = TypeVar("Value")
@@ -76,8 +78,7 @@ class Messages:
 
     async def _wait(self, caller: str, context: CallContext, seconds: float) -> None:
         limit = TimeLimit(min(seconds, context.deadline.remaining_s()))
-        impatience = _Impatience(self, caller)
-        impatience.set(limits.RECEIVE_PATIENCE_S)
+        impatience = Repeated(limits.RECEIVE_PATIENCE_S, partial(self.make_way_for, caller))
         began_s = time.monotonic()
         try:
             await self._within(limit, self._turns.take(caller))
@@ -131,26 +132,12 @@ class _Receipt(TimeLimit):
         self.gave_way = False
 
 
-class _Impatience(Alarm):
-    """Asks, as often as it rings, for the turn of somebody else."""
-
-    __slots__ = ("_caller", "_messages")
-
-    def __init__(self, messages: Messages, caller: str) -> None:
-        self._messages = messages
-        self._caller = caller
-
-    def ring(self) -> None:
-        """Ask for it."""
-        self.set(limits.RECEIVE_PATIENCE_S)
-        self._messages.make_way_for(self._caller)
-
-
 class Places:
-    """Counts calls until their answers were taken, and the bytes of their requests.
+    """Counts calls until they are answered, and the bytes of their requests.
 
     Who is over a limit is rejected immediately. Of calls and of bytes a caller leaves others a
-    part, always: ``others_share``, divided by its own share.
+    part, always: ``others_share``, divided by its own share. A caller's own calls count until their
+    answers were taken: who does not read is rejected at its share, and others have the place.
     """
 
     def __init__(
@@ -171,17 +158,27 @@ class Places:
         full = self._full(caller, size_bytes)
         if full:
             raise overloaded(full)
-        self._count(caller.name, 1, size_bytes)
+        self._calls[caller.name] += 1
+        self._bytes[caller.name] += size_bytes
+        self._under_way(1, size_bytes)
 
     def give(self, caller: Caller, size_bytes: int) -> None:
         """Give a place back."""
-        self._count(caller.name, -1, -size_bytes)
+        self.answered(caller, size_bytes)
+        self.taken(caller)
+
+    def answered(self, caller: Caller, size_bytes: int) -> None:
+        """Let others have a place whose call is answered; ``taken`` has to follow."""
+        self._bytes[caller.name] -= size_bytes
+        self._under_way(-1, -size_bytes)
+
+    def taken(self, caller: Caller) -> None:
+        """Let the caller itself have it: its answer was taken."""
+        self._calls[caller.name] -= 1
         if not self._calls[caller.name]:
             del self._calls[caller.name], self._bytes[caller.name]
 
-    def _count(self, caller: str, calls: int, size_bytes: int) -> None:
-        self._calls[caller] += calls
-        self._bytes[caller] += size_bytes
+    def _under_way(self, calls: int, size_bytes: int) -> None:
         self.in_flight = (self.in_flight[0] + calls, self.in_flight[1] + size_bytes)
 
     @contextmanager
@@ -220,11 +217,18 @@ class Admission:
             bytes_max=limits.BYTES_IN_FLIGHT_MAX,
             others_share=limits.OTHERS_SHARE,
         )
+        self.unread = Unread()
         self.large = Places(
             calls_max=limits.LARGE_CALLS_MAX,
             bytes_max=limits.LARGE_BYTES_MAX,
             others_share=limits.OTHERS_SHARE,
             of="large images",
+        )
+        self.fit = Places(
+            calls_max=limits.FIT_CALLS_MAX,
+            bytes_max=limits.BYTES_IN_FLIGHT_MAX,
+            others_share=limits.FIT_OTHERS_SHARE,
+            of="images with fit",
         )
         self.streams = Streams(
             streams_max=limits.BULK_STREAMS_MAX,
@@ -235,6 +239,7 @@ class Admission:
             limits.BULK_ITEMS_MAX, waiting_max=limits.WAITING_MAX, bytes_max=limits.BULK_BYTES_MAX
         )
         self.bystanders = Bystanders()
+        self.adds = Adds()
         self._draining = False
         self._cuts_off_at_s = math.inf
         self.cut_off = 0
@@ -250,6 +255,16 @@ class Admission:
         self.messages.end_all()
         self.bystanders.end_all()
 
+    def end_adds(self) -> bool:
+        """End the adds under way in words, and begin no more; they are cut off.
+
+        Returns whether callers have something to take: such words, or answers that are on the way.
+        """
+        count = len(self.adds)
+        self.adds.end_all(stopping())
+        self.cut_off += count
+        return count > 0 or self.unread.in_flight[0] > 0
+
     def cut_off_after(self, seconds: float) -> None:
         """Let calls that end unfinished from then on count as cut off, by nobody else."""
         self._cuts_off_at_s = time.monotonic() + seconds
@@ -264,3 +279,33 @@ class Admission:
         """Raise ServerDraining if the replica is about to stop."""
         if self._draining:
             raise stopping()
+
+
+class Place:
+    """The place of the unary call that runs: others' from its answer on, its caller's until that
+    was taken.
+    """
+
+    __slots__ = ("_admission", "_call", "_caller", "_is_answered", "_size_bytes")
+
+    def __init__(self, admission: Admission, caller: Caller, size_bytes: int) -> None:
+        """Take it for a request of ``size_bytes``; raise ServerOverloaded."""
+        admission.unary.take(caller, size_bytes)
+        self._admission = admission
+        self._caller = caller
+        self._size_bytes = size_bytes
+        self._is_answered = False
+        self._call = this_call()
+        self._call.add_done_callback(self._over)
+
+    def answered(self, size_bytes: int) -> None:
+        """Let others have it: the work is done, and an answer of ``size_bytes`` is on its way."""
+        self._is_answered = True
+        self._admission.unary.answered(self._caller, self._size_bytes)
+        self._admission.unread.add(self._call, self._caller.name, size_bytes)
+
+    def _over(self, _: object) -> None:
+        if not self._is_answered:
+            self._admission.unary.answered(self._caller, self._size_bytes)
+        self._admission.unread.remove(self._call)
+        self._admission.unary.taken(self._caller)

@@ -18,6 +18,7 @@ from productsearch_service.errors import (
     ServiceError,
     UpstreamUnavailable,
 )
+from productsearch_service.rpc.admission import Place
 from productsearch_service.rpc.status import status_of
 
 # gRPC clients repeat UNAVAILABLE by themselves. What was tried three times here is not tried
@@ -65,7 +66,11 @@ class Call:
     trail: Trail = field(default_factory=Trail)
     headers: Sequence[tuple[str, str | bytes]] | None = None
     """Its metadata, if they were read before its caller is known: reading them takes time."""
+    place: Place | None = None
+    """What it holds while it is carried out, and until its answer was taken."""
     ending: Ending = OK
+    left_out: int = 0
+    """How many calls like it got no line of the access log since the last one that did."""
     began_s: float = field(default_factory=time.monotonic)
     ended_s: float = 0.0
 

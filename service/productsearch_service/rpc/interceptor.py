@@ -20,29 +20,28 @@ from google.protobuf.message import DecodeError, Message
 from productsearch_service import limits
 from productsearch_service.call_context import (
     CallContext,
-    Caller,
     end_unread,
-    this_call,
 )
 from productsearch_service.errors import (
     CallerUnauthenticated,
-    FieldInvalid,
     ServerDraining,
     ServiceError,
     quoted,
 )
 from productsearch_service.identity.identify import CurrentPolicy, Identification, host_of
 from productsearch_service.library.library import Libraries
-from productsearch_service.rpc import wire_format
-from productsearch_service.rpc.admission import Admission
+from productsearch_service.rpc import image_part, wire_format
+from productsearch_service.rpc.admission import Admission, Place
 from productsearch_service.rpc.call import CUT_OFF, LEFT, NOT_THERE, OK, Call
 from productsearch_service.rpc.refusals import wrong_request
 from productsearch_service.rpc.reports import Reports
 from productsearch_service.rpc.streams import Stream
 from productsearch_service.traces import Tracer
+from productsearch_service.turns import Pace
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Decoder = Callable[[bytes], Any]
+Decode = Callable[[bytes], Any]
+Decoder = Callable[[bytes, str], Awaitable[tuple[Any, memoryview | None]]]
 Encoder = Callable[[Any], bytes]
 
 SERVICE: Final = "/productsearch.v1.ProductSearch/"
@@ -50,7 +49,7 @@ SERVICE: Final = "/productsearch.v1.ProductSearch/"
 _OTHER: Final = "_OTHER"
 """What OpenTelemetry calls a method that is not there, whatever name a caller made up."""
 _STORES_IMAGES: Final = "AddImage"
-_DECODERS: Final[dict[str, Decoder]] = {"BatchDeleteImages": wire_format.batch_delete}
+_DECODERS: Final[dict[str, Decode]] = {"BatchDeleteImages": wire_format.batch_delete}
 _ENCODERS: Final[dict[str, Encoder]] = {"BatchDeleteImages": bytes}
 
 
@@ -108,24 +107,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
         await grpc_context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
     def _wrap(self, method: str, handler: Any) -> Handler:
-        decode = _DECODERS.get(method) or partial(
-            _decoded_if_few_fields, method, handler.request_deserializer
-        )
+        decoder = partial(decoded, method, handler.request_deserializer, self.admission.pace)
         encode = _ENCODERS.get(method, handler.response_serializer)
         if handler.stream_stream is not None:
-            handle = self._stream(method, handler.stream_stream, decode, encode)
+            handle = self._stream(method, handler.stream_stream, decoder, encode)
             return grpc.stream_stream_rpc_method_handler(cast("Any", handle), None, None)
         # On the wire a unary call is a stream of one message. As a stream its handler begins with
         # the headers: who calls is known before anything is received.
         # What it returns is encoded already: its bytes are counted.
-        handle_unary = self._unary(method, handler.unary_unary, decode, encode)
+        handle_unary = self._unary(method, handler.unary_unary, decoder, encode)
         return grpc.stream_unary_rpc_method_handler(cast("Any", handle_unary), None, None)
 
     def _unary(
         self,
         method: str,
         handle: Callable[..., Awaitable[Message | bytes]],
-        decode: Decoder,
+        decoder: Decoder,
         encode: Encoder,
     ) -> Callable[..., Awaitable[bytes]]:
         async def answered(call: Call, grpc_context: Any) -> bytes:
@@ -137,18 +134,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
             if context.trail.trace is not None:
                 context.trail.trace.part("receive", context.trail.trace.began_s)
             context.trail.bytes_in = len(content)
-            self._hold_place(call.caller, len(content))
-            due = partial(self.admission.pace.next_step, call.caller.name, len(content))
-            await due()
-            request = _decoded(decode, content)
+            call.place = Place(self.admission, call.caller, len(content))
+            request, context.image = await decoder(content, call.caller.name)
             del content
             self._allow(call, request.library)
-            await due()
+            if context.image is None:  # it is taken out of the request, which copies it
+                await self.admission.pace.next_step(call.caller.name, call.trail.bytes_in)
             context.deadline.require()
             work = handle(request, context)
             del request  # it holds the image, which is freed while the upstream works
-            answer = encode(await context.bounded(work, adds=method == _STORES_IMAGES))
-            context.trail.bytes_out = len(answer)
+            adds = self.admission.adds if method == _STORES_IMAGES else None
+            answer = encode(await context.bounded(work, adds))
+            call.trail.bytes_out = len(answer)
             return answer
 
         # gRPC's own error lives as long as its call, and longer, with the frame that it passes:
@@ -166,23 +163,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 call.ended(OK)
                 return answer
             finally:
+                if call.place is not None:
+                    call.place.answered(call.trail.bytes_out)
                 end_unread(self.receive_timeout_s)
             await grpc_context.abort(*ending)
             raise AssertionError("gRPC's abort raises")
 
         return wrapped
 
-    def _hold_place(self, caller: Caller, size_bytes: int) -> None:
-        """Hold a place until the answer was taken; raise ServerOverloaded."""
-        places = self.admission.unary
-        places.take(caller, size_bytes)
-        this_call().add_done_callback(lambda _: places.give(caller, size_bytes))
-
     def _stream(
         self,
         method: str,
         handle: Callable[..., AsyncGenerator[Message, None]],
-        decode: Decoder,
+        decoder: Decoder,
         encode: Encoder,
     ) -> Callable[..., AsyncIterator[bytes]]:
         async def wrapped(_: AsyncIterator[bytes], grpc_context: Any) -> AsyncIterator[bytes]:
@@ -192,7 +185,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 context = self._begin(call, grpc_context)
                 stream = self.admission.streams.open(call.caller)
                 context.ending = stream.ending
-                responses = handle(self._allowed(call, grpc_context, stream, decode), context)
+                responses = handle(self._allowed(call, grpc_context, stream, decoder), context)
                 async with aclosing(responses):
                     async for response in responses:
                         stream.answers()
@@ -251,9 +244,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return policy is None or policy.may(call.caller.name, call.method, library)
 
     async def _allowed(
-        self, call: Call, grpc_context: Any, stream: Stream, decode: Decoder
-    ) -> AsyncIterator[tuple[Any, int]]:
-        """Yield a stream's messages and their bytes; check the first one's library before that.
+        self, call: Call, grpc_context: Any, stream: Stream, decoder: Decoder
+    ) -> AsyncIterator[tuple[Any, memoryview | None, int]]:
+        """Yield a stream's messages, their images if these were cut out of them, and their bytes;
+        check the first one's library before that.
 
         gRPC's own iterator would hold each message, and its image, until the next one comes. A
         message of 5.8 MB that is asked for its size is encoded for that.
@@ -261,15 +255,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
         pace, caller = self.admission.pace, call.caller.name
         while (content := await pace.read(caller, grpc_context)) is not grpc.aio.EOF:
             size_bytes = len(content)
-            await pace.next_step(caller, size_bytes)
             call.trail.bytes_in += size_bytes
-            request = _decoded(decode, content)
+            request, image = await decoder(content, caller)
             del content
             stream.came(is_item=request.HasField("item"))
             if not call.library:
                 self._allow(call, request.settings.library)
-            yield request, size_bytes
-            del request
+            yield request, image, size_bytes
+            del request, image
 
 
 async def _until_read() -> None:
@@ -282,19 +275,25 @@ async def _until_read() -> None:
     await asyncio.sleep(limits.DRAIN_READ_S)
 
 
-def _decoded_if_few_fields(method: str, decode: Decoder, content: bytes) -> Any:
-    if len(content) > limits.FIELDS_UNCOUNTED_BYTES:
+async def decoded(
+    method: str, decode: Decode, pace: Pace, content: bytes, caller: str
+) -> tuple[Any, memoryview | None]:
+    """Return the request that ``content`` is, and its image if that was cut out of it.
+
+    Waits for the caller's turn if a large message has to be decoded whole. Raises FieldInvalid for
+    what is no message of the method, or one of too many fields.
+    """
+    image = None
+    if method not in _DECODERS and len(content) > limits.FIELDS_UNCOUNTED_BYTES:
         wire_format.require_few_fields(method, content)
-    return decode(content)
-
-
-def _decoded(decode: Decoder, content: bytes) -> Any:
-    """Return the request; raise FieldInvalid if ``content`` is none."""
+    if len(content) > limits.PACED_BYTES:
+        parts = image_part.cut(method, content)
+        if parts is None:
+            await pace.turn(caller)
+        else:
+            content, image = parts
     try:
-        return decode(content)
+        return _DECODERS.get(method, decode)(content), image
     except DecodeError:
-        raise _no_message() from None
-
-
-def _no_message() -> FieldInvalid:
-    return wrong_request("not a message of this method; send what its generated client makes")
+        what = "not a message of this method; send what its generated client makes"
+        raise wrong_request(what) from None

@@ -14,7 +14,7 @@ from google.rpc import status_pb2
 from productsearch import v1
 from productsearch_service import limits
 from productsearch_service.call_context import CallContext
-from productsearch_service.errors import FieldInvalid, ServerFault, ServiceError, Violation
+from productsearch_service.errors import ServerFault, ServiceError
 from productsearch_service.images.form_encoding import FormEncoder
 from productsearch_service.library.commands import (
     Add,
@@ -26,17 +26,16 @@ from productsearch_service.library.commands import (
     Target,
 )
 from productsearch_service.library.library import Libraries, Library
-from productsearch_service.rpc import page_token, validation
+from productsearch_service.rpc import page_token, signatures, validation
 from productsearch_service.rpc.admission import Admission
 from productsearch_service.rpc.bulk import Pipeline
+from productsearch_service.rpc.bulk_stream import BulkStream, Item, Request
 from productsearch_service.rpc.status import status_of
 from productsearch_service.turns import Turns
 from productsearch_service.upstream.answers import Page
 
 _log = logging.getLogger(__name__)
 
-_Request = v1.BulkAddImagesRequest
-_Item = v1.BulkAddImagesRequest.Item
 _Settings = v1.BulkAddImagesRequest.Settings
 _ItemResult = v1.BulkAddImagesResponse.ItemResult
 _Summary = v1.BulkAddImagesResponse.Summary
@@ -68,7 +67,8 @@ class Servicer:
     def __init__(self, libraries: Libraries, images: FormEncoder, admission: Admission) -> None:
         self._libraries = libraries
         self._images = images
-        self._items, self._large = admission.items, admission.large
+        self._items, self._large, self._fitting = admission.items, admission.large, admission.fit
+        self._adds = admission.adds
         self._batches = Turns(1, waiting_max=limits.WAITING_MAX)
 
     async def AddImage(  # noqa: N802
@@ -77,7 +77,10 @@ class Servicer:
         """Store one image."""
         library, validate_only = self._libraries[request.library], request.validate_only
         command = validation.new_image(
-            request.new_image, request.duplicate_policy, engine=library.is_engine
+            request.new_image,
+            request.duplicate_policy,
+            context.taken_image(),
+            engine=library.is_engine,
         )
         del request
         with self._place(command.image, context):
@@ -89,8 +92,9 @@ class Servicer:
         """Find images."""
         library, min_score = self._libraries[request.library], request.min_score
         name = self._libraries.name(request.library)
-        command = validation.search(request, name, engine=library.is_engine)
-        del request
+        image = context.taken_image()
+        command = await validation.search(request, name, image, engine=library.is_engine)
+        del request, image
         with self._place(command.image, context):
             await validation.encode(command.image, self._images, context)
             page = await library.search(command, context)
@@ -110,7 +114,7 @@ class Servicer:
     ) -> v1.UpdateImageResponse:
         """Change one stored image."""
         library, validate_only = self._libraries[request.library], request.validate_only
-        command = validation.update(request)
+        command = validation.update(request, context.taken_image())
         del request
         with self._place(command.target, context):
             if isinstance(command.target, Image):
@@ -124,7 +128,7 @@ class Servicer:
     ) -> v1.DeleteImageResponse:
         """Delete one stored image."""
         library = self._libraries[request.library]
-        command = validation.delete(request)
+        command = validation.delete(request, context.taken_image())
         del request
         with self._place(command.target, context):
             if isinstance(command.target, Image):
@@ -139,7 +143,7 @@ class Servicer:
         Returns a BatchDeleteImagesResponse as it is sent: as a message it takes five times more.
         """
         library = self._libraries[request.library]
-        signs = validation.batch_delete(request)
+        signs = signatures.batch_delete(request)
         outcomes = await library.delete_all(
             [sign for sign in signs if sign], context, allow_missing=request.allow_missing
         )
@@ -147,19 +151,22 @@ class Servicer:
             return await _batch_answer(request.cont_signs, signs, outcomes, context)
 
     async def BulkAddImages(  # noqa: N802
-        self, requests: AsyncIterator[tuple[_Request, int]], context: CallContext
+        self, requests: AsyncIterator[tuple[Request, memoryview | None, int]], context: CallContext
     ) -> AsyncGenerator[v1.BulkAddImagesResponse, None]:
-        """Store a stream of images; ``requests`` are messages and their bytes."""
+        """Store a stream of images; ``requests`` are what BulkStream takes."""
         if context.ending is None:
             raise AssertionError("the interceptor gives every stream a way to end")
-        stream = _BulkStream(requests)
+        stream = BulkStream(requests)
 
-        async def add(item: _Item) -> _ItemResult:
-            item_context = CallContext(context.caller, context.deadline, trail=context.trail)
+        async def add(item_and_image: tuple[Item, memoryview | None]) -> _ItemResult:
+            item, image = item_and_image
+            item_context = CallContext(
+                context.caller, context.deadline, trail=context.trail, image=image
+            )
             library = self._libraries[stream.settings.library]
             return await self._bulk_add(library, stream.settings, item, item_context)
 
-        pipeline = Pipeline[_Item, _ItemResult](
+        pipeline = Pipeline[tuple[Item, memoryview | None], _ItemResult](
             add,
             at_once=limits.BULK_AT_ONCE,
             places=self._items,
@@ -173,14 +180,14 @@ class Servicer:
         yield v1.BulkAddImagesResponse(summary=summary)
 
     def _place(self, target: Target, context: CallContext) -> AbstractContextManager[None]:
-        """Return the place of a checked image while its call lasts; only a large one needs it.
+        """Return the place of a checked image while its call lasts; only one with fit needs it.
 
         Bulk items have their bytes counted by the streams. Entering raises ServerOverloaded.
         """
-        size_bytes = len(target.content) if isinstance(target, Image) else 0
-        if size_bytes <= limits.LARGE_BYTES:
+        if not isinstance(target, Image) or not target.fits:
             return nullcontext()
-        return self._large.held(context.caller, size_bytes)
+        places = self._large if len(target.content) > limits.LARGE_BYTES else self._fitting
+        return places.held(context.caller, len(target.content))
 
     async def _add(
         self, library: Library, command: Add, context: CallContext, *, validate_only: bool
@@ -194,17 +201,17 @@ class Servicer:
         )
 
     async def _bulk_add(
-        self, library: Library, settings: _Settings, item: _Item, context: CallContext
+        self, library: Library, settings: _Settings, item: Item, context: CallContext
     ) -> _ItemResult:
         """Return what AddImage would have answered for the item."""
 
         try:
             context.deadline.require()
             command = validation.bulk_item(
-                item, settings.duplicate_policy, engine=library.is_engine
+                item, settings.duplicate_policy, context.taken_image(), engine=library.is_engine
             )
             work = self._add(library, command, context, validate_only=settings.validate_only)
-            added = await context.bounded(work, adds=True)
+            added = await context.bounded(work, self._adds)
             context.trail.item(_TOLD[added.outcome])
             return _ItemResult(key=item.key, added=added)
         except asyncio.CancelledError:
@@ -234,7 +241,7 @@ async def _batch_answer(
     for first in range(0, len(sent), _ENTRIES_A_TURN):
         part = v1.BatchDeleteImagesResponse()
         for index in range(first, min(first + _ENTRIES_A_TURN, len(sent))):
-            result = outcomes.get(signs[index]) or Deleted(validation.no_sign(index))
+            result = outcomes.get(signs[index]) or Deleted(signatures.no_sign(index))
             told = part.results.add(cont_sign=sent[index], log_id=result.log_id)
             if result.error is not None:
                 if result.error is not status[0]:  # a group that fails has one error for all
@@ -266,37 +273,7 @@ def _next_page_token(command: Search, page: Page, min_score: float) -> str:
     return page_token.encode(start, command.fingerprint)
 
 
-class _BulkStream:
-    """The messages of a bulk stream: settings first, if there are any, then items."""
-
-    def __init__(self, requests: AsyncIterator[tuple[_Request, int]]) -> None:
-        self._requests = requests
-        self.settings = _Settings()
-
-    async def items(self) -> AsyncIterator[tuple[_Item, int]]:
-        """Yield the items and their bytes; raise FieldInvalid for a message that is none."""
-        is_first = True
-        async for request, size_bytes in self._requests:
-            if is_first and request.HasField("settings"):
-                validation.bulk_settings(request.settings)
-                self.settings = request.settings
-            else:
-                yield _item(request), size_bytes
-            is_first = False
-            del request  # else it is held until the next one comes
-
-
-def _item(request: _Request) -> _Item:
-    if request.HasField("item"):
-        return request.item
-    if request.HasField("settings"):
-        wrong = Violation("settings", "not the first message; send settings first or never")
-    else:
-        wrong = Violation("item", "a message without a part; set item")
-    raise FieldInvalid(f"{wrong.field}: {wrong.description}", violations=(wrong,))
-
-
-def _told_key(item: _Item) -> str:
+def _told_key(item: Item) -> str:
     """Return an item's key as far as it may be one: results wait, and nobody counts their bytes."""
     return item.key[: limits.KEY_BYTES_MAX]
 

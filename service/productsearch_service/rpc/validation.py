@@ -7,7 +7,6 @@ a call of the quota and answer with less. Field paths start at the request.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 from productsearch import v1
 from productsearch.v1 import (
-    BatchDeleteImagesRequest,
     BulkAddImagesRequest,
     ClassFilter,
     DeleteImageRequest,
@@ -27,7 +25,7 @@ from productsearch.v1 import (
 )
 from productsearch_service import errors, limits
 from productsearch_service.call_context import CallContext
-from productsearch_service.errors import FieldInvalid, RequestError, Violation
+from productsearch_service.errors import RequestError, Violation
 from productsearch_service.images.form_encoding import FormEncoder, check
 from productsearch_service.images.inspect import SizeInvalid, Unreadable, check_fit_length
 from productsearch_service.library.commands import (
@@ -40,11 +38,8 @@ from productsearch_service.library.commands import (
     Target,
     Update,
 )
-from productsearch_service.rpc import engine_fields, page_token
+from productsearch_service.rpc import engine_fields, page_token, signatures
 
-_SIGN: Final = re.compile(r"([0-9]{1,10}),([0-9]{1,10})", re.ASCII)
-_NO_SIGN: Final = "no signature; use two unsigned 32-bit numbers joined by a comma"
-_UINT32_MAX: Final = 2**32 - 1
 _POLICIES: Final = {
     v1.DuplicatePolicy.DUPLICATE_POLICY_UNSPECIFIED: DuplicatePolicy.REJECT,
     v1.DuplicatePolicy.DUPLICATE_POLICY_REJECT: DuplicatePolicy.REJECT,
@@ -55,6 +50,8 @@ _BY_REASON: Final[dict[str, type[RequestError]]] = {
     kind.reason: kind
     for kind in (errors.ImageUnreadable, errors.ImageSizeInvalid, errors.PageTokenInvalid)
 }
+Cut = memoryview | None
+"""The image of a request, if it was cut out of it (``image_part``)."""
 
 
 class _Findings:
@@ -89,13 +86,19 @@ class _Findings:
         )
 
 
-def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType, *, engine: bool) -> Add:
+def new_image(
+    message: NewImage,
+    policy: v1.DuplicatePolicy.ValueType,
+    content: Cut = None,
+    *,
+    engine: bool,
+) -> Add:
     """Return the add of AddImage or of one bulk item; ``engine``: it is for the engine."""
     found = _Findings()
     if message == NewImage():
         found.add("new_image", "missing; set image and brief")
         found.finish()
-    image = _image(message.image, "new_image.image", found)
+    image = _image(message.image, "new_image.image", found, content)
     _check_brief(message.brief, "new_image.brief", found)
     classes = _classes(message, "new_image.", found)
     checked_policy = _policy(policy, "duplicate_policy", found)
@@ -108,7 +111,11 @@ def new_image(message: NewImage, policy: v1.DuplicatePolicy.ValueType, *, engine
 
 
 def bulk_item(
-    item: BulkAddImagesRequest.Item, policy: v1.DuplicatePolicy.ValueType, *, engine: bool
+    item: BulkAddImagesRequest.Item,
+    policy: v1.DuplicatePolicy.ValueType,
+    content: Cut = None,
+    *,
+    engine: bool,
 ) -> Add:
     """Return the add of one bulk item."""
     key_bytes = len(item.key.encode())
@@ -116,10 +123,12 @@ def bulk_item(
         found = _Findings()
         found.add("key", f"{key_bytes} bytes long; use 1 to {limits.KEY_BYTES_MAX}")
         found.finish()
-    return new_image(item.new_image, policy, engine=engine)
+    return new_image(item.new_image, policy, content, engine=engine)
 
 
-def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Search:
+async def search(
+    request: SearchImagesRequest, library: str, content: Cut = None, *, engine: bool
+) -> Search:
     """Return the search, from the rank on that its skip and page token say.
 
     ``engine``: the library's upstream is the engine.
@@ -127,7 +136,7 @@ def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Searc
     Raises ResultWindowExceeded if the page begins past the last rank that can be reached.
     """
     found = _Findings()
-    image = _image(request.image, "image", found)
+    image = _image(request.image, "image", found, content)
     classes = Classes()
     if request.HasField("class_filter"):
         classes = _class_filter(request.class_filter, found)
@@ -146,7 +155,7 @@ def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Searc
     # Left out where they are not set: tokens of a replica that knows neither stay good.
     asked += () if region is None else (region,)
     asked += () if rerank is None else (("rerank", rerank),)
-    fingerprint = page_token.fingerprint(asked, image.content)
+    fingerprint = await page_token.fingerprint(asked, image.content)
     start = request.skip
     if request.page_token:
         try:
@@ -163,10 +172,10 @@ def search(request: SearchImagesRequest, library: str, *, engine: bool) -> Searc
     return Search(image, start, count, fingerprint, classes, either_class, region, rerank)
 
 
-def update(request: UpdateImageRequest) -> Update:
+def update(request: UpdateImageRequest, content: Cut = None) -> Update:
     """Return the update."""
     found = _Findings()
-    target = _target(request.image_ref, found)
+    target = _target(request.image_ref, content, found)
     brief = request.brief if request.HasField("brief") else None
     if brief is not None:
         _check_brief(brief, "brief", found)
@@ -177,10 +186,10 @@ def update(request: UpdateImageRequest) -> Update:
     return Update(target, brief, classes)
 
 
-def delete(request: DeleteImageRequest) -> Delete:
+def delete(request: DeleteImageRequest, content: Cut = None) -> Delete:
     """Return the delete of one image."""
     found = _Findings()
-    target = _target(request.image_ref, found)
+    target = _target(request.image_ref, content, found)
     found.finish()
     return Delete(target, request.allow_missing)
 
@@ -216,33 +225,19 @@ def bulk_settings(message: BulkAddImagesRequest.Settings) -> None:
     found.finish()
 
 
-def batch_delete(request: BatchDeleteImagesRequest) -> list[str]:
-    """Return the checked signatures that were sent, "" for each that is none."""
-    if not request.cont_signs:
-        found = _Findings()
-        found.add("cont_signs", "empty; name at least one signature")
-        found.finish()
-    return [_checked(sign) for sign in request.cont_signs]
-
-
-def no_sign(index: int) -> FieldInvalid:
-    """Return the error of a signature of BatchDeleteImages that is none."""
-    field = f"cont_signs[{index}]"
-    return FieldInvalid(f"{field}: {_NO_SIGN}", violations=(Violation(field, _NO_SIGN),))
-
-
-def _target(ref: ImageRef, found: _Findings) -> Target:
+def _target(ref: ImageRef, content: Cut, found: _Findings) -> Target:
     kind = ref.WhichOneof("ref")
     if kind == "cont_sign":
         return _sign(ref.cont_sign, "image_ref.cont_sign", found)
     if kind == "image":
-        return _image(ref.image, "image_ref.image", found)
+        return _image(ref.image, "image_ref.image", found, content)
     found.add("image_ref", "names no image; set cont_sign or image")
     return ""
 
 
-def _image(source: ImageSource, path: str, found: _Findings) -> Image:
-    image = Image(content=source.content, fits=source.fit, url=source.url, path=path)
+def _image(source: ImageSource, path: str, found: _Findings, cut: Cut) -> Image:
+    content = source.content if cut is None else cut
+    image = Image(content=content, fits=source.fit, url=source.url, path=path)
     kind = source.WhichOneof("source")
     if kind is None:
         found.add(path, "no image; set content or url")
@@ -264,11 +259,11 @@ def _image(source: ImageSource, path: str, found: _Findings) -> Image:
 
 
 def _refuse(image: Image, wrong: Unreadable | SizeInvalid, found: _Findings) -> None:
-    reason, hint = errors.ImageUnreadable.reason, ""
-    if isinstance(wrong, SizeInvalid):
-        reason = errors.ImageSizeInvalid.reason
-        could_fit = not image.fits and len(image.content) <= limits.FIT_BYTES_MAX
-        hint = "; or set fit and the service scales it" if could_fit else ""
+    is_size = isinstance(wrong, SizeInvalid)
+    reason = (errors.ImageSizeInvalid if is_size else errors.ImageUnreadable).reason
+    could_fit = not image.fits and len(image.content) <= limits.FIT_BYTES_MAX
+    helps = wrong.fit_does if could_fit else ""
+    hint = f"; or set fit and the service {helps} it" if helps else ""
     found.add(f"{image.path}.content", f"{wrong}{hint}", reason)
 
 
@@ -287,17 +282,10 @@ def _check_url(url: str, path: str, found: _Findings) -> None:
 
 
 def _sign(sign: str, path: str, found: _Findings) -> str:
-    checked = _checked(sign)
+    checked = signatures.checked(sign)
     if not checked:
-        found.add(path, _NO_SIGN)
+        found.add(path, signatures.WRONG)
     return checked
-
-
-def _checked(sign: str) -> str:
-    match = _SIGN.fullmatch(sign.strip())
-    if match is None or any(int(part) > _UINT32_MAX for part in match.groups()):
-        return ""
-    return match.group()
 
 
 def _class_filter(message: ClassFilter, found: _Findings) -> Classes:

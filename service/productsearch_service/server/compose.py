@@ -33,7 +33,7 @@ from productsearch_service.server.certificates import begins_in_days, days_left
 from productsearch_service.server.concerns import of_libraries
 from productsearch_service.server.drain import drain
 from productsearch_service.server.grpc_server import grpc_server
-from productsearch_service.server.key_pairs import all_days
+from productsearch_service.server.key_pairs import KeyPairDays
 from productsearch_service.server.libraries import audited, build_library
 from productsearch_service.server.listen import (
     CannotListen,
@@ -107,6 +107,8 @@ class Server:
                     "waiting": lambda: (self._admission.receiving.waiting, 0),
                     "receiving": lambda: self._admission.receiving.held,
                     "unary": lambda: self._admission.unary.in_flight,
+                    "unread": lambda: self._admission.unread.in_flight,
+                    "fit": lambda: self._admission.fit.in_flight,
                     "large": lambda: self._admission.large.in_flight,
                     "stream": lambda: (self._admission.streams.in_flight, 0),
                     "bulk_item": lambda: self._admission.items.held,
@@ -115,7 +117,7 @@ class Server:
                 broken_files={each.what: each.is_broken for each in reloadable},
                 certificate_days=partial(self._certificate_days, days_left),
                 certificate_begins=partial(self._certificate_days, begins_in_days),
-                key_pair_days=lambda: all_days(settings.libraries),
+                key_pair_days=KeyPairDays(settings.libraries),
                 alike=partial(self._alike, sameness.of_settings(settings)),
                 audit=self._audit,
                 spans=self._spans.counts if self._spans else None,

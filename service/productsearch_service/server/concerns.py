@@ -15,7 +15,8 @@ from productsearch_service.identity.shut_out import shut_out
 from productsearch_service.server.certificates import Pem, read_file
 from productsearch_service.server.certificates import concerns as of_certificate
 from productsearch_service.server.key_pairs import days_left as key_pair_days_left
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.auth.credentials import FileCredentials
 
 

@@ -14,6 +14,8 @@ from productsearch_service.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+_NO_END_S = 86_400.0
+
 
 async def drain(
     server: grpc.aio.Server, admission: Admission, hurry: asyncio.Event, settings: Settings
@@ -29,15 +31,20 @@ async def drain(
     # Calls that still come are refused in words, for a moment: grpc would cut them off.
     await _wait(hurry, min(limits.DRAIN_REFUSAL_S, settings.drain_delay_s))
     admission.end_silent()
-    grace_s = 0.0 if hurry.is_set() else settings.drain_grace_s
-    admission.cut_off_after(grace_s)
-    ended = asyncio.create_task(server.stop(grace_s))
+    admission.cut_off_after(0.0 if hurry.is_set() else settings.drain_grace_s)
+    # The grace is not gRPC's: two stops that each wait for one can use a server that is gone.
+    ended = asyncio.create_task(server.stop(_NO_END_S))
     hurried = asyncio.create_task(hurry.wait())
-    await asyncio.wait({ended, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        {ended, hurried}, timeout=settings.drain_grace_s, return_when=asyncio.FIRST_COMPLETED
+    )
     hurried.cancel()
     if not ended.done():
         admission.cut_off_after(0)
-        await server.stop(0)
+        # Whoever repeats UNAVAILABLE by itself must not repeat an add: those are told in words.
+        if admission.end_adds():
+            await asyncio.wait({ended}, timeout=2 * limits.DRAIN_READ_S)
+        await server.stop(None)
     await ended
     if admission.cut_off:
         _log.warning("%d calls were cut off: the drain grace was over", admission.cut_off)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from productsearch_service.settings import LibrarySettings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.auth.credentials import (
     Credentials,
     FileCredentials,
@@ -17,6 +19,7 @@ from productsearch_service.upstream.auth.credentials import (
 from productsearch_service.upstream.masked import MaskedText
 
 _DAY_S: Final = 86_400
+_LOOK_S: Final = 0.5
 
 
 def days_left(library: LibrarySettings) -> float | None:
@@ -34,21 +37,63 @@ def age_days(library: LibrarySettings) -> float | None:
 
     In a secret volume of Kubernetes that is when the pod got them, so a restart makes them new.
     """
+    return _age_days(_written_s(library))
+
+
+def _written_s(library: LibrarySettings) -> float | None:
     if library.credentials_dir is None:
         return None
     files = [library.credentials_dir / name for name in ("api_key", "secret_key")]
     try:
-        written_s = max(file.stat().st_mtime for file in files)
+        return max(file.stat().st_mtime for file in files)
     except OSError:
         return None
-    return max(0.0, (time.time() - written_s) / _DAY_S)
 
 
-def all_days(
-    libraries: Mapping[str, LibrarySettings],
-) -> dict[str, tuple[float | None, float | None]]:
-    """Return of each library the age of its pair and the days left."""
-    return {name: (age_days(each), days_left(each)) for name, each in libraries.items()}
+def _age_days(written_s: float | None) -> float | None:
+    return None if written_s is None else max(0.0, (time.time() - written_s) / _DAY_S)
+
+
+class KeyPairDays:
+    """Age and days left of all pairs, for who must not wait for a volume that hangs.
+
+    The files of a library are looked at in a thread of its own, one at a time. What is not seen
+    within ``look_s`` is told as it was seen last.
+    """
+
+    def __init__(self, libraries: Mapping[str, LibrarySettings], look_s: float = _LOOK_S) -> None:
+        self._look_s = look_s
+        self._libraries = libraries
+        self._written_s: dict[str, float | None] = {}
+        self._looks: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self) -> dict[str, tuple[float | None, float | None]]:
+        """Return of each library the age of its pair and the days left."""
+        end_s = time.monotonic() + self._look_s
+        with self._lock:
+            for name, library in self._libraries.items():
+                if library.credentials_dir is not None:
+                    self._begin(name)
+            looks = [*self._looks.values()]
+        for look in looks:
+            look.join(max(0.0, end_s - time.monotonic()))
+        return {
+            name: (_age_days(self._written_s.get(name)), days_left(each))
+            for name, each in self._libraries.items()
+        }
+
+    def _begin(self, name: str) -> None:
+        before = self._looks.get(name)
+        if before is not None and before.is_alive():
+            return
+        look = threading.Thread(target=self._look, args=(name,), name="key-pairs", daemon=True)
+        with contextlib.suppress(RuntimeError):  # this replica has no thread left
+            look.start()
+            self._looks[name] = look
+
+    def _look(self, name: str) -> None:
+        self._written_s[name] = _written_s(self._libraries[name])
 
 
 def credentials_of(settings: LibrarySettings) -> Credentials:

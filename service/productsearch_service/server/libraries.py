@@ -10,7 +10,7 @@ from productsearch_service.library.audited import AuditedLibrary
 from productsearch_service.library.library import Library
 from productsearch_service.library.search_cache import SearchCache
 from productsearch_service.server.key_pairs import credentials_of
-from productsearch_service.settings import LibrarySettings
+from productsearch_service.settings_library import LibrarySettings
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.rotation import Rotation
 from productsearch_service.upstream.auth.token import TokenSource

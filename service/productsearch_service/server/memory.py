@@ -19,7 +19,7 @@ _M_ARENA_MAX: Final = -8
 
 
 def give_images_back() -> None:
-    """Let large blocks go back as soon as they are freed; for before the first thread.
+    """Let large blocks go back as soon as they are freed; to be called before threads begin.
 
     glibc keeps them for later once a few were freed: under 256 callers with 3 MB each that was a
     third of the peak. One heap is enough for one event loop.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from productsearch_service import limits
-from productsearch_service.settings import LibrarySettings
+from productsearch_service.settings_library import LibrarySettings
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20

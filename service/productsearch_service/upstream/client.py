@@ -24,7 +24,7 @@ class Image:
     place before the call. ``path`` is the request field that it came from, which errors name.
     """
 
-    content: bytes = field(default=b"", repr=False)
+    content: bytes | memoryview = field(default=b"", repr=False)
     fits: bool = False
     url: str = ""
     path: str = "image"

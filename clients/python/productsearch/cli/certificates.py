@@ -33,6 +33,9 @@ _LONG_LENGTH: Final = 0x80
 
 def check_own_files(profile: Profile) -> None:
     """Raise Failure for files of a profile with which no connection can come about."""
+    if bool(profile.cert) != bool(profile.key):
+        given, missing = ("--cert", "--key") if profile.cert else ("--key", "--cert")
+        raise usage(f"{given} without {missing}", f"give {missing} FILE too, or leave both out")
     if profile.ca:
         _check_authorities(profile.ca)
     if profile.cert:

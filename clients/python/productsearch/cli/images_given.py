@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from productsearch.cli.failures import usage
+from productsearch.cli.output import note
+from productsearch.cli.sources.folder import FIELDS
+from productsearch.cli.sources.template import left_unfilled
 from productsearch.v1 import image_from_bytes, image_from_url, ref_by_image, ref_by_sign
 
 if TYPE_CHECKING:
@@ -69,3 +72,10 @@ def reference_given(name: str, *, fit: bool) -> ImageRef:
 def is_sign(name: str) -> bool:
     """Return whether the text has the form of a signature."""
     return _SIGN.fullmatch(name) is not None
+
+
+def tell_of_braces(brief: str | None) -> None:
+    """Tell that a brief with a name of import's templates is stored as it stands."""
+    if names := left_unfilled(brief, FIELDS):
+        told = ", ".join(f"{{{name}}}" for name in names)
+        note(f"--brief is stored as it stands, with {told}; import and sync fill such names in")

@@ -15,7 +15,7 @@ from productsearch.cli.failures import Failure
 from productsearch.cli.profile import in_use
 from productsearch.cli.targets import unreached
 from productsearch.cli.waiting import in_words
-from productsearch.v1 import reason_of, retry_delay_of, text_of
+from productsearch.v1 import ErrorReason, reason_of, retry_delay_of, text_of
 
 REASONS: Final[dict[str, tuple[ExitCode, str]]] = {
     "ERROR_REASON_UNSPECIFIED": (ExitCode.REFUSED, "update this client: it knows no such reason"),
@@ -90,12 +90,24 @@ def failure_of(error: Any, doing: str = "") -> Failure:
         used = replace(in_use.get(), target=target)
         what, next_step = unreached(used, error.details() or "no details")
         return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
+    if reason == ErrorReason.CALLER_UNAUTHENTICATED:
+        next_step = _to_be_known(next_step)
     delay_s = retry_delay_of(error)
     if delay_s is not None:
         next_step = f"run it again {in_words(delay_s)}"
     told_text = text_of(error) if not isinstance(error, grpc.RpcError) else _text(error)
     what = f"{doing}: {told_text}" if doing else told_text
     return Failure(what, code=code, next_step=next_step, reason=reason_name(error))
+
+
+def _to_be_known(with_nothing: str) -> str:
+    """Return what helps a caller that is not known, by what this command showed of itself."""
+    used = in_use.get()
+    if used.cert:
+        return "give another certificate (--cert, --key), or ask who runs the service"
+    if used.token or used.token_file:
+        return "give another token (--token-file) or a certificate, or ask who runs the service"
+    return with_nothing
 
 
 def is_gateways_rate(error: Any) -> bool:

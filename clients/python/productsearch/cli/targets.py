@@ -107,6 +107,21 @@ def unreached(profile: Profile, words: str) -> tuple[str, str]:
     return f"cannot reach {target}: {words}", _CHECK
 
 
+_STAYS: Final = (
+    *("WRONG_VERSION_NUMBER", "CERTIFICATE_VERIFY_FAILED", "Hostname Verification"),
+    *("Failed to create security handshaker", "got frame type 0)", "Expected SETTINGS frame"),
+)
+"""Words for what is wrong with the address, with TLS or with a certificate."""
+
+
+def stays_unreached(words: str) -> bool:
+    """Return whether no waiting helps: somebody is there, and not one that can be spoken to so.
+
+    What a gateway says of the service behind it may pass.
+    """
+    return not _known(_GATEWAYS, "", words) and any(sign in words for sign in _STAYS)
+
+
 def _known(
     rows: tuple[tuple[tuple[str, ...], str, str], ...], target: str, words: str
 ) -> tuple[str, str] | None:

@@ -461,7 +461,8 @@ class SearchResult(_message.Message):
     """Its brief, verbatim."""
     score: _builtins.float
     """How alike the images are, 0 to 1, higher is more alike. Comparable only between
-    results from the same library.
+    results from the same library. The engine means the chance that a first result shows the
+    same product: measured after `evaluate --calibrate`, a rough guess before it.
     """
     def __init__(
         self,

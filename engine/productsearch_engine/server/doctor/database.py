@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.errors import ConnectionTimeout
 
-from productsearch_engine.database import inspection, tuning
+from productsearch_engine.database import inspection
 from productsearch_engine.database.bounded import NoAnswerError
 from productsearch_engine.database.cause import cause_of, place_of
 from productsearch_engine.database.inspection import Facts
 from productsearch_engine.embedding.load import UnknownEmbeddingError, check
+from productsearch_engine.server.doctor import indexes
 from productsearch_engine.server.doctor.finding import SIGN_S, Finding, judged, not_ended
 from productsearch_engine.settings import Settings
 
@@ -27,6 +28,8 @@ _DEAD_SHARE = 0.3
 _AGE_SHARE = 0.8
 _ROOM_SHARE = 0.9
 _SKEW_S = 60.0
+_RECOUNT = "UPDATE libraries SET image_count = image_count + ({}) WHERE id = {}"
+"""Adds what is missing, so it is right whatever is written meanwhile."""
 ANSWERS = "database.answers"
 
 Judge = Callable[[Facts, Settings], Finding]
@@ -141,10 +144,15 @@ def _connections(facts: Facts, chosen: Settings) -> Finding:
 
 def _vacuum(facts: Facts, _: Settings) -> Finding:
     on = bool(facts.settings["autovacuum"])
+    told, remedy = f"autovacuum is {'on' if on else 'off'}", "turn autovacuum on"
+    if on and facts.unvacuumed:
+        told += f", but not for {', '.join(facts.unvacuumed)}"
+        remedy = "ALTER TABLE ... RESET (autovacuum_enabled)"
+    well = on and not facts.unvacuumed
     return judged(
         "database.vacuum",
-        f"autovacuum is {'on' if on else 'off'}",
-        warning="" if on else "turn autovacuum on: tables and indexes grow without end",
+        told,
+        warning="" if well else f"{remedy}: tables and indexes grow without end",
     )
 
 
@@ -171,40 +179,6 @@ def _bloat(facts: Facts, _: Settings) -> Finding:
     )
 
 
-def _valid(facts: Facts, _: Settings) -> Finding:
-    bad = [each.name for each in facts.indexes if not each.valid]
-    return judged(
-        "index.valid",
-        f"not valid: {', '.join(bad)}" if bad else f"{len(facts.indexes)} indexes, all valid",
-        warning="REINDEX INDEX CONCURRENTLY, or drop it if a change of embedding left it"
-        if bad
-        else "",
-    )
-
-
-def _present(facts: Facts, _: Settings) -> Finding:
-    bad = [each.name for each in facts.libraries if not each.indexed]
-    return judged(
-        "index.present",
-        f"no index of vectors: {', '.join(bad)}" if bad else "each library's vectors have an index",
-        warning="searches read the whole library: make the index, see docs/engine.md"
-        if bad
-        else "",
-    )
-
-
-def _fits(facts: Facts, chosen: Settings) -> Finding:
-    size = sum(each.size_bytes for each in facts.indexes if each.nearest)
-    if chosen.database:
-        return judged("index.memory", f"the indexes of vectors have {size // _MIB} MiB")
-    there = tuning.memory_bytes()
-    return judged(
-        "index.memory",
-        f"the indexes of vectors have {size // _MIB} MiB, the machine {there // _MIB} MiB",
-        warning="give the machine more memory: see docs/scaling.md" if size > there // 2 else "",
-    )
-
-
 def _room(facts: Facts, _: Settings) -> Finding:
     full = [each.name for each in facts.libraries if each.image_count >= each.capacity]
     near = [each.name for each in facts.libraries if each.image_count > _ROOM_SHARE * each.capacity]
@@ -215,6 +189,17 @@ def _room(facts: Facts, _: Settings) -> Finding:
         else f"{len(facts.libraries)} libraries have room",
         broken="productsearch-engine library grow NAME" if full else "",
         warning="productsearch-engine library grow NAME" if near else "",
+    )
+
+
+def _count(facts: Facts, _: Settings) -> Finding:
+    wrong = [each for each in facts.counts if each.told != each.stored]
+    told = "; ".join(f"{each.name}: {each.told} told, {each.stored} stored" for each in wrong)
+    remedy = "; ".join(_RECOUNT.format(each.stored - each.told, each.id) for each in wrong)
+    return judged(
+        "library.count",
+        told or f"{len(facts.counts)} of {len(facts.libraries)} libraries counted, and right",
+        warning=f"while it serves: {remedy}" if wrong else "",
     )
 
 
@@ -264,10 +249,9 @@ JUDGES: dict[str, Judge] = {
     "database.wraparound": _wraparound,
     "database.bloat": _bloat,
     "database.clock": _clock,
-    "index.valid": _valid,
-    "index.present": _present,
-    "index.memory": _fits,
+    **indexes.JUDGES,
     "library.room": _room,
+    "library.count": _count,
     "library.embedding": _embedding,
     "library.reembedding": _reembedding,
 }

@@ -28,7 +28,7 @@ from productsearch_service.server.doctor.finding import (
     skipped,
     warning,
 )
-from productsearch_service.settings import LibrarySettings
+from productsearch_service.settings_library import LibrarySettings
 
 PLACE: Final = "the upstream, and what is between it and this machine"
 _SKEW_S: Final = 60.0

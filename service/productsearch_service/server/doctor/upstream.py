@@ -38,7 +38,8 @@ from productsearch_service.server.doctor.finding import (
 )
 from productsearch_service.server.doctor.image import PNG
 from productsearch_service.server.doctor.replica import Beside
-from productsearch_service.settings import LibrarySettings, Settings
+from productsearch_service.settings import Settings
+from productsearch_service.settings_library import LibrarySettings
 
 _DAY_S: Final = 86_400
 _WAITS_FOR: Final = {

@@ -21,6 +21,7 @@ from productsearch_service.upstream.auth import token_answer
 from productsearch_service.upstream.auth.credentials import Credentials, KeyPair
 from productsearch_service.upstream.auth.token import Issued
 from productsearch_service.upstream.http.failure import TransportFailure
+from productsearch_service.upstream.http.names import Names
 from productsearch_service.upstream.http.transport import Transport
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
@@ -47,6 +48,7 @@ class TokenIssuer:
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._base_url, self._ca_bundle = base_url, ca_bundle
+        self._names = Names()
         self._credentials = credentials
         self._count = count
         self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="token")
@@ -132,7 +134,7 @@ class TokenIssuer:
         raise outcome
 
     async def _ask(self, pair: KeyPair, end: Deadline) -> Issued | ServiceError:
-        transport = Transport(self._base_url, self._ca_bundle)
+        transport = Transport(self._base_url, self._ca_bundle, names=self._names)
         try:
             status, body, _ = await transport.post(_PATH, MaskedText(), (_form(pair),), end)
         except TransportFailure as failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from productsearch_service import limits
 from productsearch_service.periodic_task import PeriodicTask
@@ -11,7 +10,6 @@ from productsearch_service.upstream.auth.credentials import KeyPair
 from productsearch_service.upstream.auth.issuer import TokenIssuer
 from productsearch_service.upstream.auth.token import TokenSource
 
-_NOT_USED: Final = "%s: the key pair was changed and is not used, the old one is: %s"
 _log = logging.getLogger(__name__)
 
 

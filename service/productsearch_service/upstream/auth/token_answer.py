@@ -18,7 +18,8 @@ from productsearch_service.errors import (
 from productsearch_service.upstream.auth.token import Issued
 from productsearch_service.upstream.masked import MaskedBytes, MaskedMembers, MaskedText
 
-_STATUSES: Final = (200, 401)
+_HTTP_OK: Final = 200
+_STATUSES: Final = (_HTTP_OK, 401)
 """A token, or the reason why there is none."""
 _BYTES_MAX: Final = 16 * limits.TOKEN_BYTES_MAX
 _HOPELESS: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
@@ -45,6 +46,10 @@ def read(status: int, body: MaskedBytes) -> Issued | ServiceError:
     error = members.get("error")
     if isinstance(error, str) and error in _HOPELESS:
         return UpstreamCredentialsRejected("the token endpoint rejects the key pair")
+    if status != _HTTP_OK:
+        return no_token(f"answered with HTTP {status}")
+    if error:
+        return no_token("gave an answer that names an error")
     wrong = _insane(members.get("access_token"), members.get("expires_in"))
     if wrong:
         return no_token(f"gave an answer that {wrong}")

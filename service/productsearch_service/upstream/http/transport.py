@@ -28,6 +28,7 @@ from productsearch_service.call_context import Deadline
 from productsearch_service.time_limit import TimeLimit
 from productsearch_service.upstream.http.answer import Incoming, read, retry_after_s
 from productsearch_service.upstream.http.failure import UNCONNECTED, TransportFailure
+from productsearch_service.upstream.http.names import Names
 from productsearch_service.upstream.masked import MaskedBytes, MaskedText
 
 _HEADERS: Final = {
@@ -76,9 +77,12 @@ class Transport:
         connect_s: float = limits.CONNECT_TIMEOUT_S,
         send_stall_s: float = limits.SEND_STALL_TIMEOUT_S,
         read_s: float = limits.READ_TIMEOUT_S,
+        names: Names | None = None,
     ) -> None:
+        """``names`` looks up the upstream's name; None: it has one of its own."""
         self._base_url = base_url.rstrip("/")
         self.connect_s, self.send_stall_s, self.read_s = connect_s, send_stall_s, read_s
+        self._names = names or Names(connect_s)
         # Authorities of certifi where no others are named; a plain upstream needs none.
         trusted = str(ca_bundle or certifi.where())
         https = base_url.startswith("https:")
@@ -167,6 +171,7 @@ class Transport:
             connector=_Connector(
                 limit=0,  # admission bounds the calls, and each call has one connection
                 ssl=self._tls,
+                resolver=self._names,
                 keepalive_timeout=limits.CONNECTION_IDLE_MAX_S,
                 socket_factory=self._socket,
             ),
@@ -291,7 +296,8 @@ class _Progress:
 def _words(error: aiohttp.ClientError) -> str:
     """Return why there is no connection, without the error's own text: it can hold the URL."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "this name is not known"
+        is_late = isinstance(error.os_error, TimeoutError)
+        return "no name server answers" if is_late else "this name is not known"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return "the connection ended"

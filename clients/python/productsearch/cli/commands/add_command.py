@@ -33,10 +33,11 @@ def command(images: tuple[str, ...], profile: Profile, as_json: bool, **asked: A
     from productsearch.cli.connection import open_channel, stub_of
     from productsearch.cli.exit_codes import ExitCode
     from productsearch.cli.failures import Failure
-    from productsearch.cli.images_given import image_given
+    from productsearch.cli.images_given import image_given, tell_of_braces
     from productsearch.cli.output import note, print_json, print_rows
     from productsearch.v1 import AddImageRequest, AddOutcome, DuplicatePolicy, NewImage
 
+    tell_of_braces(asked["brief"])
     rows: list[dict[str, Any]] = []
     failures: list[Failure] = []
     with open_channel(profile) as channel:

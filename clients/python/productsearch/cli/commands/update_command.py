@@ -29,13 +29,14 @@ def command(reference: str, profile: Profile, as_json: bool, **asked: Any) -> No
     from productsearch.cli.calls import patiently
     from productsearch.cli.connection import open_channel, stub_of
     from productsearch.cli.failures import usage
-    from productsearch.cli.images_given import reference_given
+    from productsearch.cli.images_given import reference_given, tell_of_braces
     from productsearch.cli.output import print_fields, print_json
     from productsearch.v1 import UpdateImageRequest
 
     changes = {name: asked[name] for name in ("brief", "class_id1", "class_id2")}
     if all(value is None for value in changes.values()):
         raise usage("nothing to change", "give --brief, --class-id1 or --class-id2")
+    tell_of_braces(asked["brief"])
     request = UpdateImageRequest(
         library=profile.library,
         image_ref=reference_given(reference, fit=asked["fit"]),

@@ -20,6 +20,7 @@ from productsearch.cli.importing.progress import Progress
 from productsearch.cli.journal import REJECTED, Journal, JournalError
 from productsearch.cli.rpc_failures import failure_of
 from productsearch.cli.sources.entry import SourceError
+from productsearch.cli.targets import stays_unreached
 from productsearch.v1 import AddImageRequest, ProductSearchStub
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ class Ended:
 
 
 def ask_first(profile: Profile, timeout_s: float) -> None:
-    """Raise Failure where the service refuses this caller, or this library.
+    """Raise Failure where the service refuses this caller, or this library, or cannot be meant.
 
     The request lacks its image: the service refuses it before the upstream, for that reason if for
-    no other. A service that cannot be reached, or is busy, is left to the import's patience.
+    no other. A service that is down, or busy, is left to the import's patience; a certificate that
+    is not trusted, or a server of another kind, is not.
     """
     with open_channel(profile) as channel:
         try:
@@ -61,7 +63,8 @@ def ask_first(profile: Profile, timeout_s: float) -> None:
             )
         except grpc.RpcError as error:
             failure = failure_of(error)
-            if failure.code is ExitCode.REFUSED and failure.reason != "FIELD_INVALID":
+            refused = failure.code is ExitCode.REFUSED and failure.reason != "FIELD_INVALID"
+            if refused or stays_unreached(error.details() or ""):
                 raise failure from None
 
 

@@ -26,6 +26,11 @@ USUAL_COLUMNS: Final = {
 """Field -> the columns that are looked for where ``--map`` names none."""
 
 
+def left_unfilled(brief: str | None, names: Iterable[str]) -> list[str]:
+    """Return those of the names of templates that a brief has in braces, in its order."""
+    return [name for name in dict.fromkeys(_PLACEHOLDER.findall(brief or "")) if name in names]
+
+
 class Template:
     """A text with ``{column}``. In a template of JSON, values are escaped as JSON asks."""
 

@@ -36,6 +36,9 @@ public class ProductSearchException extends RuntimeException {
     private static final Metadata.Key<byte[]> DETAILS =
             Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
+    /** Netty's words. */
+    private static final String NOT_HTTP2 = "First received frame was not SETTINGS";
+
     /** What a google.protobuf.Duration may hold at most: 10,000 years. */
     private static final long RETRY_DELAY_S_MAX = 315_576_000_000L;
 
@@ -229,8 +232,12 @@ public class ProductSearchException extends RuntimeException {
             Status.Code code, com.google.rpc.Status status, String target, Throwable failure) {
         Optional<String> reason = info(status).map(ErrorInfo::getReason);
         String description = status.getMessage();
-        if (reason.isEmpty() && code == Status.Code.UNAVAILABLE && target != null) {
-            description = "cannot reach " + target + ": " + withCause(description, failure);
+        if (reason.isEmpty() && target != null) {
+            if (code == Status.Code.UNAVAILABLE) {
+                description = "cannot reach " + target + ": " + withCause(description, failure);
+            } else if (isOtherServer(failure)) {
+                description = "cannot reach " + target + ": what answers there is no gRPC service";
+            }
         }
         List<String> told = new ArrayList<>();
         reason.ifPresent(name -> told.add(code.name()));
@@ -244,12 +251,29 @@ public class ProductSearchException extends RuntimeException {
                 + (told.isEmpty() ? "" : " (" + String.join(", ", told) + ")");
     }
 
-    /** grpc-java says "io exception" and leaves what happened to the cause. */
-    private static String withCause(String description, Throwable failure) {
+    /** grpc-java says "http2 exception" of a server that answers in HTTP/1. */
+    private static boolean isOtherServer(Throwable failure) {
+        // grpc-netty-shaded is no dependency of this code, only of the channel.
+        Throwable root = rootOf(failure);
+        return root.getClass().getSimpleName().equals("Http2Exception")
+                && String.valueOf(root.getMessage()).startsWith(NOT_HTTP2);
+    }
+
+    private static Throwable rootOf(Throwable failure) {
         Throwable root = failure;
         while (root.getCause() != null) {
             root = root.getCause();
         }
+        return root;
+    }
+
+    /**
+     * grpc-java says "io exception", with the handlers of the connection in further lines, and
+     * leaves what happened to the cause.
+     */
+    private static String withCause(String told, Throwable failure) {
+        Throwable root = rootOf(failure);
+        String description = told.lines().findFirst().orElse("");
         // grpc-netty-shaded is no dependency of this code, only of the channel.
         if (root.getClass().getSimpleName().equals("NotSslRecordException")) {
             return "the service there speaks no TLS";

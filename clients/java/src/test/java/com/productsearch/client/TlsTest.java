@@ -12,6 +12,9 @@ import io.grpc.Status.Code;
 import io.grpc.TlsServerCredentials;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.AfterEach;
@@ -53,6 +56,39 @@ class TlsTest {
         server = new TestServer(presenting(host), new Deletes());
         assertEquals(Code.UNAVAILABLE, call(channel().tls()));
         assertEquals(Code.UNAVAILABLE, call(channel().trust(stranger.certificate())));
+    }
+
+    /** Why is told in one line, without the pipeline of Netty. */
+    @Test
+    void anUntrustedServerIsToldInOneLine() throws IOException {
+        server = new TestServer(presenting(host), new Deletes());
+        String untrusted = messageOf(channel().trust(stranger.certificate()));
+        assertEquals(1, untrusted.lines().count(), untrusted);
+        assertTrue(untrusted.contains("certification path"), untrusted);
+    }
+
+    /** A server that answers in HTTP/1, such as the engine, is named as one. */
+    @Test
+    void anotherKindOfServerIsNamed() throws IOException {
+        try (var listener = new ServerSocket(0, 16, InetAddress.getLoopbackAddress())) {
+            Thread answering = new Thread(() -> answerInHttp1(listener));
+            answering.start();
+            String address = "127.0.0.1:" + listener.getLocalPort();
+            assertEquals(
+                    "INTERNAL: cannot reach " + address + ": what answers there is no gRPC service",
+                    messageOf(ProductSearchChannelBuilder.forTarget(address)));
+        }
+    }
+
+    private static void answerInHttp1(ServerSocket listener) {
+        while (true) {
+            try (Socket connection = listener.accept()) {
+                connection.getOutputStream().write("HTTP/1.1 400 Bad Request\r\n\r\n".getBytes());
+                connection.getInputStream().readNBytes(24);
+            } catch (IOException closed) {
+                return;
+            }
+        }
     }
 
     /** A service in plaintext is told in one line, without the pipeline of Netty. */
@@ -128,6 +164,15 @@ class TlsTest {
             return Code.OK;
         } catch (ProductSearchException e) {
             return e.code();
+        }
+    }
+
+    private static String messageOf(ProductSearchChannelBuilder channel) {
+        try (ProductSearchClient client = channel.connect()) {
+            return assertThrows(
+                            ProductSearchException.class,
+                            () -> client.deleteImage(DeleteImageRequest.getDefaultInstance()))
+                    .getMessage();
         }
     }
 
