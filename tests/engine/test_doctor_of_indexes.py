@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -17,7 +16,7 @@ from demo.processes import Engine
 from productsearch_engine import settings
 from productsearch_engine.bulk.heads import head_line
 from productsearch_engine.database import inspection
-from productsearch_engine.database.pool import WatchedPool
+from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.server.doctor import database
 from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.bulk_rows import BulkRows
@@ -33,14 +32,18 @@ _WITHIN_S = 30.0
 _CLASS_INDEX = "on nearest_{} using hnsw (prefix halfvec_cosine_ops) where class_id1 = 1"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def counts_are_right(engine: Engine) -> None:
-    """Make right what tests before have counted by hand: they share the database."""
-    with connected(engine) as connection:
-        connection.execute(
-            "update libraries l set image_count = lent_room_of(l.id)"
-            " + (select count(*) from images where library_id = l.id)"
-        )
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine of their own: the doctor judges all its libraries, and other tests break theirs."""
+    with Engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pool(engine: Engine) -> Iterator[WatchedPool]:
+    """Connections to its database, as it has them itself."""
+    with open_pool(settings.load({}, {"data": str(engine.data)}), 8) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -56,8 +59,7 @@ def _told(engine: Engine, shop: Library) -> dict[str, tuple[str, str]]:
     """Return what is not well with a library by its code: the evidence and the remedy."""
     own = re.compile(rf"{shop.name}\b|(images|nearest)_{shop.id}(_|\b)")
     chosen = settings.load({}, {"data": str(engine.data)})
-    with patch.object(inspection, "_COUNTING_S", _WITHIN_S):  # tests leave many libraries
-        facts = inspection.inspect(dsn_of(engine), math.inf)
+    facts = inspection.inspect(dsn_of(engine), math.inf)
     found = [database.JUDGES[code](facts, chosen) for code in _CODES]
     return {
         each.code: (each.evidence, each.remedy)

@@ -37,14 +37,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/operating.md"
 SECRET = "a-password-of-the-doctors"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def counts_are_right(engine: Engine) -> None:
-    """Make right what tests before have counted by hand: they share the database."""
-    with connected(engine) as connection:
-        connection.execute(
-            "update libraries l set image_count = lent_room_of(l.id)"
-            " + (select count(*) from images where library_id = l.id)"
-        )
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine of their own: the doctor judges all its libraries, and other tests break theirs."""
+    with Engine() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +132,7 @@ NEAREST = """(select i.indexrelid from libraries l join pg_index i
     [
         (
             f"update libraries set capacity = 1, image_count = 1 {LIBRARY}",
-            f"update libraries set image_count = lent_room_of(id) + (select count(*) from images where library_id = libraries.id), capacity = 500000 {LIBRARY}",
+            f"update libraries set capacity = 500000, image_count = 0 {LIBRARY}",
             {"library.room": "broken", "library.count": "warning"},
         ),
         (
