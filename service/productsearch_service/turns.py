@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from productsearch_service import limits
@@ -21,6 +20,7 @@ Value = TypeVar("Value")
 
 _LARGE_FOR_S: Final = 10.0
 _CALLERS_MAX: Final = 1024
+_CANCELLED_WITHIN_TURNS: Final = 5
 
 
 class Turns:
@@ -177,7 +177,7 @@ class Pace:
             is_large = at_s is not None and time.monotonic() - at_s < _LARGE_FOR_S
             return self.turn(caller) if is_large else None
 
-        content: Any = await InTurn(grpc_context.read(), due)
+        content = await read(grpc_context, due)
         if len(content) > limits.PACED_BYTES:
             self._large_came(caller)
         return content
@@ -200,11 +200,25 @@ class Pace:
         asyncio.get_running_loop().call_later(rest_s, self._turns.give, caller)
 
 
+async def read(grpc_context: Any, turn: Callable[[], Awaitable[None] | None]) -> Any:
+    """Return the next message of a call, put together after its ``turn``, or gRPC's EOF.
+
+    gRPC says EOF of a call that was cancelled, too, and cancels its task in the next turns of the
+    event loop. Whatever is sent until then is never freed (grpc/grpc#43360), so that is waited for.
+    """
+    content = await InTurn(grpc_context.read(), turn)
+    if not content:
+        for _ in range(_CANCELLED_WITHIN_TURNS):
+            await asyncio.sleep(0)
+    return content
+
+
 class InTurn(Awaitable[Value]):
     """Awaits ``work``; whenever what it waits for has come, ``turn`` comes before its next step.
 
-    A wait for the turn that is cancelled or refused ends this once the step is done: only the step
-    frees what gRPC holds.
+    The work is never cancelled: only its next step frees what gRPC holds for it. Whoever waits for
+    it may be; the steps are then done for nobody, without turns, as what they wait for comes. So
+    with a wait for the turn that is refused, which ends this once the step is done.
     """
 
     def __init__(
@@ -215,23 +229,33 @@ class InTurn(Awaitable[Value]):
 
     def __await__(self) -> Generator[Any, Any, Value]:
         """Run the steps, as ``await`` does."""
-        step, refused = partial(self._work.send, None), None
+        refused: BaseException | None = None
         while True:
             try:
-                waits_for = step()
+                waits_for: asyncio.Future[Any] = self._work.send(None)
             except StopIteration as end:
                 if refused is not None:
                     raise refused from None
                 return cast("Value", end.value)
             try:
-                yield waits_for
-            except BaseException as error:  # noqa: BLE001 - it is the work's, whatever it is
-                step = partial(self._work.throw, error)
-                continue
-            step = partial(self._work.send, None)
-            turn = self._turn()
+                yield from asyncio.shield(waits_for).__await__()
+            except asyncio.CancelledError as error:
+                if not waits_for.done():
+                    waits_for.add_done_callback(self._step_for_nobody)
+                    raise
+                refused = error
+            except Exception:  # noqa: BLE001, S110 - the work gets it from its own future
+                pass
+            turn = self._turn() if refused is None else None
             if turn is not None:
                 try:
                     yield from turn.__await__()
                 except (asyncio.CancelledError, ServerOverloaded) as error:
                     refused = error
+
+    def _step_for_nobody(self, _: object) -> None:
+        try:
+            waits_for = self._work.send(None)
+        except (StopIteration, Exception, asyncio.CancelledError):  # noqa: BLE001 - nobody asks
+            return
+        waits_for.add_done_callback(self._step_for_nobody)

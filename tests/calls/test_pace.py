@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.calls.watching import until
 from tests.conftest import ServerFactory
 from tests.pictures import jpeg
 
+HEALTH = "grpc.health.v1.Health/Check"
 LARGE = limits.PACED_BYTES + 1
 
 
@@ -130,36 +132,113 @@ async def test_a_cancelled_wait_frees_what_came_and_leaves_no_turn_behind() -> N
     await _until_idle(pace)
 
 
-@pytest.mark.asyncio
-async def test_a_read_that_is_cancelled_or_fails_ends_as_it_would_alone() -> None:
-    """What happens to the work is the work's: cancellation reaches it, its errors come out."""
-    reached = []
+class Waiting:
+    """A read of two steps: what each waits for, and what came of them."""
 
-    async def never() -> bytes:
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.waits_for = [loop.create_future(), loop.create_future()]
+        self.seen: list[str] = []
+
+    async def read(self) -> bytes:
         try:
-            return await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            reached.append("cancelled")
+            for number, came in enumerate(self.waits_for):
+                await came
+                self.seen.append(f"step {number}")
+        except BaseException as error:
+            self.seen.append(type(error).__name__)
             raise
+        return b"x"
 
-    async def broken() -> bytes:
+
+def _no_turn() -> Awaitable[None] | None:
+    return None
+
+
+async def _read(waiting: Waiting) -> bytes:
+    return await InTurn(waiting.read(), _no_turn)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("came", [0, 1])
+async def test_a_read_that_is_cancelled_takes_its_steps_for_nobody(came: int) -> None:
+    """Its caller goes at once; each step is done when what it waits for has come."""
+    waiting = Waiting()
+    task = asyncio.create_task(_read(waiting))
+    for each in waiting.waits_for[:came]:
+        each.set_result(None)
+    for _ in range(9):
         await asyncio.sleep(0)
-        raise ValueError("broken")
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert (True, came) == (task.cancelled(), len(waiting.seen))
+    for each in waiting.waits_for[came:]:
+        each.set_result(None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert ["step 0", "step 1"] == waiting.seen
 
-    def no_turn() -> Awaitable[None] | None:
-        return None
 
-    async def of(work: Any) -> bytes:
-        return await InTurn(work, no_turn)
-
-    task = asyncio.create_task(of(never()))
+@pytest.mark.asyncio
+async def test_a_read_that_fails_ends_as_it_would_alone() -> None:
+    """Its errors come out; after its caller is gone they are nobody's."""
+    failing = Waiting()
+    failing.waits_for[0].set_exception(ValueError("broken"))
+    with pytest.raises(ValueError, match="broken"):
+        await _read(failing)
+    late = Waiting()
+    task = asyncio.create_task(_read(late))
     await asyncio.sleep(0)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert (True, ["cancelled"]) == (task.cancelled(), reached)
-    with pytest.raises(ValueError, match="broken"):
-        await of(broken())
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    late.waits_for[0].set_exception(ValueError("broken"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (["ValueError"], []) == (late.seen, told)
+
+
+@pytest.mark.parametrize("method", ["productsearch.v1.ProductSearch/SearchImages", HEALTH])
+def test_calls_that_are_cancelled_while_their_message_comes_leave_nothing(
+    method: str, server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over gRPC: its read comes to its end, which frees what the library holds for it."""
+    begun, cancelled, ended = [], [], []
+    init = InTurn.__init__
+
+    async def watched(work: Any) -> Any:
+        begun.append(work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            cancelled.append(work)
+            raise
+        finally:
+            ended.append(work)
+
+    monkeypatch.setattr(
+        InTurn, "__init__", lambda self, work, turn: init(self, watched(work), turn)
+    )
+    running = server()
+    with connected(running) as channel:
+        silent = channel.stream_unary(f"/{method}")
+        ending = threading.Event()
+        for _ in range(20):
+            calls = [silent.future(_nothing(ending)) for _ in range(3)]
+            until(lambda: len(begun) - len(ended) >= 3)  # the watchdog's calls come and go
+            for call in calls:
+                call.cancel()
+            until(lambda: len(ended) == len(begun))
+        ending.set()
+    assert [] == cancelled
+
+
+def _nothing(ending: threading.Event) -> Iterator[bytes]:
+    ending.wait()
+    yield from ()
 
 
 @pytest.mark.asyncio
