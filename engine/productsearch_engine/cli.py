@@ -134,7 +134,7 @@ def _goes_on(options: argparse.Namespace) -> str:
     """Return what a command adds whose work is stored step by step."""
     if not getattr(options, "goes_on", False):
         return ""
-    return ". What was done is stored: the same command goes on from there"
+    return ". The same command goes on from what is stored by then"
 
 
 def _words(error: OSError) -> str:

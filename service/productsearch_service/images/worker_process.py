@@ -127,33 +127,27 @@ class Worker:
 
     async def ready(self) -> None:
         """Wait until the decoders are loaded; raise Lost, with ``breaks`` if they cannot be."""
-        looks = _Looks(self._process, starts=True)
         try:
-            with self._used():
+            with self._talking(starts=True):
                 kind, _ = await self._receive()
             if kind == frames.READY:
                 return
         except Lost as lost:
             if lost.breaks:
                 raise
-        finally:
-            looks.cancel()
         ended_by = await self._ended_by()
         raise Lost(breaks=ended_by <= 0 or ended_by in _BROKEN)
 
     async def work(self, kind: int, content: bytes | memoryview) -> tuple[int, bytes]:
         """Return kind and content of the answer to one request; raise Lost."""
-        looks = _Looks(self._process)
         try:
-            with self._used():
+            with self._talking():
                 await self._send(frames.HEAD.pack(kind, len(content)))
                 await self._send_image(memoryview(content))
                 return await self._receive()
         except Lost as lost:
             if lost.breaks:
                 raise
-        finally:
-            looks.cancel()
         ended_by = await self._ended_by()
         raise Lost(breaks=ended_by in _BROKEN, out_of_time=ended_by == signal.SIGPROF)
 
@@ -163,11 +157,14 @@ class Worker:
         return -await asyncio.to_thread(self._process.wait)
 
     @contextmanager
-    def _used(self) -> Iterator[None]:
+    def _talking(self, *, starts: bool = False) -> Iterator[None]:
+        """Use the socket, and end a process that stands still meanwhile."""
+        looks = _Looks(self._process, starts=starts)
         self._users += 1
         try:
             yield
         finally:
+            looks.cancel()
             self._left()
 
     def _left(self) -> None:
