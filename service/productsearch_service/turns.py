@@ -20,7 +20,10 @@ Value = TypeVar("Value")
 
 _LARGE_FOR_S: Final = 10.0
 _CALLERS_MAX: Final = 1024
-_CANCELLED_WITHIN_TURNS: Final = 5
+_CANCELLED_WITHIN_S: Final = 0.002
+"""gRPC cancels the task of a call so long after its read has ended."""
+_ENDED_WITHIN_S: Final = 0.25
+"""And ends the read of a call that was cancelled so long after its task."""
 
 
 class Turns:
@@ -177,10 +180,13 @@ class Pace:
             is_large = at_s is not None and time.monotonic() - at_s < _LARGE_FOR_S
             return self.turn(caller) if is_large else None
 
-        content = await read(grpc_context, due)
-        if len(content) > limits.PACED_BYTES:
-            self._large_came(caller)
-        return content
+        async def noted() -> Any:  # also if whoever waited for it has gone
+            content = await grpc_context.read()
+            if len(content) > limits.PACED_BYTES:
+                self._large_came(caller)
+            return content
+
+        return await message(noted(), due)
 
     async def next_step(self, caller: str, size_bytes: int) -> None:
         """Wait until the next step of work on a message of this size is due."""
@@ -200,25 +206,28 @@ class Pace:
         asyncio.get_running_loop().call_later(rest_s, self._turns.give, caller)
 
 
-async def read(grpc_context: Any, turn: Callable[[], Awaitable[None] | None]) -> Any:
-    """Return the next message of a call, put together after its ``turn``, or gRPC's EOF.
+async def message(
+    read: Coroutine[Any, Any, Any], turn: Callable[[], Awaitable[None] | None] = lambda: None
+) -> Any:
+    """Return what gRPC's ``read`` brings, put together after its ``turn``: a message, or EOF.
 
-    gRPC says EOF of a call that was cancelled, too, and cancels its task in the next turns of the
-    event loop. Whatever is sent until then is never freed (grpc/grpc#43360), so that is waited for.
+    gRPC says EOF of a call that was cancelled, too, and cancels its task afterwards. What is sent
+    in between is never freed (grpc/grpc#43360), so that is waited for.
     """
-    content = await InTurn(grpc_context.read(), turn)
+    content = await InTurn(read, turn)
     if not content:
-        for _ in range(_CANCELLED_WITHIN_TURNS):
-            await asyncio.sleep(0)
+        await asyncio.sleep(_CANCELLED_WITHIN_S)
     return content
 
 
 class InTurn(Awaitable[Value]):
     """Awaits ``work``; whenever what it waits for has come, ``turn`` comes before its next step.
 
-    The work is never cancelled: only its next step frees what gRPC holds for it. Whoever waits for
-    it may be; the steps are then done for nobody, without turns, as what they wait for comes. So
-    with a wait for the turn that is refused, which ends this once the step is done.
+    Only the work's next step frees what gRPC holds for it. So whoever waits for the work may be
+    cancelled, and the steps are done for nobody, without turns: gRPC ends the read of a call that
+    its caller has cancelled. Where the call is ended by us it does not, and resets no stream whose
+    read waits: that one is cancelled. A wait for the turn that is refused ends this once the step
+    is done.
     """
 
     def __init__(
@@ -241,7 +250,7 @@ class InTurn(Awaitable[Value]):
                 yield from asyncio.shield(waits_for).__await__()
             except asyncio.CancelledError as error:
                 if not waits_for.done():
-                    waits_for.add_done_callback(self._step_for_nobody)
+                    self._leave(waits_for)
                     raise
                 refused = error
             except Exception:  # noqa: BLE001, S110 - the work gets it from its own future
@@ -253,9 +262,13 @@ class InTurn(Awaitable[Value]):
                 except (asyncio.CancelledError, ServerOverloaded) as error:
                     refused = error
 
+    def _leave(self, waits_for: asyncio.Future[Any]) -> None:
+        waits_for.add_done_callback(self._step_for_nobody)
+        asyncio.get_running_loop().call_later(_ENDED_WITHIN_S, waits_for.cancel)
+
     def _step_for_nobody(self, _: object) -> None:
         try:
             waits_for = self._work.send(None)
         except (StopIteration, Exception, asyncio.CancelledError):  # noqa: BLE001 - nobody asks
             return
-        waits_for.add_done_callback(self._step_for_nobody)
+        self._leave(waits_for)

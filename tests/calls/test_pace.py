@@ -181,6 +181,29 @@ async def test_a_read_that_is_cancelled_takes_its_steps_for_nobody(came: int) ->
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("came", [0, 1])
+async def test_a_read_whose_call_we_end_is_let_go(
+    came: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC resets no stream whose read waits: it is cancelled soon after its caller is."""
+    monkeypatch.setattr(turns, "_ENDED_WITHIN_S", 0.01)
+    waiting = Waiting()
+    task = asyncio.create_task(_read(waiting))
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert [] == waiting.seen
+    for each in waiting.waits_for[:came]:
+        each.set_result(None)
+    async with asyncio.timeout(20):
+        while "CancelledError" not in waiting.seen:
+            await asyncio.sleep(0.001)
+    assert [*["step 0"][:came], "CancelledError"] == waiting.seen
+    assert waiting.waits_for[came].cancelled()
+
+
+@pytest.mark.asyncio
 async def test_a_read_that_fails_ends_as_it_would_alone() -> None:
     """Its errors come out; after its caller is gone they are nobody's."""
     failing = Waiting()

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from productsearch_service import limits
 from productsearch_service.call_context import end_unread
-from productsearch_service.turns import read
+from productsearch_service.turns import message
 
 Handle = Callable[..., Any]
 
@@ -96,7 +96,7 @@ class Bystanders:
         if len(self._receiving) > self._receiving_max:
             self._end(_oldest_of_most(self._receiving))
         try:
-            content = await read(context, lambda: None)
+            content = await message(context.read())
         finally:
             self._receiving.pop(timer, None)
         if content is grpc.aio.EOF:
