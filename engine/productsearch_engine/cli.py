@@ -134,7 +134,7 @@ def _goes_on(options: argparse.Namespace) -> str:
     """Return what a command adds whose work is stored step by step."""
     if not getattr(options, "goes_on", False):
         return ""
-    return ". The same command goes on from what is stored by then"
+    return ". Nothing has to be undone: the same command goes on from what is stored"
 
 
 def _words(error: OSError) -> str:
