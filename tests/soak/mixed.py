@@ -9,10 +9,11 @@ descriptors are read.
 
 Growth is the slope of a line through the memory at rest, after a warm-up. Flat means: never more
 threads and descriptors at rest than after the first round, when a burst of more calls than there
-are places has filled the pools, but for the threads of the token's calls. The threads of gRPC's own
-pool, which comes and goes with the load, are bounded instead. Whether age makes it slow is asked
-side by side: at the end every other call goes to a young facade, so that both see the same machine;
-the first and the last tenth are printed beside it.
+are places has filled the pools, but for the threads of the token's calls. What comes and goes with
+the load is bounded instead: the threads of gRPC's own pool, and the connections to the upstream,
+which are kept for a while. Whether age makes it slow is asked side by side: at the end every other
+call goes to a young facade, so that both see the same machine; the first and the last tenth are
+printed beside it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import grpc
@@ -79,16 +81,27 @@ class Rest:
     rss_mb: float
     threads: int
     grpc_threads: int
+    connections: int
+    """Those to the upstream; each is a descriptor beside the others."""
     descriptors: int
 
     @classmethod
-    def of(cls, facade: Facade, calls: int) -> Rest:
+    def of(cls, facade: Facade, upstream: Server, calls: int) -> Rest:
         """Look at a facade."""
         process = psutil.Process(facade.pid)
         threads = [path.read_text() for path in Path(f"/proc/{facade.pid}/task").glob("*/comm")]
         of_grpc = threads.count("event_engine\n")
-        rss_mb = process.memory_info().rss / 1e6
-        return cls(calls, rss_mb, len(threads) - of_grpc, of_grpc, process.num_fds())
+        port = urlsplit(upstream.url).port
+        lines = process.net_connections("tcp")
+        kept = sum(bool(line.raddr) and line.raddr.port == port for line in lines)
+        return cls(
+            calls=calls,
+            rss_mb=process.memory_info().rss / 1e6,
+            threads=len(threads) - of_grpc,
+            grpc_threads=of_grpc,
+            connections=kept,
+            descriptors=process.num_fds() - kept,
+        )
 
 
 def run(size: int, *, seed: int = SEED, cancels: int = CANCELS) -> list[Measure]:
@@ -104,7 +117,7 @@ def run(size: int, *, seed: int = SEED, cancels: int = CANCELS) -> list[Measure]
         upstream = stack.enter_context(Server(command, folder / "upstream.log", {}))
         old = stack.enter_context(_facade(folder / "old", upstream))
         callers = stack.enter_context(Callers(mix))
-        rounds, rests = _rounds(callers, old, size)
+        rounds, rests = _rounds(callers, old, upstream, size)
         whole = Tally()
         for tally in rounds:
             whole.add(tally)
@@ -133,7 +146,9 @@ def _seen(upstream: Server) -> dict[str, int]:
     return seen
 
 
-def _rounds(callers: Callers, facade: Facade, size: int) -> tuple[list[Tally], list[Rest]]:
+def _rounds(
+    callers: Callers, facade: Facade, upstream: Server, size: int
+) -> tuple[list[Tally], list[Rest]]:
     """Make all calls, in rounds with a rest after each; the first one ends with a burst."""
     tallies: list[Tally] = []
     rests: list[Rest] = []
@@ -151,7 +166,7 @@ def _rounds(callers: Callers, facade: Facade, size: int) -> tuple[list[Tally], l
             continue
         if rests_long:
             time.sleep(limits.TRIM_PERIOD_S + 1)
-        rests.append(Rest.of(facade, end))
+        rests.append(Rest.of(facade, upstream, end))
         print(f"{time.monotonic() - began_s:.0f} s: {rests[-1]}", flush=True)
     return tallies, rests
 
@@ -204,6 +219,8 @@ def _holdings(rests: list[Rest]) -> Iterator[Measure]:
         yield at_most(f"{name}: most, beyond the {full} of full pools", max(later) - full, more)
     most = max(rest.grpc_threads for rest in rests)
     yield at_most("threads of gRPC's own pool: most", most, _GRPC_THREADS_MAX)
+    most = max(rest.connections for rest in rests)
+    yield at_most("connections to the upstream at rest: most", most, limits.RPCS_IN_FLIGHT_MAX)
 
 
 def _ages(
