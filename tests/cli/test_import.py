@@ -209,6 +209,66 @@ def test_the_mapping_is_remembered(
     assert "b new" in {stored.brief for stored in shop.stored.values()}
 
 
+def test_what_is_given_anew_leaves_the_rest_as_it_was(
+    cli: Cli, target: str, shop: RememberingUpstream, photos: Path
+) -> None:
+    """One option changes what it says; an empty one takes its option away."""
+    assert 0 == cli("import", photos, "--brief", "b {stem}", "--class-id1", "7").code
+    briefs = {f"b sku-{n}" for n in range(10)}
+    more = cli("import", photos, "--class-id2", "8", "--class-name", "boots=9")
+    assert (0, briefs) == (more.code, {stored.brief for stored in shop.stored.values()})
+    assert "as before: --brief 'b {stem}' --class-id1 7\n" in more.err
+    again = cli("import", photos, "--class-name", "shoes=3")
+    assert "as before: --brief 'b {stem}' --class-id1 7 --class-id2 8 --class-name boots=9" in (
+        again.err
+    )
+    assert 0 == cli("import", photos, "--brief", "").code
+    assert "12/sku-0.jpg" in {stored.brief for stored in shop.stored.values()}
+    assert "--brief" not in cli("import", photos).err
+
+
+def test_fit_is_remembered(
+    cli: Cli, target: str, shop: RememberingUpstream, photos: Path, tmp_path: Path
+) -> None:
+    """Where an import stopped, and with its rejects, images are brought inside the limits."""
+    small = tmp_path / "small"
+    small.mkdir()
+    for number in range(3):
+        (small / f"{number}.jpg").write_bytes(jpeg(number, 200, 200))
+    (small / "bad.jpg").write_bytes(b"none")
+    assert 3 == cli("import", small, "--fit").code
+    assert 3 == len(shop.stored)
+    (small / "bad.jpg").write_bytes(jpeg(7, 200, 200))
+    mended = cli("import", small / "rejects.csv")
+    assert (0, 4) == (mended.code, len(shop.stored))
+    assert "as before: --fit\n" in mended.err
+    (small / "new.jpg").write_bytes(jpeg(8, 200, 200))
+    assert "as before: --fit\n" in cli("plan", small).err
+    assert 0 == cli("import", small).code
+    (small / "last.jpg").write_bytes(jpeg(9, 200, 200))
+    assert 3 == cli("import", small, "--no-fit").code
+    assert {"last.jpg": "IMAGE_SIZE_INVALID"} == _rejects(small / "rejects.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--brief", "{stem"), "the template {stem has a brace without its other one"),
+        (("--class-id1", "a}"), "the template a} has a brace without its other one"),
+        (("--brief", "{}"), "the template {} has a brace without its other one"),
+        (("--map", "sku=id"), "is a folder, which has no columns"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    options: tuple[str, str], says: str, cli: Cli, target: str, photos: Path
+) -> None:
+    """Before anything is begun, and nothing of them is remembered."""
+    refused = cli("import", photos, *options)
+    assert 2 == refused.code
+    assert says in refused.err
+    assert not (photos / ".productsearch.journal").exists()
+
+
 def test_the_own_id_is_a_name_in_templates(
     cli: Cli, target: str, shop: RememberingUpstream, photos: Path
 ) -> None:
@@ -230,7 +290,7 @@ def test_a_changed_row_updates_what_is_stored(
     assert 10 == changed["updated"]
     assert {"add": 10, "update": 10} == shop.asked
     assert {f"new sku-{n}" for n in range(10)} == {item.brief for item in shop.stored.values()}
-    lost = cli("import", photos, "--brief", "new {stem}", "--json")
+    lost = cli("import", photos, "--class-id1", "", "--json")
     assert (3, 10) == (lost.code, _summary(lost)["rejected"])
     assert {"CLASS_CANNOT_BE_CLEARED"} == {*_rejects(photos / "rejects.csv").values()}
     assert 0 == cli("import", photos, "--brief", "new {stem}", "--class-id1", "2").code

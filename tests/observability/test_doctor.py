@@ -286,6 +286,15 @@ def test_files_that_others_can_read(doctor: Doctor, key_pair: Path) -> None:
     assert "skipped" == reports["upstream.search"].state
 
 
+def test_files_that_are_not_there(doctor: Doctor, key_pair: Path) -> None:
+    """Each check that looks at them says so."""
+    (key_pair / "secret_key").unlink()
+    reports = doctor()
+    for code in ("upstream.key_pair", "upstream.key_mode"):
+        assert "broken" == reports[code].state
+    assert "No such file or directory: " in reports["upstream.key_mode"].evidence
+
+
 def test_a_pair_in_the_settings_and_a_path_in_the_url(
     doctor: Doctor, upstream: FakeUpstream
 ) -> None:

@@ -179,6 +179,9 @@ def test_missing_or_empty_files_are_a_clear_error(name: str, tmp_path: Path) -> 
     (tmp_path / other).write_text("x")
     with pytest.raises(UpstreamCredentialsRejected, match="one of them is missing"):
         FileCredentials(tmp_path).read()
+    library = LibrarySettings(credentials_dir=tmp_path)
+    (told,) = of_libraries(Settings(libraries={"shoes": library}, default_library="shoes"))
+    assert "No such file or directory" in redact(told)
     (tmp_path / name).write_text(" \n")
     with pytest.raises(UpstreamCredentialsRejected, match=f"{name} is empty"):
         FileCredentials(tmp_path).read()

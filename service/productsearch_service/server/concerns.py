@@ -77,7 +77,8 @@ def _missing(directory: Path) -> Iterator[str]:
         try:
             empty = not file.stat().st_size
         except OSError as error:
-            yield f"credentials_dir: {file}: {error.strerror}; without it no call succeeds"
+            # "api_key: ..." would be masked as a secret.
+            yield f"credentials_dir: {error.strerror}: {file}; without it no call succeeds"
         else:
             if empty:
                 yield f"credentials_dir: {file} is empty; without it no call succeeds"

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from productsearch.cli.failures import usage
+from productsearch.cli.exit_codes import ExitCode
+from productsearch.cli.failures import Failure, usage
 from productsearch.cli.output import note
 from productsearch.cli.sources.folder import FIELDS
 from productsearch.cli.sources.template import left_unfilled
@@ -50,7 +51,12 @@ def content_of(name: str, instead: str = "") -> bytes:
     if not content:
         raise usage(f"{name}: empty", "give an image")
     if len(content) > IMAGE_BYTES_MAX:
-        raise usage(f"{name}: more than {IMAGE_BYTES_MAX} bytes", "make the image smaller")
+        raise Failure(
+            f"{name}: more than {IMAGE_BYTES_MAX} bytes (20 MiB)",
+            code=ExitCode.USAGE,
+            reason="IMAGE_SIZE_INVALID",
+            next_step="make the image smaller",
+        )
     return content
 
 

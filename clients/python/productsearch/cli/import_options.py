@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from productsearch.cli.profile import Profile
     from productsearch.cli.sources import Mapping, Source
 
-_MAPPING = ("columns", "brief", "class_id1", "class_id2", "class_names")
+_PAIRS = {"columns": "--map", "class_names": "--class-name"}
+_FLAGS = ("fit", "fetch")
+_REMEMBERED = ("columns", "brief", "class_id1", "class_id2", "class_names", *_FLAGS)
 _FIELDS = ("image", "sku", "brief", "class_id1", "class_id2")
 
 
@@ -64,7 +67,11 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 help="Ask the library for each image that the journal knows; add what is gone.",
             ),
-            click.option("--fetch", is_flag=True, help="Download addresses here, not upstream."),
+            click.option(
+                "--fetch/--no-fetch",
+                default=None,
+                help="Download addresses here, not upstream. Not given: as in the last import.",
+            ),
             click.option("--rejects", metavar="FILE", help="Where rejects go. Default: beside."),
             click.option("--events", metavar="FILE", help="Write NDJSON events; - is stdout."),
             click.option(
@@ -91,57 +98,74 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def source_of(name: str, library: str, asked: dict[str, Any]) -> Source:
-    """Open the source, with the mapping of its last import if none is given. Raises Failure.
+    """Open the source; what is not given of its mapping is as in its last import. Raises Failure.
 
     A list that cannot be read to its end is refused here, before anything is begun.
     """
     from productsearch.cli.sources import open_source
     from productsearch.cli.sources.entry import SourceError
+    from productsearch.cli.sources.folder import JOURNAL
 
-    if not any(mapping_of(asked).values()):
-        asked |= _remembered(name, library, asked)
+    place = Path(name)
+    is_folder = "://" in name or place.is_dir()
+    if is_folder and asked["columns"]:
+        raise usage(f"--map {asked['columns'][0]}: {name} is a folder, which has no columns")
+    usual = place / JOURNAL if is_folder else place.with_name(f"{place.name}.journal")
+    chosen = journal_path(asked)
+    if chosen or "://" not in name:
+        _go_on(asked, chosen or usual, library, _REMEMBERED)
     try:
         source = open_source(name, _mapping(asked))
         source.check()
     except SourceError as wrong:
         raise usage(str(wrong), wrong.next_step) from None
+    if source.is_rejects and source.journal and not chosen:
+        _go_on(asked, source.journal, library, _FLAGS)  # its rows have their briefs and classes
+    asked |= {option: bool(asked.get(option)) for option in _FLAGS}
     return source
 
 
 def mapping_of(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that say what columns mean, as the journal keeps them."""
-    return {name: asked[name] for name in _MAPPING}
+    """Return the options that say what a source means, as the journal keeps them."""
+    return {name: asked.get(name) for name in _REMEMBERED}
 
 
-def _remembered(name: str, library: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the mapping of the last import: without it, each brief would change."""
+def _go_on(asked: dict[str, Any], file: Path, library: str, names: tuple[str, ...]) -> None:
+    """Take what is not asked from the last import: without it, each brief would change.
+
+    An empty text takes an option away.
+    """
     from productsearch.cli.journal import Journal, JournalError
     from productsearch.cli.output import note
-    from productsearch.cli.sources.folder import JOURNAL
 
-    place = Path(name)
-    usual = place / JOURNAL if place.is_dir() else place.with_name(f"{place.name}.journal")
-    file = Path(asked["journal"]) if asked["journal"] else usual
-    if "://" in name or not file.exists():
-        return {}
-    try:
-        with Journal(file, library) as journal:
-            found = journal.mapping()
-    except JournalError:
-        return {}  # who opens it for writing says what is wrong
-    told = {option: value for option, value in found.items() if value}
-    if told:
-        note(f"as before: {_as_options(told)}")
-    return told
+    before: dict[str, Any] = {}
+    if file.exists():
+        with suppress(JournalError), Journal(file, library) as journal:
+            before = journal.mapping()  # who opens it for writing says what is wrong
+    told: dict[str, Any] = {}
+    for option in names:
+        given, known = asked.get(option), before.get(option)
+        if option in _PAIRS:
+            new = {text.partition("=")[0] for text in given or ()}
+            told[option] = [text for text in known or () if text.partition("=")[0] not in new]
+            asked[option] = (*told[option], *(given or ()))
+        elif given is None and known is not None:
+            told[option] = asked[option] = known
+        if asked.get(option) == "":
+            asked[option] = None
+    if words := _as_options(told):
+        note(f"as before: {words}")
 
 
 def _as_options(told: dict[str, Any]) -> str:
     """Return the options that say the same on a command line."""
-    flags = {"columns": "--map", "class_names": "--class-name"}
     words: list[str] = []
     for name, given in told.items():
-        for value in given if isinstance(given, list | tuple) else [given]:
-            words += [flags.get(name, f"--{name.replace('_', '-')}"), str(value)]
+        if isinstance(given, bool):
+            words += [f"--{name}"] if given else []
+            continue
+        for value in given if name in _PAIRS else [given]:
+            words += [_PAIRS.get(name, f"--{name.replace('_', '-')}"), str(value)]
     return shlex.join(words)
 
 
@@ -161,7 +185,7 @@ def _mapping(asked: dict[str, Any]) -> Mapping:
             if asked.get(name) is not None
         }
     except SourceError as wrong:
-        raise usage(str(wrong)) from None
+        raise usage(str(wrong), wrong.next_step) from None
     names = pairs(asked.get("class_names", ()), "--class-name")
     return Mapping(columns=columns, class_names=names, **templates)
 

@@ -106,15 +106,20 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def fit(*, default: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--fit``; searches, which store nothing, have it as their default."""
-    why = (
-        "A search stores nothing, so it does." if default else "Off: the image is stored as it is."
-    )
+def fit(*, default: bool | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--fit``; searches, which store nothing, have it as their default.
+
+    None: an import, which goes on as the one before it.
+    """
+    why = {
+        True: "A search stores nothing, so it does.",
+        False: "Off: the image is stored as it is.",
+        None: "Not given: as in the last import; at first, images are stored as they are.",
+    }[default]
     return click.option(
         "--fit/--no-fit",
         default=default,
-        show_default=True,
+        show_default=default is not None,
         help="Let the service bring images inside its limits: scale, transcode, turn upright. "
         + why,
     )

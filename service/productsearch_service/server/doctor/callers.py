@@ -81,7 +81,10 @@ def _key_mode(path: Path | None) -> Finding:
 
 def closed_to_others(path: Path) -> Finding:
     """Return whether other accounts of this machine may read a file with a secret."""
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return broken(f"{error.strerror}: {path}", "put the file there, for this account to read")
     told = f"{path} has mode {stat.S_IMODE(mode):04o}"
     if mode & stat.S_IROTH:
         return warning(f"{told}: every account can read it", f"chmod o-r {path}")

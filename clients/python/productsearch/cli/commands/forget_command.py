@@ -61,4 +61,5 @@ def command(
             output.note(options.not_ours(done.not_ours))
     if not missing and not done.failures:
         return int(ExitCode.DONE)
-    return int(ExitCode.SOME_REJECTED if done.total else ExitCode.REFUSED)
+    refused = done.failures and not done.total
+    return int(ExitCode.REFUSED if refused else ExitCode.SOME_REJECTED)

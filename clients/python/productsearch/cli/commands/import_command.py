@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("import")
 @click.argument("source", metavar="SOURCE")
 @import_options.mapping
-@options.fit(default=False)
+@options.fit(default=None)
 @options.on_duplicate("keep")
 @click.option("--dry-run", is_flag=True, help="Check each image here and by the service only.")
 @click.option("--verify", type=click.IntRange(min=1), metavar="N", help="Then search N of them.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("plan")
 @click.argument("source", metavar="SOURCE")
 @import_options.mapping
-@options.fit(default=False)
+@options.fit(default=None)
 @options.on_duplicate("keep")
 @click.option("--quota-qps", type=options.Finite(min=0), help="Calls a second of the key.")
 @click.option("--quota-per-day", type=click.IntRange(min=0), help="Calls a day of the key.")
@@ -38,10 +38,10 @@ def command(source: str, profile: Profile, as_json: bool, **asked: Any) -> None:
 
     told = ("quota_qps", "quota_per_day", "price_per_1000", "currency")
     profile = replace(profile, **{name: asked[name] for name in told if asked[name] is not None})
+    opened = import_options.source_of(source, profile.library, asked)
     settings = Settings(
         library=profile.library, fit=asked["fit"], on_duplicate=asked["on_duplicate"]
     )
-    opened = import_options.source_of(source, profile.library, asked)
     show(opened, import_options.journal_path(asked), settings, profile, as_json=as_json)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("sync")
 @click.argument("source", metavar="SOURCE")
 @import_options.mapping
-@options.fit(default=False)
+@options.fit(default=None)
 @options.on_duplicate("update")
 @options.also_kept
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop, as `plan` does.")

@@ -20,6 +20,7 @@ from productsearch.cli.importing.progress import Progress
 from productsearch.cli.journal import REJECTED, Journal, JournalError
 from productsearch.cli.rpc_failures import failure_of
 from productsearch.cli.sources.entry import SourceError
+from productsearch.cli.sources.folder import SUFFIXES
 from productsearch.cli.targets import stays_unreached
 from productsearch.v1 import AddImageRequest, ProductSearchStub
 
@@ -117,7 +118,8 @@ def run(
             output.note(f"the rejects file {file} cannot be written: {wrong.strerror}")
     _tell_same(importer)
     if importer.complete and not tally.total:
-        output.note(f"{source.name} has no images; `productsearch import --help` says what counts")
+        kinds = ", ".join(sorted(SUFFIXES))
+        output.note(f"{source.name} has no images; of a folder, files count that end in {kinds}")
     code = ExitCode.DONE if failure is None else failure.code
     if failure is None and tally.all_rejected:
         code = ExitCode.SOME_REJECTED

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _PLACEHOLDER: Final = re.compile(r"\{([^{}\"]+)\}")
 """Any name of a column; what begins with a quote is JSON."""
 
+_BRACES: Final = 'write {column} for a value, or JSON such as {"id":"{column}"}'
+
 USUAL_COLUMNS: Final = {
     "image": ("image", "path", "file", "url", "image_url", "filename"),
     "sku": ("sku", "id", "product_id"),
@@ -40,6 +42,8 @@ class Template:
         self._is_json = re.match(r'\s*(\{\s*"|\[)', text) is not None
         if self._is_json:
             self._require_json()
+        elif re.search("[{}]", _PLACEHOLDER.sub("", text)):
+            raise SourceError(f"the template {text} has a brace without its other one", _BRACES)
 
     def _require_json(self) -> None:
         try:
