@@ -240,6 +240,29 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert before != Source.of(long).identity
 
 
+def test_a_list_is_known_by_the_images_that_it_names(tmp_path: Path) -> None:
+    """The same list of other files is another one, wherever its name stands in the row."""
+    text = '{"brief": "\\"image\\": 2", "image": "1.jpg"}\n{"image" :"a\\u0062.jpg", "brief": ""}\n'
+    names = ("1.jpg", "ab.jpg")
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "list.ndjson").write_text(text)
+        for name in names:
+            (tmp_path / folder / name).write_bytes(b"x")
+            os.utime(tmp_path / folder / name, ns=(5, 5))
+
+    def identity(folder: str) -> str:
+        return Source.of(tmp_path / folder / "list.ndjson").identity
+
+    assert identity("one") == identity("two")
+    for name in names:
+        before = identity("two")
+        os.utime(tmp_path / "two" / name, ns=(6, 6))
+        changed = identity("two")
+        (tmp_path / "two" / name).unlink()
+        assert 3 == len({before, changed, identity("two")})
+
+
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
     """An export begins nothing that would take the place of another."""
     file = write(tmp_path / "00000.ndjson", list(rows(1)))

@@ -116,6 +116,38 @@ def test_an_index_that_is_being_built_is_given_up(pool: WatchedPool, name: str) 
         assert (2, True) == row  # its key, and the vectors
 
 
+@pytest.mark.parametrize("change", ["create", "keep images"])
+def test_a_new_table_of_copies_and_a_delete_do_not_wait_for_each_other(
+    pool: WatchedPool, change: str
+) -> None:
+    """A delete locks the libraries, then the copies; so do changes, or one of both fails."""
+    shop, other = library(pool), library(pool)
+    LibrarySettings(pool).keep_images(other.name, keep=False)
+    changes: dict[str, Change] = {
+        "create": CHANGES["create"],
+        "keep images": lambda pool, _: LibrarySettings(pool).keep_images(other.name, keep=True),
+    }
+    with psycopg.connect(str(pool.conninfo)) as deleting:
+        deleting.execute("set lock_timeout = '500ms'")
+        deleting.execute("update libraries set image_count = image_count where id = %s", [shop.id])
+        changing = threading.Thread(target=changes[change], args=(pool, shop))
+        changing.start()
+        while not _waits_for(pool, "libraries"):
+            assert changing.is_alive()
+            time.sleep(0.01)
+        deleting.execute("delete from kept_images where library_id = %s", [shop.id])
+    changing.join()
+    assert Libraries(pool).named(other.name).keep_images == (change == "keep images")
+
+
+def _waits_for(pool: WatchedPool, table: str) -> bool:
+    with pool.connection() as connection:
+        row = connection.execute(
+            "select count(*) from pg_locks where relation = %s::regclass and not granted", [table]
+        ).fetchone()
+    return row != (0,)
+
+
 def _is_building(pool: WatchedPool) -> bool:
     with pool.connection() as connection:
         row = connection.execute("select count(*) from pg_stat_progress_create_index").fetchone()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ _OTHERS = (
     *((each, _UTF16) for each in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{")),
 )
 """How files begin that are of rows once something was done to them."""
+_IMAGE = re.compile(rb'"image"\s*:\s*("(?:[^"\\]|\\.)*+")')
 _TOLD_BYTES = 1 << 30
 """A file that takes longer than a moment to read."""
 
@@ -49,7 +52,7 @@ class Source:
 
     file: Path
     identity: str
-    """The same for the same content, whatever its name."""
+    """The same for the same content, and the same files of images, whatever its name."""
     size: int
     head: Head | None
     first: int
@@ -139,18 +142,35 @@ def _is_table(first: bytes) -> bool:
 
 
 def _identity(file: Path, stream: BinaryIO) -> tuple[str, int]:
-    """Return the digest and the size of an open file; tell how far it is."""
+    """Return the digest and the size of an open file; tell how far it is.
+
+    Of image files that it names the digest has size and time: the same list can be of others.
+    """
     size = stream.seek(0, 2)
     stream.seek(0)
     bar = Bar(f"look at {file.name}", size) if size > _TOLD_BYTES else None
     # The quickest of those that there are: all of a file is read once more for it.
-    digest, done = hashlib.blake2b(digest_size=32), 0
-    while block := stream.read(_BLOCK):
-        digest.update(block)
-        done += len(block)
-        if bar:
+    digest, done, told = hashlib.blake2b(digest_size=32), 0, 0
+    while part := stream.readline(_BLOCK):
+        digest.update(part)
+        done += len(part)
+        for name in _IMAGE.findall(part) if b'"image"' in part else ():
+            digest.update(_state(file.parent, name))
+        if bar and done - told > _BLOCK:
             bar(done)
+            told = done
+    if bar:
+        bar(done)
     return f"{done}-{digest.hexdigest()}", done
+
+
+def _state(folder: Path, name: bytes) -> bytes:
+    """Return what tells a file from another one that takes its place; ``name`` is of JSON."""
+    try:
+        found = (folder / json.loads(name)).stat()
+    except (OSError, ValueError):
+        return b"none"
+    return b"%d-%d" % (found.st_size, found.st_mtime_ns)
 
 
 def files_of(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ know rows.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any, LiteralString, NamedTuple
 
@@ -17,6 +18,8 @@ from productsearch_engine.limits import INDEX_LINKS_BYTES
 from productsearch_engine.store import locks, tables
 from productsearch_engine.store.libraries import Library, LibraryError
 from productsearch_engine.store.long_statements import unbounded
+
+_NAME = re.compile(r'CREATE INDEX (?:"(?:[^"]|"")+"|\S+) ON ')
 
 _SHARED_BYTES = 16 << 20
 """What the processes that build an index share beside the graph."""
@@ -42,9 +45,9 @@ class BulkIndex:
         self._pool = pool
 
     def drop(self, library: Library) -> None:
-        """Drop the index until ``build``: searches without a filter read the library meanwhile.
+        """Drop the indexes until ``build``: searches without a filter read the library meanwhile.
 
-        Raises InUseError.
+        Those that are being built are given up. Raises InUseError.
         """
 
         def change(connection: Connection[Any]) -> None:
@@ -59,7 +62,8 @@ class BulkIndex:
                     )
                 connection.execute(f"drop index {name}".encode())
 
-        locks.patiently(self._pool, change)
+        built = tables.with_vectors(library.id, library.generation)
+        locks.patiently(self._pool, change, ends_builds_on=built)
 
     def is_dropped(self, library: Library) -> bool:
         """Return whether an index waits to be built again."""
@@ -96,23 +100,30 @@ class BulkIndex:
                     [f"{memory_bytes >> 10}kB"],
                 )
             for definition in _dropped(connection, library):
+                wanted, is_there = _unnamed(definition), False
                 for name, found, valid in _indexes(connection, library):
-                    # What a process that was killed has left, not what another one is building.
-                    if not valid and found == definition:
-                        connection.execute(f"drop index concurrently if exists {name}".encode())
-                text = definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
-                try:
-                    connection.execute(text.encode())
-                except errors.QueryCanceled:
-                    raise LibraryError(_GIVEN_UP.format(library.name)) from None
-                except (errors.UndefinedTable, errors.DuplicateTable):
-                    pass  # the library has another table by now, or the index is there
+                    if _unnamed(found) == wanted:
+                        is_there = is_there or valid
+                        if not valid:
+                            # What a process that was killed has left.
+                            connection.execute(f"drop index concurrently if exists {name}".encode())
+                if not is_there:
+                    self._create(connection, library, wanted)
                 connection.execute(
                     "delete from dropped_indexes where library_id = %s and definition = %s",
                     [library.id, definition],
                 )
             connection.execute("reset max_parallel_maintenance_workers")
             connection.execute("reset maintenance_work_mem")
+
+    def _create(self, connection: Connection[Any], library: Library, unnamed: str) -> None:
+        text = unnamed.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
+        try:
+            connection.execute(text.encode())
+        except errors.QueryCanceled:
+            raise LibraryError(_GIVEN_UP.format(library.name)) from None
+        except errors.UndefinedTable:
+            pass  # the library has another table by now
 
     def analyze(self, library: Library) -> None:
         """Let PostgreSQL look at a library's tables: their rows are not those of before."""
@@ -133,13 +144,21 @@ def restore_empty(connection: Connection[Any], library: Library) -> None:
 
     In the transaction that emptied it: whoever was to build it is gone, or finds it there.
     """
-    for name, _, valid in _indexes(connection, library):
-        if not valid:
+    there = set()
+    for name, definition, valid in _indexes(connection, library):
+        if valid:
+            there.add(_unnamed(definition))
+        else:
             connection.execute(f"drop index {name}".encode())
-    for definition in _dropped(connection, library):
-        with suppress(errors.UndefinedTable, errors.DuplicateTable), connection.transaction():
-            connection.execute(definition.encode())
+    for unnamed in {_unnamed(definition) for definition in _dropped(connection, library)} - there:
+        with suppress(errors.UndefinedTable), connection.transaction():
+            connection.execute(unnamed.encode())
     connection.execute("delete from dropped_indexes where library_id = %s", [library.id])
+
+
+def _unnamed(definition: str) -> str:
+    """Return an index's definition without its name, which another one may have by now."""
+    return _NAME.sub("CREATE INDEX ON ", definition, count=1)
 
 
 def _names(library: Library) -> dict[str, Any]:

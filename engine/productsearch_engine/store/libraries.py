@@ -142,6 +142,8 @@ class Libraries:
         knots = None if calibration is None else Jsonb(asdict(calibration))
 
         def made(connection: Connection[Any]) -> Credentials:
+            if keep_images:
+                tables.before_kept(connection)
             if api_key is None:
                 app_id, credentials = key_pairs.new_app(connection)
             else:

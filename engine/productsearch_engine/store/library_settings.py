@@ -29,6 +29,7 @@ class LibrarySettings:
 
         def change(connection: Connection[Any]) -> None:
             if keep:
+                tables.before_kept(connection)
                 tables.create_kept(connection, library.id)
             else:
                 tables.drop(connection, tables.kept(library.id))

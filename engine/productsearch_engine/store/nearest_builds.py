@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from productsearch_engine.limits import NEAREST_BATCH, OLD_INDEX_KEPT_S
 from productsearch_engine.store import tables
+from productsearch_engine.store.bulk_index import BulkIndex
 from productsearch_engine.store.class_indexes import Class, ClassIndexes
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
 from productsearch_engine.store.long_statements import unbounded
@@ -36,6 +37,15 @@ _LOCK_WAIT_S = 2
 _MEMORY_BYTES = 512 << 20
 """What an index may take while it is built, that of half a million vectors; one that needs more is
 built much slower."""
+
+_DROPPED = (
+    "an import has dropped the indexes of {!r}: try again once it has built them; if it was killed,"
+    " the next one builds them"
+)
+_GIVEN_UP = (
+    "the index was given up: an import, an empty or a delete of {!r} needs its tables, or somebody"
+    " cancelled it"
+)
 
 _MEMORY: LiteralString = "select set_config('maintenance_work_mem', %s, false)"
 # Helpers would share that memory by /dev/shm, which is 64 MB in many containers, and would
@@ -131,12 +141,17 @@ class NearestBuilds:
         indexes = self._class_indexes or ClassIndexes()
         if not library.nearest:
             raise LibraryError(f"the prefixes of {library.name!r} are being computed: try again")
+        if BulkIndex(self._pool).is_dropped(library):
+            raise LibraryError(_DROPPED.format(library.name))
         if shortage := self._shortage(library.image_count * _BUILT_BYTES):
             raise LibraryError(shortage)
         with self._alone(library) as connection:
             if connection is None:
                 raise LibraryError(f"an index of {library.name!r} is being built: try again later")
-            indexes.build(connection, library, of)
+            try:
+                indexes.build(connection, library, of)
+            except errors.QueryCanceled:
+                raise LibraryError(_GIVEN_UP.format(library.name)) from None
 
     def _has_room(self, library: Library) -> bool:
         """Return whether an index of all of a library's vectors fits; say once if it does not."""

@@ -190,8 +190,17 @@ def renew_index(connection: Connection[Any], name: str) -> None:
         connection.execute(text.encode())
 
 
+def before_kept(connection: Connection[Any]) -> None:
+    """Take the lock on ``libraries`` that ``create_kept`` asks for, before all others.
+
+    Deletes lock the libraries before the copies. Who takes them in another order waits for a delete
+    that waits for it.
+    """
+    connection.execute("lock table libraries in share row exclusive mode")
+
+
 def create_kept(connection: Connection[Any], library_id: int) -> None:
-    """Create the table of a library's small copies, if it has none."""
+    """Create the table of a library's small copies, if it has none; after ``before_kept``."""
     connection.execute(
         sql.SQL("create table if not exists {} partition of kept_images for values in ({})").format(
             kept(library_id), sql.Literal(library_id)
