@@ -394,7 +394,7 @@ def test_copy_to_another_database(engine: Engine, caller: Caller) -> None:
     [
         ("host=127.0.0.1 port=1 dbname=x", "127.0.0.1 port 1 database x: nothing accepts"),
         ("host=/nowhere dbname=x", "/nowhere port 5432 database x: no server has its socket"),
-        ("no dsn", "--to is no libpq connection string"),
+        ("no dsn", "--to: is no libpq connection string"),
     ],
 )
 def test_a_target_that_cannot_be_reached(engine: Engine, pool: Pool, to: str, said: str) -> None:

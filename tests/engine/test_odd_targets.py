@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,7 @@ from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Calibration, Libraries, LibraryError
 from productsearch_engine.store.library_settings import LibrarySettings
+from productsearch_engine.store.quotas import Quota, Quotas
 from productsearch_engine.store.rows import Row
 from tests.engine.bulk_library import library, rows
 from tests.engine.commands import ran
@@ -33,6 +35,7 @@ from tests.engine.databases import connected, dsn_of, one_postgresql
         ("import", "none/", "--library", "shop"),
         ("copy", "shop", "--to", ""),
         ("copy", "shop", "--to", " "),
+        ("copy", "shop", "--to", "dbname=x", "--name", ""),
     ],
 )
 def test_an_argument_without_a_value(
@@ -40,7 +43,9 @@ def test_an_argument_without_a_value(
 ) -> None:
     """It is wrong usage, and neither the current folder nor the default database."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ServerError, match=r"(?s)status 2: .*(must be|no such folder)"):
+    with pytest.raises(
+        ServerError, match=r"(?s)status 2: .*(must be|no such folder|a library's name is)"
+    ):
         ran(engine, *command)
     assert not [*tmp_path.iterdir()]
 
@@ -89,6 +94,26 @@ def test_a_copy_to_where_its_key_pair_is(engine: Engine, pool: WatchedPool) -> N
     with pytest.raises(ServerError, match=f"'first' has the key pair of '{shop.name}' there: copy"):
         ran(engine, "copy", shop.name, *there)
     assert "0 added, 3 were there" in ran(engine, "copy", shop.name, *there, "--name", "first")
+
+
+@one_postgresql
+def test_a_copy_is_set_as_its_library(engine: Engine, pool: WatchedPool) -> None:
+    """Quota and lag are taken over by a new library, and not again by one that has images."""
+    shop = library(pool)
+    BulkRows(pool).load(shop, list(rows(3)))
+    bounds = Quota(per_second=9, per_day=100, in_total=None)
+    Quotas(pool).bound(shop.name, bounds)
+    LibrarySettings(pool).lag_deletes(shop.name, 60)
+    with connected(engine) as connection:
+        connection.execute("create database of_settings")
+    dsn = make_conninfo(dsn_of(engine), dbname="of_settings")
+    ran(engine, "copy", shop.name, "--to", dsn)
+    with open_pool(settings.load({"PRODUCTSEARCH_ENGINE_DATABASE": dsn}, {}), 1) as there:
+        assert bounds == Quotas(there).of(shop.name)
+        assert 60 == Libraries(there).named(shop.name).delete_lag_s
+        Quotas(there).bound(shop.name, replace(bounds, per_second=1))
+        ran(engine, "copy", shop.name, "--to", dsn)
+        assert 1 == Quotas(there).of(shop.name).per_second
 
 
 @one_postgresql

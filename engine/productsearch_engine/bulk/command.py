@@ -20,7 +20,7 @@ from productsearch_engine.bulk.heads import Head
 from productsearch_engine.bulk.importing import Importer
 from productsearch_engine.bulk.indexing import alone, indexing, shortage_of
 from productsearch_engine.bulk.source import Source, files_of
-from productsearch_engine.database.dsn import has_password
+from productsearch_engine.database.dsn import has_password, is_readable
 from productsearch_engine.database.other import blamed
 from productsearch_engine.database.pool import WatchedPool, open_pool
 from productsearch_engine.limits import CAPACITY_DEFAULT, COMMAND_PATIENCE_S
@@ -29,7 +29,7 @@ from productsearch_engine.settings import Settings
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.images import LibraryGoneError
 from productsearch_engine.store.key_pairs import Credentials
-from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.libraries import Libraries, Library, LibraryError, check_name
 from productsearch_engine.store.rows import Progress
 
 _SHOWN = 20
@@ -74,7 +74,7 @@ def add_commands(
     copy.add_argument(
         "--to", type=_dsn, required=True, metavar="DSN", help="without a password: PGPASSFILE"
     )
-    copy.add_argument("--name", metavar="NAME", help="there; default: the same")
+    copy.add_argument("--name", type=_name, metavar="NAME", help="there; default: the same")
     copy.set_defaults(run=run_copy, goes_on=True)
 
 
@@ -91,10 +91,22 @@ def _path(text: str) -> Path:
     return path
 
 
+def _name(text: str) -> str:
+    """Return a library's name. Raises ArgumentTypeError."""
+    try:
+        check_name(text)
+    except LibraryError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _dsn(text: str) -> str:
     """Return a connection string. Raises ArgumentTypeError for none: it would be the default."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"must be a libpq connection string, not {text!r}")
+    if not is_readable(text):  # it is not repeated: it can hold a password
+        told = "is no libpq connection string (host=... dbname=... user=...)"
+        raise argparse.ArgumentTypeError(told)
     return text
 
 

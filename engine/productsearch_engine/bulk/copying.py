@@ -16,6 +16,8 @@ from productsearch_engine.progress import Bar
 from productsearch_engine.store.app_keys import AppKeys
 from productsearch_engine.store.bulk_rows import BulkRows
 from productsearch_engine.store.libraries import Libraries, Library, LibraryError
+from productsearch_engine.store.library_settings import LibrarySettings
+from productsearch_engine.store.quotas import Quotas
 from productsearch_engine.store.rows import Progress, Row
 
 
@@ -49,8 +51,22 @@ def target(here: WatchedPool, there: WatchedPool, library: Library, name: str) -
     found = libraries.named(name)
     if (found.embedding, found.dimensions) != (library.embedding, library.dimensions):
         raise LibraryError(f"{name!r} has {found.embedding} there, and {library.embedding} here")
+    if found.api_key == library.api_key and not found.image_count:  # new, or its copy has ended
+        _settings(here, there, library, name)
     _tell_of_another_key(AppKeys(here), AppKeys(there), library, found)
     return found
+
+
+def _settings(here: WatchedPool, there: WatchedPool, library: Library, name: str) -> None:
+    """Set a new library as the one that it is a copy of; calls count from the first one again."""
+    quota = Quotas(here).of(library.name)
+    if not quota.is_none:
+        Quotas(there).bound(name, quota)
+    if library.delete_lag_s:
+        try:
+            LibrarySettings(there).lag_deletes(name, library.delete_lag_s)
+        except LibraryError as error:
+            print(error, file=sys.stderr)
 
 
 def _tell_of_another_key(here: AppKeys, there: AppKeys, library: Library, found: Library) -> None:

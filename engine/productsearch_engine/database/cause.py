@@ -13,6 +13,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
+from productsearch_engine.database.dsn import is_readable
+
 _BY_STATE = {
     "28P01": "the password is wrong: correct PGPASSFILE, PGPASSWORD, or DATABASE",
     "28000": "the server's pg_hba.conf does not let this user in from here",
@@ -84,7 +86,7 @@ def cause_of(error: psycopg.Error, dsn: str, named_by: str = "DATABASE") -> str:
 
 
 def _cause(error: psycopg.Error, dsn: str) -> str:
-    if not _is_readable(dsn):
+    if not is_readable(dsn):
         return "DATABASE is no libpq connection string (host=... dbname=... user=...)"
     if _is_misread(dsn):
         return _MISREAD
@@ -122,14 +124,6 @@ def place_of(dsn: str) -> str:
     host = given.get("hostaddr") or given.get("host") or "this machine"
     place = f"{host} port {given.get('port') or 5432} database {given.get('dbname') or 'default'}"
     return f"service {given['service']}" if given.get("service") else place
-
-
-def _is_readable(dsn: str) -> bool:
-    try:
-        conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        return False
-    return True
 
 
 def _is_misread(dsn: str) -> bool:

@@ -12,3 +12,17 @@ def has_password(dsn: str) -> bool:
         return bool(conninfo_to_dict(dsn).get("password"))
     except ProgrammingError:
         return False
+
+
+def is_readable(dsn: str) -> bool:
+    """Return whether libpq understands a connection string.
+
+    True for one that is no text: the command line says that of each argument.
+    """
+    try:
+        conninfo_to_dict(dsn)
+    except ProgrammingError:
+        return False
+    except UnicodeEncodeError:
+        pass
+    return True
