@@ -96,7 +96,7 @@ def _content(option: str, file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as wrong:
-        raise usage(f"{option} {file}: {wrong.strerror}") from None
+        raise usage(f"{option} {file}: {wrong.strerror}", "name a file that you can read") from None
 
 
 def out_of_time(valid: Validity) -> str:

@@ -52,7 +52,7 @@ def journal_file(source: str, journal: str | None) -> Path:
     try:
         found = open_source(source, Mapping()).journal
     except SourceError as wrong:
-        raise usage(str(wrong)) from None
+        raise usage(str(wrong), wrong.next_step) from None
     if found is None:
         raise usage(f"{source} has no journal beside it", "name one with --journal FILE")
     return found

@@ -54,7 +54,8 @@ class Profile:
         try:
             return Path(self.token_file).expanduser().read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as wrong:
-            raise usage(f"token_file {self.token_file}: {_why(wrong)}") from None
+            step = "name the file that the token is in: --token-file, or token_file of the profile"
+            raise usage(f"token_file {self.token_file}: {_why(wrong)}", step) from None
 
 
 in_use: Final[ContextVar[Profile]] = ContextVar("in_use", default=Profile())  # noqa: B039 - frozen

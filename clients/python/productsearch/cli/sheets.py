@@ -106,4 +106,4 @@ def _write(file: Path, content: bytes) -> None:
     try:
         file.write_bytes(content)
     except OSError as wrong:
-        raise usage(f"{file}: {wrong.strerror}") from None
+        raise usage(f"{file}: {wrong.strerror}", "name a file that can be written") from None

@@ -57,5 +57,6 @@ def opened(name: str | None) -> Iterator[Events]:
         try:
             file = stack.enter_context(Path(name).open("a", encoding="utf-8", errors="replace"))
         except OSError as wrong:
-            raise usage(f"--events {name}: {wrong.strerror}") from None
+            step = "name a file that can be written, or - for stdout"
+            raise usage(f"--events {name}: {wrong.strerror}", step) from None
         yield Events(file)
